@@ -1,0 +1,240 @@
+"""The shape of every card. Unknown keys are refused; nothing here opens a data set, a weight file or the network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+TaskName = Literal["pose", "seg", "depth", "normal"]
+Rgb = tuple[int, int, int]
+WeightFormat = Literal["safetensors", "pth", "torchscript", "export", "onnx", "hf", "graph"]
+
+
+class Card(BaseModel):
+    """Strict and immutable: ``"17"`` is not 17, ``no`` is not a name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+
+def relative_path(value: str) -> str:
+    """The path if it is relative, POSIX and stays below its root; raises ValueError otherwise."""
+    parts = value.split("/")
+    if not value or "\\" in value or "\0" in value or ":" in value or any(p in ("", ".", "..") for p in parts):
+        raise ValueError(f"{value!r} must be a relative path below its root, with forward slashes and no '..'")
+    return value
+
+
+class Licence(Card):
+    name: str  # SPDX id where there is one
+    url: str | None = None
+    commercial: bool | None = None  # None: not stated by the source
+    may_redistribute: bool | None = None
+    note: str = ""
+
+
+class Paper(Card):
+    title: str
+    year: int
+    url: str = ""
+
+
+class HubFile(Card):
+    """A file (or, without ``file``, a whole snapshot) on the Hugging Face hub."""
+
+    repo: str
+    file: str | None = None
+    revision: str = "main"
+
+
+class Get(Card):
+    """How weights come to a machine. ``how`` is always there: the sentence a person is shown."""
+
+    how: str
+    embedded: bool = False  # shipped inside sapiens_bench/embedded
+    hub: HubFile | None = None
+    url: str | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _https_only(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("https://"):
+            raise ValueError(f"{value!r}: downloads are https only")
+        return value
+
+
+class Weights(Card):
+    file: str  # name below --weights-root, or below sapiens_bench/embedded; a folder name for format "hf"
+    format: WeightFormat
+    sha256: Sha256 | None  # must be written; null: the publisher's hash is not known to us, tables say "not pinned"
+    size_bytes: Annotated[int, Field(gt=0)] | None = None
+    get: Get
+    also: dict[str, Sha256 | None] = {}  # further files the wrapper needs, name -> hash
+    ignore_keys: tuple[str, ...] = ()  # state-dict keys that may be left over, by exact name
+
+    _relative = field_validator("file")(relative_path)
+
+
+class InputSpec(Card):
+    height: Annotated[int, Field(gt=0, le=16384)]
+    width: Annotated[int, Field(gt=0, le=16384)]
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # in 0..255 units, after channel ordering
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+
+
+class Variant(Card):
+    """One row of a table."""
+
+    id: Name  # unique over all model cards
+    title: str
+    weights: Weights | None = None  # None: needs none (floors, oracle)
+    options: dict[str, Any] = {}  # passed to the wrapper, which checks them
+    space: Name | None = None  # overrides the family's
+    input: InputSpec | None = None
+    published_as: tuple[str, ...] = ()  # row names in results/published, exact
+    in_all: bool = True  # part of `--models all`
+    trained_on: str | None = None  # overrides the family's
+    params_m: float | None = None  # millions, as published; shown until measured
+
+
+class ModelCard(Card):
+    """A model family for one task."""
+
+    schema_: Literal["model/1"] = Field(alias="schema")
+    id: Name
+    title: str
+    task: TaskName
+    kind: Literal["network", "floor", "diagnostic"] = "network"  # diagnostic (oracle) is never part of "all"
+    licence: Licence
+    paper: Paper | None = None
+    wrapper: str  # key of WRAPPERS, an entry point, or ./file.py:Class beside a card given with --cards
+    space: Name | None = None  # keypoint or label set of the raw output; None where the task has none
+    input: InputSpec | None = None
+    trained_on: str  # shown in the table: "COCO, AI Challenger", "synthetic-humans train (in-domain)", "nothing"
+    in_domain: tuple[str, ...] = ()  # ids of data sets the family was trained on
+    notes: str = ""
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
+
+    def space_of(self, variant: Variant) -> str | None:
+        """Name of the keypoint or label set of a variant's raw output."""
+        return variant.space or self.space
+
+
+class EvalProtocol(Card):
+    """How a data set is scored for one task. Cells are compared only inside one protocol."""
+
+    task: TaskName
+    title: str
+    space: Name | None = None  # the set the score is computed in
+    options: dict[str, Any] = {}  # for the adapter (split, boxes ...)
+    scoring: dict[str, Any] = {}  # for the task (nms, score rule, alignment ...)
+    published: tuple[str, ...] = ()  # ids of published (table, dataset, protocol) entries that may stand beside it
+    caveat: str = ""  # footnote of every table, e.g. "paper-protocol, our split"
+    default: bool = False  # used when no --protocol is given; exactly one per task
+
+
+class DatasetCard(Card):
+    schema_: Literal["dataset/1"] = Field(alias="schema")
+    id: Name
+    title: str
+    licence: Licence
+    paper: Paper | None = None
+    get: str  # what a person must do to obtain it
+    adapter: str  # key of ADAPTERS, an entry point, or ./file.py:Class under --cards
+    embedded: bool = False  # needs no --data-root
+    layout: tuple[str, ...] = ()  # globs, each of which must match below the root
+    checksums: dict[str, Sha256] = {}
+    exif: Literal["ignore", "apply"] = "ignore"
+    protocols: Annotated[dict[Name, EvalProtocol], Field(min_length=1)]
+    notes: str = ""
+
+    @model_validator(mode="after")
+    def _one_default_per_task(self) -> DatasetCard:
+        for task in {p.task for p in self.protocols.values()}:
+            defaults = [n for n, p in self.protocols.items() if p.task == task and p.default]
+            if len(defaults) != 1:
+                raise ValueError(
+                    f"task {task!r} needs exactly one protocol with 'default: true', found {len(defaults)}"
+                )
+        return self
+
+    def default_protocol(self, task: str) -> str | None:
+        """Name of the task's default protocol, or None when the data set has no such task."""
+        return next((n for n, p in self.protocols.items() if p.task == task and p.default), None)
+
+
+class SpaceCard(Card):
+    """A keypoint set or a label set."""
+
+    schema_: Literal["space/1"] = Field(alias="schema")
+    id: Name
+    title: str
+    kind: Literal["keypoints", "labels"]
+    source: str
+    names: Annotated[tuple[str, ...], Field(min_length=1)]
+    flip_index: tuple[int, ...] = ()  # index of each entry's mirror image (itself when it has none)
+    sigmas: tuple[float, ...] = ()  # OKS standard deviations, keypoints only
+    groups: dict[str, tuple[int, ...]] = {}  # scored parts, e.g. body, foot, face; indices into names
+    skeleton: tuple[tuple[int, int], ...] = ()
+    colours: tuple[Rgb, ...] = ()
+    ignore_index: int | None = None  # labels only
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SpaceCard:
+        n = len(self.names)
+        if len(set(self.names)) != n:
+            raise ValueError("names repeat")
+        flip = self.flip_index
+        if flip and (len(flip) != n or any(not 0 <= j < n or flip[j] != i for i, j in enumerate(flip))):
+            raise ValueError("flip_index must have one entry per name and be its own inverse")
+        if self.kind == "keypoints" and len(self.sigmas) != n:
+            raise ValueError(f"{n} keypoints need {n} sigmas, found {len(self.sigmas)}")
+        indices = [i for group in self.groups.values() for i in group] + [i for pair in self.skeleton for i in pair]
+        if any(not 0 <= i < n for i in indices):
+            raise ValueError(f"an index lies outside 0..{n - 1}")
+        return self
+
+
+class SpaceMapCard(Card):
+    """An explicit map between two sets, by name. Keypoints: target -> source. Labels: source -> target."""
+
+    schema_: Literal["space-map/1"] = Field(alias="schema")
+    id: Name
+    source: Name
+    target: Name
+    provenance: str
+    approximate: bool = False  # tables mark the row
+    pairs: dict[str, str]  # keypoints: target name -> source name; labels: source name -> target name or "ignore"
+
+
+class PublishedValue(Card):
+    value: float | str | None
+    confidence: Literal["verified", "single-source", "derived", "conflicting"]
+    source: tuple[str, ...]
+    note: str = ""
+
+
+class PublishedEntry(Card):
+    """One data set and protocol of a published table, with every row as printed."""
+
+    id: Name  # what EvalProtocol.published names
+    dataset: str
+    protocol: str  # as the paper describes it
+    metrics: dict[str, str]  # our score key ("whole/AP", "abs_rel") -> key in values
+    units: dict[str, str] = {}
+    scale: dict[str, float] = {}  # our score = printed value x scale (0.01 where the paper prints per cent); default 1
+    rows: dict[str, dict[str, PublishedValue | None]]  # row name as printed -> key -> value; null = not recovered
+
+
+class PublishedTable(Card):
+    schema_: Literal["published/1"] = Field(alias="schema")
+    id: Name
+    paper: str
+    table: str
+    caption: str
+    sources: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+    entries: Annotated[tuple[PublishedEntry, ...], Field(min_length=1)]

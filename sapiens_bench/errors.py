@@ -1,0 +1,188 @@
+"""Every exception that sapiens-bench raises on purpose.
+
+SapiensBenchError                 exit 2 unless noted
+├── UsageError                    the request makes no sense
+│   ├── UnknownName               no such model, task, data set, protocol; carries the nearest valid names
+│   └── DeviceError               device missing, or precision not supported by it
+├── CardError                     a card (YAML) is malformed; names file and key
+├── LabelSpaceMismatch            no map between the model's and the data set's keypoint or label set
+├── DataError
+│   ├── DataMissing               files of a data set are not where they should be; says how to get them
+│   └── DatasetRejected           an annotation file is malformed; carries every fault found
+├── WeightsError
+│   ├── WeightsMissing            weight file not on this machine; says how to get it
+│   └── CheckpointRejected        weight file unusable: truncated, wrong task or size, missing keys, NaN ...
+├── SecurityRefusal               exit 5
+│   ├── ChecksumMismatch          sha256 differs from the card
+│   ├── UntrustedCheckpoint       would have to run code from the file
+│   └── PathEscape                a path leaves its declared root
+├── ShapeError                    an array has the wrong shape or dtype (a programming error at a boundary)
+├── StoreError
+│   ├── FingerprintMismatch       rows in the folder come from another experiment; names the differing field
+│   ├── IncompleteRun             exit 4: planned rows and rows on disk differ
+│   └── StorageFull               exit 4: no space or no permission; what is committed stays
+├── TooManyErrors                 exit 3: error rows above --max-errors
+├── Interrupted                   exit 130 / 143: Ctrl-C or SIGTERM; the same command resumes
+└── SampleFault                   never leaves the engine: one image's fault, becomes that row's error
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import ClassVar, Literal
+
+
+class SapiensBenchError(Exception):
+    """Root. ``exit_code`` is what the command line returns; ``str(error)`` is shown to the user as it is."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class UsageError(SapiensBenchError):
+    """The request makes no sense."""
+
+
+class UnknownName(UsageError):
+    """A name that no card or table has.
+
+    Args:
+        kind: what was looked up, e.g. ``"model"``.
+        name: what the user wrote.
+        known: every valid name; the nearest are put into the message.
+        hint: one more sentence, e.g. which command lists the names.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        names = sorted(known)
+        self.kind, self.name, self.nearest = kind, name, nearest(name, names)
+        if self.nearest:
+            advice = f"Did you mean {' or '.join(repr(n) for n in self.nearest)}?"
+        else:
+            advice = f"Known: {', '.join(names) if names else 'none'}."
+        super().__init__(" ".join(part for part in (f"Unknown {kind} {name!r}.", advice, hint) if part))
+
+
+def nearest(name: str, known: Sequence[str], limit: int = 3) -> list[str]:
+    """Up to ``limit`` of ``known`` that look like ``name``, best first, case ignored."""
+    by_lower = {k.lower(): k for k in known}
+    found = get_close_matches(name.lower(), list(by_lower), n=limit, cutoff=0.5)
+    if not found:
+        found = [low for low in by_lower if name and (name.lower() in low or low in name.lower())][:limit]
+    return [by_lower[f] for f in found]
+
+
+class DeviceError(UsageError):
+    """Device missing, or the precision is not supported by it."""
+
+
+class CardError(SapiensBenchError):
+    """A card is malformed."""
+
+
+class LabelSpaceMismatch(SapiensBenchError):
+    """No explicit map between two keypoint or label sets; never guessed by index."""
+
+
+class DataError(SapiensBenchError):
+    """Something about a data set."""
+
+
+class DataMissing(DataError):
+    """Files of a data set are not where they should be."""
+
+
+class DatasetRejected(DataError):
+    """An annotation file is malformed.
+
+    Args:
+        path: the file.
+        faults: one sentence each; at most 20 of each kind are worth passing.
+        remedy: what to do.
+    """
+
+    def __init__(self, path: str, faults: Sequence[str], remedy: str = "") -> None:
+        self.path, self.faults = path, tuple(faults)
+        lines = [f"{path} is refused:", *(f"  - {fault}" for fault in faults)]
+        super().__init__("\n".join([*lines, remedy] if remedy else lines))
+
+
+class WeightsError(SapiensBenchError):
+    """Something about a weight file."""
+
+
+class WeightsMissing(WeightsError):
+    """The weight file is not on this machine."""
+
+
+class CheckpointRejected(WeightsError):
+    """The weight file cannot be used."""
+
+
+class SecurityRefusal(SapiensBenchError):
+    """Refused for security."""
+
+    exit_code = 5
+
+
+class ChecksumMismatch(SecurityRefusal):
+    """The bytes are not those the card pins."""
+
+
+class UntrustedCheckpoint(SecurityRefusal):
+    """Opening the file would run code it carries."""
+
+
+class PathEscape(SecurityRefusal):
+    """A path leaves its declared root."""
+
+
+class ShapeError(SapiensBenchError):
+    """An array has the wrong shape or dtype."""
+
+
+class StoreError(SapiensBenchError):
+    """Something about a run folder."""
+
+
+class FingerprintMismatch(StoreError):
+    """The rows in the folder come from another experiment."""
+
+
+class IncompleteRun(StoreError):
+    """Planned rows and rows on disk differ."""
+
+    exit_code = 4
+
+
+class StorageFull(StoreError):
+    """No space left, or no permission to write."""
+
+    exit_code = 4
+
+
+class TooManyErrors(SapiensBenchError):
+    """More error rows than ``--max-errors`` allows."""
+
+    exit_code = 3
+
+
+class Interrupted(SapiensBenchError):
+    """SIGINT or SIGTERM arrived; committed shards stay and the same command resumes."""
+
+    exit_code = 130
+
+
+class SampleFault(SapiensBenchError):
+    """One image's fault. The engine turns it into that image's error row; it never ends a run.
+
+    Args:
+        code: dotted, from specs (``image.truncated``, ``pred.nonfinite``, ``label.bbox`` ...).
+        detail: at most 300 characters are kept; control characters are removed.
+        side: ``input`` (the image leaves the metric for every model) or ``prediction`` (it counts as a miss).
+    """
+
+    def __init__(self, code: str, detail: str, side: Literal["input", "prediction"] = "input") -> None:
+        self.code, self.side = code, side
+        self.detail = "".join(c if c.isprintable() else " " for c in detail)[:300]
+        super().__init__(f"{code}: {self.detail}")

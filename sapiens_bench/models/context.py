@@ -1,0 +1,29 @@
+"""What a wrapper is given when it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sapiens_bench.cards.schema import ModelCard, SpaceCard, Variant
+from sapiens_bench.types import Task
+
+
+@dataclass(frozen=True, slots=True)
+class ModelContext:
+    """One variant, ready to be built. Wrappers take exactly this: ``Wrapper(context)``."""
+
+    card: ModelCard
+    variant: Variant
+    weights: Path | None  # verified file (or folder for format "hf"); None when the card names no weights
+    also: dict[str, Path]  # the card's further files, verified
+    device: str  # "cpu", "cuda", "cuda:1", "mps", "meta" (counting only)
+    precision: str  # "fp32", "bf16", "fp16"
+    space: SpaceCard | None  # keypoint or label set of the raw output
+    options: dict[str, Any]  # the variant's options overlaid with the request's (pipeline, flip_test ...)
+    # Diagnostics (oracle, noisy oracle) alone get these; None for every other kind.
+    targets: Callable[[str], Any] | None = None  # sample key -> target
+    task: Task | None = None
+    seed: int = 0

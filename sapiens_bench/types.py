@@ -1,0 +1,177 @@
+"""The records that cross module boundaries, and the four protocols that plug-ins implement.
+
+Axes: N people or boxes, K keypoints, D detections, H height, W width, B batch. Pixel coordinates have their origin at
+the CENTRE of the top-left pixel unless a name says ``edge``. Camera: x right, y down, z forward, metres. Normals:
+x right, y up, z towards the viewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.errors import SampleFault
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInput:
+    """What a model may see of one image. It never holds ground truth (ground-truth boxes are given by protocol)."""
+
+    key: str  # the sample's stable name; lets stored predictions be found, carries no label
+    image_HW3: NDArray[np.uint8]  # RGB, original size
+    boxes_xyxy_px: NDArray[np.float32]  # [N, 4], original image, N may be 0; one full-image box for dense tasks
+    box_scores: NDArray[np.float32]  # [N]; 1.0 for ground-truth boxes
+    intrinsics: NDArray[np.float64] | None = None  # [3, 3] in pixels, when the data set has them
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of a data set."""
+
+    index: int  # position in the adapter's fixed order; the sort key of all rows
+    key: str  # stable name, e.g. "hi4d/<pair>/<action>/<camera>/<frame>"
+    group: str  # the independent unit for statistics: subject, sequence, scan, or the key itself
+    input: ModelInput
+    target: Any  # the task's target type; only metrics see it
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """A data set under one protocol: random access that keeps no pixels in memory.
+
+    ``adapter[i]`` raises ``SampleFault`` (side ``input``) for an image or label at fault. Calls may come from several
+    threads at once. ``keys[i]`` and ``groups[i]`` are known without opening the image, so that a faulty image still has
+    its row. ``manifest_sha256`` covers annotations and file list: two adapters that could yield other samples differ.
+    """
+
+    keys: Sequence[str]
+    groups: Sequence[str]
+    manifest_sha256: str
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+@runtime_checkable
+class Materialised(Protocol):
+    """An adapter whose files are made on this machine (rendered, extracted) before the first image is read."""
+
+    def materialise(self, indices: Sequence[int], workers: int, progress: Callable[[int, int], None]) -> None:
+        """Make what is missing for ``indices``; resumable; calls ``progress(done, total)`` from the calling thread."""
+        ...
+
+
+class Prepared(NamedTuple):
+    """One image, ready for the device."""
+
+    tensors: dict[str, NDArray[Any]]  # each [n, ...]; n crops of this image, may be 0; same keys for every image
+    geometry: Any  # whatever finish needs to get back to original pixels
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A network with its pre- and post-processing.
+
+    ``prepare`` and ``finish`` work on one image, on the CPU, possibly in several threads at once. ``forward`` gets the
+    crops of several images packed along the first axis, already on the model's device, under ``torch.inference_mode``;
+    it must treat every crop independently of its neighbours. It is not called for zero crops: ``finish`` then gets
+    ``outputs == {}``.
+    """
+
+    def prepare(self, x: ModelInput) -> Prepared: ...
+    def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]: ...
+    def finish(self, outputs: dict[str, NDArray[Any]], geometry: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreInfo:
+    """The facts of one score, kept in one place."""
+
+    title: str  # column head, e.g. "AP", "AbsRel"
+    unit: str  # "" (a share, shown x100 as %), "m", "deg", "px"
+    higher_is_better: bool
+    minimum: float  # range of possible values
+    maximum: float
+    decimals: int  # digits printed
+    source: str  # paper and equation, or the implementation matched
+    percent: bool = False  # print value x 100
+    headline: bool = False  # shown in the short table
+
+
+class Metric(Protocol):
+    """Two pure functions: one image -> sums and counts; rows (and image weights) -> scores."""
+
+    name: str  # prefix of its row columns, "<name>/<column>"
+    scores: Mapping[str, ScoreInfo]  # score key -> facts, in table order
+    version: int  # raised whenever a score can change
+
+    def measure(self, target: Any, prediction: Any) -> dict[str, int | float | NDArray[Any]]:
+        """Sums and counts of ONE image; keys without the prefix; arrays are 1-D (or scalars)."""
+        ...
+
+    def aggregate(self, rows: pa.Table) -> Callable[[NDArray[np.int64] | None], dict[str, float]]:
+        """Sort and flatten ``rows`` once; the result maps image weights (how often each row was drawn) to scores.
+
+        ``rows`` holds only rows that enter the metric, in index order, columns with the prefix. Weights are int64 [n]
+        or None for all ones. Undefined scores are NaN.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is predicted, how it is checked, and how it is scored, for one protocol of one data set."""
+
+    name: str
+    metrics: tuple[Metric, ...]
+    headline: str  # "<metric name>/<score key>" that ranks the table
+    # (prediction, input) -> (prediction that is safe to measure, the first fault found or None).
+    # Runs before any metric. A prediction of the wrong type or shape becomes the worst honest one.
+    check: Callable[[Any, ModelInput, Any], tuple[Any, SampleFault | None]]
+    miss: Callable[[Any], Any]  # target -> the prediction that scores as a miss (used when the model raised)
+    perfect: Callable[[Any], Any]  # target -> the prediction that scores best (the oracle)
+    # (prediction in the model's keypoint or label set, index [K_target] of source entries) -> prediction in the task's
+    # set. None where predictions are not indexed by a set (depth, normal). The index never holds -1: incomplete maps
+    # are a protocol of their own (specs/datasets.md 4).
+    remap: Callable[[Any, NDArray[np.int64]], Any] | None = None
+    # prediction <-> small arrays worth keeping beside the rows (pose); None where predictions are large
+    to_columns: Callable[[Any], dict[str, NDArray[Any]]] | None = None
+    from_columns: Callable[[dict[str, NDArray[Any]]], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One task, data set, protocol and model variant: one line of one table."""
+
+    task: str
+    dataset: str
+    protocol: str
+    model: str
+    n_samples: int
+    shard_size: int
+    fingerprint: str  # store/fingerprint.py; decides whether rows may be mixed
+
+    @property
+    def folder(self) -> str:
+        """Path of the cell's shards below ``rows/`` or ``preds/``."""
+        return f"{self.task}/{self.dataset}/{self.protocol}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A score with its bootstrap interval."""
+
+    value: float
+    low: float  # NaN when it cannot be computed (a single group, an undefined score)
+    high: float
+    level: float = 0.95
+    n_groups: int = 0
+    method: str = field(default="percentile bootstrap over groups")
