@@ -1,0 +1,12 @@
+"""Networks behind the Model protocol. ``WRAPPERS`` lists every name a card may use; nothing is imported here."""
+
+from __future__ import annotations
+
+WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called with the ModelContext
+    "blazepose": "sapiens_bench.models.blazepose:BlazePose",
+    "movenet": "sapiens_bench.models.movenet:MoveNet",
+    "noisy_oracle": "sapiens_bench.models.oracle:NoisyOracle",
+    "oracle": "sapiens_bench.models.oracle:Oracle",
+    "sapiens_v1": "sapiens_bench.models.sapiens_v1:build",
+    "selfie": "sapiens_bench.models.selfie:SelfieSegmentation",
+}

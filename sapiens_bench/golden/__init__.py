@@ -1,0 +1,1 @@
+"""Verify this installation against folders of official inputs and outputs."""

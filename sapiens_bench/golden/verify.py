@@ -1,0 +1,114 @@
+"""Walk a folder of fixtures, run every item that it holds, and refuse what is not known.
+
+Layouts are recognised by file name, so any part of the tree may be given: the whole collection, one suite
+(``sapiens-v1``, ``embedded``), or one of its folders.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.errors import DataMissing, SapiensBenchError
+from sapiens_bench.golden import embedded, sapiens_codec, sapiens_models
+from sapiens_bench.golden.check import Check, compare, failed
+from sapiens_bench.tasks.pose.golden import TOLERANCE, GoldenItem, evaluation_items, nms_items
+
+POSE = re.compile(r"^pose\d+$")
+# Files that belong to another item and need no line of their own.
+COMPANIONS = re.compile(
+    r"(README\.md|config\.json|.*\.safetensors|(coco17|wholebody133|goliath308)_(gt|pred|official_results)\.json"
+    r"|(seg_labels|depth_maps|losses)\.npz)$"
+)
+
+
+def verify(folder: Path, catalog: Catalog, weights_root: Path | None = None) -> Iterator[Check]:
+    """Every check of every fixture below ``folder``, in path order.
+
+    Raises:
+        DataMissing: no such folder, or nothing in it.
+    """
+    if not folder.is_dir():
+        raise DataMissing(f"{folder} is not a folder. Give one that holds fixtures, e.g. golden/sapiens-v1.")
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    if not files:
+        raise DataMissing(f"{folder} is empty.")
+    for path in files:
+        run = handler(path, catalog, weights_root)
+        where = f"{path.parent.relative_to(folder).as_posix()}/" if path.parent != folder else ""
+        if run is None:
+            if not COMPANIONS.match(path.name):
+                yield failed(f"{where}{path.name}", "an item that this version does not know")
+            continue
+        try:
+            for check in run():
+                yield Check(f"{where}{check.item}", check.difference, check.tolerance, check.note)
+        except (SapiensBenchError, KeyError, ValueError, OSError, RuntimeError) as error:
+            yield failed(f"{where}{path.name}", f"{type(error).__name__}: {error}")
+
+
+def handler(path: Path, catalog: Catalog, weights_root: Path | None) -> Callable[[], Iterable[Check]] | None:
+    """What runs the fixture ``path``, or None when the file is none of its own."""
+    folder, stem = path.parent, path.stem
+    if path.suffix == ".npz":
+        if stem == "encoder_pretrain":
+            return lambda: sapiens_models.encoder_checks(folder, stem)
+        if POSE.match(stem):
+            return lambda: sapiens_models.pose_checks(folder, stem, catalog)
+        if stem in ("seg", "depth", "normal"):
+            return lambda: sapiens_models.dense_checks(folder, stem, catalog)
+        if stem == "lite_pose_preprocess":
+            return lambda: sapiens_models.lite_pose_checks(folder, stem, catalog)
+        if stem == "udp_codec":
+            return lambda: sapiens_codec.udp_checks(folder, stem)
+        if stem == "bbox_affine":
+            return lambda: sapiens_codec.affine_checks(folder, stem)
+        if stem == "movenet":
+            return lambda: embedded.movenet_checks(path, catalog, weights_root)
+        if stem == "tflite":
+            return lambda: embedded.tflite_checks(path, catalog, weights_root)
+    if path.name == "oks_nms.json":
+        return lambda: map(_pose_check, nms_items(path))
+    if path.name == "layer_decay.json":
+        return lambda: sapiens_codec.layer_decay_checks(path)
+    if path.name == "expected.json":
+        return lambda: _evaluation(folder, catalog)
+    return None
+
+
+def _evaluation(folder: Path, catalog: Catalog) -> Iterator[Check]:
+    expected: dict[str, Any] = json.loads((folder / "expected.json").read_text())
+    yield from map(_pose_check, evaluation_items(folder, catalog.spaces))
+    parts = {"seg": sapiens_codec.seg_checks, "depth": sapiens_codec.depth_checks, "losses": sapiens_codec.loss_checks}
+    for key, checks in parts.items():
+        if key in expected:
+            yield from checks(folder, expected)
+    if "goliath_to_wholebody" in expected:
+        yield from conversion_checks(expected["goliath_to_wholebody"], catalog)
+    known = {*parts, "coco17", "wholebody133", "goliath308", "goliath_to_wholebody"}
+    for key in sorted(set(expected) - known):
+        yield failed(f"expected.json/{key}", "an item that this version does not know")
+
+
+def _pose_check(item: GoldenItem) -> Check:
+    return Check(item.name, item.difference, TOLERANCE)
+
+
+def conversion_checks(expected: dict[str, Any], catalog: Catalog) -> Iterator[Check]:
+    """The official 308 -> 133 conversion: 53 points by name, zeros elsewhere."""
+    whole, subset = catalog.space("coco-wholebody133"), catalog.space("wb53")
+    index = catalog.space_map("goliath308", "wb53").index
+    places = [whole.names.index(name) for name in subset.names]
+    pairs = {str(place): int(source) for place, source in zip(places, index, strict=True)}
+    wrong = len(set(pairs.items()) ^ {(str(k), int(v)) for k, v in expected["mapping"].items()})
+    yield Check("goliath_to_wholebody/mapping", float(wrong), 0)
+    for key, fill in (("keypoints", (len(whole.names), 2)), ("scores", (len(whole.names),))):
+        ours = np.zeros(fill)
+        ours[places] = np.asarray(expected[f"{key}308"])[index]
+        yield compare(f"goliath_to_wholebody/{key}133", ours, expected[f"{key}133"], 1e-9)

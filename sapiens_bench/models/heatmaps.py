@@ -1,0 +1,218 @@
+"""Heatmap -> keypoint decoding: UDP with distribution-aware refinement (DARK), computed only where it is read.
+
+The reference blurs every map in full (11x11 Gaussian), rescales it to its old maximum, clips, takes the logarithm and
+then reads nine values round the peak. Rescaling is a constant after the logarithm and cancels in every derivative, so
+it matters only where clipping bites. We blur the nine values alone, and follow the reference operation by operation
+for the few channels whose nine values come near a clip bound or are nearly flat. Splits in two: ``peaks`` runs on the
+model's device and shrinks 308 maps to 308 windows; ``refine`` is float64 algebra on the host.
+
+Source: behaviour of MMPose 1.x ``UDPHeatmap.decode`` with ``refine_keypoints_dark_udp`` as used by Sapiens v1
+(specification of the official code, section 5); methods: Huang et al., UDP, and Zhang et al., DARK, both CVPR 2020.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+CLIP_LOW, CLIP_HIGH = 1e-3, 50.0
+# A channel is recomputed from its full map when clipping could touch its nine values. The true factor (old maximum over
+# blurred maximum of the whole map) lies between 1, as a blur raises no maximum, and the factor of the window alone.
+# It is recomputed, too, when the peak is so flat that float32 rounding moves the result: one rounding of the logarithm
+# (about 1e-7) divided by the smallest curvature is the shift in pixels. A sigma-6 Gaussian has curvature 0.025 here.
+FLAT_CURVATURE = 0.01
+
+
+class Peaks(NamedTuple):
+    """What decoding needs of B x K heatmaps."""
+
+    xy_BK2: Tensor  # int64, column and row of the first maximum in row-major order
+    score_BK: Tensor  # float32, raw maximum (not clipped, may exceed 1 or be negative)
+    log_patch_BK33: Tensor  # float32, log of the blurred, rescaled, clipped map round the peak, edges replicated
+
+
+def gaussian_kernel(kernel: int) -> NDArray[np.float64]:
+    """Normalised 1-D Gaussian of odd size ``kernel`` with OpenCV's automatic sigma (11 -> 2.0)."""
+    sigma = 0.3 * ((kernel - 1) * 0.5 - 1) + 0.8
+    x = np.arange(kernel) - (kernel - 1) / 2
+    weights = np.exp(-(x**2) / (2 * sigma**2))
+    return np.asarray(weights / weights.sum())
+
+
+def peaks(heatmaps: Tensor, kernel: int = 11) -> Peaks:
+    """Maximum and blurred logarithmic 3x3 neighbourhood of every map.
+
+    Args:
+        heatmaps: float [B, K, H, W], any values; computed in float32.
+        kernel: odd size of the Gaussian.
+    """
+    maps = heatmaps.float()
+    b, k, h, w = maps.shape
+    flat = maps.reshape(b * k, h * w)
+    best = _first_maximum(flat)
+    score = flat.gather(1, best[:, None])[:, 0]
+    x, y = best % w, torch.div(best, w, rounding_mode="floor")
+    patch = _blurred_patch(maps.reshape(b * k, h, w), x, y, kernel)
+    scaled = patch * (score / patch.amax(dim=(1, 2)))[:, None, None]
+    logs = scaled.clamp(CLIP_LOW, CLIP_HIGH).log()
+    clear = (patch.amin(dim=(1, 2)) > CLIP_LOW) & (scaled.amax(dim=(1, 2)) < CLIP_HIGH)
+    safe = clear & (_smallest_curvature(logs) > FLAT_CURVATURE)
+    index = (~safe).nonzero()[:, 0]
+    if len(index):
+        chosen = maps.reshape(b * k, h, w)[index].cpu().numpy()
+        exact = _exact_patches(chosen, x[index].cpu().numpy(), y[index].cpu().numpy(), kernel)
+        logs[index] = torch.from_numpy(exact).to(logs.device)
+    return Peaks(torch.stack([x, y], 1).view(b, k, 2), score.view(b, k), logs.view(b, k, 3, 3))
+
+
+def _first_maximum(flat_NP: Tensor) -> Tensor:
+    """Index of the first maximum of each row; numpy's is seven times faster than torch's on a CPU."""
+    if flat_NP.device.type == "cpu":
+        return torch.from_numpy(flat_NP.numpy().argmax(axis=1))
+    return flat_NP.argmax(dim=1)  # documented to return the first of several maxima
+
+
+def _smallest_curvature(log_patch_N33: Tensor) -> Tensor:
+    """Smaller absolute eigenvalue of the Hessian, [N]; NaN where the patch is."""
+    p = log_patch_N33
+    dxx = p[:, 1, 2] - 2 * p[:, 1, 1] + p[:, 1, 0]
+    dyy = p[:, 2, 1] - 2 * p[:, 1, 1] + p[:, 0, 1]
+    cross = p[:, 2, 2] - p[:, 1, 2] - p[:, 2, 1] + 2 * p[:, 1, 1] - p[:, 1, 0] - p[:, 0, 1] + p[:, 0, 0]
+    mean, spread = (dxx + dyy) / 2, torch.hypot((dxx - dyy) / 2, cross / 2)
+    return (mean.abs() - spread).abs()
+
+
+def _exact_patches(
+    maps_NHW: NDArray[np.float32], x_N: NDArray[np.int64], y_N: NDArray[np.int64], kernel: int
+) -> NDArray[np.float32]:
+    """The reference order of float32 operations, map by map: needed where the outcome hangs on the last bits."""
+    pad = (kernel - 1) // 2
+    patches = np.empty((len(maps_NHW), 3, 3), np.float32)
+    for i, heatmap in enumerate(maps_NHW):
+        framed = cv2.GaussianBlur(np.pad(heatmap, pad), (kernel, kernel), 0)
+        blurred = framed[pad:-pad, pad:-pad]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            blurred = blurred * (heatmap.max() / blurred.max())
+        logs = np.pad(np.log(np.clip(blurred, CLIP_LOW, CLIP_HIGH)), 1, mode="edge")
+        patches[i] = logs[y_N[i] : y_N[i] + 3, x_N[i] : x_N[i] + 3]
+    return patches
+
+
+def _blurred_patch(maps: Tensor, x: Tensor, y: Tensor, kernel: int) -> Tensor:
+    """Gaussian blur (zeros outside the map) of the 3x3 round each peak, edge values replicated: [N, 3, 3]."""
+    n, h, w = maps.shape
+    reach = (kernel - 1) // 2 + 1
+    offsets = torch.arange(-reach, reach + 1, device=maps.device)
+    rows, columns = y[:, None] + offsets, x[:, None] + offsets
+    inside = ((rows >= 0) & (rows < h))[:, :, None] & ((columns >= 0) & (columns < w))[:, None, :]
+    flat = rows.clamp(0, h - 1)[:, :, None] * w + columns.clamp(0, w - 1)[:, None, :]
+    window = maps.reshape(n, h * w).gather(1, flat.reshape(n, -1)).view(n, 2 * reach + 1, 2 * reach + 1)
+    window = torch.where(inside, window, window.new_zeros(()))
+    weights = torch.as_tensor(gaussian_kernel(kernel), dtype=maps.dtype, device=maps.device)
+    blur = maps.new_zeros(3, kernel + 2)
+    for i in range(3):
+        blur[i, i : i + kernel] = weights
+    patch = blur @ window @ blur.T
+    # The reference pads the blurred map by its edge, so a neighbour beyond the border repeats the border value.
+    step = torch.arange(-1, 2, device=maps.device)
+    row = (y[:, None] + step).clamp(0, h - 1) - y[:, None] + 1
+    column = (x[:, None] + step).clamp(0, w - 1) - x[:, None] + 1
+    return patch.gather(1, row[:, :, None].expand(n, 3, 3)).gather(2, column[:, None, :].expand(n, 3, 3))
+
+
+def refine(
+    xy_K2: NDArray[np.int64], score_K: NDArray[np.float32], log_patch_K33: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Sub-pixel peak positions [K, 2] in heatmap pixels: one Newton step on the logarithm.
+
+    A map whose maximum is not positive gives (-1, -1), an all-zero map NaN, as in the reference; the step has no bound.
+    """
+    p = log_patch_K33
+    half = np.float32(0.5)
+    gradient = np.stack([half * (p[:, 1, 2] - p[:, 1, 0]), half * (p[:, 2, 1] - p[:, 0, 1])], 1).astype(np.float64)
+    centre = p[:, 1, 1]
+    dxx = (p[:, 1, 2] - 2 * centre + p[:, 1, 0]).astype(np.float64)
+    dyy = (p[:, 2, 1] - 2 * centre + p[:, 0, 1]).astype(np.float64)
+    cross = p[:, 2, 2] - p[:, 1, 2] - p[:, 2, 1] + 2 * centre - p[:, 1, 0] - p[:, 0, 1] + p[:, 0, 0]
+    dxy = (half * cross).astype(np.float64)
+    epsilon = float(np.finfo(np.float32).eps)
+    dxx, dyy = dxx + epsilon, dyy + epsilon
+    with np.errstate(divide="ignore", invalid="ignore"):
+        determinant = dxx * dyy - dxy * dxy
+        step_x = (dyy * gradient[:, 0] - dxy * gradient[:, 1]) / determinant
+        step_y = (dxx * gradient[:, 1] - dxy * gradient[:, 0]) / determinant
+    location = (xy_K2.astype(np.float32) - np.stack([step_x, step_y], 1)).astype(np.float32)
+    nowhere = (score_K <= 0) & np.isfinite(p).all(axis=(1, 2))
+    location[nowhere] = -1.0
+    return location
+
+
+def to_input_space(
+    location_K2: NDArray[np.float32], heatmap_size_wh: tuple[int, int], input_size_wh: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Heatmap pixels -> network input pixels, float64: x / (W_heatmap - 1) * W_input.
+
+    Not the inverse of the training encoder, which divides by (W_input - 1) / (W_heatmap - 1); the reference does the
+    same, and ``to_image_space`` cancels the difference.
+    """
+    last = np.array([heatmap_size_wh[0] - 1, heatmap_size_wh[1] - 1])
+    return np.asarray(location_K2 / last * np.array(input_size_wh))
+
+
+def to_image_space(
+    input_xy_K2: NDArray[np.float64],
+    input_size_wh: tuple[int, int],
+    center_2: NDArray[np.float32],
+    scale_2: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Network input pixels -> image pixels for a box given by centre and (padded, aspect-fixed) scale."""
+    return np.asarray(input_xy_K2 / np.array(input_size_wh) * scale_2 + center_2 - 0.5 * scale_2)
+
+
+def merge_flipped(heatmaps: Tensor, of_flipped_input: Tensor, flip_index: Any) -> Tensor:
+    """Mean of a map and the map of the mirrored input: mirrored back, channels swapped, no shift."""
+    index = torch.as_tensor(np.asarray(flip_index), device=heatmaps.device, dtype=torch.long)
+    return (heatmaps + of_flipped_input.flip(-1).index_select(1, index)) * 0.5
+
+
+def encode(
+    keypoints_K2: NDArray[np.floating[Any]],
+    visible_K: NDArray[np.floating[Any]],
+    input_size_wh: tuple[int, int],
+    heatmap_size_wh: tuple[int, int],
+    sigma: float = 6.0,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Training targets: unnormalised Gaussians [K, H, W] and weights [K].
+
+    The Gaussian is drawn inside a square of three sigma; a keypoint whose square lies wholly outside the map gets
+    weight 0, as does an unlabelled one.
+    """
+    width, height = heatmap_size_wh
+    factor = (np.array(input_size_wh) - 1) / (np.array(heatmap_size_wh) - 1)
+    radius = sigma * 3
+    maps = np.zeros((len(keypoints_K2), height, width), np.float32)
+    weights = np.asarray(visible_K, np.float32).copy()
+    for i, point in enumerate(np.asarray(keypoints_K2)):
+        if visible_K[i] < 0.5:
+            continue
+        mu = (point / factor + 0.5).astype(np.int64)
+        left, top = (mu - radius).astype(np.int64)
+        right, bottom = (mu + radius + 1).astype(np.int64)
+        if left >= width or top >= height or right < 0 or bottom < 0:
+            weights[i] = 0
+            continue
+        size = int(2 * radius + 1)
+        axis = np.arange(size, dtype=np.float32)
+        shift = point / factor - mu
+        middle = size // 2
+        gaussian = np.exp(
+            -((axis[None] - middle - shift[0]) ** 2 + (axis[:, None] - middle - shift[1]) ** 2) / (2 * sigma**2)
+        )
+        x0, x1, y0, y1 = max(0, left), min(right, width), max(0, top), min(bottom, height)
+        maps[i, y0:y1, x0:x1] = gaussian[y0 - top : y1 - top, x0 - left : x1 - left]
+    return maps, weights

@@ -1,0 +1,82 @@
+"""Square crops around person boxes, for the embedded networks, and what their wrappers share.
+
+Frames: image pixels have their origin at the centre of the first pixel. Positions in a crop of S pixels are measured
+from its left and top EDGE (0..S), as MoveNet and MediaPipe report them; mirroring twelve people of COCO puts their
+outputs within 0.3 crop pixels of that reading. Axes: N people, K keypoints, S side of the crop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.errors import UsageError, WeightsMissing
+from sapiens_bench.models.context import ModelContext
+from sapiens_bench.pixels.affine import square_matrix, warp
+from sapiens_bench.types import ModelInput
+
+PADDING = 1.25  # side of the crop over the longer side of the box
+MIN_SIDE_PX = 2.0  # a degenerate box still gives a crop with a finite scale
+
+
+@dataclass(frozen=True, slots=True)
+class SquareCrops:
+    """Where the crops of one image lie."""
+
+    center_N2_px: NDArray[np.float64]  # image pixels
+    side_N_px: NDArray[np.float64]  # image pixels
+    size: int  # crop pixels
+    boxes_xyxy_px: NDArray[np.float32]  # [N, 4], as given
+    box_scores: NDArray[np.float32]  # [N]
+
+    @classmethod
+    def around(cls, x: ModelInput, padding: float, size: int) -> SquareCrops:
+        """Squares centred on the boxes, ``padding`` times the longer side."""
+        boxes = x.boxes_xyxy_px.astype(np.float64).reshape(-1, 4)
+        low, high = boxes[:, :2], boxes[:, 2:]
+        side = np.maximum((high - low).max(axis=1, initial=0.0), MIN_SIDE_PX) * padding
+        return cls((low + high) / 2, side, size, x.boxes_xyxy_px, x.box_scores)
+
+    def to_image(self, points_NK2_crop: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Crop pixels (from the edge) -> image pixels."""
+        scale = (self.side_N_px / self.size)[:, None, None]
+        return (points_NK2_crop - self.size / 2) * scale + self.center_N2_px[:, None]
+
+
+def cut_squares(image_HW3: NDArray[np.uint8], squares: SquareCrops) -> NDArray[np.uint8]:
+    """The crops, bilinear, [N, S, S, 3]; zeros where a square leaves the image."""
+    size = squares.size
+    crops = np.empty((len(squares.side_N_px), size, size, 3), np.uint8)
+    for index, (center, side) in enumerate(zip(squares.center_N2_px, squares.side_N_px, strict=True)):
+        crops[index] = warp(image_HW3, square_matrix(center, side, size), (size, size))
+    return crops
+
+
+def checked_options(context: ModelContext, defaults: Mapping[str, float]) -> dict[str, float]:
+    """``defaults`` overlaid with the context's options.
+
+    Raises:
+        UsageError: an unknown option, or a value that is not a positive number.
+    """
+    unknown = sorted(set(context.options) - set(defaults))
+    if unknown:
+        known = ", ".join(sorted(defaults)) or "none"
+        raise UsageError(f"{context.variant.id} has no option {', '.join(map(repr, unknown))}. Known: {known}.")
+    merged = {**defaults, **context.options}
+    for name, value in merged.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
+            raise UsageError(f"{context.variant.id}: option {name!r} is {value!r}, expected a positive number.")
+    return {name: float(value) for name, value in merged.items()}
+
+
+def weights_path(context: ModelContext) -> Path:
+    """The weight file. Raises WeightsMissing when the context has none."""
+    if context.weights is None:
+        how: Any = context.variant.weights.get.how if context.variant.weights else "its card names no weight file"
+        raise WeightsMissing(f"{context.variant.id}: no weight file on this machine ({how}).")
+    return context.weights

@@ -1,0 +1,53 @@
+"""MediaPipe's selfie segmentation (general, 256 x 256): the probability that a pixel belongs to a person.
+
+The whole image is squeezed into the square, as the authors' graph does (no letterbox), and the mask is stretched back.
+
+Axes: H, W of the original image, S side of the network's square.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.graph import load_graph
+from sapiens_bench.models.person_crop import checked_options, weights_path
+from sapiens_bench.types import ModelInput, Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class PersonMask:
+    """A soft mask of all people in one image."""
+
+    probability_HW: NDArray[np.float32]  # 0..1, original size
+
+
+class SelfieSegmentation:
+    """The wrapper. One square per image, whatever its boxes. No options."""
+
+    def __init__(self, context: ModelContext) -> None:
+        checked_options(context, {})
+        self.network = load_graph(weights_path(context), context.device, context.precision)
+        self.size = self.network.input_size
+
+    def prepare(self, x: ModelInput) -> Prepared:
+        """``crops``: uint8 [1, S, S, 3]; the geometry is (H, W)."""
+        square = cv2.resize(x.image_HW3, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+        return Prepared({"crops": square[None]}, x.image_HW3.shape[:2])
+
+    def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``mask``: float32 [B, S, S], probabilities."""
+        x = tensors["crops"].permute(0, 3, 1, 2).to(self.network.dtype) / 255
+        return {"mask": self.network(x)["mask"][:, 0].float()}
+
+    def finish(self, outputs: dict[str, NDArray[Any]], geometry: tuple[int, int]) -> PersonMask:
+        height, width = geometry
+        mask = np.ascontiguousarray(outputs["mask"][0], np.float32)
+        stretched = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
+        return PersonMask(stretched.astype(np.float32, copy=False))

@@ -1,0 +1,105 @@
+"""Reading NumPy files that may be broken or hostile: no pickles, and sizes are checked before memory is taken."""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from sapiens_bench.errors import DataMissing, DatasetRejected
+
+MAX_BYTES = 1 << 31  # of one array in a plain file
+MAX_MEMBER_BYTES = 1 << 28
+MAX_RATIO = 100  # uncompressed / compressed of one .npz member, above the first MiB
+
+
+def load_npy(path: Path, *, max_bytes: int = MAX_BYTES) -> NDArray[Any]:
+    """The array of a ``.npy`` file.
+
+    Raises:
+        DataMissing: no such file.
+        DatasetRejected: not an array, an object array, shorter or longer than its header says, or over ``max_bytes``.
+    """
+    try:
+        with open(path, "rb") as file:
+            return _read_array(file, os.fstat(file.fileno()).st_size, max_bytes, str(path))
+    except OSError as error:
+        raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def load_npz(path: Path, *, max_member_bytes: int = MAX_MEMBER_BYTES) -> dict[str, NDArray[Any]]:
+    """Every array of a ``.npz`` file, by name.
+
+    Raises:
+        DataMissing: no such file.
+        DatasetRejected: not a zip, an encrypted or repeated member, a member over ``max_member_bytes`` or blown up more
+            than 100 times, or a member that ``load_npy`` would refuse.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                _check_member(member, max_member_bytes, arrays, str(path))
+                with archive.open(member) as file:  # reads at most file_size bytes, and checks the CRC
+                    data = file.read(member.file_size + 1)
+                name = f"{path}[{member.filename}]"
+                arrays[member.filename.removesuffix(".npy")] = _read_array(
+                    BytesIO(data), len(data), max_member_bytes, name
+                )
+    except OSError as error:
+        raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from None
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+        raise DatasetRejected(str(path), [f"not a sound .npz archive: {error}"], _REMEDY) from None
+    return arrays
+
+
+_REMEDY = "Fetch or write the file again; object arrays must be saved as plain numbers."
+
+
+def _check_member(member: zipfile.ZipInfo, limit: int, seen: dict[str, NDArray[Any]], path: str) -> None:
+    fault = ""
+    if not member.filename.endswith(".npy"):
+        fault = "is not an array"
+    elif member.filename.removesuffix(".npy") in seen:
+        fault = "appears twice"
+    elif member.file_size > limit:
+        fault = f"becomes {member.file_size} bytes, the limit is {limit}"
+    elif member.file_size > (1 << 20) and member.file_size > MAX_RATIO * max(member.compress_size, 1):
+        fault = f"grows from {member.compress_size} to {member.file_size} bytes: over {MAX_RATIO} times"
+    if fault:
+        raise DatasetRejected(path, [f"member {member.filename[:80]!r} {fault}"], _REMEDY)
+
+
+def _read_array(file: IO[bytes], size: int, max_bytes: int, name: str) -> NDArray[Any]:
+    """The array in ``file``, whose header must account for exactly ``size`` bytes."""
+    try:
+        shape, fortran, dtype = _read_header(file)
+    except (ValueError, SyntaxError, EOFError, TypeError, OSError, RecursionError, OverflowError) as error:
+        raise DatasetRejected(name, [f"not a NumPy array file: {str(error)[:200]}"], _REMEDY) from None
+    if dtype.hasobject:
+        raise DatasetRejected(name, ["an object array: reading it would run code it carries"], _REMEDY)
+    claimed, present = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if claimed != present:
+        fault = f"header claims {claimed} bytes (shape {shape}, {dtype}), the file has {present}"
+        raise DatasetRejected(name, [fault], _REMEDY)
+    if claimed > max_bytes:
+        raise DatasetRejected(name, [f"{claimed} bytes, the limit is {max_bytes}"], _REMEDY)
+    flat = np.frombuffer(file.read(claimed), dtype=dtype) if dtype.itemsize else np.zeros(math.prod(shape), dtype)
+    array = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+    return array.copy(order="C")
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = npy_format.read_magic(file)
+    if version == (1, 0):
+        return npy_format.read_array_header_1_0(file)
+    if version == (2, 0):
+        return npy_format.read_array_header_2_0(file)
+    raise ValueError(f"format version {version[0]}.{version[1]} is not one of 1.0, 2.0")

@@ -1,0 +1,97 @@
+"""JSON from outside (labels, boxes, results), read strictly: what ``json.load`` lets pass in silence is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sapiens_bench.errors import DataMissing, DatasetRejected
+
+_REMEDY = "Fetch or export the file again; `sapiens-bench data check` repeats this check."
+_NOT_A_NUMBER = re.compile(r"(?<![\w\"])(?:NaN|-?Infinity)\b")
+_HUGE_INTEGER = re.compile(r"\d{4301,}")
+
+
+class _DuplicateKey(ValueError):
+    pass
+
+
+class _NotFinite(ValueError):
+    pass
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes.
+
+    Raises:
+        DataMissing: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def parse(data: bytes, path: Path | str) -> Any:
+    """The parsed document. UTF-8 with or without byte order mark; every object a dict without repeated keys.
+
+    Args:
+        data: the file's bytes.
+        path: its name, for messages.
+
+    Raises:
+        DatasetRejected: empty, cut, not UTF-8, a repeated key, NaN or Infinity, an integer of thousands of digits, or
+            nested too deeply; with line and column where they are known.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, column = _place(data[: error.start].decode("utf-8-sig", "replace"))
+        raise _refused(path, f"not UTF-8 at line {line}, column {column}") from None
+    if not text.strip():
+        raise _refused(path, "the file is empty")
+    try:
+        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
+    except json.JSONDecodeError as error:
+        raise _refused(path, f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except RecursionError:
+        raise _refused(path, "nested too deeply to be data") from None
+    except _DuplicateKey as error:
+        raise _refused(path, f"the key {str(error)[:80]!r} stands twice in one object") from None
+    except _NotFinite as error:
+        raise _refused(path, f"{error}{_at(_NOT_A_NUMBER, text)}; coordinates must be finite numbers") from None
+    except ValueError:  # int() refuses thousands of digits
+        raise _refused(path, f"an integer of more than 4300 digits{_at(_HUGE_INTEGER, text)}") from None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _DuplicateKey(key)
+            seen.add(key)
+    return result
+
+
+def _no_constants(name: str) -> NoReturn:
+    raise _NotFinite(name)
+
+
+def _refused(path: Path | str, fault: str) -> DatasetRejected:
+    return DatasetRejected(str(path), [fault], _REMEDY)
+
+
+def _at(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
+    if found is None:
+        return ""
+    line, column = _place(text[: found.start()])
+    return f" at line {line}, column {column}"
+
+
+def _place(before: str) -> tuple[int, int]:
+    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1

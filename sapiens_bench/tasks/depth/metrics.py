@@ -1,0 +1,179 @@
+"""Depth scores from per-image sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.tasks.depth.alignment import ALIGNMENTS, Alignment
+from sapiens_bench.tasks.depth.edges import THRESHOLDS, edge_counts, edge_f1
+from sapiens_bench.tasks.depth.sums import DepthSums, Truth, aligned_depth, depth_sums
+from sapiens_bench.tasks.depth.types import DepthPrediction, DepthTarget
+from sapiens_bench.types import ScoreInfo
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OFFICIAL = "official Sapiens DepthMetric (per image, then mean over images); Eigen et al., NIPS 2014"
+EDGES = "Bochkovskii et al., Depth Pro, ICLR 2025, section 4.3; pair counts summed over the data set"
+FIELDS = DepthSums._fields
+TITLES: dict[Alignment, str] = {
+    "none": "no alignment",
+    "median": "median scale",
+    "scale": "least-squares scale",
+    "scale_shift": "scale + shift",
+}
+
+
+def _error(title: str, unit: str, source: str, *, headline: bool, decimals: int = 4) -> ScoreInfo:
+    return ScoreInfo(title, unit, False, 0.0, float("inf"), decimals, source, headline=headline)
+
+
+def _share(title: str, source: str, *, headline: bool = False) -> ScoreInfo:
+    return ScoreInfo(title, "", True, 0.0, 1.0, 1, source, percent=True, headline=headline)
+
+
+def score_infos(suffix: str, source: str, headline: bool) -> dict[str, ScoreInfo]:
+    """Facts of the nine scores of one alignment; ``suffix`` goes behind each title."""
+    return {
+        "rmse": _error(f"RMSE{suffix}", "m", source, headline=headline),
+        "abs_rel": _error(f"AbsRel{suffix}", "", source, headline=headline),
+        "delta1": _share(f"δ1{suffix}", source, headline=headline),
+        "delta2": _share(f"δ2{suffix}", source),
+        "delta3": _share(f"δ3{suffix}", source),
+        "sq_rel": _error(f"SqRel{suffix}", "m", source, headline=False),
+        "rmse_log": _error(f"RMSElog{suffix}", "", source, headline=False),
+        "log10": _error(f"log10{suffix}", "", source, headline=False),
+        "silog": _error(f"SILog{suffix}", "", source, headline=False),
+    }
+
+
+def scores_of(s: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """The nine scores from sums, elementwise: per image, or of pooled sums. NaN where no pixel is scored."""
+    n = np.where(s["n"] > 0, s["n"], np.nan)
+    log_mean = s["log"] / n
+    return {
+        "rmse": np.sqrt(s["sq_error"] / n),
+        "abs_rel": s["abs_rel"] / n,
+        "delta1": s["delta1"] / n,
+        "delta2": s["delta2"] / n,
+        "delta3": s["delta3"] / n,
+        "sq_rel": s["sq_rel"] / n,
+        "rmse_log": np.sqrt(s["log_sq"] / n),
+        "log10": s["abs_log10"] / n,
+        # Rounding can make the variance of a perfectly scaled map slightly negative.
+        "silog": np.sqrt(np.maximum(s["log_sq"] / n - 0.5 * log_mean**2, 0.0)),
+    }
+
+
+class DepthMetric:
+    """Errors over human pixels under all four alignments, computed from one prediction.
+
+    Scores without prefix use the protocol's ``alignment`` and are means over images of per-image values; ``pooled/...``
+    are the same from pixels pooled over the data set; ``none/``, ``median/``, ``scale/``, ``scale_shift/`` stand side
+    by side. ``coverage``: share of scored pixels for which the model gave a finite value.
+    """
+
+    name = "depth"
+    version = 1
+
+    def __init__(self, alignment: Alignment = "scale_shift") -> None:
+        self.alignment = alignment
+        infos = score_infos("", f"{OFFICIAL}; aligned by {TITLES[alignment]}", headline=True)
+        infos["coverage"] = _share("coverage", "finite predicted pixels / scored pixels")
+        infos |= {f"pooled/{k}": v for k, v in score_infos(" (pooled)", "pixels pooled", headline=False).items()}
+        for a in ALIGNMENTS:
+            infos |= {f"{a}/{k}": v for k, v in score_infos(f" ({TITLES[a]})", OFFICIAL, headline=False).items()}
+        self.scores: Mapping[str, ScoreInfo] = infos
+
+    def measure(self, target: DepthTarget, prediction: DepthPrediction) -> dict[str, int | float | NDArray[Any]]:
+        """``n_mask`` and the fields of ``DepthSums`` for each alignment, "<alignment>/<field>"."""
+        mask = target.mask_HW
+        pred = prediction.depth_HW[mask].astype(np.float64)
+        gt = target.depth_HW[mask].astype(np.float64)
+        finite = np.isfinite(pred)
+        if not finite.all():
+            pred, gt = pred[finite], gt[finite]
+        truth = Truth(gt)
+        row: dict[str, int | float | NDArray[Any]] = {"n_mask": len(finite)}
+        for a in ALIGNMENTS:
+            sums = depth_sums(pred, truth, prediction.kind, a)
+            row |= {f"{a}/{field}": value for field, value in zip(FIELDS, sums, strict=True)}
+        return row
+
+    def aggregate(self, rows: pa.Table) -> Callable[[NDArray[np.int64] | None], dict[str, float]]:
+        sums = {a: {f: _column(rows, f"{self.name}/{a}/{f}") for f in FIELDS} for a in ALIGNMENTS}
+        per_image = {a: scores_of(sums[a]) for a in ALIGNMENTS}
+        n_mask = _column(rows, f"{self.name}/n_mask")
+
+        def scores(weights: NDArray[np.int64] | None) -> dict[str, float]:
+            w = np.ones(len(n_mask)) if weights is None else weights.astype(np.float64)
+            out = {k: _mean(v, w) for k, v in per_image[self.alignment].items()}
+            pooled = {f: np.asarray(v @ w) for f, v in sums[self.alignment].items()}
+            out["coverage"] = float(pooled["n"] / (n_mask @ w)) if n_mask @ w else float("nan")
+            out |= {f"pooled/{k}": float(v) for k, v in scores_of(pooled).items()}
+            for a in ALIGNMENTS:
+                out |= {f"{a}/{k}": _mean(v, w) for k, v in per_image[a].items()}
+            return out
+
+        return scores
+
+
+class DepthEdgeMetric:
+    """Boundary F1 of the aligned depth: what high resolution should win."""
+
+    name = "depth_edge"
+    version = 1
+
+    def __init__(self, alignment: Alignment = "scale_shift") -> None:
+        self.alignment = alignment
+        self.scores: Mapping[str, ScoreInfo] = {
+            "f1": _share("edge F1", EDGES, headline=True),
+            "precision": _share("edge precision", EDGES),
+            "recall": _share("edge recall", EDGES),
+        }
+
+    def measure(self, target: DepthTarget, prediction: DepthPrediction) -> dict[str, int | float | NDArray[Any]]:
+        """Pair counts per threshold, int64 [10] each."""
+        mask = target.mask_HW & np.isfinite(prediction.depth_HW)
+        aligned = np.zeros(mask.shape)
+        if mask.any():
+            truth = Truth(target.depth_HW[mask].astype(np.float64))
+            values = prediction.depth_HW[mask].astype(np.float64)
+            aligned[mask], _ = aligned_depth(values, truth, prediction.kind, self.alignment)
+        counts = edge_counts(aligned, target.depth_HW, mask)
+        # Edges that a model left out by giving no value are edges it missed.
+        everything = counts if mask.sum() == target.mask_HW.sum() else _all_true(target)
+        return {"both": counts.both, "predicted": counts.predicted, "true": everything.true}
+
+    def aggregate(self, rows: pa.Table) -> Callable[[NDArray[np.int64] | None], dict[str, float]]:
+        both, predicted, true = (_lists(rows, f"{self.name}/{c}") for c in ("both", "predicted", "true"))
+
+        def scores(weights: NDArray[np.int64] | None) -> dict[str, float]:
+            w = np.ones(len(both), np.int64) if weights is None else weights
+            precision, recall, f1 = edge_f1(w @ both, w @ predicted, w @ true)
+            return {"f1": f1, "precision": precision, "recall": recall}
+
+        return scores
+
+
+def _all_true(target: DepthTarget) -> Any:
+    return edge_counts(target.depth_HW, target.depth_HW, target.mask_HW)
+
+
+def _column(rows: pa.Table, name: str) -> NDArray[np.float64]:
+    return np.asarray(rows.column(name).to_numpy(), np.float64)
+
+
+def _lists(rows: pa.Table, name: str) -> NDArray[np.int64]:
+    flat = rows.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, np.int64).reshape(-1, len(THRESHOLDS))
+
+
+def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    defined = np.isfinite(values)
+    total = weights[defined].sum()
+    return float((values[defined] @ weights[defined]) / total) if total else float("nan")

@@ -1,0 +1,74 @@
+"""The depth task of one protocol."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import numpy as np
+
+from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
+from sapiens_bench.errors import CardError, SampleFault
+from sapiens_bench.tasks.depth.alignment import ALIGNMENTS
+from sapiens_bench.tasks.depth.metrics import DepthEdgeMetric, DepthMetric
+from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction, DepthTarget
+from sapiens_bench.types import ModelInput, Task
+
+SCORING = {"alignment", "edges"}
+
+
+def make_task(protocol: EvalProtocol, space: SpaceCard | None) -> Task:
+    """Depth over human pixels.
+
+    ``protocol.scoring``: ``alignment`` (none | median | scale | scale_shift; default scale_shift, the paper's),
+    ``edges`` (boundary F1; default true).
+
+    Raises:
+        CardError: an unknown key or alignment.
+    """
+    unknown = set(protocol.scoring) - SCORING
+    if unknown:
+        raise CardError(f"unknown scoring key {sorted(unknown)[0]!r}; known: {sorted(SCORING)}")
+    alignment = protocol.scoring.get("alignment", "scale_shift")
+    if alignment not in ALIGNMENTS:
+        raise CardError(f"unknown alignment {alignment!r}; known: {', '.join(ALIGNMENTS)}")
+    metrics: tuple[Any, ...] = (DepthMetric(alignment),)
+    if protocol.scoring.get("edges", True):
+        metrics += (DepthEdgeMetric(alignment),)
+    return Task(name="depth", metrics=metrics, headline="depth/rmse", check=check, miss=miss, perfect=perfect)
+
+
+def check(prediction: Any, x: ModelInput, target: DepthTarget) -> tuple[DepthPrediction, SampleFault | None]:
+    """The prediction, safe to measure, and the first fault found.
+
+    Values that are not finite stay (they are left out and lower the coverage); a map of another shape or one without a
+    positive value where the kind has only positive ones becomes a miss.
+    """
+    if not target.mask_HW.any():
+        return miss(target), SampleFault("label.empty", "no pixel is scored", "input")
+    depth = getattr(prediction, "depth_HW", None)
+    if not isinstance(depth, np.ndarray) or depth.shape != target.depth_HW.shape:
+        shape = getattr(depth, "shape", type(prediction).__name__)
+        return miss(target), SampleFault("pred.shape", f"depth {shape}, expected {target.depth_HW.shape}", "prediction")
+    if not np.issubdtype(depth.dtype, np.floating):
+        return miss(target), SampleFault("pred.shape", f"depth is {depth.dtype}, not floating point", "prediction")
+    if prediction.kind not in get_args(DepthKind):
+        return miss(target), SampleFault("pred.kind", f"unknown depth kind {prediction.kind!r}", "prediction")
+    scored = depth[target.mask_HW]
+    bad = int(scored.size - np.count_nonzero(np.isfinite(scored)))
+    if bad:
+        detail = f"{bad} of {scored.size} scored pixels are not finite"
+        return prediction, SampleFault("pred.nonfinite", detail, "prediction")
+    if prediction.kind in ("metric_depth", "scale_invariant_depth") and not bool((scored > 0).any()):
+        return miss(target), SampleFault("pred.range", "no scored pixel has a positive depth", "prediction")
+    return prediction, None
+
+
+def miss(target: DepthTarget) -> DepthPrediction:
+    """No value anywhere: coverage 0."""
+    return DepthPrediction(np.full(target.depth_HW.shape, np.nan, np.float32), "metric_depth")
+
+
+def perfect(target: DepthTarget) -> DepthPrediction:
+    """The truth, one metre outside the mask."""
+    depth = np.where(target.mask_HW, target.depth_HW, np.float32(1.0)).astype(np.float32)
+    return DepthPrediction(depth, "metric_depth")

@@ -1,0 +1,59 @@
+"""The surface-normal task of one protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
+from sapiens_bench.errors import CardError, SampleFault
+from sapiens_bench.tasks.normal.metrics import NormalMetric
+from sapiens_bench.tasks.normal.types import NormalPrediction, NormalTarget
+from sapiens_bench.types import ModelInput, Task
+
+
+def make_task(protocol: EvalProtocol, space: SpaceCard | None) -> Task:
+    """Normals over human pixels; ``protocol.scoring`` has no keys.
+
+    Raises:
+        CardError: an unknown key.
+    """
+    if protocol.scoring:
+        raise CardError(f"unknown scoring key {sorted(protocol.scoring)[0]!r}; normals have none")
+    return Task(
+        name="normal", metrics=(NormalMetric(),), headline="normal/mean_deg", check=check, miss=miss, perfect=perfect
+    )
+
+
+def check(prediction: Any, x: ModelInput, target: NormalTarget) -> tuple[NormalPrediction, SampleFault | None]:
+    """The prediction, safe to measure, and the first fault found; unusable pixels stay and lower the coverage."""
+    if not target.mask_HW.any():
+        return miss(target), SampleFault("label.empty", "no pixel is scored", "input")
+    normals = getattr(prediction, "normals_HW3", None)
+    if not isinstance(normals, np.ndarray) or normals.shape != target.normals_HW3.shape:
+        shape = getattr(normals, "shape", type(prediction).__name__)
+        detail = f"normals {shape}, expected {target.normals_HW3.shape}"
+        return miss(target), SampleFault("pred.shape", detail, "prediction")
+    if not np.issubdtype(normals.dtype, np.floating):
+        return miss(target), SampleFault("pred.shape", f"normals are {normals.dtype}, not floating point", "prediction")
+    scored = normals[target.mask_HW]
+    finite = np.isfinite(scored).all(axis=1)
+    if not finite.all():
+        detail = f"{int((~finite).sum())} of {len(scored)} scored pixels are not finite"
+        return prediction, SampleFault("pred.nonfinite", detail, "prediction")
+    zero = ~(scored != 0).any(axis=1)
+    if zero.any():
+        detail = f"{int(zero.sum())} of {len(scored)} scored pixels have length 0"
+        return prediction, SampleFault("pred.normal_zero", detail, "prediction")
+    return prediction, None
+
+
+def miss(target: NormalTarget) -> NormalPrediction:
+    """No vector anywhere: coverage 0."""
+    return NormalPrediction(np.full(target.normals_HW3.shape, np.nan, np.float32))
+
+
+def perfect(target: NormalTarget) -> NormalPrediction:
+    """The truth."""
+    return NormalPrediction(target.normals_HW3)

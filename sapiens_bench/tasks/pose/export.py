@@ -1,0 +1,48 @@
+"""Predictions as a COCO results file, so that a score can be checked with pycocotools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sapiens_bench.errors import ShapeError
+from sapiens_bench.tasks.pose.flatten import flatten_predictions
+from sapiens_bench.tasks.pose.metrics import OksMetric
+from sapiens_bench.tasks.pose.types import PosePrediction
+
+
+def coco_results(
+    predictions: Sequence[PosePrediction], image_ids: Sequence[int], metric: OksMetric, category_id: int = 1
+) -> list[dict[str, Any]]:
+    """One dict per detection, after score rule and suppression, as ``pycocotools.coco.COCO.loadRes`` reads it.
+
+    Numbers keep their full precision, so AP from the file equals ours. ``bbox`` [x, y, width, height] is the extent of
+    the keypoints that give a detection's area: ``loadRes`` takes the area from it. Where the protocol has
+    ``drop_zero_score``, detections without a positive keypoint score are left out.
+
+    Raises:
+        ShapeError: as many image ids as predictions are needed.
+    """
+    if len(predictions) != len(image_ids):
+        raise ShapeError(f"{len(predictions)} predictions and {len(image_ids)} image ids: need one each per image.")
+    n_keypoints = len(metric.variances_K)
+    flat = flatten_predictions(predictions, n_keypoints, metric.scoring, metric.variances_K, metric.area_index)
+    found = flat.detections
+    results = []
+    for i, image in enumerate(found.image_D):
+        keypoint_scores = flat.keypoint_scores_DK[i].astype(np.float64)
+        if metric.scoring.drop_zero_score and not (keypoint_scores > 0).any():
+            continue
+        x, y = found.x_DK[i, metric.area_index], found.y_DK[i, metric.area_index]
+        results.append(
+            {
+                "image_id": image_ids[image],
+                "category_id": category_id,
+                "score": float(found.scores_D[i]),
+                "keypoints": np.stack([found.x_DK[i], found.y_DK[i], keypoint_scores], axis=1).ravel().tolist(),
+                "bbox": [float(v) for v in (x.min(), y.min(), x.max() - x.min(), y.max() - y.min())],
+            }
+        )
+    return results

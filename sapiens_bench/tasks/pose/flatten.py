@@ -1,0 +1,95 @@
+"""Records of many images laid end to end, in float64, as the matching wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.tasks.pose.oks import Detections, People, keypoint_area
+from sapiens_bench.tasks.pose.scoring import PoseScoring, instance_scores, padded_area, suppress
+from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
+
+
+class FlatPredictions(NamedTuple):
+    """Instances of all images after score rule and suppression."""
+
+    detections: Detections
+    keypoint_scores_DK: NDArray[np.floating[Any]]
+    source_D: NDArray[np.int64]  # position in the predictions laid end to end, before suppression
+
+
+def flatten_people(targets: Sequence[PoseTarget], n_keypoints: int) -> People:
+    """All annotated people, in the order given."""
+    counts = [len(t.area_N) for t in targets]
+    keypoints = _joined([t.keypoints_NK2_px for t in targets], (n_keypoints, 2))
+    boxes = _joined([t.boxes_xyxy_px_N4 for t in targets], (4,)).astype(np.float64)
+    boxes[:, 2:] -= boxes[:, :2]
+    return People(
+        image_G=np.repeat(np.arange(len(targets)), counts),
+        x_GK=keypoints[..., 0].astype(np.float64, order="C"),
+        y_GK=keypoints[..., 1].astype(np.float64, order="C"),
+        visible_GK=_joined([t.visible_NK for t in targets], (n_keypoints,)) > 0,
+        area_G=_joined([t.area_N for t in targets], ()).astype(np.float64),
+        is_crowd_G=_joined([t.is_crowd_N for t in targets], ()).astype(bool),
+        boxes_xywh_G4=boxes,
+    )
+
+
+def flatten_predictions(
+    predictions: Sequence[PosePrediction],
+    n_keypoints: int,
+    scoring: PoseScoring,
+    variances_K: NDArray[np.float64],
+    area_index: NDArray[np.int64],
+) -> FlatPredictions:
+    """All instances with their final scores, suppressed ones left out.
+
+    Args:
+        area_index: keypoints whose extent gives a detection's area (the body where the set has parts).
+    """
+    image_D = np.repeat(np.arange(len(predictions)), [len(p.instance_scores_N) for p in predictions])
+    keypoints = _joined([p.keypoints_NK2_px for p in predictions], (n_keypoints, 2))
+    keypoint_scores = _joined([p.keypoint_scores_NK for p in predictions], (n_keypoints,))
+    scores = instance_scores(scoring, _joined([p.instance_scores_N for p in predictions], ()), keypoint_scores)
+    source = np.arange(len(scores))
+    if scoring.nms_oks is not None:
+        areas = padded_area(scoring, _joined([p.boxes_xyxy_px_N4 for p in predictions], (4,)))
+        source = suppressed(scoring, keypoints, scores, areas, variances_K, image_D, len(predictions))
+        keypoints, keypoint_scores = keypoints[source], keypoint_scores[source]
+        scores, image_D = scores[source], image_D[source]
+    x = keypoints[..., 0].astype(np.float64, order="C")
+    y = keypoints[..., 1].astype(np.float64, order="C")
+    is_whole = len(area_index) == n_keypoints
+    area = keypoint_area(x, y) if is_whole else keypoint_area(x[:, area_index], y[:, area_index])
+    return FlatPredictions(Detections(image_D, x, y, scores, area), keypoint_scores, source)
+
+
+def suppressed(
+    scoring: PoseScoring,
+    keypoints_DK2: NDArray[np.floating[Any]],
+    scores_D: NDArray[np.float64],
+    area_D: NDArray[np.float64],
+    variances_K: NDArray[np.float64],
+    image_D: NDArray[np.int64],
+    n_images: int,
+) -> NDArray[np.int64]:
+    """Indices of the instances that stay after suppression inside each image; ``image_D`` ascends."""
+    starts = np.searchsorted(image_D, np.arange(n_images + 1))
+    kept = []
+    for start, end in pairwise(starts):
+        part = slice(int(start), int(end))
+        if scoring.nms == "hard" and end - start == 1:
+            kept.append(np.array([start], np.int64))  # nobody to be suppressed by
+        elif end > start:
+            kept.append(start + suppress(scoring, keypoints_DK2[part], scores_D[part], area_D[part], variances_K))
+    return np.concatenate(kept) if kept else np.zeros(0, np.int64)
+
+
+def _joined(arrays: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Arrays end to end; [0, *shape] where there are none."""
+    filled = [a for a in arrays if len(a)]
+    return np.concatenate(filled) if filled else np.zeros((0, *shape))

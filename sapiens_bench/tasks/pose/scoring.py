@@ -1,0 +1,183 @@
+"""From what a model says about each person to the scored list that COCO matching takes: score rule and OKS-NMS.
+
+Axes: N instances of one image or of many, K keypoints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.errors import CardError, nearest
+from sapiens_bench.tasks.pose.oks import EPSILON
+
+SCORE_RULES = ("box_x_keypoints", "instance", "keypoints", "box_plus_keypoints")
+NMS_KINDS = ("hard", "soft")
+
+
+@dataclass(frozen=True, slots=True)
+class PoseScoring:
+    """The ``scoring`` keys of a pose protocol. Defaults are those of the Sapiens evaluation."""
+
+    score: str = "box_x_keypoints"  # one of SCORE_RULES, see instance_scores
+    score_threshold: float = 0.2  # keypoint scores at or below it do not enter box_x_keypoints
+    nms_oks: float | None = 0.9  # instances more similar than this to a better one go; null: no suppression
+    nms: str = "hard"  # "soft" lowers scores only to reorder, and keeps at most max_detections
+    nms_padding: float = 1.25  # the box is grown by this before its area enters the similarity
+    nms_aspect: float = 0.75  # width : height the grown box is widened or heightened to
+    max_detections: int = 20
+    drop_zero_score: bool = False  # a detection whose keypoint scores are all <= 0 in a part is absent from the part
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> PoseScoring:
+        """Read and check ``EvalProtocol.scoring``.
+
+        Raises:
+            CardError: unknown key or impossible value; names the nearest valid key.
+        """
+        flat = dict(options)
+        area = flat.pop("nms_area", None)
+        if area is not None:
+            if not isinstance(area, Mapping) or not set(area) <= {"padding", "aspect"}:
+                raise CardError(f"scoring.nms_area must have the keys padding and aspect only, found {area!r}.")
+            flat |= {f"nms_{key}": value for key, value in area.items()}
+        known = [f.name for f in fields(cls)]
+        for key in flat:
+            if key not in known:
+                near = nearest(str(key), known) or known
+                raise CardError(f"scoring.{key} is not a key of a pose protocol. Nearest: {', '.join(near)}.")
+        scoring = cls(**flat)
+        scoring._check()
+        return scoring
+
+    def _check(self) -> None:
+        def number(value: Any, low: float, high: float) -> bool:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            return is_number and math.isfinite(value) and low <= value <= high
+
+        rules = {
+            "score": (self.score in SCORE_RULES, f"one of {', '.join(SCORE_RULES)}"),
+            "nms": (self.nms in NMS_KINDS, f"one of {', '.join(NMS_KINDS)}"),
+            "score_threshold": (number(self.score_threshold, -1e6, 1e6), "a number"),
+            "nms_oks": (self.nms_oks is None or number(self.nms_oks, 1e-9, 1.0), "null or a number in (0, 1]"),
+            "nms_padding": (number(self.nms_padding, 1e-6, 100), "a number above 0"),
+            "nms_aspect": (number(self.nms_aspect, 1e-6, 1e6), "a number above 0"),
+            "max_detections": (
+                type(self.max_detections) is int and 1 <= self.max_detections <= 10_000,
+                "a whole number from 1 to 10000",
+            ),
+            "drop_zero_score": (isinstance(self.drop_zero_score, bool), "true or false"),
+        }
+        for key, (is_valid, expected) in rules.items():
+            if not is_valid:
+                raise CardError(f"scoring.{key} must be {expected}, found {getattr(self, key)!r}.")
+
+
+def instance_scores(
+    scoring: PoseScoring, instance_N: NDArray[np.floating], keypoint_NK: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Final score of each instance, float64 [N].
+
+    ``box_x_keypoints``: instance x mean of the keypoint scores above the threshold (0 if none), summed in keypoint
+    order; ``instance``; ``keypoints``: plain mean of all; ``box_plus_keypoints``: instance + mean + maximum.
+
+    Source: facebookresearch/sapiens pose/mmpose/evaluation/metrics/coco_metric.py, score modes ``bbox_keypoint``,
+    ``bbox``, ``keypoint``, ``bbox_rle``.
+    """
+    instance = instance_N.astype(np.float64)
+    keypoint = np.ascontiguousarray(keypoint_NK, dtype=np.float64)
+    if scoring.score == "instance" or keypoint.shape[1] == 0 or len(instance) == 0:
+        return instance
+    if scoring.score == "keypoints":
+        return np.asarray(keypoint.mean(axis=1))
+    if scoring.score == "box_plus_keypoints":
+        return np.asarray(instance + keypoint.mean(axis=1) + keypoint.max(axis=1))
+    # compared as stored: a float32 0.2 is not above a float64 0.2 merely because it was widened
+    above = keypoint_NK > np.asarray(scoring.score_threshold, dtype=keypoint_NK.dtype)
+    total = np.cumsum(np.where(above, keypoint, 0.0), axis=1)[:, -1]
+    return np.asarray(instance * (total / np.maximum(above.sum(axis=1), 1)))
+
+
+def padded_area(scoring: PoseScoring, boxes_xyxy_N4: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Area of the grown, aspect-fixed boxes, px² [N]; what the crop of a top-down model covers."""
+    boxes = boxes_xyxy_N4.astype(np.float64)
+    width = (boxes[:, 2] - boxes[:, 0]) * scoring.nms_padding
+    height = (boxes[:, 3] - boxes[:, 1]) * scoring.nms_padding
+    is_wide = width > height * scoring.nms_aspect
+    height, width = (
+        np.where(is_wide, width / scoring.nms_aspect, height),
+        np.where(is_wide, width, height * scoring.nms_aspect),
+    )
+    area: NDArray[np.float64] = width * height
+    return area
+
+
+def suppress(
+    scoring: PoseScoring,
+    keypoints_NK2: NDArray[np.floating],
+    scores_N: NDArray[np.float64],
+    area_N: NDArray[np.float64],
+    variances_K: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """Indices of the instances of one image that stay, in the order in which they stay.
+
+    Source: facebookresearch/sapiens pose/mmpose/evaluation/functional/nms.py (``oks_nms``, ``soft_oks_nms``).
+    """
+    if scoring.nms_oks is None or len(scores_N) == 0:
+        return np.arange(len(scores_N))
+    oks_NN = mutual_oks(keypoints_NK2, area_N, variances_K)
+    if scoring.nms == "soft":
+        return _soft(oks_NN, scores_N, scoring.nms_oks, scoring.max_detections)
+    return _hard(oks_NN, scores_N, scoring.nms_oks)
+
+
+def mutual_oks(
+    keypoints_NK2: NDArray[np.floating], area_N: NDArray[np.float64], variances_K: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """OKS of each instance with each other one [N, N]: all points, mean of the two areas.
+
+    Rounded to float32, as the official code does before it compares with the threshold.
+    """
+    x, y = keypoints_NK2[..., 0].astype(np.float64), keypoints_NK2[..., 1].astype(np.float64)
+    oks = np.zeros((len(x), len(x)), np.float32)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        for i in range(len(x)):  # one row at a time: N x N x K values would not fit for a crowd of 308 points
+            scale = (area_N[i] + area_N) / 2 + EPSILON
+            error = ((x - x[i]) ** 2 + (y - y[i]) ** 2) / variances_K / scale[:, None] / 2
+            oks[i] = np.exp(-error).sum(axis=1) / max(1, x.shape[1])
+    return oks
+
+
+def _falling(scores_N: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Order by falling score; of equal scores the later one first, as reversing an ascending sort gives."""
+    return np.argsort(scores_N, kind="stable")[::-1]
+
+
+def _hard(oks_NN: NDArray[np.float32], scores_N: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
+    order = _falling(scores_N)
+    keep: list[int] = []
+    while len(order):
+        best, rest = int(order[0]), order[1:]
+        keep.append(best)
+        order = rest[oks_NN[best, rest] <= threshold]
+    return np.array(keep, np.int64)
+
+
+def _soft(
+    oks_NN: NDArray[np.float32], scores_N: NDArray[np.float64], threshold: float, limit: int
+) -> NDArray[np.int64]:
+    order = _falling(scores_N)
+    scores = scores_N[order]
+    keep: list[int] = []
+    while len(order) and len(keep) < limit:
+        best, order = int(order[0]), order[1:]
+        keep.append(best)
+        scores = scores[1:] * np.exp(-(oks_NN[best, order] ** 2) / threshold)
+        again = _falling(scores)
+        order, scores = order[again], scores[again]
+    return np.array(keep, np.int64)

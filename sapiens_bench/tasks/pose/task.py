@@ -1,0 +1,114 @@
+"""The pose task of one protocol: keypoint set and scoring keys become a Task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
+from sapiens_bench.errors import CardError, SampleFault, ShapeError
+from sapiens_bench.tasks.pose.checking import check_prediction
+from sapiens_bench.tasks.pose.metrics import OksMetric
+from sapiens_bench.tasks.pose.perfect import perfect_prediction
+from sapiens_bench.tasks.pose.scoring import PoseScoring
+from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget, empty_prediction
+from sapiens_bench.types import ModelInput, Task
+
+_UNSCORED_PARTS = ("extra",)  # points that belong to no published part; they count in the whole set
+
+
+def make_task(protocol: EvalProtocol, space: SpaceCard | None) -> Task:
+    """The task that scores ``protocol`` in the keypoint set ``space``.
+
+    Raises:
+        CardError: no keypoint set, or a scoring key that does not exist.
+    """
+    metric = make_metric(PoseScoring.of(protocol.scoring), space)
+    n_keypoints = len(metric.variances_K)
+
+    def check(prediction: Any, x: ModelInput, target: Any) -> tuple[PosePrediction, SampleFault | None]:
+        return check_prediction(prediction, n_keypoints, metric.area_index, x)
+
+    def miss(target: PoseTarget) -> PosePrediction:
+        return empty_prediction(n_keypoints)
+
+    def from_columns(columns: dict[str, NDArray[Any]]) -> PosePrediction:
+        return prediction_from_columns(columns, n_keypoints)
+
+    return Task(
+        name="pose",
+        metrics=(metric,),
+        headline="oks/AP",
+        check=check,
+        miss=miss,
+        perfect=perfect_prediction,
+        remap=remap,
+        to_columns=prediction_to_columns,
+        from_columns=from_columns,
+    )
+
+
+def make_metric(scoring: PoseScoring, space: SpaceCard | None) -> OksMetric:
+    """The OKS metric of a keypoint set and its scored parts.
+
+    Raises:
+        CardError: ``space`` is not a keypoint set.
+    """
+    if space is None or space.kind != "keypoints":
+        found = "none" if space is None else f"the label set {space.id!r}"
+        raise CardError(f"A pose protocol needs a keypoint set: give `space:` the id of one (found {found}).")
+    parts = {
+        name: index
+        for name, index in space.groups.items()
+        # a part that is the whole set would repeat every number
+        if index and name not in _UNSCORED_PARTS and len(set(index)) < len(space.names)
+    }
+    return OksMetric(space.sigmas, parts, scoring)
+
+
+def remap(prediction: PosePrediction, index_K: NDArray[np.int64]) -> PosePrediction:
+    """The prediction in another set: keypoint k of the result is keypoint ``index_K[k]`` of the given one.
+
+    Raises:
+        ShapeError: the index holds -1 or points outside the given set; a map must be complete.
+    """
+    n_source = prediction.keypoints_NK2_px.shape[1] if prediction.keypoints_NK2_px.ndim == 3 else 0
+    if len(index_K) and (index_K.min() < 0 or index_K.max() >= n_source):
+        raise ShapeError(f"the map asks for keypoints {index_K.min()}..{index_K.max()} of a set of {n_source}.")
+    return PosePrediction(
+        keypoints_NK2_px=prediction.keypoints_NK2_px[:, index_K],
+        keypoint_scores_NK=prediction.keypoint_scores_NK[:, index_K],
+        instance_scores_N=prediction.instance_scores_N,
+        boxes_xyxy_px_N4=prediction.boxes_xyxy_px_N4,
+    )
+
+
+def prediction_to_columns(prediction: PosePrediction) -> dict[str, NDArray[Any]]:
+    """Flat arrays to keep beside the rows; dtypes are kept, so that re-scoring gives the same bits."""
+    return {
+        "keypoints": prediction.keypoints_NK2_px.ravel(),
+        "keypoint_scores": prediction.keypoint_scores_NK.ravel(),
+        "instance_scores": prediction.instance_scores_N,
+        "boxes": prediction.boxes_xyxy_px_N4.ravel(),
+    }
+
+
+def prediction_from_columns(columns: dict[str, NDArray[Any]], n_keypoints: int) -> PosePrediction:
+    """Inverse of ``prediction_to_columns``.
+
+    Raises:
+        ShapeError: the arrays do not fit ``n_keypoints``.
+    """
+    n = len(columns["instance_scores"])
+    expected = {"keypoints": n * n_keypoints * 2, "keypoint_scores": n * n_keypoints, "boxes": n * 4}
+    for name, size in expected.items():
+        if len(columns[name]) != size:
+            raise ShapeError(f"stored {name} has {len(columns[name])} values, {n} instances need {size}.")
+    return PosePrediction(
+        keypoints_NK2_px=np.asarray(columns["keypoints"]).reshape(n, n_keypoints, 2),
+        keypoint_scores_NK=np.asarray(columns["keypoint_scores"]).reshape(n, n_keypoints),
+        instance_scores_N=np.asarray(columns["instance_scores"]),
+        boxes_xyxy_px_N4=np.asarray(columns["boxes"]).reshape(n, 4),
+    )

@@ -1,0 +1,42 @@
+"""What a pose adapter gives and what a pose model returns. Axes: N people or boxes, K keypoints of the task's set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class PoseTarget:
+    """Every annotated person of one image, crowds and people without visible points included."""
+
+    keypoints_NK2_px: Floats  # original image; undefined where visible_NK is 0
+    visible_NK: Floats  # 0 not labelled; above 0 labelled (1 occluded, 2 visible; COCO-WholeBody has fractions)
+    area_N: NDArray[np.float64]  # px², the annotated segment's area
+    is_crowd_N: NDArray[np.bool_]
+    boxes_xyxy_px_N4: NDArray[np.float64]
+    ids_N: NDArray[np.int64]  # annotation ids
+
+
+@dataclass(frozen=True, slots=True)
+class PosePrediction:
+    """One instance per box the model was run on."""
+
+    keypoints_NK2_px: Floats  # original image
+    keypoint_scores_NK: Floats  # any scale the model has; the score rule thresholds them
+    instance_scores_N: Floats  # box score x any presence score; NOT yet multiplied by keypoint scores
+    boxes_xyxy_px_N4: Floats  # the boxes the model was run on, unpadded
+
+
+def empty_prediction(n_keypoints: int) -> PosePrediction:
+    """A prediction of nobody: the miss."""
+    return PosePrediction(
+        keypoints_NK2_px=np.zeros((0, n_keypoints, 2), np.float32),
+        keypoint_scores_NK=np.zeros((0, n_keypoints), np.float32),
+        instance_scores_N=np.zeros(0, np.float32),
+        boxes_xyxy_px_N4=np.zeros((0, 4), np.float32),
+    )

@@ -1,0 +1,206 @@
+"""Depth scores: hand-worked values, an independent fit, invariances, degenerate and hostile input."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sapiens_bench.cards.schema import EvalProtocol
+from sapiens_bench.errors import CardError
+from sapiens_bench.tasks.depth.alignment import fit
+from sapiens_bench.tasks.depth.edges import edge_counts, edge_f1
+from sapiens_bench.tasks.depth.metrics import DepthEdgeMetric, DepthMetric
+from sapiens_bench.tasks.depth.sums import Truth, depth_sums
+from sapiens_bench.tasks.depth.task import check, make_task, miss, perfect
+from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction, DepthTarget
+
+Depth = NDArray[np.float32]
+
+
+def target(seed: int = 0, shape: tuple[int, int] = (12, 9)) -> DepthTarget:
+    rng = np.random.default_rng(seed)
+    return DepthTarget(rng.uniform(1, 4, shape).astype(np.float32), rng.random(shape) < 0.7)
+
+
+def scores(
+    pairs: list[tuple[DepthTarget, DepthPrediction]],
+    metric: DepthMetric | DepthEdgeMetric | None = None,
+    weights: NDArray[np.int64] | None = None,
+) -> dict[str, float]:
+    metric = metric or DepthMetric()
+    measured = [metric.measure(t, p) for t, p in pairs]
+    table = pa.table({f"{metric.name}/{k}": [np.asarray(m[k]).tolist() for m in measured] for k in measured[0]})
+    return metric.aggregate(table)(weights)
+
+
+def test_hand_worked_values_without_alignment() -> None:
+    # truth 1, 2; prediction 1.25, 2: e = 0.25, 0
+    t = DepthTarget(np.array([[1.0, 2.0]], np.float32), np.ones((1, 2), bool))
+    found = scores([(t, DepthPrediction(np.array([[1.25, 2.0]], np.float32), "metric_depth"))], DepthMetric("none"))
+    assert found["rmse"] == pytest.approx(0.25 / math.sqrt(2))
+    assert found["abs_rel"] == pytest.approx(0.125)
+    assert found["sq_rel"] == pytest.approx(0.0625 / 2)
+    assert found["delta1"] == 0.5  # the ratio 1.25 is not strictly below 1.25
+    assert found["delta2"] == 1.0
+    logs = math.log(1.25)
+    assert found["rmse_log"] == pytest.approx(logs / math.sqrt(2))
+    assert found["log10"] == pytest.approx(math.log10(1.25) / 2)
+    assert found["silog"] == pytest.approx(math.sqrt(logs**2 / 2 - 0.5 * (logs / 2) ** 2))
+    assert found["coverage"] == 1.0
+
+
+@given(st.floats(0.1, 10), st.floats(-5, 5), st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_scale_and_shift_alignment_undoes_any_affine_change(scale: float, shift: float, seed: int) -> None:
+    t = target(seed)
+    prediction = DepthPrediction((t.depth_HW * scale + shift).astype(np.float32), "affine_invariant_depth")
+    found = scores([(t, prediction)])
+    assert found["rmse"] == pytest.approx(0, abs=1e-4)
+    assert found["delta1"] == 1.0
+
+
+@given(st.floats(0.1, 10), st.floats(0.01, 3), st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_inverse_depth_is_fitted_in_inverse_space(scale: float, shift: float, seed: int) -> None:
+    t = target(seed)
+    disparity = (scale / t.depth_HW + shift).astype(np.float32)
+    found = scores([(t, DepthPrediction(disparity, "affine_invariant_inverse_depth"))])
+    assert found["rmse"] == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fits_equal_numpy_least_squares(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    gt, pred = rng.uniform(1, 4, 500), rng.normal(2, 1, 500)
+    wanted = np.linalg.lstsq(np.stack([pred, np.ones(500)], 1), gt, rcond=None)[0]
+    np.testing.assert_allclose(fit(pred, gt, "scale_shift"), wanted, rtol=1e-10)
+    factor = np.linalg.lstsq(pred[:, None], gt, rcond=None)[0][0]
+    np.testing.assert_allclose(fit(pred, gt, "scale"), (factor, 0), rtol=1e-10)
+    np.testing.assert_allclose(fit(pred, gt, "median"), (np.median(gt) / np.median(pred), 0), rtol=1e-12)
+
+
+def test_a_constant_prediction_is_scored_as_the_mean() -> None:
+    t = target()
+    found = scores([(t, DepthPrediction(np.full(t.depth_HW.shape, 0.3, np.float32), "affine_invariant_depth"))])
+    assert found["rmse"] == pytest.approx(float(t.depth_HW[t.mask_HW].astype(float).std()), rel=1e-6)
+
+
+def test_all_four_alignments_stand_side_by_side_and_never_get_worse() -> None:
+    t = target(4)
+    noisy = (t.depth_HW * 1.3 + np.random.default_rng(1).normal(0, 0.1, t.depth_HW.shape)).astype(np.float32)
+    found = scores([(t, DepthPrediction(noisy, "metric_depth"))])
+    assert found["scale_shift/rmse"] <= found["scale/rmse"] <= found["median/rmse"] + 1e-12
+    assert found["scale/rmse"] < found["none/rmse"]
+    assert found["rmse"] == found["scale_shift/rmse"]
+
+
+def test_a_negative_aligned_depth_never_counts_as_accurate() -> None:
+    sums = depth_sums(np.array([-1.0, -2.0]), Truth(np.array([1.0, 2.0])), "metric_depth", "none")
+    assert (sums.delta1, sums.delta2, sums.delta3, sums.clamped) == (0, 0, 0, 2)
+    assert math.isfinite(sums.log_sq)
+
+
+def test_image_means_and_pooled_pixels_differ_and_both_are_given() -> None:
+    near = DepthTarget(np.full((1, 1), 1.0, np.float32), np.ones((1, 1), bool))
+    far = DepthTarget(np.full((1, 99), 1.0, np.float32), np.ones((1, 99), bool))
+    pairs = [
+        (near, DepthPrediction(np.full((1, 1), 2.0, np.float32), "metric_depth")),
+        (far, DepthPrediction(np.full((1, 99), 1.0, np.float32), "metric_depth")),
+    ]
+    found = scores(pairs, DepthMetric("none"))
+    assert found["abs_rel"] == pytest.approx(0.5)
+    assert found["pooled/abs_rel"] == pytest.approx(0.01)
+
+
+def test_weights_equal_repeated_images() -> None:
+    rng = np.random.default_rng(0)
+    pairs = [(t, DepthPrediction(rng.uniform(1, 4, t.depth_HW.shape).astype(np.float32), "metric_depth"))
+             for t in map(target, range(4))]  # fmt: skip
+    weights = np.array([0, 2, 1, 3])
+    repeated = [p for p, w in zip(pairs, weights, strict=True) for _ in range(w)]
+    for metric in (DepthMetric(), DepthEdgeMetric()):
+        assert scores(pairs, metric, weights) == pytest.approx(scores(repeated, metric), nan_ok=True)
+
+
+def step(at: int) -> Depth:
+    depth = np.full((6, 10), 1.0, np.float32)
+    depth[:, at:] = 2.0
+    return depth
+
+
+def test_depth_edges_in_the_right_place_score_one_elsewhere_zero() -> None:
+    t = DepthTarget(step(5), np.ones((6, 10), bool))
+    right = DepthPrediction(step(5) * 3, "scale_invariant_depth")
+    wrong = DepthPrediction(step(3), "metric_depth")
+    assert scores([(t, right)], DepthEdgeMetric())["f1"] == 1.0
+    assert scores([(t, wrong)], DepthEdgeMetric("none"))["f1"] == 0.0
+
+
+def test_a_step_the_wrong_way_round_is_no_hit() -> None:
+    flipped = np.float32(3.0) - step(5)
+    both, predicted, true = edge_counts(flipped, step(5), np.ones((6, 10), bool))
+    assert both.sum() == 0
+    assert predicted.sum() == true.sum() > 0
+
+
+def test_predicting_no_edge_scores_zero_and_no_true_edge_is_undefined() -> None:
+    flat, full = np.ones((6, 10), np.float32), np.ones((6, 10), bool)
+    assert edge_f1(*edge_counts(flat, step(5), full))[2] == 0.0
+    assert math.isnan(edge_f1(*edge_counts(step(5), flat, full))[2])
+
+
+@pytest.mark.parametrize(
+    ("depth", "kind", "code"),
+    [
+        (np.full((12, 9), np.nan, np.float32), "metric_depth", "pred.nonfinite"),
+        (np.zeros((12, 9), np.float32), "metric_depth", "pred.range"),
+        (-np.ones((12, 9), np.float32), "metric_depth", "pred.range"),
+        (np.ones((9, 12), np.float32), "metric_depth", "pred.shape"),
+        (np.ones((1, 12, 9), np.float32), "metric_depth", "pred.shape"),
+        (np.ones((12, 9), np.int32), "metric_depth", "pred.shape"),
+        (np.ones((12, 9), np.float32), "depth", "pred.kind"),
+    ],
+)
+def test_faulty_predictions_are_named(depth: Depth, kind: DepthKind, code: str) -> None:
+    clean, fault = check(DepthPrediction(depth, kind), None, target())  # type: ignore[arg-type]
+    assert fault is not None
+    assert (fault.code, fault.side) == (code, "prediction")
+    found = scores([(target(), clean)])
+    assert found["coverage"] == 0.0
+    assert math.isnan(found["rmse"])
+
+
+def test_partly_finite_predictions_lower_the_coverage_and_keep_the_rest() -> None:
+    t = target()
+    depth = t.depth_HW.copy()
+    depth[:6] = np.inf
+    clean, fault = check(DepthPrediction(depth, "metric_depth"), None, t)  # type: ignore[arg-type]
+    assert fault is not None
+    found = scores([(t, clean)])
+    assert found["coverage"] == pytest.approx(t.mask_HW[6:].sum() / t.mask_HW.sum())
+    assert found["rmse"] == pytest.approx(0, abs=1e-6)
+
+
+def test_negative_relative_depth_is_fine_and_an_empty_mask_is_an_input_fault() -> None:
+    t = target()
+    prediction = DepthPrediction(t.depth_HW - 10, "affine_invariant_depth")
+    assert check(prediction, None, t)[1] is None  # type: ignore[arg-type]
+    _, fault = check(prediction, None, DepthTarget(t.depth_HW, np.zeros_like(t.mask_HW)))  # type: ignore[arg-type]
+    assert fault is not None
+    assert (fault.code, fault.side) == ("label.empty", "input")
+
+
+def test_perfect_scores_perfectly_and_unknown_scoring_is_named() -> None:
+    t = target()
+    found = scores([(t, perfect(t))], DepthMetric("none"))
+    assert (found["rmse"], found["delta1"]) == (0.0, 1.0)
+    assert np.isnan(miss(t).depth_HW).all()
+    protocol = EvalProtocol(task="depth", title="t", default=True)
+    with pytest.raises(CardError, match="'scael'"):
+        make_task(protocol.model_copy(update={"scoring": {"alignment": "scael"}}), None)
