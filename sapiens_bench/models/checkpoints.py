@@ -258,10 +258,10 @@ def _few(label: str, names: list[str]) -> list[str]:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether every value is finite. One pass without a mask: the sum of a block is finite only if its values are."""
+    """Whether every value is finite. A finite sum says so without a mask in memory; an overflow is looked into."""
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return True
-    if math.isfinite(float(tensor.sum(dtype=torch.float64))):
+    if math.isfinite(float(tensor.sum())):
         return True
     return bool(torch.isfinite(tensor).all())
 

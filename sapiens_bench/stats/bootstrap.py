@@ -1,0 +1,124 @@
+"""Bootstrap over independent groups: how much would a score move had other people been photographed?
+
+Axes: B draws, N rows. A group (subject, sequence, scan) is drawn as a whole: its rows are not independent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.errors import ShapeError, UsageError
+from sapiens_bench.types import Interval
+
+ScoreFn = Callable[[NDArray[np.int64] | None], dict[str, float]]
+_MIN_DEFINED = 0.5  # share of draws in which a score must be defined for an interval to be given
+
+
+@runtime_checkable
+class BatchScores(Protocol):
+    """What an aggregate may offer besides a plain call: many weightings at once, only the scores asked for."""
+
+    def batch(
+        self, weights_BN: NDArray[np.int64], keys: Sequence[str] | None = None
+    ) -> dict[str, NDArray[np.float64]]: ...
+
+
+def generator(purpose: str, seed: int) -> np.random.Generator:
+    """A stream of its own for each purpose and seed, the same on every machine."""
+    digest = hashlib.sha256(f"sapiens-bench/{purpose}/{seed}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+def draw_weights(groups: Sequence[str], n_draws: int, seed: int) -> NDArray[np.int64]:
+    """How often each row is drawn: int64 [n_draws, n_rows]; rows of one group always together.
+
+    As many groups are drawn, with replacement, as there are. A group's weights depend on the set of names alone, not on
+    the order of the rows.
+
+    Raises:
+        UsageError: ``n_draws`` is negative.
+    """
+    if n_draws < 0:
+        raise UsageError(f"The number of bootstrap draws must not be negative, found {n_draws}.")
+    names, group_N = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    n = len(names)
+    counts = np.zeros((n_draws, n), np.int64)
+    if n:
+        drawn = generator("bootstrap", seed).integers(0, n, size=(n_draws, n))
+        flat = drawn + np.arange(n_draws)[:, None] * n
+        counts = np.bincount(flat.ravel(), minlength=n_draws * n).reshape(n_draws, n)
+    weights: NDArray[np.int64] = counts[:, group_N]
+    return weights
+
+
+def draw_scores(
+    score_fn: ScoreFn, weights_BN: NDArray[np.int64], keys: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Each score under each draw, float64 [B]; in one go where the aggregate can."""
+    if isinstance(score_fn, BatchScores):
+        return score_fn.batch(weights_BN, keys)
+    draws = [score_fn(weights) for weights in weights_BN]
+    return {key: np.array([d[key] for d in draws], np.float64) for key in keys}
+
+
+def count_groups(weights_BN: NDArray[np.int64]) -> int:
+    """Number of groups that ``draw_weights`` drew from: rows of one group have the same weight in every draw."""
+    if weights_BN.shape[1] == 0:
+        return 0
+    columns = np.ascontiguousarray(weights_BN.T)
+    return len({column.tobytes() for column in columns})
+
+
+def intervals(
+    score_fn: ScoreFn,
+    weights: NDArray[np.int64],
+    level: float = 0.95,
+    keys: Sequence[str] | None = None,
+    n_groups: int | None = None,
+) -> dict[str, Interval]:
+    """Percentile intervals of the scores under weights from ``draw_weights``.
+
+    The ends are NaN with fewer than two groups, when the score itself is undefined, or when it is undefined in more
+    than half of the draws; draws in which it is undefined are left out otherwise.
+
+    Args:
+        keys: scores to give; all when None. Fewer keys take less time.
+        n_groups: number of independent groups; counted from ``weights`` when None.
+
+    Raises:
+        ShapeError: ``weights`` is not [draws, rows].
+    """
+    if weights.ndim != 2:
+        raise ShapeError(f"weights have shape {weights.shape}, expected [draws, rows].")
+    point = score_fn(None)
+    wanted = list(point) if keys is None else list(keys)
+    groups = count_groups(weights) if n_groups is None else n_groups
+    if groups < 2 or len(weights) == 0:
+        return {key: Interval(point[key], np.nan, np.nan, level, groups) for key in wanted}
+    draws = draw_scores(score_fn, weights, wanted)
+    result = {}
+    for key in wanted:
+        low, high = percentile_ends(draws[key], level) if np.isfinite(point[key]) else (np.nan, np.nan)
+        result[key] = Interval(point[key], low, high, level, groups)
+    return result
+
+
+def percentile_ends(draws_B: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """The central ``level`` of the defined draws; NaN when fewer than half are defined.
+
+    Raises:
+        UsageError: ``level`` is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise UsageError(f"The level of an interval must lie between 0 and 1, found {level}.")
+    defined = draws_B[np.isfinite(draws_B)]
+    if len(defined) == 0 or len(defined) < _MIN_DEFINED * len(draws_B):
+        return float("nan"), float("nan")
+    tail = (1 - level) / 2
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return float(low), float(high)

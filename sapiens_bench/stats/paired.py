@@ -1,0 +1,157 @@
+"""Is one model better than another on the same images? Differences, tests, and correction for asking often.
+
+Both models get the same weights in each draw, so what is hard for both cancels. Axes: B draws, N rows, G groups.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.errors import ShapeError
+from sapiens_bench.stats.bootstrap import ScoreFn, count_groups, draw_scores, generator, percentile_ends
+
+_EXACT_UP_TO_GROUPS = 12  # all 2**12 sign patterns are tried up to here
+_SLACK = 1e-12  # a pattern ties with the observed difference when rounding alone sets them apart
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """``b - a`` of one score, b the candidate."""
+
+    a: float
+    b: float
+    difference: float
+    low: float  # two-sided percentile interval; NaN when it cannot be computed
+    high: float
+    upper: float  # upper end of the one-sided interval of the same level
+    lower: float  # lower end of the one-sided interval
+    p_value: float  # two-sided, by inverting the bootstrap interval; NaN when it cannot be computed
+    level: float
+    n_groups: int
+
+
+def paired_differences(
+    score_a: ScoreFn,
+    score_b: ScoreFn,
+    weights: NDArray[np.int64],
+    level: float = 0.95,
+    keys: Sequence[str] | None = None,
+    n_groups: int | None = None,
+) -> dict[str, PairedDifference]:
+    """Bootstrap of ``b - a`` per score; both sets of rows must hold the same images in the same order.
+
+    Args:
+        weights: int64 [B, N] from ``draw_weights``, used for both.
+        keys: scores to compare; those that both have when None.
+    """
+    point_a, point_b = score_a(None), score_b(None)
+    wanted = [k for k in point_a if k in point_b] if keys is None else list(keys)
+    groups = count_groups(weights) if n_groups is None else n_groups
+    draws_a, draws_b = draw_scores(score_a, weights, wanted), draw_scores(score_b, weights, wanted)
+    result = {}
+    for key in wanted:
+        difference = point_b[key] - point_a[key]
+        draws = draws_b[key] - draws_a[key]
+        is_defined = groups >= 2 and math.isfinite(difference)
+        low, high = percentile_ends(draws, level) if is_defined else (math.nan, math.nan)
+        lower, upper = percentile_ends(draws, 2 * level - 1) if is_defined and level > 0.5 else (math.nan, math.nan)
+        p = bootstrap_p(draws) if math.isfinite(low) else math.nan
+        result[key] = PairedDifference(
+            point_a[key], point_b[key], difference, low, high, upper, lower, p, level, groups
+        )
+    return result
+
+
+def bootstrap_p(differences_B: NDArray[np.float64]) -> float:
+    """Twice the smaller share of draws on either side of zero, draws at zero on both; never exactly 0."""
+    defined = differences_B[np.isfinite(differences_B)]
+    if len(defined) == 0:
+        return math.nan
+    side = min(int(np.count_nonzero(defined <= 0)), int(np.count_nonzero(defined >= 0)))
+    return min(1.0, 2 * (1 + side) / (1 + len(defined)))
+
+
+def sign_flip_p(
+    differences_N: NDArray[np.float64], groups: Sequence[str], n_draws: int = 10_000, seed: int = 0
+) -> float:
+    """Two-sided p of a mean of per-row differences: could each group's sign as well be the other one?
+
+    For scores that are means over rows. Exact (all patterns) up to 12 groups, else ``n_draws`` random patterns. NaN
+    with no rows or an undefined difference.
+    """
+    if len(differences_N) != len(groups):
+        raise ShapeError(f"{len(differences_N)} differences and {len(groups)} group names: need one each per row.")
+    if len(differences_N) == 0 or not np.isfinite(differences_N).all():
+        return math.nan
+    names, group_N = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    sums_G = np.bincount(group_N, weights=differences_N)
+    signs = 1 - 2 * _swaps(len(names), n_draws, seed, "sign-flip")
+    totals = np.abs(signs @ sums_G)
+    observed = abs(float(sums_G.sum()))
+    return _share_at_least(totals, observed, float(np.abs(sums_G).sum()), len(names))
+
+
+def swap_p(
+    score_joint: ScoreFn,
+    groups: Sequence[str],
+    keys: Sequence[str],
+    n_draws: int = 1_000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Two-sided permutation p per score, for scores that are no means (AP, IoU): models swapped by group.
+
+    Args:
+        score_joint: aggregate of both models' rows, interleaved: row 2i is image i of model a, row 2i + 1 of model b.
+            Weights 1 and 0 choose a model per image, so any metric can be tested.
+        groups: group of each image.
+    """
+    names, group_N = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    swaps = _swaps(len(names), n_draws, seed, "swap")[:, group_N]
+    none = np.zeros((1, len(groups)), np.int64)
+    chosen = np.concatenate([none, swaps])
+    first = draw_scores(score_joint, _interleaved(1 - chosen, chosen), keys)
+    second = draw_scores(score_joint, _interleaved(chosen, 1 - chosen), keys)
+    result = {}
+    for key in keys:
+        difference = second[key] - first[key]
+        observed, draws = abs(float(difference[0])), np.abs(difference[1:])
+        draws = draws[np.isfinite(draws)]
+        is_defined = math.isfinite(observed) and len(draws) > 0
+        result[key] = _share_at_least(draws, observed, 1.0, len(names)) if is_defined else math.nan
+    return result
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Adjusted p values that hold for the whole family; undefined ones stay NaN and do not count.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    defined = sorted((p, name) for name, p in p_values.items() if math.isfinite(p))
+    adjusted, running = dict.fromkeys(p_values, math.nan), 0.0
+    for rank, (p, name) in enumerate(defined):
+        running = max(running, min(1.0, p * (len(defined) - rank)))
+        adjusted[name] = running
+    return adjusted
+
+
+def _swaps(n_groups: int, n_draws: int, seed: int, purpose: str) -> NDArray[np.int64]:
+    """0 or 1 per group: every pattern when there are few groups, else random ones; int64 [patterns, n_groups]."""
+    if n_groups <= _EXACT_UP_TO_GROUPS:
+        return (np.arange(2**n_groups)[:, None] >> np.arange(n_groups)) & 1
+    return generator(purpose, seed).integers(0, 2, size=(n_draws, n_groups))
+
+
+def _share_at_least(draws_B: NDArray[np.float64], observed: float, scale: float, n_groups: int) -> float:
+    """Share of patterns as extreme as the observed one, which counts among random patterns, too."""
+    count = int(np.count_nonzero(draws_B >= observed - _SLACK * scale))
+    is_exact = n_groups <= _EXACT_UP_TO_GROUPS
+    return count / len(draws_B) if is_exact else (1 + count) / (1 + len(draws_B))
+
+
+def _interleaved(a_BN: NDArray[np.int64], b_BN: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.stack([a_BN, b_BN], axis=2).reshape(len(a_BN), -1)

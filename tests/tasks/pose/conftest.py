@@ -1,0 +1,31 @@
+"""Fixtures of the pose tests: seeded suites, keypoint sets of the repository's cards."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from sapiens_bench.cards.schema import SpaceCard
+
+
+@pytest.fixture(scope="session")
+def poses(repository: Path) -> ModuleType:
+    """tests/fakes/poses.py (test folders are no packages)."""
+    spec = importlib.util.spec_from_file_location("fake_poses", repository / "tests" / "fakes" / "poses.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def spaces(repository: Path) -> dict[str, SpaceCard]:
+    """Keypoint sets by id."""
+    cards = [yaml.safe_load(p.read_text()) for p in sorted((repository / "datasets" / "spaces").glob("*.yaml"))]
+    return {c["id"]: SpaceCard.model_validate_json(json.dumps(c)) for c in cards if c["kind"] == "keypoints"}
