@@ -10,7 +10,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 TaskName = Literal["pose", "seg", "depth", "normal"]
 Rgb = tuple[int, int, int]
-WeightFormat = Literal["safetensors", "pth", "torchscript", "export", "onnx", "hf", "graph"]
+WeightFormat = Literal["safetensors", "pth", "torchscript", "export", "onnx", "hf", "graph", "predictions"]
 
 
 class Card(BaseModel):
@@ -56,6 +56,7 @@ class Get(Card):
     embedded: bool = False  # shipped inside sapiens_bench/embedded
     hub: HubFile | None = None
     url: str | None = None
+    archive_member: str | None = None  # the url is an archive: path of the file inside it
 
     @field_validator("url")
     @classmethod
@@ -95,6 +96,7 @@ class Variant(Card):
     space: Name | None = None  # overrides the family's
     input: InputSpec | None = None
     published_as: tuple[str, ...] = ()  # row names in results/published, exact
+    published_in: tuple[Name, ...] = ()  # published entries those names count for; empty: every entry
     in_all: bool = True  # part of `--models all`
     trained_on: str | None = None  # overrides the family's
     params_m: float | None = None  # millions, as published; shown until measured
@@ -224,7 +226,9 @@ class PublishedEntry(Card):
     dataset: str
     protocol: str  # as the paper describes it
     metrics: dict[str, str]  # our score key ("whole/AP", "abs_rel") -> key in values
-    units: dict[str, str] = {}
+    units: dict[str, str] = {}  # key in values -> unit as printed
+    directions: dict[str, str] = {}  # key in values -> up, down or none
+    row_attributes: dict[str, dict[str, str]] = {}  # row -> what is printed beside its scores (input size ...)
     scale: dict[str, float] = {}  # our score = printed value x scale (0.01 where the paper prints per cent); default 1
     rows: dict[str, dict[str, PublishedValue | None]]  # row name as printed -> key -> value; null = not recovered
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import zipfile
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -55,7 +56,7 @@ def load_npz(path: Path, *, max_member_bytes: int = MAX_MEMBER_BYTES) -> dict[st
                 )
     except OSError as error:
         raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error) as error:
         raise DatasetRejected(str(path), [f"not a sound .npz archive: {error}"], _REMEDY) from None
     return arrays
 
@@ -69,6 +70,8 @@ def _check_member(member: zipfile.ZipInfo, limit: int, seen: dict[str, NDArray[A
         fault = "is not an array"
     elif member.filename.removesuffix(".npy") in seen:
         fault = "appears twice"
+    elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        fault = f"is packed by method {member.compress_type}, which NumPy never writes"
     elif member.file_size > limit:
         fault = f"becomes {member.file_size} bytes, the limit is {limit}"
     elif member.file_size > (1 << 20) and member.file_size > MAX_RATIO * max(member.compress_size, 1):
@@ -81,7 +84,7 @@ def _read_array(file: IO[bytes], size: int, max_bytes: int, name: str) -> NDArra
     """The array in ``file``, whose header must account for exactly ``size`` bytes."""
     try:
         shape, fortran, dtype = _read_header(file)
-    except (ValueError, SyntaxError, EOFError, TypeError, OSError, RecursionError, OverflowError) as error:
+    except Exception as error:  # numpy parses the header as Python text, down to its tokenizer's own exceptions
         raise DatasetRejected(name, [f"not a NumPy array file: {str(error)[:200]}"], _REMEDY) from None
     if dtype.hasobject:
         raise DatasetRejected(name, ["an object array: reading it would run code it carries"], _REMEDY)

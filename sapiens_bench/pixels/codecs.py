@@ -190,9 +190,9 @@ def safe_join(root: Path, relative: str) -> Path:
 
 def _locate(path: Path | str, root: Path | None) -> Path:
     """The file to open, links resolved and inside ``root``."""
-    if root is None:
-        return Path(os.path.realpath(path))
     try:
+        if root is None:
+            return Path(os.path.realpath(path))
         if not os.path.isabs(path):
             return safe_join(root, str(path))
         return safe_join(root, str(Path(path).relative_to(root)))

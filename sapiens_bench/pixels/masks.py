@@ -22,18 +22,19 @@ def coco_mask(segmentation: Any, size_wh: tuple[int, int]) -> NDArray[np.bool_]:
 
     Source: the COCO format as read by pycocotools (``annToRLE``).
     """
-    from pycocotools import mask as coco
-
     width, height = size_wh
     if isinstance(segmentation, dict):
         runs = _checked_runs(segmentation, width, height)
     elif isinstance(segmentation, list) and segmentation:
         if not all(_is_polygon(p) for p in segmentation):
             raise SampleFault("label.segmentation", "a polygon needs an even number of at least 6 finite numbers")
-        runs = coco.merge(coco.frPyObjects(segmentation, height, width))
+        from pycocotools import mask as coco
+
+        runs = _decompress(coco.merge(coco.frPyObjects(segmentation, height, width))["counts"])
     else:
         raise SampleFault("label.segmentation", f"neither polygons nor run lengths: {type(segmentation).__name__}")
-    return np.asarray(coco.decode(runs)).astype(bool)
+    is_inside = np.arange(len(runs)) % 2 == 1  # runs alternate, background first, down the columns
+    return np.ascontiguousarray(np.repeat(is_inside, runs).reshape(width, height).T)
 
 
 def _is_polygon(points: Any) -> bool:
@@ -42,23 +43,18 @@ def _is_polygon(points: Any) -> bool:
     return all(isinstance(v, int | float) and not isinstance(v, bool) and np.isfinite(v) for v in points)
 
 
-def _checked_runs(entry: dict[str, Any], width: int, height: int) -> dict[str, Any]:
-    """Run lengths in pycocotools' compressed form; they must add up to the picture, or its decoder overruns."""
-    from pycocotools import mask as coco
-
+def _checked_runs(entry: dict[str, Any], width: int, height: int) -> list[int]:
+    """Run lengths that add up to the picture; pycocotools' own decoder overruns on others."""
     counts = entry.get("counts")
     if entry.get("size") != [height, width]:
         raise SampleFault("label.segmentation", f"run lengths are for {entry.get('size')}, not [{height}, {width}]")
     if isinstance(counts, str | bytes):
-        data = counts.encode("ascii", "replace") if isinstance(counts, str) else counts
-        if sum(_decompress(data)) != width * height:
-            raise SampleFault("label.segmentation", "compressed run lengths do not add up to the picture")
-        return {"size": [height, width], "counts": data}
-    sound = isinstance(counts, list) and all(type(c) is int and c >= 0 for c in counts)
-    if not isinstance(counts, list) or not sound or sum(counts) != width * height:
-        raise SampleFault("label.segmentation", "run lengths are not whole numbers that add up to the picture")
-    runs: dict[str, Any] = coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    return runs
+        counts = _decompress(counts.encode("ascii", "replace") if isinstance(counts, str) else counts)
+    if not isinstance(counts, list) or not all(type(c) is int and c >= 0 for c in counts):
+        raise SampleFault("label.segmentation", "run lengths are not whole numbers")
+    if sum(counts) != width * height:
+        raise SampleFault("label.segmentation", f"run lengths add up to {sum(counts)}, not {width} x {height}")
+    return counts
 
 
 def _decompress(data: bytes) -> list[int]:

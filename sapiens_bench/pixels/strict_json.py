@@ -34,12 +34,13 @@ def read_bytes(path: Path) -> bytes:
         raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def parse(data: bytes, path: Path | str) -> Any:
+def parse(data: bytes, path: Path | str, *, finite: bool = True) -> Any:
     """The parsed document. UTF-8 with or without byte order mark; every object a dict without repeated keys.
 
     Args:
         data: the file's bytes.
         path: its name, for messages.
+        finite: refuse NaN and Infinity; False lets them through as floats, for results, where they cost one image only.
 
     Raises:
         DatasetRejected: empty, cut, not UTF-8, a repeated key, NaN or Infinity, an integer of thousands of digits, or
@@ -53,7 +54,7 @@ def parse(data: bytes, path: Path | str) -> Any:
     if not text.strip():
         raise _refused(path, "the file is empty")
     try:
-        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
+        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants if finite else float)
     except json.JSONDecodeError as error:
         raise _refused(path, f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RecursionError:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import uuid
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from sapiens_bench.errors import StoreError
+from sapiens_bench.store.files import write_atomic
 
 SCHEMA = "run/1"
 
@@ -136,15 +135,8 @@ class RunRecord(Record):
 
 def write_run(folder: Path, record: RunRecord) -> Path:
     """Write ``run.json`` into the folder, by rename; returns its path."""
-    path = folder / "run.json"
     text = json.dumps(record.model_dump(mode="json", by_alias=True), indent=1, allow_nan=False, ensure_ascii=False)
-    temporary = folder / f".tmp-{uuid.uuid4().hex}"
-    with open(temporary, "w", encoding="utf-8") as f:
-        f.write(text + "\n")
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
-    return path
+    return write_atomic(folder / "run.json", text.encode() + b"\n")
 
 
 def read_run(folder: Path) -> RunRecord:

@@ -1,0 +1,280 @@
+"""Catalog: every card this installation knows, found by name. It knows no code and opens no data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from sapiens_bench.cards.loading import load_card
+from sapiens_bench.cards.schema import (
+    Card,
+    DatasetCard,
+    EvalProtocol,
+    ModelCard,
+    PublishedEntry,
+    PublishedTable,
+    SpaceCard,
+    SpaceMapCard,
+    Variant,
+)
+from sapiens_bench.cards.sources import CardFolders, card_files, check_code, outside_cards, package_folders
+from sapiens_bench.cards.spaces import SpaceMap, build_map, identity_map
+from sapiens_bench.errors import CardError, LabelSpaceMismatch, UnknownName, UsageError
+
+C = TypeVar("C", bound=Card)
+Table = tuple[PublishedTable, PublishedEntry]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One variant with its family."""
+
+    card: ModelCard
+    variant: Variant
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The variant's id, which names the row of a table."""
+        return self.variant.id
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A printed row that may stand beside a result."""
+
+    table: PublishedTable
+    entry: PublishedEntry
+    name: str  # as printed
+
+    def scores(self) -> dict[str, float]:
+        """Printed numbers under our score keys and in our units; cells that are empty or text are left out."""
+        found: dict[str, float] = {}
+        for ours, theirs in self.entry.metrics.items():
+            cell = self.entry.rows[self.name].get(theirs)
+            if cell is not None and isinstance(cell.value, float):
+                # Rounded, so that 79.6 per cent is 0.796 and not its neighbour.
+                found[ours] = round(cell.value * self.entry.scale.get(ours, 1.0), 12)
+        return found
+
+
+@dataclass
+class Catalog:
+    """Cards by id. Build it with ``Catalog.load``; sets, maps and published tables are read when first asked for."""
+
+    folders: CardFolders
+    models: dict[str, ModelEntry] = field(default_factory=dict)  # by variant id, in card order
+    datasets: dict[str, DatasetCard] = field(default_factory=dict)
+    card_paths: dict[str, Path] = field(default_factory=dict)  # card id -> file
+    broken: dict[str, str] = field(default_factory=dict)  # file or plug-in that was refused -> reason
+    _outside: list[tuple[Path, Card]] = field(default_factory=list)  # sets, maps and tables from outside the package
+
+    @classmethod
+    def load(cls, extra: Sequence[Path] = ()) -> Catalog:
+        """Cards of the package, of installed plug-ins and of the folders (or files) in ``extra``.
+
+        A faulty card from outside the package is left out and listed in ``broken``; the others go on.
+
+        Raises:
+            UsageError: a path in ``extra`` does not exist.
+            CardError: a card of the package itself is faulty, which is a defect of the installation.
+        """
+        catalog = cls(package_folders())
+        for path in (*card_files(catalog.folders.baselines), *card_files(catalog.folders.datasets)):
+            catalog._add(load_card(path), path)
+        catalog._add_outside(extra)
+        return catalog
+
+    def _add_outside(self, extra: Sequence[Path]) -> None:
+        outside = outside_cards(extra)
+        self.broken.update(outside.broken)
+        loaded: list[tuple[Path, Card]] = []
+        for path, may_name_code in outside.files:
+            try:
+                card = load_card(path)
+                check_code(card, path, may_name_code)
+                loaded.append((path, card))
+            except CardError as error:
+                self.broken[str(path)] = str(error)
+        # Sets and maps first, so that models and data sets of the same folder may use them.
+        for path, card in sorted(loaded, key=lambda item: isinstance(item[1], ModelCard | DatasetCard)):
+            try:
+                self._check_outside(card, path)
+                self._add(card, path)
+            except CardError as error:
+                self.broken[str(path)] = str(error)
+
+    def _check_outside(self, card: Card, path: Path) -> None:
+        """Ids must be new and every set that is named must exist."""
+        if isinstance(card, SpaceCard) and card.id in self.spaces:
+            raise CardError(f"{path}: a set with id {card.id!r} exists already.")
+        if isinstance(card, SpaceMapCard):
+            if (card.source, card.target) in self.maps:
+                raise CardError(f"{path}: a map from {card.source!r} to {card.target!r} exists already.")
+            build_map(card, self._named(path, card.source), self._named(path, card.target))
+        if isinstance(card, PublishedTable):
+            taken = [entry.id for entry in card.entries if entry.id in self.published]
+            if taken:
+                raise CardError(f"{path}: published entry {taken[0]!r} exists already.")
+        if isinstance(card, ModelCard):
+            for variant in card.variants:
+                self._named(path, card.space_of(variant))
+        if isinstance(card, DatasetCard):
+            for protocol in card.protocols.values():
+                self._named(path, protocol.space)
+
+    def _named(self, path: Path, space: str | None) -> SpaceCard:
+        if space is None:
+            return next(iter(self.spaces.values()))
+        if space not in self.spaces:
+            raise CardError(f"{path}: {UnknownName('keypoint or label set', space, self.spaces)}")
+        return self.spaces[space]
+
+    def _add(self, card: Card, path: Path) -> None:
+        identity = str(getattr(card, "id", ""))
+        if isinstance(card, ModelCard):
+            ids = [variant.id for variant in card.variants]
+            repeated = [i for i in ids if i in self.models or ids.count(i) > 1]
+            if repeated or any(entry.card.id == identity for entry in self.models.values()):
+                raise CardError(f"{path}: model {(repeated or [identity])[0]!r} exists already; every id is unique.")
+            self.models.update((variant.id, ModelEntry(card, variant, path)) for variant in card.variants)
+        elif isinstance(card, DatasetCard):
+            if identity in self.datasets:
+                raise CardError(f"{path}: data set {identity!r} exists already ({self.card_paths[identity]}).")
+            self.datasets[identity] = card
+        else:
+            self._outside.append((path, card))
+        self.card_paths[identity] = path
+
+    def _cards(self, kind: type[C], own: Sequence[C]) -> list[C]:
+        return [*own, *(card for _, card in self._outside if isinstance(card, kind))]
+
+    @property
+    def spaces(self) -> dict[str, SpaceCard]:
+        """Keypoint and label sets by id."""
+        return {card.id: card for card in self._cards(SpaceCard, self._own_spaces)}
+
+    @property
+    def maps(self) -> dict[tuple[str, str], SpaceMapCard]:
+        """Map cards by (source, target)."""
+        return {(card.source, card.target): card for card in self._cards(SpaceMapCard, self._own_maps)}
+
+    @property
+    def published(self) -> dict[str, Table]:
+        """Published entries with their table, by entry id."""
+        tables = self._cards(PublishedTable, self._own_tables)
+        return {entry.id: (table, entry) for table in tables for entry in table.entries}
+
+    @cached_property
+    def _own_spaces(self) -> list[SpaceCard]:
+        return _load_all(card_files(self.folders.spaces), SpaceCard)
+
+    @cached_property
+    def _own_maps(self) -> list[SpaceMapCard]:
+        return _load_all(card_files(self.folders.maps), SpaceMapCard)
+
+    @cached_property
+    def _own_tables(self) -> list[PublishedTable]:
+        return _load_all(card_files(self.folders.published), PublishedTable)
+
+    def model(self, name: str) -> ModelEntry:
+        """The variant with this id; raises UnknownName with the nearest ids."""
+        if name not in self.models:
+            raise UnknownName("model", name, self.models, self._hint("models"))
+        return self.models[name]
+
+    def dataset(self, name: str) -> DatasetCard:
+        """The data set with this id; raises UnknownName with the nearest ids."""
+        if name not in self.datasets:
+            raise UnknownName("data set", name, self.datasets, self._hint("data sets"))
+        return self.datasets[name]
+
+    def space(self, name: str) -> SpaceCard:
+        """The keypoint or label set with this id; raises UnknownName with the nearest ids."""
+        spaces = self.spaces
+        if name not in spaces:
+            raise UnknownName("keypoint or label set", name, spaces)
+        return spaces[name]
+
+    def _hint(self, what: str) -> str:
+        refused = f" {len(self.broken)} card(s) were refused: {'; '.join(self.broken)}." if self.broken else ""
+        return f"`sapiens-bench list` shows all {what}.{refused}"
+
+    def select(self, task: str, patterns: Sequence[str]) -> list[ModelEntry]:
+        """Variants of a task, in card order, each once.
+
+        A pattern is ``all`` (networks and floors that are part of the default), a variant's or family's id, or a
+        glob over variant ids; one text may hold several, separated by commas. Diagnostics are chosen by name or glob,
+        never by ``all``.
+
+        Raises:
+            UsageError: no pattern, or the id of a model for another task.
+            UnknownName: no model card of this task, or a pattern that matches nothing.
+        """
+        entries = [entry for entry in self.models.values() if entry.card.task == task]
+        if not entries:
+            known = {entry.card.task for entry in self.models.values()}
+            raise UnknownName("task", task, known, "No model card has it.")
+        wanted = [part.strip() for pattern in patterns for part in pattern.split(",") if part.strip()]
+        if not wanted:
+            raise UsageError("No model was named. Use --models all, an id, or a pattern such as 'sapiens-*'.")
+        chosen: set[str] = set()
+        for pattern in wanted:
+            found = [entry.id for entry in entries if _matches(entry, pattern)]
+            if not found:
+                if pattern in self.models:
+                    raise UsageError(f"{pattern!r} is a model for {self.models[pattern].card.task}, not for {task}.")
+                raise UnknownName(f"{task} model", pattern, [entry.id for entry in entries], self._hint("models"))
+            chosen.update(found)
+        return [entry for entry in entries if entry.id in chosen]
+
+    def space_map(self, source: str, target: str) -> SpaceMap:
+        """How a prediction or label of one set becomes one of another.
+
+        Raises:
+            UnknownName: no such set.
+            LabelSpaceMismatch: no map card joins the two.
+        """
+        first, last = self.space(source), self.space(target)
+        if source == target:
+            return identity_map(first)
+        card = self.maps.get((source, target))
+        if card is None:
+            targets = sorted(t for s, t in self.maps if s == source)
+            known = f"{source} can be mapped to {', '.join(targets)}" if targets else f"{source} has no map at all"
+            raise LabelSpaceMismatch(
+                f"No map from {source!r} to {target!r}: {known}. A map is a card of its own "
+                f"(schema space-map/1, by name) and is never guessed from the order of points."
+            )
+        return build_map(card, first, last)
+
+    def published_rows(self, variant: Variant, protocol: EvalProtocol) -> list[PublishedRow]:
+        """Printed rows of this very variant under this very protocol; empty when there is none."""
+        if not protocol.published or not variant.published_as:
+            return []
+        known = self.published
+        return [
+            PublishedRow(*known[entry], name)
+            for entry in protocol.published
+            if entry in known and (not variant.published_in or entry in variant.published_in)
+            for name in variant.published_as
+            if name in known[entry][1].rows
+        ]
+
+
+def _matches(entry: ModelEntry, pattern: str) -> bool:
+    if pattern == "all":
+        return entry.variant.in_all and entry.card.kind != "diagnostic"
+    return pattern in (entry.id, entry.card.id) or fnmatchcase(entry.id, pattern)
+
+
+def _load_all(paths: Iterable[Path], kind: type[C]) -> list[C]:
+    cards = [(path, load_card(path)) for path in paths]
+    for path, card in cards:
+        if not isinstance(card, kind):
+            raise CardError(f"{path}: this folder holds cards of another schema.")
+    return [card for _, card in cards if isinstance(card, kind)]

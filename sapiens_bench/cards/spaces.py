@@ -1,0 +1,76 @@
+"""Index tables from one keypoint or label set to another, made from explicit cards by name, never by position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.cards.schema import SpaceCard, SpaceMapCard
+from sapiens_bench.errors import CardError
+
+IGNORE = "ignore"  # target of a label that is not scored
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceMap:
+    """How predictions (or labels) of one set become those of another.
+
+    Keypoints: ``index`` is int64 [K_target]; entry t is taken from source entry ``index[t]``.
+    Labels: ``index`` is int64 [K_source]; source label s becomes target label ``index[s]``.
+    -1 stands for a target keypoint without a source, or for a source label that is to be ignored.
+    """
+
+    source: str
+    target: str
+    kind: str  # "keypoints" or "labels"
+    index: NDArray[np.int64]
+    approximate: bool
+    identity: bool
+    provenance: str
+
+    @property
+    def complete(self) -> bool:
+        """True when no entry is -1."""
+        return bool((self.index >= 0).all())
+
+    @property
+    def surviving(self) -> tuple[int, ...]:
+        """Target entries that can be reached at all: the classes or points that may be scored."""
+        if self.kind == "keypoints":
+            return tuple(int(t) for t in np.flatnonzero(self.index >= 0))
+        return tuple(int(t) for t in np.unique(self.index[self.index >= 0]))
+
+
+def identity_map(space: SpaceCard) -> SpaceMap:
+    """The map of a set onto itself."""
+    index = np.arange(len(space.names), dtype=np.int64)
+    return SpaceMap(space.id, space.id, space.kind, index, approximate=False, identity=True, provenance="same set")
+
+
+def build_map(card: SpaceMapCard, source: SpaceCard, target: SpaceCard) -> SpaceMap:
+    """Turn the names of a map card into indices.
+
+    Raises:
+        CardError: a name is in neither set, a label has no entry, or the two sets are of different kinds.
+    """
+    if source.kind != target.kind:
+        raise CardError(f"Map {card.id!r} joins {source.kind} ({source.id}) with {target.kind} ({target.id}).")
+    keys, values = (target, source) if source.kind == "keypoints" else (source, target)
+    position_of_key = {name: i for i, name in enumerate(keys.names)}
+    position_of_value = {name: i for i, name in enumerate(values.names)}
+    if source.kind == "labels":
+        position_of_value[IGNORE] = -1
+    index = np.full(len(keys.names), -1, dtype=np.int64)
+    for key, value in card.pairs.items():
+        if key not in position_of_key:
+            raise CardError(f"Map {card.id!r}: {key!r} is not a name of {keys.id!r}.")
+        if value not in position_of_value:
+            raise CardError(f"Map {card.id!r}: {value!r} is not a name of {values.id!r}.")
+        index[position_of_key[key]] = position_of_value[value]
+    if source.kind == "labels" and len(card.pairs) != len(keys.names):
+        missing = ", ".join(name for name in keys.names if name not in card.pairs)
+        raise CardError(f"Map {card.id!r}: no entry for {missing}; write 'ignore' for labels that are not scored.")
+    index.setflags(write=False)
+    return SpaceMap(source.id, target.id, source.kind, index, card.approximate, False, card.provenance)

@@ -1,0 +1,81 @@
+"""Which device a run uses, and whether it can compute in the precision asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from sapiens_bench.errors import DeviceError, UnknownName
+
+Precision = Literal["fp32", "bf16", "fp16"]
+PRECISIONS = ("fp32", "bf16", "fp16")
+_NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16", "avx10_2"})
+
+
+def resolve_device(name: str, precision: str = "fp32") -> str:
+    """``auto`` -> ``cuda`` where there is a GPU, else ``cpu``; any other name is checked and returned.
+
+    Raises:
+        DeviceError: no such device here, or it cannot compute in ``precision`` at a sensible speed.
+        UnknownName: no such precision.
+    """
+    import torch
+
+    if precision not in PRECISIONS:
+        raise UnknownName("precision", precision, PRECISIONS)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|mps|meta|cuda(:\d+)?", name):
+        raise DeviceError(f"Device {name!r} is not known. Use auto, cpu, cuda, cuda:<number> or mps.")
+    if name.startswith("cuda"):
+        _check_cuda(name, precision)
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("Device 'mps' is not available on this machine. Use --device cpu.")
+    if name == "cpu":
+        _check_cpu(precision)
+    return name
+
+
+def _check_cuda(name: str, precision: str) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        built = "this torch was built without CUDA" if torch.version.cuda is None else "no usable GPU or driver found"
+        raise DeviceError(f"Device {name!r} is not available: {built} (torch {torch.__version__}). Use --device cpu.")
+    number = int(name.partition(":")[2] or 0)
+    if number >= torch.cuda.device_count():
+        raise DeviceError(f"Device {name!r} does not exist: this machine has {torch.cuda.device_count()} GPU(s).")
+    if precision == "bf16" and not torch.cuda.is_bf16_supported():
+        raise DeviceError(f"{torch.cuda.get_device_name(number)} has no bf16. Use --precision fp16 or fp32.")
+
+
+def _check_cpu(precision: str) -> None:
+    if precision == "fp16":
+        raise DeviceError("fp16 is not supported on the CPU. Use --precision fp32, or a GPU.")
+    if precision == "bf16" and not cpu_has_bf16():
+        raise DeviceError(
+            "This CPU has no bf16 instructions; emulating them is some 250 times slower than fp32. "
+            "Use --precision fp32, or a GPU."
+        )
+
+
+def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU multiplies bf16 natively; False where the system does not tell."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
+    return bool(_NATIVE_BF16 & set(flags.partition(":")[2].split()))
+
+
+def default_batch_size(device: str) -> int:
+    """Crops per forward pass when the user says nothing."""
+    return 8 if device == "cpu" else 32
+
+
+def default_workers() -> int:
+    """Loader threads when the user says nothing; more than four do not help and starve the forward pass on a CPU."""
+    return max(1, min(4, os.cpu_count() or 1))

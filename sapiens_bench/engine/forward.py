@@ -1,0 +1,98 @@
+"""The device's part: the crops of several images in, each image's outputs out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.engine.loader import Loaded, model_fault
+from sapiens_bench.errors import SampleFault
+from sapiens_bench.types import Model
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Forward:
+    """Runs ``model.forward`` on packed crops under ``torch.inference_mode``.
+
+    A batch that fails is run again image by image, so that only the image at fault is charged. Out of memory halves
+    the number of crops, for the rest of the run.
+    """
+
+    def __init__(self, model: Model, device: str, budget: int) -> None:
+        self.model, self.device, self.budget = model, device, budget
+        self.seconds = 0.0
+        self.halved = 0  # how often memory ran out
+
+    def __call__(self, batch: Sequence[Loaded]) -> Iterator[tuple[Loaded, Arrays | SampleFault]]:
+        """Each image of ``batch`` with its outputs (``{}`` for zero crops), or with its fault."""
+        live = [item for item in batch if item.fault is None and item.n_crops > 0]
+        began = time.perf_counter()
+        outputs = self._batch(live) if live else {}
+        self.seconds += time.perf_counter() - began
+        for item in batch:
+            yield item, item.fault or outputs.get(item.index, {})
+
+    def _batch(self, items: Sequence[Loaded]) -> dict[int, Arrays | SampleFault]:
+        try:
+            packed = {name: np.concatenate([_tensors(item)[name] for item in items]) for name in _tensors(items[0])}
+            outputs = self._chunks(packed, sum(item.n_crops for item in items))
+        except Exception as error:  # any model may raise anything
+            if len(items) == 1:
+                return {items[0].index: model_fault(error)}
+            return {index: part for item in items for index, part in self._batch([item]).items()}
+        ends = np.cumsum([item.n_crops for item in items])
+        return {
+            item.index: {name: array[end - item.n_crops : end] for name, array in outputs.items()}
+            for item, end in zip(items, ends)
+        }
+
+    def _chunks(self, packed: Arrays, n: int) -> Arrays:
+        import torch
+
+        parts: list[Arrays] = []
+        start = 0
+        while start < n:
+            stop = min(start + self.budget, n)
+            try:
+                parts.append(self._once({name: array[start:stop] for name, array in packed.items()}, stop - start))
+            except torch.OutOfMemoryError:
+                if stop - start == 1:
+                    raise
+                self.budget, self.halved = (stop - start) // 2, self.halved + 1
+                torch.cuda.empty_cache()
+                continue
+            start = stop
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _once(self, arrays: Arrays, n: int) -> Arrays:
+        import torch
+
+        with torch.inference_mode():
+            # Strides are left as prepare made them: convolutions on the CPU may be twice as fast channels-last.
+            tensors = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
+            outputs = {name: _to_numpy(tensor) for name, tensor in self.model.forward(tensors).items()}
+        wrong = {name: array.shape for name, array in outputs.items() if array.ndim == 0 or len(array) != n}
+        if wrong:
+            raise ValueError(f"forward was given {n} crops and returned {wrong}")
+        return outputs
+
+
+def _tensors(item: Loaded) -> Arrays:
+    assert item.prepared is not None
+    return item.prepared.tensors
+
+
+def _to_numpy(tensor: Any) -> NDArray[Any]:
+    import torch
+
+    if tensor.dtype in (torch.bfloat16, torch.float16):  # NumPy has no bf16, and decoding in fp16 loses sub-pixels
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.detach().cpu().numpy()
+    return array

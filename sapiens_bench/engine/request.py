@@ -1,0 +1,72 @@
+"""What the user asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from sapiens_bench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run. Everything has a sensible default but the task."""
+
+    task: str
+    models: tuple[str, ...] = ("all",)  # ids, globs, families; "all"
+    datasets: tuple[str, ...] = ()  # empty: every data set of the task that is on this machine
+    protocol: str | None = None  # None: the data set's default for the task
+    limit: int | None = None  # the first n samples only
+    out: Path | None = None  # None: a folder named after the request, so that the same command resumes
+    device: str = "auto"
+    batch_size: int | None = None  # crops per forward pass; 8 on a CPU, 32 on a GPU
+    workers: int | None = None  # loader threads
+    seed: int = 0
+    precision: str = "fp32"
+    cards: tuple[Path, ...] = ()
+    data_root: Path | None = None
+    weights_root: Path | None = None
+    boxes: str = ""  # adapters/options.py
+    options: Mapping[str, Any] = field(default_factory=dict)  # for the wrappers, over those of the card
+    max_errors: float | None = None  # share of a cell's samples; None: 1 %
+    shard_size: int = 64
+    n_boot: int = 1000
+    split: str = ""
+    save_preds: bool = True
+    command: str = ""  # as typed, for the record
+
+    def __post_init__(self) -> None:
+        for name in ("models", "datasets", "cards"):  # lists and single strings are welcome
+            value = getattr(self, name)
+            items = (value,) if isinstance(value, str | Path) else tuple(value)
+            object.__setattr__(self, name, tuple(Path(v) for v in items) if name == "cards" else items)
+        for name in ("out", "data_root", "weights_root"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else Path(value).expanduser())
+        for name, least in {"limit": 1, "batch_size": 1, "workers": 1, "shard_size": 1, "n_boot": 0}.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be at least {least}, found {value}.")
+        if self.max_errors is not None and not 0 <= self.max_errors <= 1:
+            raise UsageError(f"max_errors is a share between 0 and 1, found {self.max_errors}.")
+
+    def as_json(self) -> dict[str, Any]:
+        """The request for run.json."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "command"}
+        return {name: plain(value) for name, value in values.items()}
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it; what JSON has no word for becomes its text."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if value is None or isinstance(value, str | int | bool) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return repr(value)

@@ -1,0 +1,108 @@
+"""From the rows of all cells of one data set to scores with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from sapiens_bench.stats.bootstrap import draw_weights, intervals
+from sapiens_bench.store.record import Counts, ErrorExample, ScoreRecord
+from sapiens_bench.types import Interval, Metric, Task
+
+_N_EXAMPLES = 5
+
+
+def count(rows: pa.Table, planned: int) -> Counts:
+    """How many rows are fine, and on which side the others failed."""
+    failed = rows["status"].to_numpy(zero_copy_only=False) == "error"
+    by_input = failed & (rows["error_side"].to_numpy(zero_copy_only=False) == "input")
+    return Counts(
+        planned=planned,
+        ok=int((~failed).sum()),
+        input_errors=int(by_input.sum()),
+        prediction_errors=int((failed & ~by_input).sum()),
+    )
+
+
+def examples(rows: pa.Table) -> list[ErrorExample]:
+    """The first failed samples, one of each code before a second of any."""
+    failed = [
+        ErrorExample(key=r["key"], code=r["error_code"], detail=r["error_detail"], side=r["error_side"])
+        for r in rows.select(["key", "status", "error_code", "error_detail", "error_side"]).to_pylist()
+        if r["status"] == "error"
+    ]
+    seen: dict[str, int] = {}
+    ranked = []
+    for position, example in enumerate(failed):
+        seen[example.code] = seen.get(example.code, 0) + 1
+        ranked.append((seen[example.code], position, example))
+    return [example for _, _, example in sorted(ranked, key=lambda r: r[:2])[:_N_EXAMPLES]]
+
+
+def excluded(tables: Sequence[pa.Table]) -> set[int]:
+    """Samples whose picture or label is at fault for any model: they leave the score of every model."""
+    found: set[int] = set()
+    for rows in tables:
+        mask = pc.equal(rows["error_side"], "input")
+        found.update(rows.filter(mask)["index"].to_pylist())
+    return found
+
+
+def scored_rows(rows: pa.Table, left_out: set[int]) -> pa.Table:
+    """Rows that enter the metrics, in index order."""
+    if not left_out:
+        return rows
+    return rows.filter(pa.array([index not in left_out for index in rows["index"].to_pylist()], type=pa.bool_()))
+
+
+class Weights:
+    """Bootstrap weights of one data set: the same for every model, drawn once for each list of groups."""
+
+    def __init__(self, n_draws: int, seed: int) -> None:
+        self._n_draws, self._seed = n_draws, seed
+        self._groups: list[str] | None = None
+        self._weights: NDArray[np.int64] = np.zeros((0, 0), np.int64)
+
+    def __call__(self, groups: list[str]) -> NDArray[np.int64]:
+        """int64 [draws, rows]."""
+        if groups != self._groups:
+            self._groups, self._weights = groups, draw_weights(groups, self._n_draws, self._seed)
+        return self._weights
+
+
+def score(rows: pa.Table, task: Task, weights: Weights | None = None) -> dict[str, ScoreRecord]:
+    """Every score of the task over ``rows``: "<metric>/<score>" -> record; with intervals when weights are given."""
+    records: dict[str, ScoreRecord] = {}
+    for metric in task.metrics:
+        found = _intervals(rows, metric, weights)
+        for key, info in metric.scores.items():
+            interval = found.get(key, Interval(math.nan, math.nan, math.nan))
+            records[f"{metric.name}/{key}"] = ScoreRecord(
+                value=interval.value,
+                low=interval.low,
+                high=interval.high,
+                level=interval.level,
+                n_groups=interval.n_groups,
+                title=info.title,
+                unit=info.unit,
+                percent=info.percent,
+                decimals=info.decimals,
+                higher_is_better=info.higher_is_better,
+                headline=info.headline,
+            )
+    return records
+
+
+def _intervals(rows: pa.Table, metric: Metric, weights: Weights | None) -> dict[str, Interval]:
+    if rows.num_rows == 0:  # nothing was scored: undefined, never zero
+        return {}
+    score_fn = metric.aggregate(rows)
+    if weights is None:
+        return {key: Interval(value, math.nan, math.nan) for key, value in score_fn(None).items()}
+    groups = rows["group"].to_pylist()
+    return intervals(score_fn, weights(groups), n_groups=len(set(groups)))
