@@ -139,9 +139,10 @@ class Task:
     miss: Callable[[Any], Any]  # target -> the prediction that scores as a miss (used when the model raised)
     perfect: Callable[[Any], Any]  # target -> the prediction that scores best (the oracle)
     # (prediction in the model's keypoint or label set, index [K_target] of source entries) -> prediction in the task's
-    # set. None where predictions are not indexed by a set (depth, normal). The index never holds -1: incomplete maps
-    # are a protocol of their own (specs/datasets.md 4).
+    # set. None where predictions are not indexed by a set (depth, normal). The index holds -1 only where
+    # ``partial_maps`` is set: as a rule a part of a set is a protocol of its own (specs/datasets.md 4).
     remap: Callable[[Any, NDArray[np.int64]], Any] | None = None
+    partial_maps: bool = False  # the protocol scores entries that the model's set does not have as misses
     # prediction <-> small arrays worth keeping beside the rows (pose); None where predictions are large
     to_columns: Callable[[Any], dict[str, NDArray[Any]]] | None = None
     from_columns: Callable[[dict[str, NDArray[Any]]], Any] | None = None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -23,6 +26,18 @@ def shared() -> Path:
     if not (path / "golden").is_dir():
         pytest.skip("golden fixtures not found: set SAPIENS_BENCH_SHARED")
     return path
+
+
+@pytest.fixture(scope="session")
+def sphere() -> ModuleType:
+    """The module tests/fakes/sphere.py: a ball with exact depth, normals and labels."""
+    spec = importlib.util.spec_from_file_location("fake_sphere", REPOSITORY / "tests" / "fakes" / "sphere.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fake_sphere"] = module  # its dataclass looks itself up there
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True)

@@ -111,8 +111,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1])
     arguments = parser.parse_args()
-    read = {name: json.loads((arguments.folder / f"{name}.json").read_text("utf-8")) for name in
-            ("keypoint_maps", "goliath_keypoints", "goliath_seg_classes")}
+    read = {
+        name: json.loads((arguments.folder / f"{name}.json").read_text("utf-8"))
+        for name in ("keypoint_maps", "goliath_keypoints", "goliath_seg_classes")
+    }
     tables = yaml.load((arguments.folder / "paper_tables.yaml").read_text("utf-8"), Loader=yaml.CSafeLoader)
     spaces = arguments.out / "datasets" / "spaces"
     cards, maps = keypoint_cards(read["keypoint_maps"], read["goliath_keypoints"])

@@ -8,32 +8,36 @@ from __future__ import annotations
 import colorsys
 from typing import Any
 
+from reference_spaces import words
+
 Json = dict[str, Any]
 
-LIP = (
+LIP = words(
     "Background Hat Hair Glove Sunglasses UpperClothes Dress Coat Socks Pants Jumpsuits Scarf Skirt Face Left-arm "
     "Right-arm Left-leg Right-leg Left-shoe Right-shoe"
-).split()
+)
 LIP_TO_28 = (0, 255, 3, 255, 255, 22, 255, 22, 255, 12, 255, 255, 22, 2, 255, 255, 255, 255, 8, 17)
-ATR = (
+ATR = words(
     "Background Hat Hair Sunglasses UpperClothes Skirt Pants Dress Belt Left-shoe Right-shoe Face Left-leg Right-leg "
     "Left-arm Right-arm Bag Scarf"
-).split()
+)
 ATR_TO_28 = (0, 255, 3, 255, 22, 12, 12, 255, 255, 8, 17, 2, 255, 255, 255, 255, 255, 255)
 PASCAL_TO_28 = (0, 2, 2, 2, 2, 2, 2, 2, 2, 255, 3, 22, 2, 255, 255, 5, 255, 255, 14, 255, 255, 8, 255, 255, 17)
 # The source gives groups ("eyes", "arms and hands"); the order inside a group is read off the map itself:
 # hands go to 5 and 14, feet to 8 and 17, each after the two ignored parts of its limb.
-PASCAL = (
+PASCAL = words(
     "Background Head Left-eye Right-eye Left-ear Right-ear Left-brow Right-brow Nose Mouth Hair Torso Neck "
     "Left-lower-arm Left-upper-arm Left-hand Right-lower-arm Right-upper-arm Right-hand "
     "Left-lower-leg Left-upper-leg Left-foot Right-lower-leg Right-upper-leg Right-foot"
-).split()
+)
 # microsoft/FaceSynthetics README, values 0-18; 255 is ignored.
-FACE = (
+FACE = words(
     "Background Skin Nose Right-eye Left-eye Right-brow Left-brow Right-ear Left-ear Mouth-interior Top-lip Bottom-lip "
     "Neck Hair Beard Clothing Glasses Headwear Facewear"
-).split()
-MAP_SOURCE = "official training map of facebookresearch/sapiens, seg/mmseg/datasets/{}2goliath.py; many classes are ignored"
+)
+MAP_SOURCE = (
+    "official training map: facebookresearch/sapiens, seg/mmseg/datasets/{}2goliath.py; many classes are ignored"
+)
 
 
 def distinct_colours(n: int) -> list[list[int]]:
@@ -48,7 +52,7 @@ def distinct_colours(n: int) -> list[list[int]]:
 def mirrored(names: list[str]) -> list[int]:
     """Index of each label's mirror image."""
     swap = {"Left": "Right", "Right": "Left"}
-    partner = [swap[n.split("-")[0]] + n[n.index("-"):] if n.split("-")[0] in swap else n for n in names]
+    partner = [swap[n.split("-")[0]] + n[n.index("-") :] if n.split("-")[0] in swap else n for n in names]
     return [names.index(p) for p in partner]
 
 
@@ -100,10 +104,10 @@ def label_cards(seg: Json) -> tuple[list[Json], list[Json]]:
         label_map("atr18", "body28", by_table(ATR, ATR_TO_28, names), MAP_SOURCE.format("atr"), True),
         label_map("pascal-parts25", "body28", by_table(PASCAL, PASCAL_TO_28, names), MAP_SOURCE.format("pascal"), True),
         label_map("goliath34", "body28", by_table(seg["original_34_names"], table34, names),
-                  "facebookresearch/sapiens, seg/mmseg/datasets/goliath.py: six classes become ignored, not background"),
+                  "facebookresearch/sapiens, seg/mmseg/datasets/goliath.py: six classes are ignored, not background"),
         label_map("body28", "body29", {n: n for n in names}, "by name; Eyeglass (index 2) is never predicted"),
         label_map("body29", "body28", {n: n if n != "Eyeglass" else "Face_Neck" for n in wide},
-                  "by name; Eyeglass counts as Face_Neck because every pixel of a prediction needs a class (our choice, "
-                  "ground truth of the 28 ignores these pixels)", True),
+                  "by name; Eyeglass counts as Face_Neck because every pixel of a prediction needs a class (our "
+                  "choice; ground truth of the 28 ignores these pixels)", True),
     ]  # fmt: skip
     return spaces, maps

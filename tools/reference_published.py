@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from reference_spaces import words
+
 Json = dict[str, Any]
 
 POSE_KEYS = {
@@ -17,7 +19,7 @@ POSE_KEYS = {
     "oks/hand/AP": "hand_ap", "oks/hand/AR": "hand_ar", "oks/left_hand/AP": "left_hand_ap",
     "oks/left_hand/AR": "left_hand_ar", "oks/right_hand/AP": "right_hand_ap", "oks/right_hand/AR": "right_hand_ar",
 }  # fmt: skip
-COCO_KEYS = {f"oks/{k}": k.lower() for k in "AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL".split()}
+COCO_KEYS = {f"oks/{k}": k.lower() for k in words("AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL")}
 FEET_KEYS = POSE_KEYS | {"oks/foot/AP": "feet_ap", "oks/foot/AR": "feet_ar"}
 SEG_KEYS = {"seg/miou": "miou", "seg/macc": "macc"}
 
@@ -116,9 +118,7 @@ def table_card(table: Json, sources: Json) -> Json:
     used = {s for row in table["rows"] for cell in row["values"].values() if cell for s in cell["source"]}
     notes = [f"{key}: {said(table[key])}" for key in ("status", "split_size", "printed_gains") if key in table]
     left = {(row["model"], key) for row in table["rows"] for key in row["values"]}
-    entries = []
-    for cut in CUTS.get(table["id"], [Cut(table["id"])]):
-        entries.append(entry(table, cut, left))
+    entries = [entry(table, cut, left) for cut in CUTS.get(table["id"], [Cut(table["id"])])]
     if left:
         raise SystemExit(f"{table['id']}: cells without an entry: {sorted(left)[:3]}")
     return {

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 Json = dict[str, Any]
 
+
+def words(text: str) -> list[str]:
+    """Names written with spaces between them."""
+    return text.split()
+
+
 # MediaPipe's published order of the 33 BlazePose landmarks.
-BLAZEPOSE = (
-    "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear mouth_left "
-    "mouth_right left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_pinky right_pinky "
-    "left_index right_index left_thumb right_thumb left_hip right_hip left_knee right_knee left_ankle right_ankle "
-    "left_heel right_heel left_foot_index right_foot_index"
-).split()
+BLAZEPOSE = words(
+    "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear "
+    "mouth_left mouth_right left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_pinky "
+    "right_pinky left_index right_index left_thumb right_thumb left_hip right_hip left_knee right_knee left_ankle "
+    "right_ankle left_heel right_heel left_foot_index right_foot_index"
+)
 BODY_SKELETON = [
     [15, 13], [13, 11], [16, 14], [14, 12], [11, 12], [5, 11], [6, 12], [5, 6], [5, 7], [6, 8], [7, 9], [8, 10],
     [1, 2], [0, 1], [0, 2], [1, 3], [2, 4], [3, 5], [4, 6],
@@ -32,9 +39,9 @@ def side_colours(names: list[str]) -> list[list[int]]:
     """Blue for the person's left, orange for the right, green for the middle."""
     left = ("left_", "l_")
     right = ("right_", "r_")
-    return [
-        LEFT if n.startswith(left) or "_l_" in n else RIGHT if n.startswith(right) or "_r_" in n else CENTRE for n in names
-    ]
+    is_left = [n.startswith(left) or "_l_" in n for n in names]
+    is_right = [n.startswith(right) or "_r_" in n for n in names]
+    return [LEFT if a else RIGHT if b else CENTRE for a, b in zip(is_left, is_right)]
 
 
 def hand_skeleton(root: int, first: int) -> list[list[int]]:
@@ -85,20 +92,19 @@ def keypoint_cards(maps: Json, goliath: Json) -> tuple[list[Json], list[Json]]:
         flip_index=dense["flip_index"], groups=dense["groups"], skeleton=goliath["skeleton_links"],
     )  # fmt: skip
     blaze_sigmas = blazepose_sigmas(coco17)
-    blazepose = space("blazepose33", "BlazePose, 33 keypoints", "MediaPipe pose landmark model, published landmark list; "
-                      "sigmas are those of the nearest COCO point, for drawing and never for a score",
+    blazepose = space("blazepose33", "BlazePose, 33 keypoints", "MediaPipe pose landmark model, published landmark "
+                      "list; sigmas are those of the nearest COCO point, for drawing and never for a score",
                       BLAZEPOSE, blaze_sigmas, flip_index=mirrored(BLAZEPOSE),
                       groups={"body": [0, 2, 5, 7, 8, *range(11, 17), *range(23, 29)]},
                       skeleton=blazepose_skeleton())  # fmt: skip
     subsets, subset_maps = common_subsets(maps, wholebody, goliath308)
     same = {name: name for name in coco17["names"]}
     from_308 = {coco17["names"][t]: dense["names"][s] for t, s in maps["coco17_from_308"]["pairs_target_source"]}
-    own = {name: name for name in coco17["names"]}
     joined = [
         space_map("goliath308", "coco17", from_308, maps["coco17_from_308"]["provenance"]),
-        space_map("coco-wholebody133", "coco17", same, "the first 17 points of COCO-WholeBody are those of COCO, by name"),
-        space_map("blazepose33", "coco17", own, "by name; the two vocabularies were annotated by different rules (hips "
-                  "and ankles above all), so scores carry an unknown bias", approximate=True),
+        space_map("coco-wholebody133", "coco17", same, "by name: the first 17 of COCO-WholeBody are COCO's"),
+        space_map("blazepose33", "coco17", same, "by name; the two vocabularies were annotated by different rules "
+                  "(hips and ankles above all), so scores carry an unknown bias", approximate=True),
     ]  # fmt: skip
     return [coco17, wholebody, goliath308, blazepose, *subsets], [*joined, *subset_maps]
 
@@ -120,21 +126,24 @@ def blazepose_sigmas(coco17: Json) -> list[float]:
 def blazepose_skeleton() -> list[list[int]]:
     """MediaPipe's published connections."""
     at = {name: i for i, name in enumerate(BLAZEPOSE)}
-    chains = ["nose {0}_eye_inner {0}_eye {0}_eye_outer {0}_ear", "{0}_shoulder {0}_elbow {0}_wrist {0}_pinky {0}_index "
-              "{0}_wrist {0}_thumb", "{0}_shoulder {0}_hip {0}_knee {0}_ankle {0}_heel {0}_foot_index {0}_ankle"]  # fmt: skip
+    chains = [
+        "nose {0}_eye_inner {0}_eye {0}_eye_outer {0}_ear",
+        "{0}_shoulder {0}_elbow {0}_wrist {0}_pinky {0}_index {0}_wrist {0}_thumb",
+        "{0}_shoulder {0}_hip {0}_knee {0}_ankle {0}_heel {0}_foot_index {0}_ankle",
+    ]
     pairs = [[at["mouth_left"], at["mouth_right"]], [at["left_shoulder"], at["right_shoulder"]],
              [at["left_hip"], at["right_hip"]]]  # fmt: skip
     for side in ("left", "right"):
         for chain in chains:
             names = chain.format(side).split()
-            pairs += [[at[a], at[b]] for a, b in zip(names, names[1:])]
+            pairs += [[at[a], at[b]] for a, b in pairwise(names)]
     return pairs
 
 
 def common_subsets(maps: Json, wholebody: Json, goliath308: Json) -> tuple[list[Json], list[Json]]:
     """Points that the 133 and the 308 set share: by name, with finger bases, with face points derived from names.
 
-    The 114 points of the paper are not among them: their 51 face points have no published table.
+    The 114 points of the paper have no map from the 308: their 51 face points have no published table.
     """
     parts = maps["wholebody133_from_308"]
     official, bases, face = parts["official_53"], parts["finger_base_10"], parts["face_anchor_20"]
@@ -143,7 +152,10 @@ def common_subsets(maps: Json, wholebody: Json, goliath308: Json) -> tuple[list[
         ("wb63", "WholeBody points in the 308 set, finger bases included", [official, bases], False),
         ("wb83", "WholeBody points in the 308 set, finger bases and 20 face points", [official, bases, face], True),
     ]
-    spaces, joined = [], []
+    spaces, joined = [paper_subset(wholebody)], []
+    joined.append(space_map("coco-wholebody133", "common114", {n: n for n in spaces[0]["names"]}, "a subset, by name"))
+    equal = {wholebody["names"][t]: goliath308["names"][s] for t, s in official["pairs_target_source"]}
+    joined.append(space_map("goliath308", "coco-wholebody133", equal, official["provenance"] + "; 80 points have none"))
     for identity, title, blocks, approximate in levels:
         source_of = {t: s for b in blocks for t, s in b["pairs_target_source"]}
         chosen = sorted(source_of)
@@ -154,3 +166,17 @@ def common_subsets(maps: Json, wholebody: Json, goliath308: Json) -> tuple[list[
         joined.append(space_map("goliath308", identity, dense, provenance, approximate))
         joined.append(space_map("coco-wholebody133", identity, {n: n for n in names}, "a subset, by name"))
     return spaces, joined
+
+
+def paper_subset(wholebody: Json) -> Json:
+    """The likely reading of the paper's 114 common points: WholeBody without the 17 jaw points and the 2 hand roots."""
+    jaw = set(wholebody["groups"]["face"][:17])
+    roots = {i for i, name in enumerate(wholebody["names"]) if name.endswith("hand_root")}
+    chosen = [i for i in range(len(wholebody["names"])) if i not in jaw | roots]
+    if len(chosen) != 114:
+        raise SystemExit(f"the paper's subset has {len(chosen)} points, not 114")
+    source = (
+        "assumed: 17 + 6 + 51 + 40 = 114 is COCO-WholeBody without the jaw line and the hand roots; the paper gives "
+        "the number only, and its table of 51 face points among the 308 is not public"
+    )
+    return subset(wholebody, chosen, "common114", "114 points, likely those of the Sapiens paper", source)

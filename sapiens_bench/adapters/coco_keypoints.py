@@ -28,6 +28,7 @@ from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
 from sapiens_bench.errors import CardError, ChecksumMismatch, SampleFault, UsageError
 from sapiens_bench.pixels import strict_json
 from sapiens_bench.pixels.codecs import path_fault, read_rgb, safe_join
+from sapiens_bench.stats.boxes import BoxQuality, ImageBoxes, box_quality
 from sapiens_bench.tasks.pose.types import PoseTarget
 from sapiens_bench.types import ModelInput, Sample
 
@@ -121,6 +122,16 @@ class CocoKeypoints:
             boxes_xyxy_px_N4=boxes,
             ids_N=people.ids_P[persons],
         )
+
+    def box_quality(self, n_images: int) -> BoxQuality:
+        """The driving boxes of the first images against the people that are scored; no picture is opened."""
+        images = []
+        for index in range(n_images):
+            target = self.target(index)
+            is_ignored = target.is_crowd_N | ~(target.visible_NK > 0).any(axis=1)
+            boxes, scores = self._boxes.xyxy_px[index], self._boxes.scores[index]
+            images.append(ImageBoxes(boxes, scores, target.boxes_xyxy_px_N4, is_ignored, target.is_crowd_N))
+        return box_quality(images)
 
     def image_id(self, index: int) -> int:
         """The image's id in the annotation file."""

@@ -13,6 +13,7 @@ from sapiens_bench.cards.loading import load_card
 from sapiens_bench.cards.schema import (
     Card,
     DatasetCard,
+    DetectorCard,
     EvalProtocol,
     ModelCard,
     PublishedEntry,
@@ -27,6 +28,7 @@ from sapiens_bench.errors import CardError, LabelSpaceMismatch, UnknownName, Usa
 
 C = TypeVar("C", bound=Card)
 Table = tuple[PublishedTable, PublishedEntry]
+_RANK: dict[type[Card], int] = {SpaceCard: 0, SpaceMapCard: 1}
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,14 @@ class ModelEntry:
     def id(self) -> str:
         """The variant's id, which names the row of a table."""
         return self.variant.id
+
+
+@dataclass(frozen=True)
+class DetectorEntry:
+    """One variant of a person detector with its family."""
+
+    card: DetectorCard
+    variant: Variant
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class Catalog:
     folders: CardFolders
     models: dict[str, ModelEntry] = field(default_factory=dict)  # by variant id, in card order
     datasets: dict[str, DatasetCard] = field(default_factory=dict)
+    detectors: dict[str, DetectorEntry] = field(default_factory=dict)  # by variant id; no rows of a table
     card_paths: dict[str, Path] = field(default_factory=dict)  # card id -> file
     broken: dict[str, str] = field(default_factory=dict)  # file or plug-in that was refused -> reason
     _outside: list[tuple[Path, Card]] = field(default_factory=list)  # sets, maps and tables from outside the package
@@ -100,8 +111,8 @@ class Catalog:
                 loaded.append((path, card))
             except CardError as error:
                 self.broken[str(path)] = str(error)
-        # Sets and maps first, so that models and data sets of the same folder may use them.
-        for path, card in sorted(loaded, key=lambda item: isinstance(item[1], ModelCard | DatasetCard)):
+        # Sets, then maps, then the rest: cards of one folder may use each other.
+        for path, card in sorted(loaded, key=lambda item: _RANK.get(type(item[1]), len(_RANK))):
             try:
                 self._check_outside(card, path)
                 self._add(card, path)
@@ -142,6 +153,11 @@ class Catalog:
             if repeated or any(entry.card.id == identity for entry in self.models.values()):
                 raise CardError(f"{path}: model {(repeated or [identity])[0]!r} exists already; every id is unique.")
             self.models.update((variant.id, ModelEntry(card, variant, path)) for variant in card.variants)
+        elif isinstance(card, DetectorCard):
+            taken = {*self.models, *self.detectors}
+            if repeated := [variant.id for variant in card.variants if variant.id in taken]:
+                raise CardError(f"{path}: {repeated[0]!r} exists already; every id is unique.")
+            self.detectors.update((variant.id, DetectorEntry(card, variant)) for variant in card.variants)
         elif isinstance(card, DatasetCard):
             if identity in self.datasets:
                 raise CardError(f"{path}: data set {identity!r} exists already ({self.card_paths[identity]}).")
@@ -186,6 +202,12 @@ class Catalog:
         if name not in self.models:
             raise UnknownName("model", name, self.models, self._hint("models"))
         return self.models[name]
+
+    def detector(self, name: str) -> DetectorEntry:
+        """The person detector with this id; raises UnknownName with the nearest ids."""
+        if name not in self.detectors:
+            raise UnknownName("person detector", name, self.detectors)
+        return self.detectors[name]
 
     def dataset(self, name: str) -> DatasetCard:
         """The data set with this id; raises UnknownName with the nearest ids."""

@@ -15,7 +15,15 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from sapiens_bench.cards.schema import Card, DatasetCard, ModelCard, PublishedTable, SpaceCard, SpaceMapCard
+from sapiens_bench.cards.schema import (
+    Card,
+    DatasetCard,
+    DetectorCard,
+    ModelCard,
+    PublishedTable,
+    SpaceCard,
+    SpaceMapCard,
+)
 from sapiens_bench.errors import CardError, nearest
 
 MAX_BYTES = 1_000_000
@@ -32,6 +40,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 SCHEMAS: dict[str, type[Card]] = {
     "model/1": ModelCard,
     "dataset/1": DatasetCard,
+    "detector/1": DetectorCard,
     "space/1": SpaceCard,
     "space-map/1": SpaceMapCard,
     "published/1": PublishedTable,

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class WeightFiles:
     also: dict[str, Path]  # the card's further files by name
     sha256: str  # of the file, or of a folder's sorted "path hash" lines; "" without weights
     pinned: bool  # True when the card names this hash
+    trusted: bool = False  # True when the user vouched for this very file (--trust-checkpoint PATH:SHA256)
 
 
 def cache_root() -> Path:
@@ -113,12 +114,18 @@ def dataset_root(card: DatasetCard, data_root: Path | None) -> Path:
     raise DataMissing(f"{card.title} ({card.id}) was not found: {'; '.join(tried)}. {how}")
 
 
-def weight_files(variant: Variant, weights_root: Path | None = None) -> WeightFiles:
+def weight_files(
+    variant: Variant, weights_root: Path | None = None, trust: Mapping[str, str] | None = None
+) -> WeightFiles:
     """Find and verify the files of a variant: shipped ones, ``weights_root``, our cache, the Hugging Face cache.
+
+    Args:
+        trust: resolved path -> sha256 of files that the user vouches for; they need no hash in the card, and may differ
+            from it.
 
     Raises:
         WeightsMissing: says what was looked for, where, and how to get it.
-        ChecksumMismatch: the bytes found are not those that the card pins.
+        ChecksumMismatch: the bytes found are not those that the card pins, or not those the user vouched for.
     """
     weights = variant.weights
     if weights is None:
@@ -126,7 +133,10 @@ def weight_files(variant: Variant, weights_root: Path | None = None) -> WeightFi
     path = _find(weights, weights.file, weights_root)
     if path is None:
         raise WeightsMissing(_missing(variant, weights, weights.file, weights_root))
-    sha256 = _verified(path, weights.sha256, variant.id)
+    vouched = (trust or {}).get(str(path.resolve()))
+    sha256 = _verified(path, weights.sha256 if vouched is None else None, variant.id)
+    if vouched is not None and vouched != sha256:
+        raise ChecksumMismatch(f"{path} has sha256 {sha256}, --trust-checkpoint says {vouched}. Not opened.")
     also: dict[str, Path] = {}
     for name, expected in weights.also.items():
         beside = (path if path.is_dir() else path.parent) / relative_path(name)
@@ -135,7 +145,7 @@ def weight_files(variant: Variant, weights_root: Path | None = None) -> WeightFi
             raise WeightsMissing(_missing(variant, weights, name, weights_root))
         _verified(found, expected, variant.id)
         also[name] = found
-    return WeightFiles(path, also, sha256, pinned=weights.sha256 is not None)
+    return WeightFiles(path, also, sha256, weights.sha256 is not None and vouched is None, vouched is not None)
 
 
 def _verified(path: Path, expected: str | None, variant: str) -> str:
@@ -160,33 +170,36 @@ def _missing(variant: Variant, weights: Weights, name: str, weights_root: Path |
 
 
 def _find(weights: Weights, name: str, weights_root: Path | None) -> Path | None:
-    folder = weights.format == "hf" and name == weights.file
+    kind = weights.format if name == weights.file else "file"
     if weights.get.embedded:
         candidate = Path(sapiens_bench.embedded.__file__).parent / name
-        return candidate if _usable(candidate, folder) else None
+        return candidate if _usable(candidate, kind) else None
     for root in (weights_root, weights_cache()):
-        if root is not None and (found := _search(root, name, folder)) is not None:
+        if root is not None and (found := _search(root, name, kind)) is not None:
             return found
     if weights.get.hub is not None:
         for snapshot in _snapshots(weights.get.hub):
             inside = weights.get.hub.file if name == weights.file else name
             candidate = snapshot / relative_path(inside) if inside else snapshot
-            if _usable(candidate, folder):
+            if _usable(candidate, kind):
                 return candidate
     return None
 
 
-def _usable(path: Path, folder: bool) -> bool:
-    return (path / "config.json").is_file() if folder else path.is_file()
+def _usable(path: Path, kind: str) -> bool:
+    """Whether this is what a format needs: a model folder, stored predictions (a file or a folder), or a file."""
+    if kind == "hf":
+        return (path / "config.json").is_file()
+    return path.is_file() or (kind == "predictions" and path.is_dir())
 
 
-def _search(root: Path, name: str, folder: bool) -> Path | None:
+def _search(root: Path, name: str, kind: str) -> Path | None:
     """``root/name``, else the first entry of that name at most three folders down, nearest first."""
-    if _usable(root / name, folder):
+    if _usable(root / name, kind):
         return root / name
     for depth in range(1, _SEARCH_DEPTH + 1):
         for parent in sorted(root.glob("/".join("*" * depth))):
-            if _usable(parent / name, folder):
+            if _usable(parent / name, kind):
                 return parent / name
     return None
 

@@ -125,6 +125,20 @@ class ModelCard(Card):
         return variant.space or self.space
 
 
+class DetectorCard(Card):
+    """A family of person detectors: what makes boxes for top-down models. It is no row of a table."""
+
+    schema_: Literal["detector/1"] = Field(alias="schema")
+    id: Name
+    title: str
+    licence: Licence
+    paper: Paper | None = None
+    wrapper: Name  # key of models.detectors.DETECTORS
+    trained_on: str
+    notes: str = ""
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
+
+
 class EvalProtocol(Card):
     """How a data set is scored for one task. Cells are compared only inside one protocol."""
 

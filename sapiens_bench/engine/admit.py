@@ -13,6 +13,7 @@ from sapiens_bench.cards.locate import WeightFiles, dataset_root, weight_files
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
 from sapiens_bench.cards.spaces import SpaceMap
 from sapiens_bench.engine.build import adapter_for, check_code, task_for
+from sapiens_bench.engine.detect import asks_for_detector, boxes_file
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import LabelSpaceMismatch, UsageError
 from sapiens_bench.store.record import CellRecord, CellStatus
@@ -52,7 +53,8 @@ def data_plan(card: DatasetCard, protocol_name: str, catalog: Catalog, request: 
     protocol = card.protocols[protocol_name]
     space = None if protocol.space is None else catalog.space(protocol.space)
     root = dataset_root(card, request.data_root)
-    options = AdapterOptions(boxes=request.boxes, split=request.split, seed=request.seed)
+    boxes = str(boxes_file(card, protocol_name, catalog, request)) if asks_for_detector(request) else request.boxes
+    options = AdapterOptions(boxes=boxes, split=request.split, seed=request.seed)
     task = task_for(protocol, space)
     beside = catalog.card_paths[card.id]
     adapter = adapter_for(card, protocol, space, root, options, beside)
@@ -68,7 +70,7 @@ def data_plan(card: DatasetCard, protocol_name: str, catalog: Catalog, request: 
 
 def admit(entry: ModelEntry, data: DataPlan, catalog: Catalog, request: Request) -> tuple[WeightFiles, SpaceMap | None]:
     """Verified weights and the map between the sets, or the reason why not, as an exception of ours."""
-    files = weight_files(entry.variant, request.weights_root)
+    files = weight_files(entry.variant, request.weights_root, request.trust)
     check_code("wrapper", entry.card.wrapper)
     return files, _space_map(entry, data, catalog)
 
@@ -80,10 +82,15 @@ def _space_map(entry: ModelEntry, data: DataPlan, catalog: Catalog) -> SpaceMap 
         return None  # nothing to map; diagnostics and floors answer in the protocol's own set
     if source is None:
         raise LabelSpaceMismatch(f"The card of {entry.id} names no keypoint or label set; {data.card.id} has {target}.")
-    space_map = catalog.space_map(source, target)
+    try:
+        space_map = catalog.space_map(source, target)
+    except LabelSpaceMismatch as error:
+        fitting = [name for name, p in data.card.protocols.items() if p.task == entry.card.task and p.space == source]
+        hint = f" {data.card.id} has a protocol in {source}: --protocol {fitting[0]}." if fitting else ""
+        raise LabelSpaceMismatch(f"{error}{hint}") from None
     if space_map.identity:
         return None
-    if space_map.kind == "keypoints" and not space_map.complete:
+    if space_map.kind == "keypoints" and not space_map.complete and not data.task.partial_maps:
         raise LabelSpaceMismatch(
             f"{source} has only {len(space_map.surviving)} of the {len(space_map.index)} points of {target}. "
             f"A part of a set is a protocol of its own."

@@ -150,6 +150,7 @@ def model_for(
         targets=targets.target if diagnostic and targets is not None else None,
         task=task if diagnostic else None,
         seed=seed,
+        trusted=weights.trusted,
     )
     wrapper = find_code("wrapper", entry.card.wrapper, entry.path)
     try:

@@ -20,8 +20,11 @@ from sapiens_bench.engine.events import Event, ShardDone
 from sapiens_bench.engine.forward import Arrays, Forward
 from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
 from sapiens_bench.errors import SampleFault
+from sapiens_bench.models.saved_maps import map_name
+from sapiens_bench.store.files import write_atomic
 from sapiens_bench.store.record import Timing
 from sapiens_bench.store.rows import Row, Shard, commit_shard, done_shards, item_key, prediction_row, shards_of
+from sapiens_bench.tasks.maps import encode_map
 from sapiens_bench.types import Adapter, Cell, Model, Sample, Task
 
 
@@ -87,6 +90,7 @@ class CellJob:
     workers: int
     device: str
     save_preds: bool
+    save_maps: bool = False  # keep dense predictions as PNG files below maps/
     index_K: NDArray[np.int64] | None = None  # the model's set -> the protocol's; None: nothing to map
 
     @property
@@ -99,6 +103,8 @@ class CellJob:
         shards = shards_of(self.cell.n_samples, self.cell.shard_size)
         expected = {s.number: (len(s.indices), self._item_key(s, keys)) for s in shards}
         done = done_shards(self.folder, expected)
+        if self.save_maps:  # rows of an earlier run without maps do not count
+            done = {number for number in done if self._maps_note(number).is_file()}
         return [shard for shard in shards if shard.number not in done]
 
     def commit(self, shard: Shard, keys: Sequence[str], scored: Sequence[Scored]) -> None:
@@ -108,7 +114,18 @@ class CellJob:
             kept = [prediction_row(s.row["index"], s.row["key"], s.columns) for s in scored if s.columns is not None]
             if kept:
                 commit_shard(self.out / "preds" / self.cell.folder, shard.number, kept, meta)
+        if self.save_maps:
+            write_atomic(self._maps_note(shard.number), f"{self.cell.fingerprint}\n".encode())
         commit_shard(self.folder, shard.number, [s.row for s in scored], meta)
+
+    def keep_map(self, sample: Sample, prediction: Any, task: Task) -> None:
+        """Write one prediction below ``maps/``."""
+        folder = self.out / "maps" / self.cell.folder
+        write_atomic(folder / map_name(sample.key), encode_map(prediction, sample.target, task))
+
+    def _maps_note(self, number: int) -> Path:
+        """The file that says that all maps of a shard are there."""
+        return self.out / "maps" / self.cell.folder / f".shard-{number:05d}"
 
     def _item_key(self, shard: Shard, keys: Sequence[str]) -> str:
         return item_key(self.cell.fingerprint, [keys[i] for i in shard.indices])
@@ -126,7 +143,7 @@ def staged(job: CellJob, adapter: Adapter, model: Model, task: Task, shards: Seq
         with Loader(adapter, model.prepare, indices, job.workers, window) as loader:
 
             def score(item: Loaded, outputs: Arrays | SampleFault) -> Scored:
-                return score_item(item, outputs, model, task, job.index_K, keep)
+                return score_item(item, outputs, model, task, job, keep)
 
             forward = Forward(model, job.device, job.batch_size)
             yield Stage(loader, forward, score, pool, job.batch_size, backlog=max(2, job.batch_size))
@@ -140,7 +157,7 @@ def score_item(
     outputs: Arrays | SampleFault,
     model: Model,
     task: Task,
-    index_K: NDArray[np.int64] | None,
+    job: CellJob,
     keep: bool,
 ) -> Scored:
     """The row of one image. Input-side faults have no metric values; prediction-side faults are measured as a miss."""
@@ -149,8 +166,10 @@ def score_item(
     if sample is None or (fault is not None and fault.side == "input"):
         return Scored(row | _status(fault), None, 0.0, 0.0)
     began = time.perf_counter()
-    prediction, fault = _predict(sample, item, outputs, model, task, index_K)
+    prediction, fault = _predict(sample, item, outputs, model, task, job.index_K)
     finished = time.perf_counter()
+    if job.save_maps and (fault is None or fault.side == "prediction"):
+        job.keep_map(sample, prediction, task)
     if fault is None or fault.side == "prediction":
         values, fault = _measure(sample, prediction, task, fault)
         row |= values

@@ -18,6 +18,7 @@ from sapiens_bench.errors import (
     DataMissing,
     FingerprintMismatch,
     SapiensBenchError,
+    SecurityRefusal,
     StoreError,
     UnknownName,
     UsageError,
@@ -133,7 +134,7 @@ def make_plan(request: Request, catalog: Catalog) -> Plan:
                 weights, space_map = admit(entry, d, catalog, request)
                 cells.append(_cell(entry, d, weights, space_map, request))
             except SapiensBenchError as error:
-                first_error = first_error or error
+                first_error = graver(first_error, error)
                 unavailable.append(_unavailable(entry, d, error))
     for name, reason in missing.items():
         unavailable += [_data_missing(entry, name, request, catalog, str(reason)) for entry in entries]
@@ -150,9 +151,32 @@ def make_plan(request: Request, catalog: Catalog) -> Plan:
         estimate_s=sum(_estimate_s(c, request) for c in cells),
         disk_bytes=n_images * _BYTES_PER_ROW,
         free_bytes=free_bytes(out),
-        notes=[*notes, *(f"Card refused: {path}: {reason}" for path, reason in catalog.broken.items())],
+        notes=[
+            *notes,
+            *_trust_notes(request, cells),
+            *(f"Card refused: {path}: {reason}" for path, reason in catalog.broken.items()),
+        ],
         first_error=first_error,
     )
+
+
+def graver(first: SapiensBenchError | None, error: SapiensBenchError) -> SapiensBenchError:
+    """The error to end with when nothing could run: the first one, unless a later one is a refusal for security."""
+    is_graver = isinstance(error, SecurityRefusal) and not isinstance(first, SecurityRefusal)
+    return error if first is None or is_graver else first
+
+
+def _trust_notes(request: Request, cells: list[PlannedCell]) -> list[str]:
+    """One warning for every file that is opened because the user vouched for it, one for every path that was not."""
+    used = {
+        str(c.weights.path.resolve()): c.entry.id for c in cells if c.weights.trusted and c.weights.path is not None
+    }
+    return [
+        f"WARNING: {path} (sha256 {sha256}) is trusted (--trust-checkpoint) and may run code of its own: {used[path]}."
+        if path in used
+        else f"--trust-checkpoint {path}: no model of this run uses the file."
+        for path, sha256 in request.trust.items()
+    ]
 
 
 def _find_data(request: Request, catalog: Catalog) -> tuple[list[DataPlan], dict[str, DataMissing], list[str]]:
@@ -270,6 +294,9 @@ def _fields(
 
 
 def _approximate(space_map: SpaceMap | None) -> str:
+    if space_map is not None and space_map.kind == "keypoints" and not space_map.complete:
+        missing = len(space_map.index) - len(space_map.surviving)
+        return f"{space_map.source} -> {space_map.target}, {missing} of {len(space_map.index)} points scored as misses"
     if space_map is None or not space_map.approximate:
         return ""
     return f"{space_map.source} -> {space_map.target}, {len(space_map.index)} entries by name"

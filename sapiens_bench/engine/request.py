@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -31,11 +32,14 @@ class Request:
     weights_root: Path | None = None
     boxes: str = ""  # adapters/options.py
     options: Mapping[str, Any] = field(default_factory=dict)  # for the wrappers, over those of the card
+    # Weight files the user vouches for: path -> sha256, or texts PATH:SHA256. They may carry code.
+    trust: Mapping[str, str] = field(default_factory=dict)
     max_errors: float | None = None  # share of a cell's samples; None: 1 %
     shard_size: int = 64
     n_boot: int = 1000
     split: str = ""
     save_preds: bool = True
+    save_maps: bool = False  # dense tasks: keep every prediction as PNG (8-bit labels, 16-bit depth and normals)
     command: str = ""  # as typed, for the record
 
     def __post_init__(self) -> None:
@@ -46,10 +50,13 @@ class Request:
         for name in ("out", "data_root", "weights_root"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value).expanduser())
+        object.__setattr__(self, "trust", parse_trust(self.trust))
         for name, least in {"limit": 1, "batch_size": 1, "workers": 1, "shard_size": 1, "n_boot": 0}.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}, found {value}.")
+        if self.save_maps and self.task == "pose":
+            raise UsageError("--save-maps keeps labels, depth or normals; poses are kept without it.")
         if self.max_errors is not None and not 0 <= self.max_errors <= 1:
             raise UsageError(f"max_errors is a share between 0 and 1, found {self.max_errors}.")
 
@@ -57,6 +64,31 @@ class Request:
         """The request for run.json."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "command"}
         return {name: plain(value) for name, value in values.items()}
+
+
+def parse_trust(given: Mapping[str, str] | str | tuple[str, ...] | list[str]) -> dict[str, str]:
+    """``PATH:SHA256`` texts (or a mapping) -> resolved path -> sha256.
+
+    Raises:
+        UsageError: not of that form, or no such file.
+    """
+    if isinstance(given, Mapping):
+        pairs = [(str(path), str(sha256)) for path, sha256 in given.items()]
+    else:
+        texts = (given,) if isinstance(given, str) else tuple(given)
+        pairs = [(path, sha256) for path, _, sha256 in (text.rpartition(":") for text in texts)]
+    trusted: dict[str, str] = {}
+    for path, sha256 in pairs:
+        if not path or not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+            raise UsageError(
+                f"--trust-checkpoint {path}:{sha256}: write PATH:SHA256 with the 64 hexadecimal digits that "
+                "`sapiens-bench weights check PATH` prints."
+            )
+        file = Path(path).expanduser()
+        if not file.exists():
+            raise UsageError(f"--trust-checkpoint: {file} does not exist.")
+        trusted[str(file.resolve())] = sha256.lower()
+    return trusted
 
 
 def plain(value: Any) -> Any:

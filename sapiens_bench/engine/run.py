@@ -15,12 +15,15 @@ from sapiens_bench import __version__
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.engine import provenance, scores
+from sapiens_bench.engine.boxes import about_boxes
 from sapiens_bench.engine.build import TargetBook, model_for
+from sapiens_bench.engine.conventions import Conventions, examine, refuse_wrong
+from sapiens_bench.engine.detect import prepare_boxes
 from sapiens_bench.engine.device import default_batch_size, default_workers, resolve_device
 from sapiens_bench.engine.evaluate import CellJob, run_cell
 from sapiens_bench.engine.events import CellFinished, CellStarted, DataProgress, Event, Note, ignore
-from sapiens_bench.engine.plan import Plan, PlannedCell, check_disk, make_plan
-from sapiens_bench.engine.request import Request
+from sapiens_bench.engine.plan import Plan, PlannedCell, check_disk, graver, make_plan
+from sapiens_bench.engine.request import Request, parse_trust
 from sapiens_bench.errors import IncompleteRun, Interrupted, SapiensBenchError, StorageFull, TooManyErrors
 from sapiens_bench.store.files import remove_strays
 from sapiens_bench.store.fingerprint import claim
@@ -59,6 +62,7 @@ def evaluate(*, on_event: Watcher = ignore, **request: Any) -> RunRecord:
     """
     asked = Request(**request)
     catalog = Catalog.load(asked.cards)
+    prepare_boxes(asked, catalog, on_event)
     return run(make_plan(asked, catalog), catalog, on_event)
 
 
@@ -69,9 +73,12 @@ def load_model(
     precision: str = "fp32",
     weights_root: Path | str | None = None,
     cards: Sequence[Path | str] = (),
+    trust: Sequence[str] = (),
     **options: Any,
 ) -> Model:
     """Build one model by its id, weights verified; ``options`` overlay those of the card.
+
+    ``trust`` holds texts PATH:SHA256, as ``Request.trust``.
 
     Raises:
         UnknownName: no such model; WeightsMissing, CheckpointRejected: its weights are absent or unusable.
@@ -85,7 +92,8 @@ def load_model(
     entry = catalog.model(name)
     if device != "meta":
         device = resolve_device(device, precision)
-    files = weight_files(entry.variant, None if weights_root is None else Path(weights_root))
+    root = None if weights_root is None else Path(weights_root)
+    files = weight_files(entry.variant, root, parse_trust(tuple(trust)))
     return model_for(entry, files, catalog, device=device, precision=precision, options=options)
 
 
@@ -119,6 +127,7 @@ class _Run:
         self.record = _header(plan, catalog, self.device, self.batch_size, self.workers)
         self.loaded: tuple[str, Model] | None = None
         self.made: set[str] = set()
+        self.conventions: dict[str, Conventions] = {}
         self.first_error = plan.first_error
 
     def whole(self) -> RunRecord:
@@ -157,6 +166,7 @@ class _Run:
             workers=self.workers,
             device=self.device,
             save_preds=self.plan.request.save_preds,
+            save_maps=self.plan.request.save_maps,
             index_K=None if planned.space_map is None else planned.space_map.index,
         )
         claim(job.folder, planned.fields, cell.shard_size)
@@ -166,8 +176,9 @@ class _Run:
             self._materialise(planned)
             try:
                 adapter, model = self._model(planned)
+                self._check_conventions(planned, model)
             except SapiensBenchError as error:
-                self.first_error = self.first_error or error
+                self.first_error = graver(self.first_error, error)
                 record.status, record.how = "refused", str(error)
                 self.on_event(CellFinished(record))
                 return
@@ -239,6 +250,18 @@ class _Run:
         self.loaded = (entry.id, model)
         return (book if diagnostic else data.adapter), model
 
+    def _check_conventions(self, planned: PlannedCell, model: Model) -> None:
+        """Refuse a network whose declared axes or depth direction are clearly not its own; looked at once per model."""
+        entry, data = planned.entry, planned.data
+        if entry.card.kind != "network" or data.task.headline.partition("/")[0] not in ("depth", "normal"):
+            return
+        if entry.id not in self.conventions:
+            found = examine(entry, model, data.adapter, data.task, data.card.id, self.device, n=data.n_samples)
+            self.conventions[entry.id] = found
+            if found.outcome == "undecided":
+                self._note(found.advice)
+        refuse_wrong(self.conventions[entry.id])
+
     def _materialise(self, planned: PlannedCell) -> None:
         data = planned.data
         if data.card.id in self.made or not isinstance(data.adapter, Materialised):
@@ -297,6 +320,7 @@ def _header(plan: Plan, catalog: Catalog, device: str, batch_size: int, workers:
                 "protocol_title": data.protocol.title,
                 "caveat": data.protocol.caveat,
                 "boxes": request.boxes or data.protocol.options.get("boxes", ""),
+                **about_boxes(data),
             }
             for data in plan.data
         },

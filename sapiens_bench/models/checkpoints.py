@@ -117,8 +117,12 @@ def _archive_kind(path: Path, size: int) -> Kind:
     raise CheckpointRejected(f"{path} is an archive without a torch checkpoint in it.")
 
 
-def open_state(path: Path) -> Checkpoint:
+def open_state(path: Path, trusted: bool = False) -> Checkpoint:
     """Read the tensors of a checkpoint, memory-mapped where the format allows.
+
+    Args:
+        trusted: the user vouched for the file's sha256. Objects of any class then become inert containers instead of a
+            reason to refuse the file; even so nothing of it is run.
 
     Raises:
         CheckpointRejected: damaged, or not a mapping of names to tensors, or an archive that carries code.
@@ -132,7 +136,7 @@ def open_state(path: Path) -> Checkpoint:
             f"{path} is a {kind} archive, which carries code besides weights. Give the state-dict file "
             f"(.pth or .safetensors) of this model, or a card with 'format: {kind}' and the file's sha256."
         )
-    content = _read_pickle(path, mmap=kind == "pth")
+    content = _read_pickle(path, kind == "pth", trusted)
     state, meta = _find_state(path, content)
     return Checkpoint(path, kind, state, meta)
 
@@ -156,7 +160,7 @@ def _numpy_globals() -> list[Any]:
     return pairs
 
 
-def _read_pickle(path: Path, mmap: bool) -> Any:
+def _read_pickle(path: Path, mmap: bool, trusted: bool) -> Any:
     allowed = _numpy_globals()
     known: set[str] = set()
     for _ in range(200):  # each round learns one foreign class name; files name a handful
@@ -167,13 +171,13 @@ def _read_pickle(path: Path, mmap: bool) -> Any:
                     return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         except pickle.UnpicklingError as error:
             name = _refused_name(str(error))
-            if name and name not in known and name.startswith(FOREIGN_MODULES):
+            if name and name not in known and (trusted or name.startswith(FOREIGN_MODULES)):
                 known.add(name)
                 allowed = [*allowed, (_stand_in(name), name)]
                 continue
             raise UntrustedCheckpoint(
                 f"{path} wants {name or 'objects'} besides tensors; loading it could run code, so it was not loaded. "
-                "Ask the publisher for safetensors, or convert it where you trust it."
+                "Ask the publisher for safetensors. --trust-checkpoint PATH:SHA256 reads its tensors and runs nothing."
             ) from None
         except (RuntimeError, EOFError, OSError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -266,11 +270,12 @@ def is_finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(tensor).all())
 
 
-def open_program(path: Path, kind: Literal["torchscript", "export"], pinned: bool) -> Any:
+def open_program(path: Path, kind: Literal["torchscript", "export"], pinned: bool, device: str = "cpu") -> Any:
     """Load an archive that carries code: TorchScript or a torch.export program.
 
     Args:
-        pinned: the caller has compared the file with a sha256 that the card names.
+        pinned: the caller has compared the file with a sha256 that the card or the user names.
+        device: where the tensors go, and the constants inside an exported program.
 
     Raises:
         UntrustedCheckpoint: not pinned.
@@ -282,15 +287,20 @@ def open_program(path: Path, kind: Literal["torchscript", "export"], pinned: boo
     if not pinned:
         raise UntrustedCheckpoint(
             f"{path} is a {kind} archive and would run its own code. "
-            "Pin its sha256 in the card, or give the state-dict file."
+            "Pin its sha256 in the card, vouch for it with --trust-checkpoint PATH:SHA256, or give the state-dict file."
         )
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
             warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
             if kind == "torchscript":
-                return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-            return torch.export.load(path).module()
+                return torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+            program = torch.export.load(path)
+            if device != "cpu":
+                from torch.export.passes import move_to_device_pass
+
+                program = move_to_device_pass(program, device)
+            return program.module()
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointRejected(f"{path} cannot be opened ({reason[:200]}).") from None

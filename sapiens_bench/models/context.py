@@ -27,3 +27,9 @@ class ModelContext:
     targets: Callable[[str], Any] | None = None  # sample key -> target
     task: Task | None = None
     seed: int = 0
+    trusted: bool = False  # the user vouched for the weight file's sha256
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the weight file's bytes are those that the card or the user names: only then may its code run."""
+        return self.trusted or (self.variant.weights is not None and self.variant.weights.sha256 is not None)

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from sapiens_bench.errors import CardError, CheckpointRejected
-from sapiens_bench.models.checkpoints import fill, only_prefix, open_program, open_state, sniff
+from sapiens_bench.models.checkpoints import fill, only_prefix, open_state, sniff
 from sapiens_bench.models.sapiens_net import (
     PATCH,
     SIZES,
@@ -28,9 +27,9 @@ from sapiens_bench.models.sapiens_net import (
     head_config,
     on_meta,
 )
+from sapiens_bench.models.sapiens_program import DTYPES, SapiensProgram
 
 SIZE_BY_WIDTH = {width: (name, depth, heads) for name, (width, depth, heads) in SIZES.items()}
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +115,7 @@ def build_network(
     outputs: int | None,
     options: Mapping[str, Any],
     pinned: bool = False,
+    trusted: bool = False,
     device: str = "cpu",
     precision: str = "fp32",
 ) -> nn.Module:
@@ -126,6 +126,8 @@ def build_network(
             None with device "meta" for counting.
         outputs: keypoints or classes that the card's space has; None when the task has none.
         options: ``size`` ("0.3b" ...), ``heads``, ``patch_padding``.
+        pinned: the file's sha256 is named by the card or the user, so that its code may run.
+        trusted: the user vouched for the file; see ``checkpoints.open_state``.
 
     Raises:
         CheckpointRejected, UntrustedCheckpoint, CardError
@@ -139,9 +141,10 @@ def build_network(
         return on_meta(encoder_config(options["size"], grid_hw=grid, patch_padding=padding), head_config(task, wanted))
     kind = sniff(weights)
     if kind in ("torchscript", "export"):
-        program: nn.Module = open_program(weights, kind, pinned)
-        return program.to(device=device, dtype=DTYPES[precision]) if kind == "torchscript" else program
-    state = open_state(weights).state
+        program = SapiensProgram(weights, kind, pinned=pinned, input_hw=input_hw, device=device, precision=precision)
+        _compare_program(program, task, outputs, options)
+        return program
+    state = open_state(weights, trusted=trusted).state
     found = describe(state, weights)
     _compare(found, task, outputs, options, weights)
     encoder, head = configs(found, input_hw, options, weights)
@@ -151,6 +154,22 @@ def build_network(
     keep = {name: t for name, t in state.items() if name.split(".")[0] in ("backbone", "head", "decode_head")}
     fill(net, keep, weights, what=f"the {task} network")
     return net.to(device=device, dtype=DTYPES[precision]).eval()
+
+
+def _compare_program(program: SapiensProgram, task: HeadKind, outputs: int | None, options: Mapping[str, Any]) -> None:
+    """By the names of its tensors; by a trial run where the names were lost on export."""
+    try:
+        found = describe(program.named_weights(), program.path)
+    except CheckpointRejected:
+        wanted = outputs or {"depth": 1, "normal": 3}.get(task, 0)
+        given = program.trial_channels()
+        if given != wanted:
+            raise CheckpointRejected(
+                f"{program.path} gives {given} maps, but the card asks for {wanted} ({task}). "
+                "Put the right file there, or run the variant that this file belongs to."
+            ) from None
+        return
+    _compare(found, task, outputs, options, program.path)
 
 
 def _compare(found: Described, task: str, outputs: int | None, options: Mapping[str, Any], path: Path) -> None:

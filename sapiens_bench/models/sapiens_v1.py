@@ -19,8 +19,9 @@ from sapiens_bench.errors import CardError
 from sapiens_bench.models import heatmaps
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.sapiens_dense import Pipeline, labels_at_original, to_original, unit_normals
-from sapiens_bench.models.sapiens_load import DTYPES, build_network
+from sapiens_bench.models.sapiens_load import build_network
 from sapiens_bench.models.sapiens_net import HeadKind
+from sapiens_bench.models.sapiens_program import DTYPES
 from sapiens_bench.pixels.affine import box_to_center_scale, udp_matrix, warp
 from sapiens_bench.tasks.depth.types import DepthPrediction
 from sapiens_bench.tasks.normal.types import NormalPrediction
@@ -52,14 +53,14 @@ class SapiensV1(ABC):
         self.pipeline = pipeline_name(context.options.get("pipeline", "full"))
         self.device, self.dtype = context.device, DTYPES[context.precision]
         outputs = len(context.space.names) if context.space else None
-        pinned = bool(context.variant.weights and context.variant.weights.sha256)
         self.net: nn.Module = build_network(
             self.task,
             context.weights,
             input_hw=self.input_hw,
             outputs=outputs,
             options=context.options,
-            pinned=pinned,
+            pinned=context.pinned,
+            trusted=context.trusted,
             device=context.device,
             precision=context.precision,
         )

@@ -1,13 +1,13 @@
 """MediaPipe's selfie segmentation (general, 256 x 256): the probability that a pixel belongs to a person.
 
 The whole image is squeezed into the square, as the authors' graph does (no letterbox), and the mask is stretched back.
+Its label set is ``person2``, so its score is the binary IoU of protocols of that set and stands in a block of its own.
 
 Axes: H, W of the original image, S side of the network's square.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -18,21 +18,18 @@ from torch import Tensor
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.graph import load_graph
 from sapiens_bench.models.person_crop import checked_options, weights_path
+from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import ModelInput, Prepared
 
 
-@dataclass(frozen=True, slots=True)
-class PersonMask:
-    """A soft mask of all people in one image."""
-
-    probability_HW: NDArray[np.float32]  # 0..1, original size
-
-
 class SelfieSegmentation:
-    """The wrapper. One square per image, whatever its boxes. No options."""
+    """The wrapper. One square per image, whatever its boxes.
+
+    Options: ``threshold`` (0.5), the probability from which a pixel is a person.
+    """
 
     def __init__(self, context: ModelContext) -> None:
-        checked_options(context, {})
+        self.threshold = checked_options(context, {"threshold": 0.5})["threshold"]
         self.network = load_graph(weights_path(context), context.device, context.precision)
         self.size = self.network.input_size
 
@@ -46,8 +43,13 @@ class SelfieSegmentation:
         x = tensors["crops"].permute(0, 3, 1, 2).to(self.network.dtype) / 255
         return {"mask": self.network(x)["mask"][:, 0].float()}
 
-    def finish(self, outputs: dict[str, NDArray[Any]], geometry: tuple[int, int]) -> PersonMask:
+    def finish(self, outputs: dict[str, NDArray[Any]], geometry: tuple[int, int]) -> SegPrediction:
+        """0 background, 1 person."""
+        return SegPrediction((self.probability(outputs, geometry) >= self.threshold).astype(np.uint8))
+
+    def probability(self, outputs: dict[str, NDArray[Any]], geometry: tuple[int, int]) -> NDArray[np.float32]:
+        """A soft mask of all people in one image, float32 [H, W], 0..1."""
         height, width = geometry
         mask = np.ascontiguousarray(outputs["mask"][0], np.float32)
         stretched = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
-        return PersonMask(stretched.astype(np.float32, copy=False))
+        return np.asarray(stretched, np.float32)

@@ -31,6 +31,7 @@ from sapiens_bench.render.camera import Camera
 SCHEMA = "render-manifest/1"
 RENDERER_VERSION = 1  # raised whenever depth, normals, masks or colours of an unchanged input can change
 SKETCH_SIZE = 32
+_SKETCH_GRID = 4096  # parts of a rounding step: whole numbers, so that sums are exact in any order on any machine
 FIELD_TOLERANCE = 1e-9  # relative, for floats of camera and normalisation; a wrong camera is off by far more
 
 Verdict = Literal["equal", "close", "different", "missing"]
@@ -127,11 +128,13 @@ def digest(kind: str, array: NDArray[Any], mask_HW: NDArray[np.bool_] | None = N
     sha256 = hashlib.sha256(f"{SCHEMA} {kind} {list(values.shape)}\n".encode())
     sha256.update(rounded.tobytes())
     n = len(index) if KINDS[kind].tolerance else int(np.count_nonzero(chosen))
-    return ArrayDigest(sha256.hexdigest(), n, _sketch(chosen, index, values.size))
+    step = KINDS[kind].step / _SKETCH_GRID
+    return ArrayDigest(sha256.hexdigest(), n, _sketch(np.rint(chosen / step), index, values.size, step))
 
 
-def _sketch(chosen: NDArray[np.float64], index: NDArray[np.int64], size: int) -> tuple[float, ...]:
-    """Products with sign patterns: bit j of the random word of element i is the sign of i in pattern j."""
+def _sketch(chosen: NDArray[np.float64], index: NDArray[np.int64], size: int, step: float) -> tuple[float, ...]:
+    """Products of whole numbers with sign patterns, times ``step``; bit j of the random word of element i is the sign
+    of i in pattern j."""
     words = np.random.Philox(key=SKETCH_SIZE).random_raw((size + 1) // 2)
     words = np.asarray(words, "<u8").view("<u4")
     counts = np.flatnonzero(chosen)
@@ -141,7 +144,7 @@ def _sketch(chosen: NDArray[np.float64], index: NDArray[np.int64], size: int) ->
         part = slice(start, start + (1 << 15))
         bits = np.unpackbits(words[index[part]].view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
         total += 2.0 * (chosen[part] @ bits.astype(np.float64)) - chosen[part].sum()
-    return tuple(float(f"{value:.10g}") for value in total)
+    return tuple(float(f"{value * step:.10g}") for value in total)
 
 
 def distance(a: ArrayDigest, b: ArrayDigest) -> float:
@@ -235,23 +238,28 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def to_record(entry: ManifestEntry) -> dict[str, Any]:
+    """The entry as JSON can hold it: one line of a manifest."""
+    arrays = {
+        kind: {"sha256": d.sha256, "n": d.n, "sketch": list(d.sketch)} for kind, d in sorted(entry.arrays.items())
+    }
+    return {
+        "schema": SCHEMA,
+        "key": entry.key,
+        "renderer": entry.renderer,
+        "source": _plain(entry.source),
+        "view": _plain(entry.view),
+        "camera": _camera_fields(entry.camera),
+        "arrays": arrays,
+    }
+
+
 def write_manifest(path: Path, entries: Sequence[ManifestEntry]) -> None:
     """One line per view in key order, written beside ``path`` and renamed into place."""
-    lines = []
-    for entry in sorted(entries, key=lambda e: e.key):
-        arrays = {
-            kind: {"sha256": d.sha256, "n": d.n, "sketch": list(d.sketch)} for kind, d in sorted(entry.arrays.items())
-        }
-        record = {
-            "schema": SCHEMA,
-            "key": entry.key,
-            "renderer": entry.renderer,
-            "source": _plain(entry.source),
-            "view": _plain(entry.view),
-            "camera": _camera_fields(entry.camera),
-            "arrays": arrays,
-        }
-        lines.append(json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
+    lines = [
+        json.dumps(to_record(entry), ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+        for entry in sorted(entries, key=lambda e: e.key)
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text("".join(lines), "utf-8")
@@ -276,7 +284,7 @@ def read_manifest(path: Path) -> list[ManifestEntry]:
         if not line.strip():
             continue
         try:
-            entry = _entry(json.loads(line))
+            entry = from_record(json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ShapeError) as error:
             what = f"{type(error).__name__}: {error}"[:200]
             raise DataError(f"Manifest {path}, line {number} is not an entry of schema {SCHEMA} ({what}).") from None
@@ -286,7 +294,12 @@ def read_manifest(path: Path) -> list[ManifestEntry]:
     return list(entries.values())
 
 
-def _entry(record: dict[str, Any]) -> ManifestEntry:
+def from_record(record: dict[str, Any]) -> ManifestEntry:
+    """The entry of one parsed line.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, ShapeError: not an entry of this schema.
+    """
     if record["schema"] != SCHEMA:
         raise ValueError(f"schema is {record['schema']!r}")
     camera = record["camera"]

@@ -153,10 +153,12 @@ def test_a_folder_or_missing_file_is_refused_without_traceback(tmp_path: Path) -
 def test_any_flipped_byte_loads_or_is_refused_but_never_crashes(position: int, byte: int) -> None:
     data = bytearray(GOOD.encode())
     data[position] = byte
+    refused = ""
     try:
         parse_yaml(data.decode("utf-8", "replace"), "card.yaml")
     except CardError as error:
-        assert str(error).startswith("card.yaml")
+        refused = str(error)
+    assert refused == "" or refused.startswith("card.yaml")
 
 
 @settings(deadline=None, max_examples=40)

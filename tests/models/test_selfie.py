@@ -16,7 +16,8 @@ from sapiens_bench.errors import UsageError
 from sapiens_bench.models import WRAPPERS
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.graph import load_graph
-from sapiens_bench.models.selfie import PersonMask, SelfieSegmentation
+from sapiens_bench.models.selfie import SelfieSegmentation
+from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import Model, ModelInput
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "sapiens_bench" / "embedded" / "selfie_segmentation.safetensors"
@@ -43,12 +44,13 @@ def context(**changes: Any) -> ModelContext:
     return ModelContext(**{**fields, **changes})
 
 
-def predict(model: SelfieSegmentation, image: NDArray[np.uint8]) -> PersonMask:
+def predict(model: SelfieSegmentation, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], SegPrediction]:
     x = ModelInput("key", image, np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
     tensors, geometry = model.prepare(x)
     with torch.inference_mode():
         outputs = model.forward({key: torch.from_numpy(value) for key, value in tensors.items()})
-    return model.finish({key: value.numpy() for key, value in outputs.items()}, geometry)
+    arrays = {key: value.numpy() for key, value in outputs.items()}
+    return model.probability(arrays, geometry), model.finish(arrays, geometry)
 
 
 @pytest.mark.parametrize("image", ["astronaut", "coco000000000785", "noise"])
@@ -64,19 +66,24 @@ def test_wrapper_is_a_model_and_listed() -> None:
     module, name = WRAPPERS["selfie"].split(":")
     assert (module, name) == (SelfieSegmentation.__module__, SelfieSegmentation.__name__)
     assert isinstance(SelfieSegmentation(context()), Model)
-    with pytest.raises(UsageError, match="Known: none"):
+    with pytest.raises(UsageError, match="Known: threshold"):
         SelfieSegmentation(context(options={"padding": 1.25}))
 
 
 def test_mask_of_a_portrait_has_the_images_size_and_covers_the_person(shared: Path) -> None:
     portrait = np.load(shared / "golden/embedded/tflite.npz")["input/astronaut"]
     wide = np.repeat(np.repeat(portrait, 2, axis=0), 3, axis=1)  # 512 x 768
-    mask = predict(SelfieSegmentation(context()), wide).probability_HW
+    mask, labels = predict(SelfieSegmentation(context()), wide)
     assert mask.shape == (512, 768)
     assert mask.dtype == np.float32
     assert 0 <= mask.min() <= mask.max() <= 1
     assert mask[300:500, 250:450].mean() > 0.9  # chest
     assert mask[:60, :60].mean() < 0.2  # a corner of the background
+    assert np.array_equal(labels.labels_HW, (mask >= 0.5).astype(np.uint8))
+    assert (
+        predict(SelfieSegmentation(context(options={"threshold": 0.9})), wide)[1].labels_HW.sum()
+        < labels.labels_HW.sum()
+    )
 
 
 def test_batch_of_eight_equals_eight_singles(shared: Path) -> None:

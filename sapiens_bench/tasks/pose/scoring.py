@@ -18,6 +18,7 @@ from sapiens_bench.tasks.pose.oks import EPSILON
 
 SCORE_RULES = ("box_x_keypoints", "instance", "keypoints", "box_plus_keypoints")
 NMS_KINDS = ("hard", "soft")
+UNMAPPED = ("refuse", "miss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class PoseScoring:
     nms_padding: float = 1.25  # the box is grown by this before its area enters the similarity
     nms_aspect: float = 0.75  # width : height the grown box is widened or heightened to
     max_detections: int = 20
+    # Points of the protocol's set that a model's set does not have. "refuse": such a model is not scored. "miss": they
+    # become (0, 0) with score 0 and count against labelled truth, as in the official 308 -> 133 conversion.
+    unmapped: str = "refuse"
     drop_zero_score: bool = False  # a detection whose keypoint scores are all <= 0 in a part is absent from the part
 
     @classmethod
@@ -62,6 +66,7 @@ class PoseScoring:
 
         rules = {
             "score": (self.score in SCORE_RULES, f"one of {', '.join(SCORE_RULES)}"),
+            "unmapped": (self.unmapped in UNMAPPED, f"one of {', '.join(UNMAPPED)}"),
             "nms": (self.nms in NMS_KINDS, f"one of {', '.join(NMS_KINDS)}"),
             "score_threshold": (number(self.score_threshold, -1e6, 1e6), "a number"),
             "nms_oks": (self.nms_oks is None or number(self.nms_oks, 1e-9, 1.0), "null or a number in (0, 1]"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ def make_task(protocol: EvalProtocol, space: SpaceCard | None) -> Task:
     Raises:
         CardError: no keypoint set, or a scoring key that does not exist.
     """
-    metric = make_metric(PoseScoring.of(protocol.scoring), space)
+    scoring = PoseScoring.of(protocol.scoring)
+    metric, fills = make_metric(scoring, space), scoring.unmapped == "miss"
     n_keypoints = len(metric.variances_K)
 
     def check(prediction: Any, x: ModelInput, target: Any) -> tuple[PosePrediction, SampleFault | None]:
@@ -44,7 +46,8 @@ def make_task(protocol: EvalProtocol, space: SpaceCard | None) -> Task:
         check=check,
         miss=miss,
         perfect=perfect_prediction,
-        remap=remap,
+        remap=partial(remap, fill_unmapped=fills),
+        partial_maps=fills,
         to_columns=prediction_to_columns,
         from_columns=from_columns,
     )
@@ -68,18 +71,24 @@ def make_metric(scoring: PoseScoring, space: SpaceCard | None) -> OksMetric:
     return OksMetric(space.sigmas, parts, scoring)
 
 
-def remap(prediction: PosePrediction, index_K: NDArray[np.int64]) -> PosePrediction:
+def remap(prediction: PosePrediction, index_K: NDArray[np.int64], *, fill_unmapped: bool = False) -> PosePrediction:
     """The prediction in another set: keypoint k of the result is keypoint ``index_K[k]`` of the given one.
 
+    Args:
+        fill_unmapped: where the index is -1 the point is (0, 0) with score 0, as in the official 308 -> 133 conversion.
+
+    Source: facebookresearch/sapiens pose/mmpose/evaluation/metrics/goliath_coco_wholebody_metric.py.
+
     Raises:
-        ShapeError: the index holds -1 or points outside the given set; a map must be complete.
+        ShapeError: the index points outside the given set, or holds -1 and must not.
     """
     n_source = prediction.keypoints_NK2_px.shape[1] if prediction.keypoints_NK2_px.ndim == 3 else 0
-    if len(index_K) and (index_K.min() < 0 or index_K.max() >= n_source):
+    if len(index_K) and (index_K.min() < (-1 if fill_unmapped else 0) or index_K.max() >= n_source):
         raise ShapeError(f"the map asks for keypoints {index_K.min()}..{index_K.max()} of a set of {n_source}.")
+    is_mapped_K = index_K >= 0
     return PosePrediction(
-        keypoints_NK2_px=prediction.keypoints_NK2_px[:, index_K],
-        keypoint_scores_NK=prediction.keypoint_scores_NK[:, index_K],
+        keypoints_NK2_px=np.where(is_mapped_K[:, None], prediction.keypoints_NK2_px[:, index_K], np.float32(0)),
+        keypoint_scores_NK=np.where(is_mapped_K, prediction.keypoint_scores_NK[:, index_K], np.float32(0)),
         instance_scores_N=prediction.instance_scores_N,
         boxes_xyxy_px_N4=prediction.boxes_xyxy_px_N4,
     )

@@ -1,0 +1,116 @@
+"""What the numbers in a folder mean: every folder declares it in ``frame.json``, and nothing is guessed.
+
+    {"schema": "frame/1",
+     "normals": {"frame": "viewer", "order": "xyz"},
+     "depth": {"unit": "m", "along": "z"},
+     "labels": {"space": "body28"}}
+
+Frames of normals: ``viewer`` (x right, y up, z towards the viewer: ours), ``opencv`` (x right, y down, z forward), or
+three signs that bring the stored axes to ours. ``order`` is the order of the stored channels. Units of depth: ``m``,
+``cm``, ``mm``, or ``relative`` (larger is farther; scored after scale and shift only); of 16-bit pictures one count is
+``count`` units, and 0 means no value. ``along``: ``z``, or ``ray`` for the length of the viewing ray, which needs
+intrinsics.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sapiens_bench.adapters.surface import FRAMES
+from sapiens_bench.errors import DatasetRejected
+from sapiens_bench.pixels import strict_json
+
+FILE = "frame.json"
+METRES: dict[str, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+PLAUSIBLE_M = (0.2, 20.0)  # median distance of a person from the camera
+USUAL_M = 2.5  # between two plausible units, the one that puts the person nearer to this
+Sign = Literal[-1, 1]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class NormalFrame(_Part):
+    """Stored channels -> our axes."""
+
+    frame: Literal["viewer", "opencv"] | tuple[Sign, Sign, Sign]
+    order: Literal["xyz", "zyx"] = "xyz"
+
+    def to_ours(self, stored_HW3: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Unit normals in our frame, float32 [H, W, 3]; NaN where the stored vector is zero or not finite."""
+        sign = FRAMES[self.frame] if isinstance(self.frame, str) else self.frame
+        ordered = stored_HW3 if self.order == "xyz" else stored_HW3[..., ::-1]
+        n = ordered.astype(np.float64) * np.asarray(sign, np.float64)
+        length = np.linalg.norm(n, axis=-1, keepdims=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.where(length > 0, n / length, np.nan), np.float32)
+
+
+class DepthFrame(_Part):
+    """Stored numbers -> metres along z."""
+
+    unit: Literal["m", "cm", "mm", "relative"]
+    along: Literal["z", "ray"] = "z"
+    count: Annotated[float, Field(gt=0)] = 1.0  # units per count of a 16-bit picture
+
+    @property
+    def metres(self) -> float:
+        """Metres per unit; 1 for relative depth."""
+        return METRES.get(self.unit, 1.0)
+
+    def suspicion(self, median: float) -> str:
+        """What a median person depth (already in metres by this declaration) points to; "" when it is plausible."""
+        low, high = PLAUSIBLE_M
+        if self.unit == "relative" or low <= median <= high or not np.isfinite(median) or median <= 0:
+            return ""
+        stored = median / self.metres
+        inside = [name for name, factor in METRES.items() if name != self.unit and low <= stored * factor <= high]
+        likely = min(inside, key=lambda name: abs(math.log(stored * METRES[name] / USUAL_M)), default="")
+        names = {"m": "metres", "cm": "centimetres", "mm": "millimetres"}
+        guess = f"looks like {names[likely]}" if likely else "no unit makes it plausible"
+        return f"median person depth {median:.4g} m under the declared unit {self.unit!r}: {guess}"
+
+
+class LabelFrame(_Part):
+    """Which label set the index maps use."""
+
+    space: str
+
+
+class Frame(_Part):
+    """The whole declaration."""
+
+    schema_: Literal["frame/1"] = Field(alias="schema")
+    normals: NormalFrame | None = None
+    depth: DepthFrame | None = None
+    labels: LabelFrame | None = None
+
+
+def read_frame(root: Path) -> Frame:
+    """The declaration of a folder.
+
+    Raises:
+        DataMissing: there is none.
+        DatasetRejected: it is malformed, or names a frame, unit or key that is not known.
+    """
+    path = root / FILE
+    data = strict_json.parse(strict_json.read_bytes(path), path)
+    try:
+        return Frame.model_validate_json(json.dumps(data))  # JSON mode: lists are tuples, and nothing else is bent
+    except ValidationError as error:
+        faults = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
+        raise DatasetRejected(str(path), faults[:20], _HELP) from None
+
+
+_HELP = (
+    "Frames of normals: 'viewer' (x right, y up, z towards the viewer), 'opencv' (x right, y down, z forward) or three "
+    "signs. Units of depth: m, cm, mm, relative."
+)

@@ -1,0 +1,270 @@
+"""Synthetic humans: rendered people with exact keypoints, part labels, depth and normals; nothing to download.
+
+Protocol options:
+
+    split: default                 # default (120 images), tiny (12), train (400); people never repeat between splits
+    boxes: gt                      # pose: gt, or jitter:<fraction>[,<seed>] of the box size
+
+Keypoints are found by name, so any space made of COCO-WholeBody names works: points the body model lacks (the 68 of the
+face) are unlabelled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.adapters.label_maps import label_table
+from sapiens_bench.adapters.options import AdapterOptions
+from sapiens_bench.adapters.synthetic_files import Store, load, make, make_all
+from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
+from sapiens_bench.errors import CardError, UnknownName, UsageError
+from sapiens_bench.render.camera import Camera
+from sapiens_bench.render.draws import stream
+from sapiens_bench.render.manifest import Comparison, ManifestEntry, compare, digest, read_manifest
+from sapiens_bench.render.scene import HEIGHT, VERSION, WIDTH
+from sapiens_bench.tasks.depth.types import DepthTarget
+from sapiens_bench.tasks.normal.types import NormalTarget
+from sapiens_bench.tasks.pose.types import PoseTarget
+from sapiens_bench.tasks.seg.types import SegTarget
+from sapiens_bench.types import ModelInput, Sample
+
+SPLITS = {"default": 120, "tiny": 12, "train": 400}
+MIN_PERSON_SHARE = 1 / 2500  # of the image; a person showing less is no instance (79 pixels at 512 x 384)
+_FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
+_BODY = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle",
+)  # fmt: skip
+KEYPOINTS: tuple[str, ...] = (
+    *_BODY,
+    *(f"{side}_{point}" for side in ("left", "right") for point in ("big_toe", "small_toe", "heel")),
+    *(
+        name
+        for side in ("left", "right")
+        for name in (f"{side}_hand_root", *(f"{side}_{finger}{joint}" for finger in _FINGERS for joint in (1, 2, 3, 4)))
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SyntheticTruth:
+    """Everything known about one image. Axes: N people, K = 65 ``KEYPOINTS``, H, W image."""
+
+    view: str  # full, upper, face, two
+    rgb_HW3: NDArray[np.uint8]
+    labels_HW: NDArray[np.uint8]  # body28
+    instance_HW: NDArray[np.uint8]  # 0 background, person i is i + 1
+    mask_HW: NDArray[np.bool_]  # pixels of people
+    depth_HW_m: NDArray[np.float32]  # along the optical axis; NaN off people
+    normals_HW3: NDArray[np.float32]  # unit, x right, y up, z towards the viewer; NaN off people
+    keypoints_NK2_px: NDArray[np.float64]  # undefined where visible_NK is 0
+    visible_NK: NDArray[np.uint8]  # 0 outside the image, 1 hidden, 2 visible
+    boxes_xyxy_px_N4: NDArray[np.float64]  # outer edges of the visible mask, pixel centres at integers
+    area_N: NDArray[np.float64]  # px², visible
+    ids_N: NDArray[np.int64]  # instance ids
+    camera: Camera
+
+
+class SyntheticHumans:
+    """One split of the set, rendered into ``root`` on first use; a sample that is missing is rendered when asked for.
+
+    Raises:
+        CardError: an option of the protocol is unknown, or the space has no keypoint this set knows.
+        UnknownName: no such split.
+    """
+
+    def __init__(
+        self,
+        card: DatasetCard,
+        protocol: EvalProtocol,
+        space: SpaceCard | None,
+        root: Path,
+        options: AdapterOptions | None = None,
+        *,
+        size: tuple[int, int] = (HEIGHT, WIDTH),
+    ) -> None:
+        options = options or AdapterOptions()
+        where = f"data set {card.id}, protocol {protocol.title!r}"
+        if unknown := set(protocol.options) - {"split", "boxes"}:
+            raise CardError(f"{where}: unknown option {sorted(unknown)[0]!r}. Known: split, boxes.")
+        split = options.split or str(protocol.options.get("split", "default"))
+        if split not in SPLITS:
+            raise UnknownName("split", split, SPLITS)
+        self.split, self.task, self._options = split, protocol.task, options
+        self._store = Store(root, split, *size)
+        self._jitter = _jitter(options.boxes or str(protocol.options.get("boxes", "gt")), where)
+        self._keep = _keypoint_index(space, where) if protocol.task == "pose" else np.zeros(0, np.int64)
+        self._labels = label_table("body28", space) if protocol.task == "seg" and space is not None else None
+        self.boxes = "ground truth" if self._jitter is None else f"ground truth, jittered by {self._jitter[0]:g}"
+        self.keys: list[str] = [f"{card.id}/{split}/{index:06d}" for index in range(SPLITS[split])]
+        self.groups: list[str] = self.keys  # every image has people of its own
+        covered = [card.id, str(VERSION), split, f"{size[0]}x{size[1]}", _kit_sha256(), self.boxes, str(self._jitter)]
+        covered.append(str(self._keep.tolist()))
+        self.manifest_sha256: str = hashlib.sha256("\n".join(covered).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self.keys):
+            raise IndexError(index)
+        truth = self.load_truth(index)
+        boxes = truth.boxes_xyxy_px_N4 if self.task == "pose" else _whole(truth.rgb_HW3)
+        if self.task == "pose" and self._jitter is not None:
+            boxes = _jittered(boxes, *self._jitter, self.keys[index])
+        model_input = ModelInput(
+            key=self.keys[index],
+            image_HW3=truth.rgb_HW3,
+            boxes_xyxy_px=boxes.astype(np.float32),
+            box_scores=np.ones(len(boxes), np.float32),
+            intrinsics=np.array(truth.camera.K),
+        )
+        return Sample(index, self.keys[index], self.groups[index], model_input, self._target(truth))
+
+    def materialise(self, indices: Sequence[int], workers: int, progress: Callable[[int, int], None]) -> None:
+        """Render what is missing; see ``synthetic_files.make_all``."""
+        make_all(self._store, indices, workers, progress)
+
+    def load_truth(self, index: int) -> SyntheticTruth:
+        """Everything about one image; rendered first when it is not there.
+
+        Raises:
+            SampleFault: a file is damaged.
+        """
+        if not self._store.has(index):
+            make(self._store, index)
+        picture = load(self._store, index)
+        ids, boxes, areas = _instances(picture.instance_HW)
+        return SyntheticTruth(
+            view=picture.view,
+            rgb_HW3=picture.rgb_HW3,
+            labels_HW=picture.labels_HW,
+            instance_HW=picture.instance_HW,
+            mask_HW=picture.instance_HW > 0,
+            depth_HW_m=picture.depth_HW_m,
+            normals_HW3=picture.normal_HW3,
+            keypoints_NK2_px=picture.keypoints_NK2_px[ids - 1],
+            visible_NK=picture.visible_NK[ids - 1],
+            boxes_xyxy_px_N4=boxes,
+            area_N=areas,
+            ids_N=ids,
+            camera=picture.camera,
+        )
+
+    def verify_manifest(self, indices: Sequence[int] | None = None) -> Comparison:
+        """Compare this machine's images with the manifest shipped with the package (splits default and tiny).
+
+        Raises:
+            UsageError: the split has no committed manifest, or the images are not of the standard size.
+        """
+        if self.split == "train" or (self._store.height, self._store.width) != (HEIGHT, WIDTH):
+            raise UsageError(
+                f"no manifest is shipped for split {self.split!r} at {self._store.width}x{self._store.height}"
+            )
+        chosen = [self.keys[index] for index in (range(len(self)) if indices is None else indices)]
+        expected = {entry.key: entry for entry in read_manifest(manifest_path())}
+        ours = [self.manifest_entry(self.keys.index(key)) for key in chosen]
+        return compare([expected[key] for key in chosen if key in expected], ours)
+
+    def manifest_entry(self, index: int) -> ManifestEntry:
+        """Tolerant hashes of everything in one image."""
+        truth = self.load_truth(index)
+        arrays = {
+            "rgb": digest("rgb", truth.rgb_HW3),
+            "labels": digest("labels", truth.labels_HW),
+            "mask": digest("mask", truth.instance_HW),
+            "depth": digest("depth", truth.depth_HW_m, truth.mask_HW),
+            "normal": digest("normal", truth.normals_HW3, truth.mask_HW),
+            "keypoints": digest("keypoints", truth.keypoints_NK2_px, truth.visible_NK > 0),
+        }
+        source = {"kit_sha256": _kit_sha256(), "version": VERSION, "split": self.split, "index": index}
+        return ManifestEntry(self.keys[index], truth.camera, arrays, source, {"view": truth.view})
+
+    def _target(self, truth: SyntheticTruth) -> Any:
+        if self.task == "pose":
+            return pose_target(truth, self._keep)
+        if self.task == "seg":
+            return SegTarget(truth.labels_HW if self._labels is None else self._labels[truth.labels_HW])
+        if self.task == "depth":
+            return DepthTarget(truth.depth_HW_m, truth.mask_HW)
+        if self.task == "normal":
+            return NormalTarget(truth.normals_HW3, truth.mask_HW)
+        raise CardError(
+            f"synthetic-humans has no ground truth for task {self.task!r}. Known: pose, seg, depth, normal."
+        )
+
+
+def pose_target(truth: SyntheticTruth, keep_K: NDArray[np.int64]) -> PoseTarget:
+    """Keypoints in a space: ``keep_K[k]`` is the index into ``KEYPOINTS``, -1 where this set has no such point."""
+    known = keep_K >= 0
+    visible = np.where(known, truth.visible_NK[:, keep_K], 0).astype(np.float32)
+    points = truth.keypoints_NK2_px[:, keep_K] * (visible > 0)[..., None]
+    n = len(truth.ids_N)
+    return PoseTarget(points, visible, truth.area_N, np.zeros(n, np.bool_), truth.boxes_xyxy_px_N4, truth.ids_N)
+
+
+def manifest_path() -> Path:
+    """The committed manifest of splits ``default`` and ``tiny``."""
+    return Path(str(resources.files("sapiens_bench.embedded") / "synthetic_humans_manifest.jsonl"))
+
+
+@lru_cache(maxsize=1)
+def _kit_sha256() -> str:
+    return hashlib.sha256((resources.files("sapiens_bench.embedded") / "human_kit.npz").read_bytes()).hexdigest()
+
+
+def _keypoint_index(space: SpaceCard | None, where: str) -> NDArray[np.int64]:
+    if space is None or space.kind != "keypoints":
+        raise CardError(f"{where}: a pose protocol needs a keypoint space.")
+    index = np.array([KEYPOINTS.index(name) if name in KEYPOINTS else -1 for name in space.names])
+    if (index < 0).all():
+        raise CardError(f"{where}: no keypoint of space {space.id!r} has a COCO-WholeBody name.")
+    return index
+
+
+def _instances(instance_HW: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Ids, outer boxes and areas of everyone who shows enough of themselves."""
+    ids, boxes, areas = [], [], []
+    for i in range(1, int(instance_HW.max(initial=0)) + 1):
+        y, x = np.nonzero(instance_HW == i)
+        if len(x) >= MIN_PERSON_SHARE * instance_HW.size:
+            ids.append(i)
+            boxes.append((x.min() - 0.5, y.min() - 0.5, x.max() + 0.5, y.max() + 0.5))
+            areas.append(len(x))
+    return np.array(ids, np.int64), np.array(boxes, np.float64).reshape(-1, 4), np.array(areas, np.float64)
+
+
+def _whole(image_HW3: NDArray[np.uint8]) -> NDArray[np.float64]:
+    height, width = image_HW3.shape[:2]
+    return np.array([[-0.5, -0.5, width - 0.5, height - 0.5]])
+
+
+def _jitter(choice: str, where: str) -> tuple[float, int] | None:
+    if choice == "gt":
+        return None
+    kind, _, rest = choice.partition(":")
+    try:
+        fraction, _, seed = rest.partition(",")
+        found = (float(fraction), int(seed or 0))
+        if kind != "jitter" or not 0 < found[0] <= 1:
+            raise ValueError(choice)
+    except ValueError:
+        raise UsageError(f"{where}: boxes {choice!r} is not known. Use gt, or jitter:<fraction>[,<seed>].") from None
+    return found
+
+
+def _jittered(boxes_N4: NDArray[np.float64], fraction: float, seed: int, key: str) -> NDArray[np.float64]:
+    """Every edge moved by up to ``fraction`` of the box's width or height, uniformly."""
+    rng = stream("synthetic-humans jitter", seed, key)
+    size = np.stack([boxes_N4[:, 2] - boxes_N4[:, 0], boxes_N4[:, 3] - boxes_N4[:, 1]], 1)
+    return boxes_N4 + rng.uniform(-fraction, fraction, boxes_N4.shape) * np.tile(size, 2) / 2

@@ -1,0 +1,61 @@
+"""``sapiens-bench data export``: a dense data set as a plain folder in the file format of Sapiens' own loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.commands.output import next_commands, say, stderr
+from sapiens_bench.errors import UnknownName
+
+
+def execute(
+    name: str,
+    task: str,
+    out: Path,
+    *,
+    cards: Sequence[Path],
+    data_root: Path | None,
+    protocol: str | None,
+    split: str,
+    limit: int | None,
+) -> None:
+    """Write images, masks, truth, intrinsics and ``frame.json`` below ``out``.
+
+    Raises:
+        UnknownName: the data set has no such task or protocol.
+        DataMissing, DatasetRejected: it cannot be read.
+    """
+    from sapiens_bench.adapters.dense_export import export_folder
+    from sapiens_bench.commands.progress import Watcher
+    from sapiens_bench.engine.admit import data_plan
+    from sapiens_bench.engine.events import DataProgress
+    from sapiens_bench.engine.request import Request
+    from sapiens_bench.types import Materialised
+
+    catalog = Catalog.load(cards)
+    card = catalog.dataset(name)
+    of_task = {key for key, p in card.protocols.items() if p.task == task and task != "pose"}
+    chosen = protocol or card.default_protocol(task)
+    if chosen not in of_task:
+        raise UnknownName(f"seg, depth or normal protocol of {card.id}", chosen or task, of_task)
+    request = Request(task=task, data_root=data_root, split=split, limit=limit, cards=tuple(cards))
+    data = data_plan(card, str(chosen), catalog, request)
+    with Watcher(stderr(), 0, 0) as watcher:
+        if isinstance(data.adapter, Materialised):
+            made = range(data.n_samples)
+            data.adapter.materialise(made, 1, lambda done, total: watcher(DataProgress(card.id, done, total)))
+        faults = export_folder(
+            data.adapter,
+            out,
+            space=data.space.id if data.space else "",
+            limit=data.n_samples,
+            progress=lambda done, total: watcher(DataProgress(card.id, done, total)),
+        )
+    for fault in faults[:20]:
+        say(f"left out: {fault}", "yellow", to_stderr=True)
+    say(f"{data.n_samples - len(faults)} of {data.n_samples} samples of {card.id} ({chosen}) written to {out}")
+    next_commands(
+        [(f"sapiens-bench run --task {task} --dataset folder --data-root {out}", "score models on the folder")]
+    )

@@ -1,0 +1,80 @@
+"""The last line of defence: every error becomes one message and an exit code; tracebacks only with --debug."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from sapiens_bench.errors import SapiensBenchError
+
+INTERNAL_ERROR = 70  # EX_SOFTWARE: a defect of ours
+
+
+class GuardedGroup(TyperGroup):
+    """The root command: turns exceptions of all commands into messages; ``--debug`` may stand anywhere."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        if "--debug" in args[:end]:
+            args = ["--debug", *(a for a in args[:end] if a != "--debug"), *args[end:]]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, Exception) as error:
+            if ctx.params.get("debug") or _belongs_to_the_parser(error):
+                raise
+            raise typer.Exit(complain(error)) from None
+
+
+class DefaultGroup(TyperGroup):
+    """A command with sub-commands, of which ``run`` may be left out: ``verify RUN`` means ``verify run RUN``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+def _belongs_to_the_parser(error: BaseException) -> bool:
+    """Usage errors, --help and exits of typer, whose classes moved between its versions."""
+    return isinstance(error, typer.Exit | typer.Abort | BrokenPipeError) or hasattr(error, "format_message")
+
+
+def complain(error: BaseException) -> int:
+    """Tell the user on stderr; returns the exit code."""
+    from sapiens_bench.commands.output import say
+
+    if isinstance(error, KeyboardInterrupt):
+        say(
+            "error: Stopped. Rows already on disk are kept; the same command goes on from there.", "red", to_stderr=True
+        )
+        return 130
+    if isinstance(error, SapiensBenchError):
+        say(f"error: {error}", "red", to_stderr=True)
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        say("error: Out of memory. Give a smaller --batch-size or --workers.", "red", to_stderr=True)
+        return 2
+    if isinstance(error, OSError) and error.filename:
+        say(f"error: {error.filename}: {error.strerror or type(error).__name__}.", "red", to_stderr=True)
+        return 2
+    detail = " ".join(str(error).split())[:300]
+    say(
+        f"error: {type(error).__name__}: {detail}\nThis is a defect of sapiens-bench or of a plug-in. "
+        f"Run the command again with --debug and report what it prints.",
+        "red",
+        to_stderr=True,
+    )
+    return INTERNAL_ERROR
+
+
+def quiet_broken_pipe() -> None:
+    """``sapiens-bench list | head`` ends without a message."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

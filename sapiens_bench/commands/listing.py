@@ -1,0 +1,194 @@
+"""``sapiens-bench list``: what there is, what of it is on this machine, and under which licence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sapiens_bench.cards.catalog import Catalog, ModelEntry
+from sapiens_bench.cards.locate import dataset_root, weight_files
+from sapiens_bench.cards.schema import DatasetCard
+from sapiens_bench.commands.output import grid, say, write
+from sapiens_bench.errors import (
+    CardError,
+    DataMissing,
+    SapiensBenchError,
+    SecurityRefusal,
+    UnknownName,
+    WeightsMissing,
+)
+from sapiens_bench.report.numbers import size
+
+TASKS: dict[str, str] = {
+    "pose": "where the keypoints of every person are (OKS AP and AR)",
+    "seg": "which body part or garment every pixel shows (mIoU, mAcc)",
+    "depth": "how far away every pixel of a person is (RMSE, AbsRel, delta)",
+    "normal": "which way the surface of a person faces (angles)",
+}
+
+
+def execute(
+    what: str,
+    *,
+    task: str | None,
+    cards: Sequence[Path],
+    data_root: Path | None,
+    weights_root: Path | None,
+    as_json: bool,
+) -> None:
+    """Print one list, or (``all``) tasks, data sets and models."""
+    catalog = Catalog.load(cards)
+    makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "tasks": lambda: tasks(catalog),
+        "datasets": lambda: datasets(catalog, task, data_root),
+        "models": lambda: models(catalog, task, weights_root),
+        "spaces": lambda: spaces(catalog),
+    }
+    if what != "all" and what not in makers:
+        raise UnknownName("list", what, [*makers, "all"])
+    known = {entry.card.task for entry in catalog.models.values()}
+    if task is not None and task not in known:
+        raise UnknownName("task", task, known)
+    chosen = ["tasks", "datasets", "models"] if what == "all" else [what]
+    found = {name: makers[name]() for name in chosen}
+    if as_json:
+        data: Any = found if what == "all" else found[what]
+        write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        for name, rows in found.items():
+            _SHOW[name](rows)
+    for path, reason in catalog.broken.items():
+        say(f"warning: {path} is left out: {reason}", "yellow", to_stderr=True)
+
+
+def tasks(catalog: Catalog) -> list[dict[str, Any]]:
+    """Every task of a model card, with counts."""
+    names = dict.fromkeys(entry.card.task for entry in catalog.models.values())
+    return [
+        {
+            "id": name,
+            "what": TASKS.get(name, ""),
+            "models": sum(entry.card.task == name for entry in catalog.models.values()),
+            "datasets": sum(card.default_protocol(name) is not None for card in catalog.datasets.values()),
+        }
+        for name in sorted(names, key=_task_order)
+    ]
+
+
+def _task_order(task: str) -> int:
+    return [*TASKS, task].index(task)
+
+
+def datasets(catalog: Catalog, task: str | None, data_root: Path | None) -> list[dict[str, Any]]:
+    """Data-set cards, and whether their files are where the card says."""
+    return [
+        {
+            "id": card.id,
+            "title": card.title,
+            "tasks": sorted({p.task for p in card.protocols.values()}),
+            "protocols": list(card.protocols),
+            "status": dataset_status(card, data_root),
+            "licence": card.licence.name,
+        }
+        for card in catalog.datasets.values()
+        if task is None or card.default_protocol(task) is not None
+    ]
+
+
+def dataset_status(card: DatasetCard, data_root: Path | None) -> str:
+    """``here``, ``made on first use``, ``not found``, or what is wrong with the files."""
+    if card.embedded:
+        return "made on first use"
+    try:
+        dataset_root(card, data_root)
+    except DataMissing:
+        return "needs --data-root" if data_root is None else "not found"
+    except SecurityRefusal:
+        return "wrong sha256"
+    except CardError:
+        return "broken card"
+    return "here"
+
+
+def models(catalog: Catalog, task: str | None, weights_root: Path | None) -> list[dict[str, Any]]:
+    """Model variants in card order, and whether their weights are on this machine."""
+    return [
+        {
+            "id": entry.id,
+            "title": entry.variant.title,
+            "family": entry.card.id,
+            "task": entry.card.task,
+            "kind": entry.card.kind,
+            "status": model_status(entry, weights_root),
+            "size_bytes": entry.variant.weights.size_bytes if entry.variant.weights else None,
+            "licence": entry.card.licence.name,
+            "trained_on": entry.variant.trained_on or entry.card.trained_on,
+            "in_all": entry.variant.in_all and entry.card.kind != "diagnostic",
+        }
+        for entry in sorted(catalog.models.values(), key=lambda e: _task_order(e.card.task))
+        if task is None or entry.card.task == task
+    ]
+
+
+def model_status(entry: ModelEntry, weights_root: Path | None) -> str:
+    """``needs none``, ``shipped``, ``here``, ``missing``, ``wrong sha256``."""
+    weights = entry.variant.weights
+    if weights is None:
+        return "needs none"
+    try:
+        weight_files(entry.variant, weights_root)
+    except WeightsMissing:
+        return "missing"
+    except SecurityRefusal:
+        return "wrong sha256"
+    except SapiensBenchError:
+        return "unusable"
+    return "shipped" if weights.get.embedded else "here"
+
+
+def spaces(catalog: Catalog) -> list[dict[str, Any]]:
+    """Keypoint and label sets, and the sets each can be mapped to."""
+    maps = catalog.maps
+    return [
+        {
+            "id": card.id,
+            "title": card.title,
+            "kind": card.kind,
+            "entries": len(card.names),
+            "maps_to": sorted(target for source, target in maps if source == card.id),
+        }
+        for card in catalog.spaces.values()
+    ]
+
+
+def _show_tasks(rows: list[dict[str, Any]]) -> None:
+    heads = ("Task", "What is predicted", "Models", "Data sets")
+    grid(heads, [(r["id"], r["what"], str(r["models"]), str(r["datasets"])) for r in rows], right=(2, 3))
+    say("")
+
+
+def _show_datasets(rows: list[dict[str, Any]]) -> None:
+    heads = ("Data set", "Title", "Tasks", "Files", "Licence")
+    grid(heads, [(r["id"], r["title"], ", ".join(r["tasks"]), r["status"], r["licence"]) for r in rows])
+    say("")
+
+
+def _show_models(rows: list[dict[str, Any]]) -> None:
+    heads = ("Model", "Title", "Task", "Kind", "Weights", "Size", "Licence")
+    lines = [
+        (r["id"], r["title"], r["task"], r["kind"], r["status"], size(r["size_bytes"]), r["licence"]) for r in rows
+    ]
+    grid(heads, lines, right=(5,))
+    say("")
+
+
+def _show_spaces(rows: list[dict[str, Any]]) -> None:
+    heads = ("Set", "Title", "Kind", "Entries", "Maps to")
+    lines = [(r["id"], r["title"], r["kind"], str(r["entries"]), ", ".join(r["maps_to"])) for r in rows]
+    grid(heads, lines, right=(3,))
+    say("")
+
+
+_SHOW = {"tasks": _show_tasks, "datasets": _show_datasets, "models": _show_models, "spaces": _show_spaces}

@@ -1,0 +1,241 @@
+"""Names become what the profiler needs: which models are meant, their counts, and, in the child, the model itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sapiens_bench.cards.catalog import Catalog, ModelEntry
+from sapiens_bench.cards.locate import WeightFiles, weight_files
+from sapiens_bench.cards.schema import InputSpec
+from sapiens_bench.engine.build import check_code, model_for
+from sapiens_bench.errors import CardError, SapiensBenchError, UnknownName, UsageError, WeightsMissing
+from sapiens_bench.profiling.paper import Encoder, mae_parameters, paper_macs, true_macs
+from sapiens_bench.profiling.record import CountRecord, PaperRecord
+from sapiens_bench.types import ModelInput
+
+if TYPE_CHECKING:
+    from sapiens_bench.profiling.subject import Subject
+
+ENCODER = "/encoder"
+_NO_WEIGHTS = WeightFiles(None, {}, "", pinned=False)
+_PAPER_TABLE = "sapiens1-t2"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A variant, or its encoder alone."""
+
+    entry: ModelEntry
+    encoder_only: bool
+
+    @property
+    def id(self) -> str:
+        return self.entry.id + (ENCODER if self.encoder_only else "")
+
+    @property
+    def title(self) -> str:
+        return self.entry.variant.title + (" (encoder)" if self.encoder_only else "")
+
+
+def choose(catalog: Catalog, patterns: Sequence[str], task: str | None) -> list[Chosen]:
+    """Variants by pattern over one task or all, in card order; "<pattern>/encoder" for encoders.
+
+    Floors and diagnostics hold no network and are left out unless named exactly.
+
+    Raises:
+        UnknownName: a pattern that matches nothing.
+        UsageError: no pattern, or only models of another task.
+    """
+    wanted = [part.strip() for pattern in patterns for part in pattern.split(",") if part.strip()]
+    if not wanted:
+        raise UsageError("No model was named. Use --models all, an id, or a pattern such as 'sapiens-*'.")
+    tasks = [task] if task else list(dict.fromkeys(entry.card.task for entry in catalog.models.values()))
+    chosen: dict[str, Chosen] = {}
+    for pattern in wanted:
+        encoder_only = pattern.endswith(ENCODER)
+        name = pattern.removesuffix(ENCODER)
+        found = _matching(catalog, tasks, name, explain=task is not None)
+        if not found:
+            raise UnknownName("model", name, catalog.models, "`sapiens-bench list` shows all models.")
+        for entry in found:
+            if entry.card.kind == "network" or entry.id == name:
+                one = Chosen(entry, encoder_only)
+                chosen.setdefault(one.id, one)
+    return list(chosen.values())
+
+
+def _matching(catalog: Catalog, tasks: Sequence[str], pattern: str, explain: bool) -> list[ModelEntry]:
+    found: list[ModelEntry] = []
+    for task in tasks:
+        try:
+            found += catalog.select(task, [pattern])
+        except UsageError:
+            if explain:
+                raise
+    return found
+
+
+def resized(entry: ModelEntry, input_hw: tuple[int, int] | None) -> ModelEntry:
+    """The variant at another input size; whether the network can is its own affair."""
+    if input_hw is None:
+        return entry
+    spec = entry.variant.input or entry.card.input
+    if spec is None:
+        raise UsageError(f"{entry.id} has a fixed input size; leave --input out for it.")
+    changed = InputSpec(**{**spec.model_dump(), "height": input_hw[0], "width": input_hw[1]})
+    return replace(entry, variant=entry.variant.model_copy(update={"input": changed}))
+
+
+def find_weights(entry: ModelEntry, weights_root: Path | None) -> tuple[WeightFiles, str]:
+    """(files, ""), or (no files, why) when they are not on this machine.
+
+    Raises:
+        ChecksumMismatch: they are there and have other bytes.
+    """
+    try:
+        return weight_files(entry.variant, weights_root), ""
+    except WeightsMissing as error:
+        return _NO_WEIGHTS, str(error)
+
+
+def why_not(entry: ModelEntry) -> str:
+    """Why a model cannot be profiled at all; empty when it can."""
+    if entry.card.kind != "network":
+        return f"{entry.id} is no network: there is nothing to profile."
+    if entry.variant.weights is not None and entry.variant.weights.format == "predictions":
+        return "Only published numbers or stored predictions exist for this model: there is no network to profile."
+    try:
+        check_code("wrapper", entry.card.wrapper)
+    except (UnknownName, CardError):
+        return f"The wrapper {entry.card.wrapper!r} is not in this version of sapiens-bench."
+    return ""
+
+
+def count_entry(chosen: Chosen, catalog: Catalog, weights_root: Path | None, options: Mapping[str, Any]) -> CountRecord:
+    """Counts of one variant: on the meta device, from the ONNX graph, or, where neither works, on real tensors.
+
+    Raises:
+        WeightsMissing: the count needs the weight file (ONNX) and it is not here.
+        SapiensBenchError: the model cannot be built.
+    """
+    entry = chosen.entry
+    spec = entry.variant.input or entry.card.input
+    files, missing = find_weights(entry, weights_root)
+    if entry.variant.weights is not None and entry.variant.weights.format == "onnx":
+        from sapiens_bench.profiling.onnx_graph import count_onnx
+
+        if files.path is None:
+            raise WeightsMissing(f"MACs of an ONNX model are read from its file. {missing}")
+        return count_onnx(files.path, {"height": spec.height, "width": spec.width} if spec else {})
+    try:
+        # The architecture follows from the card; a large weight file is neither needed nor read. Only graphs, which are
+        # data themselves, must come from their file.
+        is_graph = entry.variant.weights is not None and entry.variant.weights.format == "graph"
+        return _count(chosen, files if is_graph else _NO_WEIGHTS, catalog, "meta", options)
+    except (NotImplementedError, RuntimeError, SapiensBenchError):
+        if files.path is None:
+            if missing:
+                raise WeightsMissing(f"It cannot be counted without its weights. {missing}") from None
+            raise
+        return _count(chosen, files, catalog, "cpu", options)
+
+
+def _count(
+    chosen: Chosen, files: WeightFiles, catalog: Catalog, device: str, options: Mapping[str, Any]
+) -> CountRecord:
+    import torch
+
+    from sapiens_bench.profiling.counts import count
+    from sapiens_bench.profiling.subject import EncoderOnly, network_of
+
+    model = model_for(chosen.entry, files, catalog, device=device, precision="fp32", options=options)
+    if chosen.encoder_only:
+        model = EncoderOnly(model, chosen.entry.id)
+    network = model.encoder if isinstance(model, EncoderOnly) else network_of(model)
+    if network is None:
+        raise CardError(f"{chosen.id}: no torch network inside; its operations cannot be counted.")
+    arrays = {name: array[:1] for name, array in model.prepare(input_for(chosen.entry)).tensors.items()}
+    tensors = {}
+    for name, array in arrays.items():
+        tensor = torch.from_numpy(array)
+        # Small integers are sizes that the forward pass reads; pictures carry no information here.
+        tensors[name] = tensor if array.ndim < 3 else tensor.to(device)
+    if isinstance(model, EncoderOnly):
+        model.forward(tensors)  # catches the encoder's input, so that only the encoder is counted
+    n_bytes = sum(array.nbytes for array in arrays.values())
+    record = count(lambda: model.forward(tensors), network, 1, n_bytes)
+    spec = chosen.entry.variant.input or chosen.entry.card.input
+    side = getattr(model, "size", None)
+    hw = (spec.height, spec.width) if spec else (side, side) if isinstance(side, int) else None
+    return record.model_copy(update={"input_hw": hw})
+
+
+def input_for(entry: ModelEntry, seed: int = 0) -> ModelInput:
+    """The image a model is profiled on: one person box for pose, the whole image for dense tasks."""
+    from sapiens_bench.profiling.subject import sample_input, whole_image
+
+    x = sample_input(seed)
+    return x if entry.card.task == "pose" else whole_image(x)
+
+
+def paper_record(entry: ModelEntry, catalog: Catalog) -> PaperRecord | None:
+    """Sapiens, Table 2, recomputed beside the true cost; None for other families."""
+    size = str(entry.variant.options.get("size", ""))
+    if entry.card.wrapper != "sapiens_v1":
+        return None
+    from sapiens_bench.models.sapiens_net import SIZES
+
+    if size not in SIZES:
+        return None
+    width, depth, _ = SIZES[size]
+    encoder = Encoder(width, depth)
+    printed: dict[str, float] = {}
+    if _PAPER_TABLE in catalog.published:
+        cells = catalog.published[_PAPER_TABLE][1].rows.get(f"Sapiens-{size.upper()}", {})
+        printed = {k: c.value for k, c in cells.items() if c is not None and isinstance(c.value, float | int)}
+    macs = true_macs(encoder)
+    return PaperRecord(
+        size=size,
+        params_b=mae_parameters(encoder) / 1e9,
+        tflops=paper_macs(encoder) / 1e12,
+        printed_params_b=printed.get("params_b", float("nan")),
+        printed_tflops=printed.get("tflops", float("nan")),
+        true_macs_t=macs / 1e12,
+        true_tflops=2 * macs / 1e12,
+    )
+
+
+def build_in_child(
+    *, model: str, encoder_only: bool, device: str, precision: str, input_hw: list[int] | None,
+    weights_root: str | None, cards: list[str], options: dict[str, Any], seed: int,
+) -> tuple[Callable[[], Subject], ModelInput]:  # fmt: skip
+    """What ``profiling.child`` calls: cards are read here, the model is built (and timed) by the function returned."""
+    from sapiens_bench.profiling.subject import EncoderOnly, Subject, network_of, randomise
+
+    catalog = Catalog.load([Path(card) for card in cards])
+    entry = resized(catalog.model(model), None if input_hw is None else (input_hw[0], input_hw[1]))
+    files, _ = find_weights(entry, None if weights_root is None else Path(weights_root))
+    needs_file = entry.variant.weights is not None and entry.variant.weights.format in ("graph", "onnx")
+
+    def build() -> Subject:
+        wrapper = model_for(entry, files, catalog, device=device, precision=precision, options=options)
+        network = network_of(wrapper)
+        random = False
+        if network is not None and any(p.is_meta for p in network.parameters()):
+            from sapiens_bench.models.sapiens_load import DTYPES
+
+            network.to(DTYPES[precision])
+            randomise(network, device, seed)
+            random = True
+        kind = "random" if random else "card"
+        if encoder_only:
+            part = EncoderOnly(wrapper, entry.id)
+            return Subject(part, part.encoder, kind)
+        return Subject(wrapper, network, kind)
+
+    if files.path is None and needs_file:
+        weight_files(entry.variant, None if weights_root is None else Path(weights_root))  # raises WeightsMissing
+    return build, input_for(entry, seed)

@@ -1,0 +1,155 @@
+"""The machine around a measurement: state, energy counters, memory that is there. Only reads."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sapiens_bench.profiling.nvml import Nvml
+from sapiens_bench.profiling.record import EnergyRecord, MachineState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_RAPL = Path("/sys/class/powercap")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def gpu_of(device: str) -> Nvml | None:
+    """The driver's view of a torch device; None on a CPU."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return Nvml.open(str(torch.cuda.get_device_properties(torch.device(device)).uuid))
+
+
+def state(gpu: Nvml | None) -> MachineState:
+    """Clocks, temperature, load, now."""
+    facts = gpu.facts() if gpu else {}
+    facts |= {name: value for name, value in (("cpu_mhz", _cpu_mhz()), ("load_1min", _load())) if value is not None}
+    if gpu is None and (degrees := _cpu_temperature()) is not None:
+        facts["temperature_c"] = degrees
+    return MachineState(**facts, throttle=gpu.throttle() if gpu else ())
+
+
+def _load() -> float | None:
+    try:
+        return os.getloadavg()[0]
+    except (OSError, AttributeError):
+        return None
+
+
+def _cpu_mhz() -> float | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    found = [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
+    return sum(found) / len(found) if found else None
+
+
+def _cpu_temperature() -> float | None:
+    found = []
+    for zone in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
+        try:
+            found.append(int(zone.read_text()) / 1000)
+        except (OSError, ValueError):
+            continue
+    return max(found) if found else None
+
+
+class EnergyMeter:
+    """Joules between ``start`` and ``stop``: NVML's counter on a GPU, the CPU package counters (RAPL) otherwise.
+
+    RAPL is what codecarbon reads on Linux too; it is often readable by root only. No counter: ``stop`` gives None.
+    RAPL counts the whole package, so other processes of the machine are in it.
+    """
+
+    def __init__(self, gpu: Nvml | None) -> None:
+        self.source = "nvml" if gpu else "rapl"
+        self._read: Callable[[], float | None] = gpu.energy_j if gpu else _rapl_joules
+        self._joules: float | None = None
+        self._began = 0.0
+
+    def start(self) -> None:
+        self._joules, self._began = self._read(), time.perf_counter()
+
+    def stop(self, n_crops: int) -> EnergyRecord | None:
+        """None where no counter can be read, or a counter wrapped around meanwhile."""
+        spent, now = time.perf_counter() - self._began, self._read()
+        if self._joules is None or now is None or now <= self._joules:
+            return None
+        joules = now - self._joules
+        return EnergyRecord(source=self.source, joules_per_crop=joules / n_crops, mean_power_w=joules / spent)
+
+
+def _rapl_joules() -> float | None:
+    total = 0.0
+    found = False
+    for package in _RAPL.glob("intel-rapl:?"):  # packages only; their sub-domains are part of them
+        try:
+            total += int((package / "energy_uj").read_text()) / 1e6
+            found = True
+        except (OSError, ValueError):
+            continue
+    return total if found else None
+
+
+def available_bytes(device: str) -> int | None:
+    """Memory that a new process could use on a device; None where the system does not tell."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    values = [value for value in (_mem_available(), _cgroup_room()) if value is not None]
+    return min(values) if values else None
+
+
+def _mem_available() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    found = next((line for line in lines if line.startswith("MemAvailable:")), None)
+    return None if found is None else int(found.split()[1]) * 1024
+
+
+def _cgroup_room() -> int | None:
+    """What a container's limit leaves."""
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            return int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text())
+        except (OSError, ValueError):  # "max": no limit
+            continue
+    return None
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process now."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak_rss_bytes() -> int:
+    """The largest resident memory of this process so far."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        found = next((line for line in lines if line.startswith("VmHWM:")), None)
+        if found is not None:
+            return int(found.split()[1]) * 1024
+    except OSError:
+        pass
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)

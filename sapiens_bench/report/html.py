@@ -1,0 +1,126 @@
+"""Table -> one self-contained HTML file: no script, no request, autoescaped."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from sapiens_bench.report.escape import one_line
+from sapiens_bench.report.layout import (
+    ABSENT_HEADS,
+    GROUP_TITLES,
+    absent,
+    remedy_lines,
+    sections,
+    side_columns,
+    with_numbers,
+)
+from sapiens_bench.report.numbers import MARKS, head, interval, number
+from sapiens_bench.report.page import PAGE, STYLE
+from sapiens_bench.report.table import Block, Cell, Column, Row, Table
+
+_BAR_WIDTH, _BAR_HEIGHT = 120.0, 14.0  # px of the little picture beside the score that ranks
+
+
+def render(table: Table) -> str:
+    """The page as text (UTF-8)."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["clean"] = one_line  # autoescape keeps markup out; this keeps direction marks out
+    blocks = [_block(block) for block in table.blocks]
+    page = environment.from_string(PAGE)
+    return page.render(table=table, blocks=blocks, style=Markup(STYLE)) + "\n"
+
+
+def _block(block: Block) -> dict[str, Any]:
+    others = absent(block)
+    block = with_numbers(block)
+    sides = side_columns(block)
+    return {
+        "block": block,
+        "columns": [_head(column, block) for column in block.shown()],
+        "sides": [(title, title in ("Params M", "img/s")) for title, _ in sides],
+        "groups": _groups(block, block.shown(), sides),
+        "details": _details(block),
+        "absent": others,
+        "absent_heads": [(title, title in ("Size", "Params M")) for title in ABSENT_HEADS],
+        "remedies": remedy_lines(block),
+        "has_bars": _bar_range(block) is not None,
+    }
+
+
+def _details(block: Block) -> dict[str, Any] | None:
+    """The table of every score, where the short one leaves some out."""
+    everything = block.shown(everything=True)
+    if len(everything) == len(block.shown()) or not block.measured:
+        return None
+    return {"columns": [_head(c, block) for c in everything], "groups": _groups(block, everything, [])}
+
+
+def _head(column: Column, block: Block) -> dict[str, Any]:
+    title = head(column).replace(" published", "")
+    return {"title": title, "published": column.kind == "published", "ranks": column.key == block.headline}
+
+
+def _groups(block: Block, columns: tuple[Column, ...], sides: list[tuple[str, list[str]]]) -> list[dict[str, Any]]:
+    groups, position = [], 0
+    for group, rows in sections(block):
+        lines = []
+        for row in rows:
+            lines.append(_line(row, block, columns, [texts[position] for _, texts in sides]))
+            position += 1
+        groups.append({"name": group, "title": GROUP_TITLES[group], "rows": lines})
+    return groups
+
+
+def _line(row: Row, block: Block, columns: tuple[Column, ...], sides: list[str]) -> dict[str, Any]:
+    return {
+        "row": row,
+        "cells": [_cell(row.cells.get(column.key), column) for column in columns],
+        "sides": sides,
+        "bar": None if row.group == "diagnostic" else _bar(row.cells.get(block.headline), block),
+    }
+
+
+def _cell(cell: Cell | None, column: Column) -> dict[str, Any] | None:
+    if cell is None:
+        return None
+    return {
+        "value": number(cell.value, column),
+        "interval": interval(cell, column),
+        "best": cell.best,
+        "mark": MARKS.get(cell.confidence, "") if column.kind == "published" else "",
+        "published": column.kind == "published",
+        "hint": cell.reason or cell.source,
+        "notes": cell.notes,
+    }
+
+
+def _bar_range(block: Block) -> tuple[float, float] | None:
+    """Smallest and largest end of the intervals of the score that ranks, with a margin; None without a picture.
+
+    Diagnostics are left out: a perfect oracle would squeeze the others into a corner.
+    """
+    rows = [row for row in block.measured if row.group != "diagnostic"]
+    cells = [row.cells[block.headline] for row in rows if block.headline in row.cells]
+    ends = [v for c in cells for v in (c.low, c.value, c.high) if math.isfinite(v)]
+    if not any(c.has_interval for c in cells) or max(ends) <= min(ends):
+        return None
+    margin = 0.04 * (max(ends) - min(ends))
+    return min(ends) - margin, max(ends) + margin
+
+
+def _bar(cell: Cell | None, block: Block) -> dict[str, float] | None:
+    """Pixel positions of value and interval."""
+    bounds = _bar_range(block)
+    if cell is None or bounds is None or not math.isfinite(cell.value):
+        return None
+    low, high = (cell.low, cell.high) if cell.has_interval else (cell.value, cell.value)
+
+    def x(value: float) -> float:
+        return round((value - bounds[0]) / (bounds[1] - bounds[0]) * _BAR_WIDTH, 1)
+
+    return {"low": x(low), "value": x(cell.value), "width": max(round(x(high) - x(low), 1), 0.0),
+            "w": _BAR_WIDTH, "h": _BAR_HEIGHT}  # fmt: skip

@@ -1,0 +1,59 @@
+"""Printed numbers that may stand beside a cell: only those of its own variant under its own protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sapiens_bench.cards.catalog import Catalog, PublishedRow
+from sapiens_bench.cards.schema import EvalProtocol
+from sapiens_bench.store.record import CellRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """One printed number, in our unit."""
+
+    score: str  # our score key without the metric's name, e.g. "whole/AP"
+    head: str  # as printed in the table's head
+    value: float
+    confidence: str
+    source: str  # paper, table and row
+    unit: str  # "" where the printed unit is a share or a sentence
+    percent: bool  # printed as per cent of our share
+    higher_is_better: bool
+    note: str = ""
+
+
+def printed_numbers(cell: CellRecord, catalog: Catalog | None) -> list[Printed]:
+    """Numbers for a cell, in the order of the protocol's entries; empty where no card allows a comparison."""
+    if catalog is None or cell.model not in catalog.models or cell.dataset not in catalog.datasets:
+        return []
+    protocol: EvalProtocol | None = catalog.datasets[cell.dataset].protocols.get(cell.protocol)
+    if protocol is None:
+        return []
+    rows = catalog.published_rows(catalog.models[cell.model].variant, protocol)
+    return [number for row in rows for number in _numbers(row)]
+
+
+def _numbers(row: PublishedRow) -> Iterable[Printed]:
+    source = f"{row.table.paper}, Table {row.table.table}, row “{row.name}”"
+    for score, key in row.entry.metrics.items():
+        value = row.entry.rows[row.name].get(key)
+        if value is None or not isinstance(value.value, float):
+            continue
+        scale = row.entry.scale.get(score, 1.0)
+        unit = row.entry.units.get(key, "")
+        short = unit if unit in ("m", "mm", "px", "deg") else ""
+        upwards = row.entry.directions.get(key, "up") != "down"
+        yield Printed(
+            score, key, value.value * scale, value.confidence, source, short, scale == 0.01, upwards, value.note
+        )
+
+
+def score_key(score: str, known: Iterable[str]) -> str | None:
+    """The run's key of a printed score: itself, or itself behind one metric name."""
+    names = list(known)
+    if score in names:
+        return score
+    return next((name for name in names if name.partition("/")[2] == score), None)

@@ -1,0 +1,261 @@
+"""Run record and published numbers -> the one table object. All decisions of a report are taken here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.report.footnotes import Footnotes, block_remarks, legend, row_notes
+from sapiens_bench.report.published import Printed, printed_numbers, score_key
+from sapiens_bench.report.table import Block, Cell, Column, Remedy, Row, RowGroup, Table
+from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord
+
+_MEASURED = ("done", "incomplete")
+_ORDER: dict[RowGroup, int] = {"network": 0, "floor": 1, "diagnostic": 2, "unavailable": 3}
+
+
+def build(record: RunRecord, catalog: Catalog | None = None) -> Table:
+    """The table of a run.
+
+    Args:
+        record: run.json.
+        catalog: where published numbers and titles come from; without it there is no published column.
+    """
+    keys: dict[tuple[str, str], list[CellRecord]] = {}
+    for cell in record.cells:
+        keys.setdefault((cell.dataset, cell.protocol), []).append(cell)
+    blocks = tuple(_block(record, cells, catalog) for cells in keys.values())
+    return Table(
+        title=f"sapiens-bench: {record.task}",
+        task=record.task,
+        status=record.status,
+        incomplete=_incomplete(record, blocks),
+        blocks=blocks,
+        facts=_facts(record),
+        legend=legend(blocks),
+        notes=tuple(record.notes),
+    )
+
+
+def _incomplete(record: RunRecord, blocks: Sequence[Block]) -> str:
+    rows = [row for block in blocks for row in block.rows if row.is_incomplete]
+    planned = sum(row.n_planned for row in rows)
+    found = sum(row.n_scored + row.n_excluded for row in rows)
+    if rows:
+        titles = ", ".join(dict.fromkeys(row.title for row in rows))
+        return f"{found} of {planned} planned rows are on disk ({titles}); the same `run` command resumes"
+    if record.status != "done":
+        return f"the run's status is {record.status!r}; the same `run` command resumes"
+    return ""
+
+
+def _facts(record: RunRecord) -> dict[str, str]:
+    git, hardware = record.git, record.hardware
+    commit = str(git.get("commit") or "")[:12]
+    dirty = " (with uncommitted changes)" if git.get("dirty") else ""
+    gpus = hardware.get("gpus") if str(hardware.get("device", "")).startswith("cuda") else None
+    machine = ", ".join(str(part) for part in (gpus or [hardware.get("cpu", "")]) if part)
+    facts = {
+        "command": record.command,
+        "version": " ".join(p for p in (record.version, f"commit {commit}{dirty}" if commit else "") if p),
+        "finished": record.finished or record.started,
+        "machine": machine,
+        "precision": str(record.request.get("precision") or ""),
+        "seeds": ", ".join(f"{name} {value}" for name, value in record.seeds.items()),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _block(record: RunRecord, cells: Sequence[CellRecord], catalog: Catalog | None) -> Block:
+    printed = {cell.model: printed_numbers(cell, catalog) for cell in cells}
+    scores = _score_facts(cells)
+    headline = next((c.headline for c in cells if c.headline in scores), "")
+    columns = _columns(scores, [number for numbers in printed.values() for number in numbers], headline)
+    footnotes = Footnotes()
+    cells = _ordered(cells, scores.get(headline), headline)
+    rows = [_row(cell, columns, printed[cell.model], scores, footnotes) for cell in cells]
+    rows = _with_best(_ranked(rows, headline), columns)
+    first = cells[0]
+    protocol_title = _protocol_title(record, first, catalog)
+    return Block(
+        task=first.task,
+        dataset=first.dataset,
+        protocol=first.protocol,
+        title=_dataset_title(record, first, catalog),
+        protocol_title=protocol_title,
+        headline=headline,
+        columns=columns,
+        rows=tuple(rows),
+        n_images=max((cell.counts.planned for cell in cells), default=0),
+        remarks=block_remarks(record, cells, rows),
+        footnotes=tuple(footnotes.texts),
+        remedies=_remedies(cells, catalog),
+    )
+
+
+def _dataset_title(record: RunRecord, cell: CellRecord, catalog: Catalog | None) -> str:
+    recorded = record.datasets.get(cell.dataset)
+    if isinstance(recorded, dict) and recorded.get("title"):
+        return str(recorded["title"])
+    known = catalog.datasets.get(cell.dataset) if catalog else None
+    return known.title if known else cell.dataset
+
+
+def _protocol_title(record: RunRecord, cell: CellRecord, catalog: Catalog | None) -> str:
+    recorded = record.datasets.get(cell.dataset)
+    if isinstance(recorded, dict):
+        title = recorded.get("protocol_title") or recorded.get("protocol title")
+        if title:
+            return str(title)
+    known = catalog.datasets.get(cell.dataset) if catalog else None
+    protocol = known.protocols.get(cell.protocol) if known else None
+    return protocol.title if protocol else ""
+
+
+def _score_facts(cells: Sequence[CellRecord]) -> dict[str, ScoreRecord]:
+    """Facts of every score of the block, in the order of the first cell that has it."""
+    facts: dict[str, ScoreRecord] = {}
+    for cell in cells:
+        for key, score in cell.scores.items():
+            facts.setdefault(key, score)
+    return facts
+
+
+def _columns(facts: dict[str, ScoreRecord], printed: Sequence[Printed], headline: str) -> tuple[Column, ...]:
+    """Our scores, the one that ranks first, each followed by its published column where a number exists."""
+    by_score = dict(reversed([(p.score, p) for p in reversed(printed)]))
+    found = {score_key(score, facts): p for score, p in by_score.items()}
+    any_shown = any(score.headline for score in facts.values())
+    columns: list[Column] = []
+    for key in sorted(facts, key=lambda k: k != headline):
+        score = facts[key]
+        shown = score.headline or key == headline or not any_shown
+        columns.append(Column(key, score.title, "score", score.unit, score.percent, score.decimals,
+                              score.higher_is_better, shown))  # fmt: skip
+        if key in found:
+            columns.append(Column(f"published:{key}", score.title, "published", score.unit, score.percent,
+                                  score.decimals, score.higher_is_better, shown))  # fmt: skip
+    missing = [p for name, p in by_score.items() if score_key(name, facts) is None]
+    return (*columns, *(_published_only(p, not facts and i < 4) for i, p in enumerate(missing)))
+
+
+def _published_only(p: Printed, shown: bool) -> Column:
+    """A column for a printed score that no row of the run has."""
+    decimals = 1 if p.percent else 3
+    return Column(f"published:{p.score}", p.head, "published", p.unit, p.percent, decimals, p.higher_is_better, shown)
+
+
+def _row(
+    cell: CellRecord,
+    columns: Sequence[Column],
+    printed: Sequence[Printed],
+    facts: dict[str, ScoreRecord],
+    footnotes: Footnotes,
+) -> Row:
+    measured = cell.status in _MEASURED
+    cells = {c.key: _score_cell(cell.scores[c.key]) for c in columns if c.kind == "score" and c.key in cell.scores}
+    known = {column.key for column in columns}
+    for number in printed:
+        key = f"published:{score_key(number.score, facts) or number.score}"
+        note = f"{number.source}: {number.note}" if number.note and number.confidence == "conflicting" else ""
+        if key in cells and cells[key].value != number.value:
+            footnotes.add(f"{cell.title}: also printed as {number.value:g} ({number.source}).")
+        elif key in known and key not in cells:
+            cells[key] = Cell(number.value, confidence=number.confidence, source=number.source,
+                              notes=(footnotes.add(note),) if note else ())  # fmt: skip
+    counts = cell.counts
+    return Row(
+        model=cell.model,
+        title=cell.title,
+        group=_group(cell),
+        status=cell.status,
+        cells=cells,
+        trained_on=cell.trained_on,
+        in_domain=cell.in_domain,
+        params_m=cell.params_m,
+        images_per_s=cell.timing.images_per_s if cell.timing.images else math.nan,
+        licence=cell.licence,
+        weights_bytes=cell.weights_bytes,
+        n_planned=counts.planned if measured else 0,
+        n_scored=counts.ok + counts.prediction_errors,
+        n_excluded=counts.input_errors,
+        n_misses=counts.prediction_errors,
+        notes=tuple(footnotes.add(text) for text in row_notes(cell)) if measured else (),
+    )
+
+
+def _group(cell: CellRecord) -> RowGroup:
+    if cell.status not in _MEASURED:
+        return "unavailable"
+    return "floor" if cell.kind == "floor" else "diagnostic" if cell.kind == "diagnostic" else "network"
+
+
+def _score_cell(score: ScoreRecord) -> Cell:
+    reason = "" if math.isfinite(score.value) else "undefined on these images"
+    return Cell(score.value, score.low, score.high, score.level, score.n_groups, reason=reason)
+
+
+def _ordered(cells: Sequence[CellRecord], facts: ScoreRecord | None, headline: str) -> list[CellRecord]:
+    """Networks by the headline score, then floors, diagnostics and rows that could not be measured."""
+    sign = -1.0 if facts is None or facts.higher_is_better else 1.0
+
+    def order(cell: CellRecord) -> tuple[int, float]:
+        value = cell.scores[headline].value if headline in cell.scores else math.nan
+        return _ORDER[_group(cell)], sign * value if math.isfinite(value) else math.inf
+
+    return sorted(cells, key=order)
+
+
+def _ranked(rows: Sequence[Row], headline: str) -> list[Row]:
+    """Complete networks that have the headline score, numbered in order; equal scores share a rank."""
+    ranked: list[Row] = []
+    scores: list[float] = []
+    for row in rows:
+        cell = row.cells.get(headline)
+        if row.group == "network" and not row.is_incomplete and cell is not None and math.isfinite(cell.value):
+            scores.append(cell.value)
+            ranked.append(replace(row, rank=scores.index(cell.value) + 1))
+        else:
+            ranked.append(row)
+    return ranked
+
+
+def _with_best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+    """Mark the best complete network of each score column, ties included; a single network is no contest."""
+    contest = [row for row in rows if row.group == "network" and not row.is_incomplete]
+    best: dict[str, float] = {}
+    for column in columns:
+        values = [row.cells[column.key].value for row in contest if column.key in row.cells]
+        values = [v for v in values if math.isfinite(v)]
+        if column.kind == "score" and len(values) > 1:
+            best[column.key] = max(values) if column.higher_is_better else min(values)
+    return [
+        replace(row, cells={k: _best(c, best.get(k)) for k, c in row.cells.items()}) if row in contest else row
+        for row in rows
+    ]
+
+
+def _best(cell: Cell, best: float | None) -> Cell:
+    return replace(cell, best=best is not None and cell.value == best)
+
+
+def _remedies(cells: Sequence[CellRecord], catalog: Catalog | None) -> tuple[Remedy, ...]:
+    """What to do about rows that could not be measured, each advice once."""
+    groups: dict[tuple[str, str], list[CellRecord]] = {}
+    for cell in cells:
+        if cell.status not in _MEASURED and (how := _how(cell, catalog)):
+            groups.setdefault((cell.status, how), []).append(cell)
+    return tuple(
+        Remedy(tuple(c.title for c in found), tuple(c.model for c in found), status, how)
+        for (status, how), found in groups.items()
+    )
+
+
+def _how(cell: CellRecord, catalog: Catalog | None) -> str:
+    """The card's own advice for missing weights: the record's names folders of the machine it was made on."""
+    entry = catalog.models.get(cell.model) if catalog is not None and cell.status == "weights missing" else None
+    if entry is not None and entry.variant.weights is not None:
+        return " ".join(entry.variant.weights.get.how.split())
+    return " ".join(cell.how.split())

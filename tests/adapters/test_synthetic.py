@@ -1,0 +1,200 @@
+"""The synthetic-humans adapter: rendering on first use, files, targets, manifest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sapiens_bench.adapters.options import AdapterOptions
+from sapiens_bench.adapters.synthetic import KEYPOINTS, SPLITS, SyntheticHumans
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.errors import CardError, SampleFault, UnknownName, UsageError
+from sapiens_bench.render.scene import render
+from sapiens_bench.tasks.depth.types import DepthTarget
+from sapiens_bench.tasks.normal.types import NormalTarget
+from sapiens_bench.tasks.pose.types import PoseTarget
+from sapiens_bench.tasks.seg.types import SegTarget
+from sapiens_bench.types import Adapter, Materialised
+
+SIZE = (128, 96)
+CATALOG = Catalog.load()
+CARD = CATALOG.dataset("synthetic-humans")
+
+
+def make(
+    root: Path, task: str = "pose", split: str = "tiny", space: str = "coco17", boxes: str = "", size=SIZE
+) -> SyntheticHumans:
+    protocol = CARD.protocols[CARD.default_protocol(task) or ""]
+    chosen = CATALOG.space(space) if task == "pose" else None
+    return SyntheticHumans(CARD, protocol, chosen, root, AdapterOptions(split=split, boxes=boxes), size=size)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("synthetic")
+    make(folder).materialise(range(4), 1, lambda done, total: None)
+    return folder
+
+
+def test_it_is_an_adapter_and_is_materialised(root: Path):
+    data = make(root)
+    assert isinstance(data, Adapter)
+    assert isinstance(data, Materialised)
+    assert len(data) == 12 == len(set(data.keys)) == len(set(data.groups))
+    assert [len(make(root, split=split)) for split in SPLITS] == [120, 12, 400]
+
+
+def test_files_give_back_what_was_rendered(root: Path):
+    for index in range(3):
+        truth, picture = make(root).load_truth(index), render("tiny", index, height=SIZE[0], width=SIZE[1])
+        np.testing.assert_array_equal(truth.rgb_HW3, picture.rgb_HW3)
+        np.testing.assert_array_equal(truth.labels_HW, picture.labels_HW)
+        np.testing.assert_array_equal(truth.depth_HW_m, picture.depth_HW_m)
+        np.testing.assert_allclose(truth.normals_HW3, picture.normal_HW3, atol=4e-5)
+        np.testing.assert_array_equal(truth.camera.t, picture.camera.t)
+
+
+def test_workers_in_other_processes_write_the_same_images(root: Path, tmp_path: Path):
+    seen: list[tuple[int, int]] = []
+    other = make(tmp_path)
+    other.materialise(range(4), 2, lambda done, total: seen.append((done, total)))
+    assert seen[0] == (0, 4)
+    assert seen[-1] == (4, 4)
+    for index in range(4):
+        a, b = make(root).load_truth(index), other.load_truth(index)
+        np.testing.assert_array_equal(a.rgb_HW3, b.rgb_HW3)
+        np.testing.assert_array_equal(a.depth_HW_m, b.depth_HW_m)
+        np.testing.assert_array_equal(a.normals_HW3, b.normals_HW3)
+    assert not list(tmp_path.rglob(".tmp-*"))
+
+
+def test_only_what_is_missing_is_rendered_again(tmp_path: Path):
+    data = make(tmp_path)
+    data.materialise(range(2), 1, lambda done, total: None)
+    first, second = (sorted(tmp_path.rglob(f"{index:06d}.png"))[0] for index in (0, 1))
+    before = first.stat().st_mtime_ns
+    second.unlink()
+    seen: list[tuple[int, int]] = []
+    data.materialise(range(2), 1, lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)]
+    assert first.stat().st_mtime_ns == before
+    assert second.is_file()
+
+
+def test_an_interrupt_keeps_finished_images_and_leaves_no_rubbish(tmp_path: Path):
+    def stop(done: int, total: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path).materialise(range(3), 1, stop)
+    assert len(list(tmp_path.rglob("*.png"))) == 1
+    assert not list(tmp_path.rglob(".tmp-*"))
+
+
+def test_a_sample_that_is_missing_is_rendered_when_asked_for(tmp_path: Path):
+    assert make(tmp_path)[5].key == "synthetic-humans/tiny/000005"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".png"])
+def test_a_damaged_file_is_a_sample_fault_that_names_it(tmp_path: Path, suffix: str):
+    data = make(tmp_path)
+    data.materialise([0], 1, lambda done, total: None)
+    path = next(tmp_path.rglob(f"000000{suffix}"))
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(SampleFault, match="000000"):
+        data[0]
+
+
+def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path):
+    from sapiens_bench.errors import StorageFull
+
+    (tmp_path / "blocked").write_text("a file where a folder should be")
+    with pytest.raises(StorageFull, match="SAPIENS_BENCH_CACHE"):
+        make(tmp_path / "blocked").materialise([0], 1, lambda done, total: None)
+
+
+def test_pose_targets_in_17_points(root: Path):
+    for index in range(4):
+        sample = make(root)[index]
+        target = sample.target
+        assert isinstance(target, PoseTarget)
+        n = len(target.ids_N)
+        assert target.keypoints_NK2_px.shape == (n, 17, 2)
+        assert sample.input.boxes_xyxy_px.shape == (n, 4)
+        truth = make(root).load_truth(index)
+        np.testing.assert_array_equal(target.area_N, [(truth.instance_HW == i).sum() for i in target.ids_N])
+        for box, points, flags in zip(target.boxes_xyxy_px_N4, target.keypoints_NK2_px, target.visible_NK):
+            seen = points[flags == 2]
+            assert (seen >= box[:2] - 0.5).all()
+            assert (seen <= box[2:] + 0.5).all()
+
+
+def test_wholebody_points_without_a_counterpart_are_unlabelled(root: Path):
+    space = CATALOG.space("coco-wholebody133")
+    target = make(root, space="coco-wholebody133")[0].target
+    known = [name in KEYPOINTS for name in space.names]
+    assert sum(known) == 65
+    assert (target.visible_NK[:, ~np.array(known)] == 0).all()
+    first = make(root)[0].target
+    np.testing.assert_array_equal(target.keypoints_NK2_px[:, :17], first.keypoints_NK2_px)
+
+
+@pytest.mark.parametrize(("task", "kind"), [("seg", SegTarget), ("depth", DepthTarget), ("normal", NormalTarget)])
+def test_dense_targets(root: Path, task: str, kind: type):
+    sample = make(root, task=task)[0]
+    assert isinstance(sample.target, kind)
+    np.testing.assert_array_equal(sample.input.boxes_xyxy_px, [[-0.5, -0.5, 95.5, 127.5]])
+    assert sample.input.intrinsics is not None
+    if not isinstance(sample.target, SegTarget):
+        assert sample.target.mask_HW.any()
+
+
+def test_jittered_boxes_stay_near_and_are_repeatable(root: Path):
+    plain, moved, again = (
+        make(root, boxes=boxes)[1].input.boxes_xyxy_px for boxes in ("", "jitter:0.1", "jitter:0.1,0")
+    )
+    size = (plain[:, 2:] - plain[:, :2]).max()
+    assert 0 < np.abs(moved - plain).max() <= 0.05 * size + 1e-3
+    np.testing.assert_array_equal(moved, again)
+
+
+def test_requests_that_make_no_sense_are_refused_by_name(root: Path):
+    with pytest.raises(UnknownName, match="tiny"):
+        make(root, split="tinny")
+    with pytest.raises(UsageError, match="jitter"):
+        make(root, boxes="detector.json")
+    with pytest.raises(CardError, match="keypoint"):
+        make(root, space="body28")
+    with pytest.raises(UsageError, match="manifest"):
+        make(root).verify_manifest()
+
+
+def test_the_manifest_hash_covers_split_boxes_and_points(root: Path):
+    hashes = {
+        make(root, split=split, space=space, boxes=boxes).manifest_sha256
+        for split in ("tiny", "default")
+        for space in ("coco17", "coco-wholebody133")
+        for boxes in ("", "jitter:0.1", "jitter:0.1,7")
+    }
+    assert len(hashes) == 12
+
+
+def test_this_machine_renders_what_the_committed_manifest_says(tmp_path: Path):
+    workers = min(2, os.cpu_count() or 1)
+    data = make(tmp_path, task="seg", size=(512, 384))
+    data.materialise(range(2), workers, lambda done, total: None)
+    found = data.verify_manifest(range(2))
+    assert found.verdict in ("equal", "close"), found.differences
+    assert found.n_equal + len(found.differences) == 2
+
+
+def test_a_changed_image_fails_the_manifest(tmp_path: Path):
+    data, other = make(tmp_path, task="seg", size=(512, 384)), make(tmp_path, task="seg", size=(512, 384))
+    data.materialise(range(2), 1, lambda done, total: None)
+    one, two = (next(tmp_path.rglob(f"{index:06d}.npz")) for index in (0, 1))
+    one.write_bytes(two.read_bytes())
+    assert other.verify_manifest([0]).verdict == "different"

@@ -1,0 +1,132 @@
+"""Floors against values worked out by hand on a ball seen from infinity: sin(angle) = r / R, uniform over a disc."""
+
+from __future__ import annotations
+
+import json
+import math
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.schema import ModelCard
+from sapiens_bench.engine.run import evaluate
+from sapiens_bench.errors import CardError, UsageError
+from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.floors import RULES, balloon_heights, balloon_normals, build
+from sapiens_bench.tasks.normal.angles import angles_deg
+
+FLOORS = ["floors-seg", "floors-depth", "floors-normal"]
+R_M = 80 * 0.005  # of the ball, metres
+
+
+@pytest.fixture(scope="module")
+def scores(sphere: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
+    """Score of every floor and oracle on the ball, through the whole engine."""
+    torch.set_num_threads(1)
+    root = sphere.write_folder(tmp_path_factory.mktemp("ball"), {"ball": sphere.orthographic()})
+    found: dict[str, dict[str, float]] = {}
+    for task in ("seg", "depth", "normal"):
+        out = tmp_path_factory.mktemp("run") / "out"
+        record = evaluate(
+            task=task, models=(f"floors-{task}", f"oracle-{task}"), datasets=("folder",), data_root=root,
+            out=out, device="cpu", n_boot=0, workers=1,
+        )  # fmt: skip
+        found |= {c.model: {k: v.value for k, v in c.scores.items()} for c in record.cells if c.status == "done"}
+    return found
+
+
+def test_flat_normal_is_off_by_45_degrees_on_a_ball(scores: dict[str, dict[str, float]]) -> None:
+    # A share sin^2(a) of the disc lies below angle a; the mean is the integral of a sin(2a) = pi / 4.
+    flat = scores["floor-flat-normal"]
+    assert flat["normal/mean_deg"] == pytest.approx(45, abs=0.3)
+    assert flat["normal/median_deg"] == pytest.approx(45, abs=0.3)
+    for degrees, key in ((30, "below_30"), (22.5, "below_22_5"), (11.25, "below_11_25")):
+        assert flat[f"normal/{key}"] == pytest.approx(math.sin(math.radians(degrees)) ** 2, abs=0.003)
+
+
+def test_constant_depth_is_off_by_r_over_root_18_on_a_ball(scores: dict[str, dict[str, float]]) -> None:
+    # cos(angle) = c has density 2 c: mean 2 / 3, variance 1 / 2 - 4 / 9 = 1 / 18; scale and shift leave the mean.
+    constant = scores["floor-median-depth"]
+    assert constant["depth/rmse"] == pytest.approx(R_M / math.sqrt(18), rel=0.01)
+    # Median alignment: depth 2.5 - R / sqrt 2, so the error is R (1 / sqrt 2 - c): R sqrt(1 - 4 / (3 sqrt 2)).
+    expected = R_M * math.sqrt(0.5 - 2 / math.sqrt(2) * 2 / 3 + 0.5)
+    assert constant["depth/median/rmse"] == pytest.approx(expected, rel=0.01)
+    assert constant["depth/abs_rel"] == pytest.approx(
+        np.mean(np.abs(disc_depth() - disc_depth().mean()) / disc_depth())
+    )
+
+
+def disc_depth() -> np.ndarray:
+    v, u = np.mgrid[:201, :201] - 100.0
+    r2 = (u**2 + v**2) / 80**2
+    return (2.5 - R_M * np.sqrt(1 - r2[r2 < 1])).astype(np.float32).astype(float)
+
+
+def test_all_background_has_the_share_of_the_background(scores: dict[str, dict[str, float]]) -> None:
+    share = len(disc_depth()) / 201**2  # of the ball
+    seg = scores["floor-background"]
+    assert seg["seg/miou"] == pytest.approx((1 - share) / 2)  # background and hair are the two classes there are
+    assert seg["seg/macc"] == pytest.approx(0.5)
+    assert seg["seg/aacc"] == pytest.approx(1 - share)
+
+
+def test_oracle_is_perfect_on_every_task(scores: dict[str, dict[str, float]]) -> None:
+    assert scores["oracle-seg"]["seg/miou"] == scores["oracle-seg"]["boundary/miou"] == 1
+    assert scores["oracle-depth"]["depth/rmse"] == pytest.approx(0, abs=1e-7)
+    assert scores["oracle-depth"]["depth/none/abs_rel"] == 0
+    assert scores["oracle-normal"]["normal/mean_deg"] == pytest.approx(0, abs=1e-4)
+
+
+def test_every_floor_ran(scores: dict[str, dict[str, float]]) -> None:
+    catalog = Catalog.load()
+    cards = [e for e in catalog.models.values() if e.card.kind == "floor"]
+    assert {e.id for e in cards} <= set(scores)
+    assert {e.variant.options["rule"] for e in cards} == set(RULES)
+    assert all(e.variant.in_all for e in cards)
+
+
+def test_inflated_disc_is_the_ball(sphere: ModuleType) -> None:
+    ball = sphere.orthographic()
+    normals = balloon_normals(ball.mask_HW, grid=201)
+    error = angles_deg(normals[ball.mask_HW], ball.normals_HW3[ball.mask_HW])
+    assert error.mean() < 1.0
+    heights = balloon_heights(ball.mask_HW, grid=201)[ball.mask_HW] * 0.005
+    truth = 2.5 - ball.depth_HW[ball.mask_HW]
+    assert np.abs(heights - truth).mean() < 0.01 * R_M
+    assert (normals[~ball.mask_HW] == [0, 0, 1]).all()
+
+
+def test_balloon_on_a_coarse_grid_keeps_its_size_and_sides() -> None:
+    v, u = np.mgrid[:600, :800].astype(float)
+    mask = (u - 500) ** 2 + (v - 250) ** 2 < 200**2
+    normals, heights = balloon_normals(mask), balloon_heights(mask)
+    assert heights.max() == pytest.approx(200, rel=0.03)
+    assert normals[250, 660, 0] > 0.7  # right side faces right
+    assert normals[90, 500, 1] > 0.7  # top faces up
+    assert np.allclose(np.linalg.norm(normals, axis=-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("mask", [np.zeros((40, 30), bool), np.ones((40, 30), bool), np.ones((1, 1), bool)])
+def test_balloon_of_nothing_and_of_everything_is_defined(mask: np.ndarray) -> None:
+    assert np.isfinite(balloon_normals(mask)).all()
+    assert np.isfinite(balloon_heights(mask)).all()
+
+
+def card(task: str, **options: Any) -> ModelContext:
+    text = {
+        "schema": "model/1", "id": "f", "title": "f", "task": task, "kind": "floor", "wrapper": "floors",
+        "licence": {"name": "x"}, "trained_on": "nothing", "variants": [{"id": "f", "title": "f", "options": options}],
+    }  # fmt: skip
+    model = ModelCard.model_validate_json(json.dumps(text))
+    return ModelContext(model, model.variants[0], None, {}, "cpu", "fp32", None, options)
+
+
+def test_unknown_rules_and_options_are_refused() -> None:
+    with pytest.raises(CardError, match="known: \\['flat-normal', 'silhouette-normal'\\]"):
+        build(card("normal", rule="median-depth"))
+    with pytest.raises(UsageError, match="'sign'"):
+        build(card("normal", rule="flat-normal", sign=1))

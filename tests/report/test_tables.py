@@ -1,0 +1,133 @@
+"""The table object: order, ranks, marks, footnotes, headings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from sapiens_bench.report.tables import build
+from sapiens_bench.store.record import Counts, RunRecord
+
+Make = Callable[..., RunRecord]
+
+
+def test_networks_are_ranked_by_the_headline_score_and_others_stand_below(make_record: Make) -> None:
+    rows = build(make_record()).blocks[0].rows
+    assert [(r.title, r.group, r.rank) for r in rows] == [
+        ("MoveNet Thunder", "network", 1),
+        ("BlazePose Full", "network", 2),
+        ("Mean pose", "floor", None),
+        ("Oracle", "diagnostic", None),
+        ("Sapiens-1B", "unavailable", None),
+        ("Sapiens-2B", "unavailable", None),
+    ]
+
+
+def test_lower_is_better_scores_rank_upwards(make_record: Make, rows: SimpleNamespace) -> None:
+    def cell(name: str, rmse: float) -> object:
+        scores = {"depth/rmse": rows.score(rmse, title="RMSE", percent=False, higher_is_better=False)}
+        return rows.pose(name, name, scores=scores, headline="depth/rmse")
+
+    table = build(make_record([cell("far", 0.3), cell("near", 0.1)], task="depth"))
+    assert [r.model for r in table.blocks[0].rows] == ["near", "far"]
+    assert table.blocks[0].rows[0].cells["depth/rmse"].best
+
+
+def test_only_measured_networks_compete_for_best(make_record: Make) -> None:
+    by_model = {r.model: r.cells for r in build(make_record()).blocks[0].rows}
+    assert by_model["movenet-thunder"]["oks/AP"].best
+    assert not by_model["oracle"]["oks/AP"].best
+    assert not by_model["blazepose-full"]["oks/AP"].best
+
+
+def test_equal_scores_share_rank_and_best(make_record: Make, rows: SimpleNamespace) -> None:
+    table = build(make_record([rows.pose("a", "A", 0.5), rows.pose("b", "B", 0.5), rows.pose("c", "C", 0.4)]))
+    assert [r.rank for r in table.blocks[0].rows] == [1, 1, 3]
+    assert [r.cells["oks/AP"].best for r in table.blocks[0].rows] == [True, True, False]
+
+
+def test_a_single_network_is_not_called_best(make_record: Make, rows: SimpleNamespace) -> None:
+    table = build(make_record([rows.pose("a", "A", 0.5)]))
+    assert not table.blocks[0].rows[0].cells["oks/AP"].best
+
+
+def test_undefined_headline_ranks_last_without_a_number(make_record: Make, rows: SimpleNamespace) -> None:
+    table = build(make_record([rows.pose("a", "A", math.nan), rows.pose("b", "B", 0.1)]))
+    assert [(r.model, r.rank) for r in table.blocks[0].rows] == [("b", 1), ("a", None)]
+    assert table.blocks[0].rows[1].cells["oks/AP"].reason
+
+
+def test_missing_rows_head_the_table_as_incomplete_and_take_no_rank(make_record: Make, rows: SimpleNamespace) -> None:
+    short = rows.pose("a", "A", 0.9, status="incomplete", counts=Counts(planned=120, ok=64))
+    table = build(make_record([short, rows.pose("b", "B", 0.1)], status="incomplete"))
+    assert "184 of 240" not in table.incomplete
+    assert "64 of 120" in table.incomplete
+    row = next(r for r in table.blocks[0].rows if r.model == "a")
+    assert row.is_incomplete
+    assert row.rank is None
+    assert any("INCOMPLETE" in note for note in table.blocks[0].footnotes)
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "interrupted"])
+def test_an_unfinished_run_is_headed_incomplete_though_all_rows_are_there(make_record: Make, status: str) -> None:
+    assert status in build(make_record(status=status)).incomplete
+
+
+def test_a_complete_run_has_no_such_heading(make_record: Make) -> None:
+    assert build(make_record()).incomplete == ""
+
+
+def test_excluded_images_are_counted_beside_the_metric(make_record: Make, rows: SimpleNamespace) -> None:
+    cell = rows.pose("a", "A", 0.5, counts=Counts(planned=120, ok=118, input_errors=2))
+    facts = {"synthetic-humans": {"title": "S", "n_scored": 118, "n_excluded": 2}}
+    block = build(make_record([cell], datasets=facts)).blocks[0]
+    assert "118 images scored, 2 excluded for every model (picture or label at fault)." in block.remarks
+    assert (block.rows[0].n_scored, block.rows[0].n_excluded) == (118, 2)
+
+
+def test_what_weakens_a_row_is_in_its_footnotes(make_record: Make, rows: SimpleNamespace) -> None:
+    cell = rows.pose("a", "A", 0.5, in_domain=True, approximate="33 -> 17", weights_pinned=False)
+    block = build(make_record([cell])).blocks[0]
+    said = " ".join(block.footnotes[n - 1] for n in block.rows[0].notes)
+    assert "in-domain" in said
+    assert "33 -> 17" in said
+    assert "not pinned" in said
+
+
+def test_equal_footnotes_share_a_number(make_record: Make, rows: SimpleNamespace) -> None:
+    cells = [rows.pose(name, name, 0.5, in_domain=True) for name in "ab"]
+    block = build(make_record(cells)).blocks[0]
+    assert len(block.footnotes) == 1
+    assert [r.notes for r in block.rows] == [(1,), (1,)]
+
+
+def test_subset_and_caveat_are_remarks_of_the_block(make_record: Make, rows: SimpleNamespace) -> None:
+    cells = [rows.pose("a", "A", 0.5, caveat="our split")]
+    remarks = build(make_record(cells, request={"limit": 8})).blocks[0].remarks
+    assert "Protocol: our split" in remarks
+    assert any(r.startswith("SUBSET") and "8 images" in r for r in remarks)
+
+
+def test_a_single_group_is_said_to_have_no_interval(make_record: Make, rows: SimpleNamespace) -> None:
+    lonely = {"oks/AP": rows.score(0.5, n_groups=1)}
+    block = build(make_record([rows.pose("a", "A", scores=lonely)])).blocks[0]
+    assert any("No intervals" in remark for remark in block.remarks)
+
+
+def test_equal_advice_is_given_once(make_record: Make, rows: SimpleNamespace) -> None:
+    cells = [rows.missing(name, name, "Do this.") for name in ("a", "b")]
+    remedies = build(make_record(cells)).blocks[0].remedies
+    assert [(r.titles, r.how) for r in remedies] == [(("a", "b"), "Do this.")]
+
+
+def test_data_sets_are_never_mixed_in_one_block(make_record: Make, rows: SimpleNamespace) -> None:
+    cells = [rows.pose("a", "A", 0.5), rows.pose("a", "A", 0.6, dataset="other"), rows.pose("b", "B", 0.4)]
+    blocks = build(make_record(cells)).blocks
+    assert [(b.dataset, len(b.rows)) for b in blocks] == [("synthetic-humans", 2), ("other", 1)]
+
+
+def test_an_empty_run_gives_an_empty_table(make_record: Make) -> None:
+    assert build(make_record([])).blocks == ()

@@ -1,0 +1,38 @@
+"""Write ``sapiens_bench/embedded/synthetic_humans_manifest.jsonl``: tolerant hashes of splits default and tiny.
+
+    python tools/write_synthetic_manifest.py [--cache FOLDER] [--workers N]
+
+To be run, and the result committed, whenever ``render.scene.VERSION`` is raised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from sapiens_bench.adapters.options import AdapterOptions
+from sapiens_bench.adapters.synthetic import SyntheticHumans, manifest_path
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.render.manifest import write_manifest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cache", type=Path, help="folder to render into; a temporary one by default")
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    card = Catalog.load().dataset("synthetic-humans")
+    with tempfile.TemporaryDirectory() as folder:
+        root = arguments.cache or Path(folder)
+        entries = []
+        for split in ("default", "tiny"):
+            data = SyntheticHumans(card, card.protocols["seg"], None, root, AdapterOptions(split=split))
+            data.materialise(range(len(data)), arguments.workers, lambda done, total: None)
+            entries += [data.manifest_entry(index) for index in range(len(data))]
+    write_manifest(manifest_path(), entries)
+    print(f"{manifest_path()}: {len(entries)} images, {manifest_path().stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
