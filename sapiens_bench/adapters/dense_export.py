@@ -92,7 +92,7 @@ def _write_sample(sample: Sample, stem: str, out: Path, space: str) -> dict[str,
 def _joined_mask(out: Path, stem: str, mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """With the mask of a task exported before: where one of the two has no value, its own map says so."""
     path = out / FOLDERS["mask"][0] / f"{stem}.png"
-    before = read_mask(path, root=out) if path.is_file() else mask_HW
+    before = read_mask(path.absolute(), root=out.absolute()) if path.is_file() else mask_HW
     return mask_HW | before if before.shape == mask_HW.shape else mask_HW
 
 

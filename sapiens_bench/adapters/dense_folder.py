@@ -58,7 +58,7 @@ class DenseFolder:
         root: Path,
         options: AdapterOptions | None = None,
     ) -> None:
-        options = options or AdapterOptions()
+        options, root = options or AdapterOptions(), root.absolute()
         refuse_split(card, options.split)
         checked_options(card, protocol, {})
         self._task, self._frame = protocol.task, read_frame(root)

@@ -58,7 +58,7 @@ class LabelMaps:
         root: Path,
         options: AdapterOptions | None = None,
     ) -> None:
-        options = options or AdapterOptions()
+        options, root = options or AdapterOptions(), root.absolute()
         refuse_split(card, options.split)
         if protocol.task != "seg" or space is None or space.kind != "labels":
             raise CardError(f"{where(card, protocol)}: index maps need the task seg and a label set")

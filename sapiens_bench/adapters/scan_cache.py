@@ -194,7 +194,7 @@ class SampleFolder:
         try:
             array = load_npy(self.path / name)
         except SapiensBenchError as error:
-            raise SampleFault("scan.cache", f"{error} {_REMEDY}") from None
+            raise SampleFault("scan.cache", f"{self.path / name} is damaged. {_REMEDY} ({error})") from None
         if array.dtype != dtype or array.shape != (int(np.count_nonzero(mask_HW)), *tail):
             raise SampleFault("scan.cache", f"{self.path / name} does not fit its mask. {_REMEDY}")
         return array

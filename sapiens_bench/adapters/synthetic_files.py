@@ -73,7 +73,7 @@ def make(store: Store, index: int) -> None:
         store.folder.mkdir(parents=True, exist_ok=True)
         with open(npz_part, "wb") as file:
             np.savez_compressed(file, allow_pickle=False, **_packed(picture))
-        Image.fromarray(picture.rgb_HW3).save(png_part, "PNG", compress_level=6)
+        Image.fromarray(picture.rgb_HW3).save(png_part, "PNG", compress_level=3)
         os.replace(npz_part, store.npz(index))
         os.replace(png_part, store.png(index))
     except OSError as error:
@@ -83,7 +83,8 @@ def make(store: Store, index: int) -> None:
         ) from None
     finally:
         for part in (npz_part, png_part):
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
 
 
 def _packed(picture: Picture) -> dict[str, NDArray[Any]]:
@@ -125,7 +126,7 @@ def load(store: Store, index: int) -> Picture:
     rgb = read_rgb(store.png(index), expected_size=(store.width, store.height), root=store.root)
     path = store.npz(index)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             raw = {name: archive[name] for name in archive.files}
         return _unpacked(raw, rgb)
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:

@@ -71,7 +71,7 @@ class SynthHuman:
         root: Path,
         options: AdapterOptions | None = None,
     ) -> None:
-        options = options or AdapterOptions()
+        options, root = options or AdapterOptions(), root.absolute()
         refuse_split(card, options.split)
         chosen = checked_options(card, protocol, {"every": int, "framing": str})
         if protocol.task not in ("depth", "normal"):

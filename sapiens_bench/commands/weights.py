@@ -7,14 +7,18 @@ import shlex
 import shutil
 import uuid
 from collections.abc import Sequence
+from http.client import HTTPMessage
 from pathlib import Path, PurePosixPath
+from typing import IO
+from urllib.error import URLError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.locate import file_sha256, weight_files, weights_cache
 from sapiens_bench.cards.schema import HubFile, Weights
 from sapiens_bench.commands import listing
 from sapiens_bench.commands.output import grid, say
-from sapiens_bench.errors import ChecksumMismatch, StorageFull, UnknownName, UsageError, WeightsMissing
+from sapiens_bench.errors import ChecksumMismatch, SecurityRefusal, StorageFull, UnknownName, UsageError, WeightsMissing
 from sapiens_bench.report.numbers import size
 
 
@@ -159,16 +163,18 @@ def _from_hub(entry: ModelEntry, hub: HubFile, target: Path) -> None:
         raise WeightsMissing(f"{hub.repo} did not give {hub.file or 'the model'}: {reason}. {how}") from None
 
 
+class HttpsOnly(HTTPRedirectHandler):
+    """Follows a redirect only to https."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        if not newurl.startswith("https://"):
+            raise SecurityRefusal(f"{req.full_url} redirects to {newurl}; downloads are https only.")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _from_url(entry: ModelEntry, url: str, target: Path) -> None:
-    from urllib.error import URLError
-    from urllib.request import HTTPRedirectHandler, Request, build_opener
-
-    class HttpsOnly(HTTPRedirectHandler):
-        def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
-            if not newurl.startswith("https://"):
-                raise WeightsMissing(f"{url} redirects to {newurl}; downloads are https only.")
-            return super().redirect_request(req, fp, code, msg, headers, newurl)
-
     request = Request(url, headers={"User-Agent": "sapiens-bench"})
     try:
         with build_opener(HttpsOnly).open(request, timeout=60) as response, target.open("wb") as file:

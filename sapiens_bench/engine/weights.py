@@ -6,15 +6,16 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
-from sapiens_bench.cards.locate import file_sha256, weight_files
+from sapiens_bench.cards.locate import WeightFiles, file_sha256, weight_files
 from sapiens_bench.engine.build import model_for
 from sapiens_bench.errors import (
     CheckpointRejected,
+    DeviceError,
     SapiensBenchError,
     StorageFull,
     UntrustedCheckpoint,
@@ -122,12 +123,22 @@ def check_entry(
         report = WeightReport(files.path, kind, files.sha256, size, f"weights of {entry.card.title}")
     else:
         report = inspect_file(files.path, trusted=files.pinned or files.trusted)
-    try:
-        model_for(entry, files, catalog, device="cpu", precision="fp32", options={})
-    except SapiensBenchError as error:
-        faults = tuple(dict.fromkeys((*report.faults, str(error))))
-        return WeightReport(**{**vars(report), "faults": faults})
-    return report
+    fault = _build_fault(entry, catalog, files)
+    return report if fault is None else replace(report, faults=tuple(dict.fromkeys((*report.faults, fault))))
+
+
+def _build_fault(entry: ModelEntry, catalog: Catalog, files: WeightFiles) -> str | None:
+    """Why the model cannot be built, or None; a program may come in bf16 only."""
+    for precision in ("fp32", "bf16"):
+        try:
+            model_for(entry, files, catalog, device="cpu", precision=precision, options={})
+        except DeviceError as error:
+            fault = str(error)
+        except SapiensBenchError as error:
+            return str(error)
+        else:
+            return None
+    return fault
 
 
 def _plain_facts(path: Path) -> tuple[str, int]:
@@ -149,7 +160,8 @@ class Converted:
         """The ``weights:`` lines for a card."""
         return (
             f"weights:\n  file: {self.path.name}\n  format: safetensors\n  sha256: {self.sha256}\n"
-            f"  size_bytes: {self.size_bytes}\n  get: {{how: Converted from the file with sha256 {self.source_sha256}.}}\n"
+            f"  size_bytes: {self.size_bytes}\n"
+            f"  get: {{how: Converted from the file with sha256 {self.source_sha256}.}}\n"
         )
 
 

@@ -134,8 +134,8 @@ def _balloon(mask_HW: NDArray[np.bool_], grid: int) -> tuple[NDArray[np.float64]
     """Squared height u on a grid with square cells, float64 [h, w] in cells squared, and image pixels per cell.
 
     u solves the Poisson equation, Laplacian of u = -4, inside the silhouette with u = 0 around it. Over a disc of
-    radius R that is R^2 - r^2, so that sqrt(u) is exactly a hemisphere. The image edge counts as outside, where the
-    balloon ends.
+    radius R that is R^2 - r^2, so that sqrt(u) is exactly a hemisphere. Across the image edge u goes on as it is: people
+    are cut off there, they do not end. A silhouette that fills the image has no rim and stays flat (u = 0).
 
     Source: inflation by a Poisson equation with a square root, after Oh et al., "Image-based modeling and photo
     editing" (SIGGRAPH 2001) and Johnston, "Lumo" (NPAR 2002); the constant and its proof are ours.
@@ -150,12 +150,14 @@ def _balloon(mask_HW: NDArray[np.bool_], grid: int) -> tuple[NDArray[np.float64]
     inside = cv2.resize(mask_HW.astype(np.float32), (w, h), interpolation=cv2.INTER_AREA) >= 0.5
     u = np.zeros((h, w))
     n = int(np.count_nonzero(inside))
-    if n == 0:
+    if n in (0, inside.size):
         return u, scale
     number = np.full((h + 2, w + 2), -1)
     number[1:-1, 1:-1][inside] = np.arange(n)
+    y, x = np.nonzero(inside)
+    n_beyond = (y == 0).astype(float) + (y == h - 1) + (x == 0) + (x == w - 1)
     rows, columns = [np.arange(n)], [np.arange(n)]
-    values = [np.full(n, 4.0)]
+    values = [4.0 - n_beyond]
     for shift_y, shift_x in ((0, 1), (2, 1), (1, 0), (1, 2)):
         neighbour = number[shift_y : shift_y + h, shift_x : shift_x + w][inside]
         known = neighbour >= 0

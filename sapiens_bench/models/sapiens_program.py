@@ -19,7 +19,7 @@ from sapiens_bench.models.checkpoints import is_finite, open_program
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISION_OF = {dtype: name for name, dtype in DTYPES.items()}
-REFUSALS = ("Guard failed", "shape mismatch", "Expected input")  # how torch.export says that a size does not fit
+REFUSALS = ("Guard failed", "is invalid for input of size")  # how export and TorchScript say that a size does not fit
 
 
 class SapiensProgram(nn.Module):
@@ -87,17 +87,19 @@ class SapiensProgram(nn.Module):
         return torch.cat(list(self._halving(image)))
 
     def _halving(self, image: Tensor) -> Iterator[Tensor]:
-        """The whole batch, or smaller ones where the program refuses so many; a single image may need company."""
+        """The whole batch, or halves where the program refuses so many, down to one; one image may need company."""
         try:
             yield self._call(image)
+        except torch.OutOfMemoryError:
+            raise  # the engine's business
         except (AssertionError, RuntimeError) as error:
-            if not any(text in str(error) for text in REFUSALS):
-                raise
-            if len(image) == 1:
+            if len(image) > 1:  # which size it was traced with is not written in a TorchScript file
+                for part in image.chunk(2):
+                    yield from self._halving(part)
+            elif any(text in str(error) for text in REFUSALS):
                 yield self._padded(image, 2)
-                return
-            for part in image.chunk(2):
-                yield from self._halving(part)
+            else:
+                raise
 
     def _padded(self, image: Tensor, n: int) -> Tensor:
         """The first image is repeated until there are ``n``; every image is computed on its own."""

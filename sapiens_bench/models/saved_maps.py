@@ -43,9 +43,8 @@ class SavedMaps:
                 f"{context.variant.id} needs the option maps=RUN/maps/<task>/<data set>/<protocol>/<model>, "
                 f"a folder that `sapiens-bench run --save-maps` wrote."
             )
-        if context.task is None:
-            raise UsageError(f"{context.variant.id} works only inside an evaluation (`sapiens-bench run`).")
-        self._root, self._task = Path(maps).expanduser(), context.task
+        self._root, self._task = Path(maps).expanduser(), context.card.task
+        self._labels = context.space.names if context.space else ()
         if not self._root.is_dir():
             raise DataMissing(f"{self._root} is not a folder of saved maps.")
 
@@ -68,4 +67,4 @@ class SavedMaps:
             data = safe_join(self._root, name).read_bytes()
         except (OSError, PathEscape) as error:
             raise SampleFault("pred.missing", f"{self._root / name}: {error}", side="prediction") from None
-        return decode_map(data, name, self._task)
+        return decode_map(data, name, self._task, self._labels)

@@ -160,10 +160,15 @@ def backdrop(room: Room, camera: Camera) -> Backdrop:
 
 def _slab_hit(slab: Slab, eye: Floats, ray: Floats) -> tuple[Floats, NDArray[np.int64]]:
     """Entry depth (inf: missed) and the axis of the face entered. Source: Kay and Kajiya 1986, slab method."""
-    near = (np.where(ray > 0, slab.low_3, slab.high_3) - eye) / ray
-    far = (np.where(ray > 0, slab.high_3, slab.low_3) - eye) / ray
-    enter, leave = near.max(-1), far.min(-1)
-    return np.where((enter < leave) & (enter > 0.05), enter, np.inf), near.argmax(-1)
+    enter, leave = np.full(ray.shape[:2], -np.inf), np.full(ray.shape[:2], np.inf)
+    axis_hit = np.zeros(ray.shape[:2], np.int64)
+    for axis in range(3):
+        one, other = ((side[axis] - eye[axis]) / ray[..., axis] for side in (slab.low_3, slab.high_3))
+        near = np.minimum(one, other)
+        axis_hit[near > enter] = axis
+        enter = np.maximum(enter, near)
+        leave = np.minimum(leave, np.maximum(one, other))
+    return np.where((enter < leave) & (enter > 0.05), enter, np.inf), axis_hit
 
 
 def _skyline(room: Room, eye: Floats, ray: Floats, t: Floats) -> NDArray[np.bool_]:

@@ -26,7 +26,7 @@ from sapiens_bench.render.person import Person, limb_joints, make_person, turned
 from sapiens_bench.render.pose_library import X, Y, Z, rotation
 from sapiens_bench.render.rasterise import Hits, rasterise
 from sapiens_bench.render.room import Backdrop, Room, Slab, backdrop, draw_room
-from sapiens_bench.render.shade import Samples, draw_light, light_people, light_room, shadow_map, tone
+from sapiens_bench.render.shade import Samples, dots, draw_light, light_people, light_room, shadow_map, tone
 
 VERSION = 1  # raised whenever a pixel or a number of the set can change
 HEIGHT, WIDTH = 512, 384
@@ -258,18 +258,18 @@ def _normals(seen: _Seen, surface: Surface, normals_V3: Floats, camera: Camera) 
     )
     ray = ray @ camera.R
     point = camera.centre + ray * seen.depth_P[:, None]
-    view = -ray / np.sqrt((ray**2).sum(1, keepdims=True))
+    view = -ray / np.sqrt(dots(ray, ray))[:, None]
     normal = _mixed(seen, surface, normals_V3)
     a, b, c = (surface.vertices_V3[surface.faces_F3[:, k]] for k in range(3))
     flat = np.cross(b - a, c - a)[seen.face_P]
-    flat_away = (flat * view).sum(1) < 0
+    flat_away = dots(flat, view) < 0
     normal[flat_away] *= -1
     flat[flat_away] *= -1
-    length = np.sqrt((normal**2).sum(1, keepdims=True))
+    length = np.sqrt(dots(normal, normal))[:, None]
     lost = length[:, 0] < 1e-6
     normal[lost] = flat[lost] / np.maximum(np.sqrt((flat[lost] ** 2).sum(1, keepdims=True)), 1e-300)
     normal /= np.where(lost[:, None], 1.0, length)
-    along = (normal * view).sum(1)
+    along = dots(normal, view)
     lean = along < 1e-3
     normal[lean] += (np.maximum(-along[lean], 1e-3) - along[lean])[:, None] * view[lean]
     normal[lean] /= np.sqrt((normal[lean] ** 2).sum(1, keepdims=True))

@@ -43,6 +43,8 @@ def _line(block: Block, row: Row, column: Column | None) -> dict[str, Any]:
         values |= {"score": column.key.removeprefix("published:"), "kind": column.kind, "unit": column.unit}
         values |= {"higher_is_better": column.higher_is_better}
         values |= {f.name: getattr(cell, f.name) for f in fields(cell) if f.name in _FIELDS and f.name != "notes"}
+        if not cell.has_interval:
+            values |= {"level": "", "n_groups": ""}
     values["notes"] = " ".join(block.footnotes[n - 1] for n in notes)
     return values
 

@@ -34,6 +34,11 @@ def row_notes(cell: CellRecord) -> list[str]:
         notes.append(f"Approximate map between keypoint or label sets: {cell.approximate}.")
     if cell.weights_file and not cell.weights_pinned:
         notes.append("Weights not pinned: the card names no sha256; the hash of the file used is in run.json.")
+    notes += [
+        f"Coverage {score.value:.2%}: scores are over the pixels with a valid prediction only."
+        for key, score in cell.scores.items()
+        if key.endswith("coverage") and score.value < 1
+    ]
     if counts.prediction_errors:
         codes = ", ".join(sorted({e.code for e in cell.errors if e.side == "prediction"}))
         notes.append(

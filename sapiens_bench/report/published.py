@@ -47,7 +47,15 @@ def _numbers(row: PublishedRow) -> Iterable[Printed]:
         short = unit if unit in ("m", "mm", "px", "deg") else ""
         upwards = row.entry.directions.get(key, "up") != "down"
         yield Printed(
-            score, key, value.value * scale, value.confidence, source, short, scale == 0.01, upwards, value.note
+            score,
+            key,
+            round(value.value * scale, 12),
+            value.confidence,
+            source,
+            short,
+            scale == 0.01,
+            upwards,
+            value.note,
         )
 
 

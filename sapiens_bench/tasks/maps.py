@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -28,9 +29,8 @@ SCHEMA = "map/1"
 TOP = 65534
 
 
-def label_set(task: Task) -> str:
-    """A hash of the class names a task scores, so that labels of another set are not read as its own; "" without."""
-    names = getattr(task.metrics[0], "names", ())
+def label_set(names: Sequence[str]) -> str:
+    """A hash of class names, so that labels of another set are not read as one's own; "" without."""
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else ""
 
 
@@ -41,7 +41,7 @@ def encode_map(prediction: Any, target: Any, task: Task) -> bytes:
         ShapeError: not a prediction of segmentation, depth or normals.
     """
     if isinstance(prediction, SegPrediction):
-        return _file(prediction.labels_HW.astype(np.uint8), {"task": "seg", "labels": label_set(task)})
+        return _file(prediction.labels_HW.astype(np.uint8), {"task": "seg", "labels": label_set(_names(task))})
     if isinstance(prediction, DepthPrediction):
         return _encode_depth(prediction, target.mask_HW)
     if isinstance(prediction, NormalPrediction):
@@ -49,8 +49,15 @@ def encode_map(prediction: Any, target: Any, task: Task) -> bytes:
     raise ShapeError(f"{type(prediction).__name__} is not a map")
 
 
-def decode_map(data: bytes, name: str, task: Task) -> SegPrediction | DepthPrediction | NormalPrediction:
+def decode_map(
+    data: bytes, name: str, task: str, labels: Sequence[str] = ()
+) -> SegPrediction | DepthPrediction | NormalPrediction:
     """The prediction of such a file; NaN where it holds no value.
+
+    Args:
+        name: of the file, for messages.
+        task: seg, depth or normal.
+        labels: class names that the labels must be indices of.
 
     Raises:
         SampleFault: side ``prediction``; ``pred.unreadable``, or ``pred.map`` for a map of another task or label set.
@@ -61,8 +68,8 @@ def decode_map(data: bytes, name: str, task: Task) -> SegPrediction | DepthPredi
         if about["schema"] != SCHEMA:
             raise ValueError(about["schema"])
         found = about["task"]
-        if found != task.name or (found == "seg" and about["labels"] != label_set(task)):
-            what = f"a map of {found}" if found != task.name else "labels of another set"
+        if found != task or (found == "seg" and about["labels"] != label_set(labels)):
+            what = f"a map of {found}" if found != task else "labels of another set"
             raise SampleFault("pred.map", f"{name} holds {what}", side="prediction")
         return _decode(png, about)
     except SampleFault as fault:
@@ -70,6 +77,10 @@ def decode_map(data: bytes, name: str, task: Task) -> SegPrediction | DepthPredi
         raise SampleFault(code, fault.detail, side="prediction") from None
     except (ValueError, KeyError, TypeError) as error:
         raise SampleFault("pred.unreadable", f"{name}: not a map of ours ({error})", side="prediction") from None
+
+
+def _names(task: Task) -> tuple[str, ...]:
+    return tuple(getattr(task.metrics[0], "names", ()))
 
 
 def _decode(png: Png, about: dict[str, Any]) -> SegPrediction | DepthPrediction | NormalPrediction:

@@ -80,6 +80,14 @@ def test_tasks_exported_one_after_the_other_share_a_folder(root: Path, tmp_path:
     assert all(len(opened(out, task)) == 3 for task in ("depth", "normal", "seg"))
 
 
+def test_relative_folders_work_on_both_ways(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for task in ("depth", "normal"):
+        export_folder(opened(Path("data"), task), Path("out"))
+    assert opened(Path("out"), "depth")[2].target.mask_HW.any()
+    assert opened(Path("out"), "normal")[2].target.mask_HW.any()
+
+
 def test_export_of_labels_needs_the_name_of_their_set(root: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="name of their set"):
         export_folder(opened(root, "seg"), tmp_path / "out")

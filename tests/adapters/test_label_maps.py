@@ -68,6 +68,13 @@ def test_official_protocols_score_the_surviving_classes_and_no_other(dataset: st
     assert sum(name.startswith("iou/") for name in scores) == len(protocol.scoring["classes"])
 
 
+def test_a_relative_root_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair(tmp_path / "set", "x", ALL_LABELS)
+    monkeypatch.chdir(tmp_path)
+    sample = opened("humans-2k", Path("set"))[0]
+    assert np.array_equal(sample.target.labels_HW, ALL_LABELS)
+
+
 def test_labels_without_a_target_are_ignored_not_background(tmp_path: Path) -> None:
     pair(tmp_path, "x", ALL_LABELS)
     found = opened("cihp", tmp_path, images="images", labels="labels")[0].target.labels_HW.ravel()

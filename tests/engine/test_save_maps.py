@@ -61,6 +61,15 @@ def test_scoring_the_saved_maps_gives_the_same_numbers(
     assert first.scores[key].value > 0
 
 
+def test_labels_of_28_parts_can_be_scored_again_as_person_or_not(folder: Path, tmp_path: Path) -> None:
+    first = go(folder, tmp_path / "a", "seg", "oracle-seg", save_maps=True).cells[0]
+    maps = {"maps": str(tmp_path / "a/maps/seg/folder" / first.protocol / "oracle-seg")}
+    cell = go(folder, tmp_path / "b", "seg", "saved-maps-seg", options=maps, protocol="person").cells[0]
+    assert cell.scores["seg/miou"].value == 1
+    cell = go(folder, tmp_path / "c", "seg", "saved-maps-seg-person2", options=maps, protocol="person").cells[0]
+    assert (cell.counts.ok, {e.code for e in cell.errors}) == (0, {"pred.map"})
+
+
 def test_any_viewer_opens_the_files_and_nothing_lies_outside_the_mask(folder: Path, tmp_path: Path) -> None:
     go(folder, tmp_path, "depth", "oracle-depth", save_maps=True)
     path = next(tmp_path.glob("maps/depth/**/a.png"))
@@ -102,10 +111,11 @@ def test_maps_that_are_missing_or_damaged_are_misses(folder: Path, tmp_path: Pat
 def test_maps_of_another_task_or_label_set_are_not_read_as_ones_own() -> None:
     labels = np.ones((4, 5), np.uint8)
     data = encode_map(SegPrediction(labels), SegTarget(labels), TASKS["person"])
-    assert np.array_equal(decode_map(data, "x", TASKS["person"]).labels_HW, labels)
-    for task, what in (("seg", "another set"), ("depth", "a map of seg")):
+    names = CATALOG.space("person2").names
+    assert np.array_equal(decode_map(data, "x", "seg", names).labels_HW, labels)
+    for task, labels_of, what in (("seg", "body28", "another set"), ("depth", "person2", "a map of seg")):
         with pytest.raises(SampleFault, match=what) as caught:
-            decode_map(data, "x", TASKS[task])
+            decode_map(data, "x", task, CATALOG.space(labels_of).names)
         assert (caught.value.code, caught.value.side) == ("pred.map", "prediction")
 
 
@@ -118,7 +128,7 @@ def test_depth_is_kept_to_a_65534th_of_its_range(seed: int, scale: float, shift:
     mask = rng.random((7, 9)) < 0.7
     target = DepthTarget(np.ones((7, 9), np.float32), mask)
     data = encode_map(DepthPrediction(depth, "affine_invariant_inverse_depth"), target, TASKS["depth"])
-    back = decode_map(data, "x", TASKS["depth"])
+    back = decode_map(data, "x", "depth")
     kept = mask & np.isfinite(depth)
     assert back.kind == "affine_invariant_inverse_depth"
     assert np.array_equal(np.isfinite(back.depth_HW), kept)
@@ -134,7 +144,7 @@ def test_normals_of_any_length_are_kept_to_a_hundredth_of_a_degree() -> None:
     normals[0, 0], normals[0, 1] = 0, np.nan
     target = NormalTarget(normals, np.ones((30, 40), bool))
     data = encode_map(NormalPrediction(normals), target, TASKS["normal"])
-    back = decode_map(data, "x", TASKS["normal"]).normals_HW3
+    back = decode_map(data, "x", "normal").normals_HW3
     assert np.isnan(back[0, :2]).all()
     unit = normals / np.linalg.norm(normals.astype(float), axis=-1, keepdims=True).clip(1e-9)
     good = np.isfinite(unit).all(-1) & (unit != 0).any(-1)
@@ -144,7 +154,7 @@ def test_normals_of_any_length_are_kept_to_a_hundredth_of_a_degree() -> None:
 def test_a_prediction_without_a_class_stays_without(tmp_path: Path) -> None:
     labels = np.full((3, 3), NO_CLASS, np.uint8)
     data = encode_map(SegPrediction(labels), SegTarget(np.zeros((3, 3), np.uint8)), TASKS["seg"])
-    assert (decode_map(data, "x", TASKS["seg"]).labels_HW == NO_CLASS).all()
+    assert (decode_map(data, "x", "seg", CATALOG.space("body28").names).labels_HW == NO_CLASS).all()
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,15 @@ def test_balloon_on_a_coarse_grid_keeps_its_size_and_sides() -> None:
     assert np.allclose(np.linalg.norm(normals, axis=-1), 1, atol=1e-5)
 
 
+def test_a_person_cut_off_by_the_image_edge_goes_on_beyond_it() -> None:
+    # A vertical limb of half width 20 that leaves the image below and above: u = 2 (w^2 - x^2) at every height.
+    mask = np.zeros((80, 100), bool)
+    mask[:, 30:71] = True
+    normals, heights = balloon_normals(mask, grid=100), balloon_heights(mask, grid=100)
+    assert np.abs(normals[mask][:, 1]).max() < 1e-6
+    assert heights[:, 50] == pytest.approx(np.full(80, math.sqrt(2) * 21), rel=0.01)
+
+
 @pytest.mark.parametrize("mask", [np.zeros((40, 30), bool), np.ones((40, 30), bool), np.ones((1, 1), bool)])
 def test_balloon_of_nothing_and_of_everything_is_defined(mask: np.ndarray) -> None:
     assert np.isfinite(balloon_normals(mask)).all()

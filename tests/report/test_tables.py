@@ -97,6 +97,17 @@ def test_what_weakens_a_row_is_in_its_footnotes(make_record: Make, rows: SimpleN
     assert "not pinned" in said
 
 
+def test_a_row_that_left_pixels_out_is_marked(make_record: Make, rows: SimpleNamespace) -> None:
+    def cell(name: str, coverage: float) -> object:
+        scores = {"depth/rmse": rows.score(0.1), "depth/coverage": rows.score(coverage, headline=False)}
+        return rows.pose(name, name, scores=scores, headline="depth/rmse")
+
+    block = build(make_record([cell("part", 0.875), cell("whole", 1.0)])).blocks[0]
+    noted = {r.model: " ".join(block.footnotes[n - 1] for n in r.notes) for r in block.rows}
+    assert "Coverage 87.50%" in noted["part"]
+    assert noted["whole"] == ""
+
+
 def test_equal_footnotes_share_a_number(make_record: Make, rows: SimpleNamespace) -> None:
     cells = [rows.pose(name, name, 0.5, in_domain=True) for name in "ab"]
     block = build(make_record(cells)).blocks[0]

@@ -1,0 +1,106 @@
+"""``verify conventions``, ``data export`` and ``run --save-maps`` as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from sapiens_bench.cli import app
+
+CODE = """
+import numpy as np
+from pathlib import Path
+from sapiens_bench.tasks.normal.types import NormalPrediction
+from sapiens_bench.types import Prepared
+
+
+class Told:
+    def __init__(self, context):
+        self.sign = np.asarray(context.options["sign"], np.float32)
+
+    def prepare(self, x):
+        return Prepared({{}}, x.key.rpartition("/")[2])
+
+    def forward(self, tensors):
+        return {{}}
+
+    def finish(self, outputs, stem):
+        return NormalPrediction(np.nan_to_num(np.load(Path({root!r}) / f"normals/{{stem}}.npy"), nan=1.0) * self.sign)
+"""
+CARD = """schema: model/1
+id: told
+title: Told
+task: normal
+licence: {name: Apache-2.0}
+wrapper: ./told.py:Told
+trained_on: nothing
+variants:
+  - {id: told-right, title: Right, options: {sign: [1, 1, 1]}}
+  - {id: told-wrong, title: Wrong, options: {sign: [1, -1, -1]}}
+"""
+
+
+@pytest.fixture
+def root(sphere: ModuleType, tmp_path: Path) -> Path:
+    data = sphere.write_folder(tmp_path / "data", {"a": sphere.perspective(), "b": sphere.perspective(x=-0.2)})
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards/told.yaml").write_text(CARD)
+    (tmp_path / "cards/told.py").write_text(CODE.format(root=str(data)))
+    return Path(data)
+
+
+def sapiens_bench(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=True)
+
+
+def test_verify_conventions_prints_every_sign_and_fails_on_the_wrong_card(root: Path, tmp_path: Path) -> None:
+    common = ("--dataset", "folder", "--data-root", root, "--cards", tmp_path / "cards", "--device", "cpu")
+    right = sapiens_bench("verify", "conventions", "--model", "told-right", *common, "--json", tmp_path / "c.json")
+    assert right.exit_code == 0, right.output
+    assert "+x +y +z" in right.output
+    assert "best, declared" in right.output
+    assert "the declaration holds" in right.output
+    found = json.loads((tmp_path / "c.json").read_text())
+    assert (found["outcome"], len(found["scores"]), found["n_images"]) == ("confirmed", 16, 2)
+    wrong = sapiens_bench("verify", "conventions", "--model", "told-wrong", *common)
+    assert wrong.exit_code == 2
+    assert "axis_sign: [1, -1, -1]" in wrong.output
+    assert "Traceback" not in wrong.output
+
+
+def test_verify_conventions_of_something_without_one_is_explained(root: Path) -> None:
+    for name, reason in (("floor-flat-normal", "is no network"), ("movenet-thunder", "predicts pose")):
+        result = sapiens_bench("verify", "conventions", "--model", name)
+        assert result.exit_code == 2
+        assert reason in result.output
+    result = sapiens_bench("verify", "conventions", "--model", "sapiens-1b-normal")
+    assert result.exit_code == 2
+    assert "weights get" in result.output
+
+
+def test_export_then_run_with_maps_then_score_the_maps(root: Path, tmp_path: Path) -> None:
+    common = ("--dataset", "folder", "--device", "cpu", "--n-boot", 0, "--workers", 1)
+    for task in ("depth", "normal"):
+        export = ("data", "export", "folder", "--task", task, "--data-root", root, "--out", tmp_path / "out")
+        result = sapiens_bench(*export)
+        assert result.exit_code == 0, result.output
+        assert "2 of 2 samples" in result.output
+    run = ("run", "--task", "normal", "--data-root", tmp_path / "out", *common)
+    first = sapiens_bench(*run, "--models", "floor-flat-normal", "--save-maps", "--out", tmp_path / "r1")
+    assert first.exit_code == 0, first.output
+    maps = tmp_path / "r1/maps/normal/folder/normal/floor-flat-normal"
+    assert len(list(maps.rglob("*.png"))) == 2
+    again = sapiens_bench(*run, "--models", "saved-maps-normal", "--option", f"maps={maps}", "--out", tmp_path / "r2")
+    assert again.exit_code == 0, again.output
+    assert "Re-scored from saved maps (16 bit)" in again.output
+
+
+def test_export_of_a_task_the_set_lacks_is_refused(root: Path, tmp_path: Path) -> None:
+    for task in ("pose", "colour"):
+        result = sapiens_bench("data", "export", "folder", "--task", task, "--data-root", root, "--out", tmp_path / "o")
+        assert result.exit_code == 2
+        assert "Traceback" not in result.output

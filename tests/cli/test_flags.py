@@ -1,0 +1,57 @@
+"""The whole list of flags: a new one is a decision, so this list is changed by hand."""
+
+from __future__ import annotations
+
+import typer.main
+
+from sapiens_bench.cli import app
+
+FLAGS = {
+    "": ["--debug", "--version"],
+    "data check": ["--cards", "--data-root", "--split"],
+    "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
+    "data path": ["--cards", "--data-root"],
+    "data prepare": ["--cards", "--data-root", "--limit", "--split", "--workers"],
+    "data show": ["--cards", "--data-root"],
+    "list": ["--cards", "--data-root", "--json", "--task", "--weights-root"],
+    "report": ["--cards", "--format", "--out", "--strict"],
+    "run": [
+        "--batch-size", "--boxes", "--cards", "--data-root", "--dataset", "--device", "--dry-run", "--format",
+        "--limit", "--max-errors", "--models", "--n-boot", "--no-save-preds", "--option", "--out", "--precision",
+        "--protocol", "--save-maps", "--save-preds", "--seed", "--split", "--strict", "--task",
+        "--weights-root", "--workers",
+    ],
+    "verify conventions": [
+        "--cards", "--data-root", "--dataset", "--device", "--images", "--json", "--model", "--option", "--precision",
+        "--protocol", "--split", "--weights-root",
+    ],
+    "verify golden": ["--cards", "--json", "--weights-root"],
+    "verify run": ["--json"],
+    "weights get": ["--accept-licence", "--cards"],
+    "weights list": ["--cards", "--task", "--weights-root"],
+    "weights show": ["--cards", "--weights-root"],
+}  # fmt: skip
+
+
+def _flags(command: object, name: str = "") -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    options = [o for p in command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("-")]  # type: ignore[attr-defined]
+    if options or not hasattr(command, "commands"):
+        found[name] = sorted(options)
+    for key, child in getattr(command, "commands", {}).items():
+        found |= _flags(child, f"{name} {key}".strip())
+    return found
+
+
+def test_the_list_of_flags_is_frozen() -> None:
+    found = {name: flags for name, flags in _flags(typer.main.get_command(app)).items() if flags}
+    assert found == FLAGS
+
+
+def test_public_names_are_sorted_and_resolve() -> None:
+    import sapiens_bench
+
+    assert sapiens_bench.__all__ == sorted(sapiens_bench.__all__)
+    assert sapiens_bench.__all__ == ["__version__", "evaluate", "load_model"]
+    assert all(getattr(sapiens_bench, name) for name in sapiens_bench.__all__)
+    assert set(sapiens_bench.__all__) <= set(dir(sapiens_bench))

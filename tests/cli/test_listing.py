@@ -1,0 +1,85 @@
+"""``list``, ``data`` and ``weights``: what there is and where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def test_list_shows_tasks_data_sets_and_models(call: Call) -> None:
+    _, out, _ = call("list")
+    for name in ("pose", "normal", "synthetic-humans", "coco-val2017", "movenet-thunder", "sapiens-1b"):
+        assert name in out
+
+
+def test_list_as_json_is_complete_and_filtered(call: Call) -> None:
+    rows = json.loads(call("list", "models", "--task", "pose", "--json")[1])
+    assert {row["task"] for row in rows} == {"pose"}
+    thunder = next(row for row in rows if row["id"] == "movenet-thunder")
+    assert (thunder["status"], thunder["licence"], thunder["in_all"]) == ("shipped", "Apache-2.0", True)
+    assert next(row for row in rows if row["id"] == "oracle")["status"] == "needs none"
+    assert set(json.loads(call("list", "--json")[1])) == {"tasks", "datasets", "models"}
+
+
+def test_list_spaces_names_their_maps(call: Call) -> None:
+    rows = {row["id"]: row for row in json.loads(call("list", "spaces", "--json")[1])}
+    assert rows["coco17"]["entries"] == 17
+    assert "coco17" in rows["blazepose33"]["maps_to"]
+
+
+def test_list_says_which_data_sets_are_here(call: Call, coco: Path) -> None:
+    rows = {r["id"]: r["status"] for r in json.loads(call("list", "datasets", "--json", "--data-root", coco)[1])}
+    assert rows["coco-val2017"] == "here"
+    assert rows["synthetic-humans"] == "made on first use"
+    assert rows["humans-5k"] == "not found"
+
+
+def test_data_show_tells_how_to_get_it(call: Call) -> None:
+    _, out, _ = call("data", "show", "coco-val2017")
+    for part in ("cocodataset.org", "CC-BY-4.0", "val2017/*.jpg", "gt-box"):
+        assert part in out
+
+
+def test_data_check_counts_images_and_goes_on_without_optional_files(call: Call, coco: Path) -> None:
+    code, out, _ = call("data", "check", "coco-val2017", "--data-root", coco)
+    assert code == 0
+    assert "gt-box: 4 images" in out
+    assert "detector-70: not ready" in out
+
+
+def test_data_prepare_refuses_what_lies_ready(call: Call, coco: Path) -> None:
+    code, _, err = call("data", "prepare", "coco-val2017", "--data-root", coco)
+    assert code == 2
+    assert "nothing to prepare" in err
+
+
+@pytest.mark.slow
+def test_data_prepare_renders_the_first_images(call: Call) -> None:
+    code, out, err = call("data", "prepare", "synthetic-humans", "--split", "tiny", "--limit", "1", "--workers", "1")
+    assert code == 0, err
+    assert "1 images of synthetic-humans are ready" in out
+
+
+def test_data_path_names_the_folders(call: Call) -> None:
+    import os
+
+    assert os.environ["SAPIENS_BENCH_CACHE"] in call("data", "path")[1].replace("\n", "")
+
+
+def test_weights_show_tells_where_the_file_is(call: Call) -> None:
+    _, out, _ = call("weights", "show", "movenet-thunder")
+    assert "movenet_thunder.safetensors" in out
+    assert "Apache-2.0" in out
+    assert "none needed" in call("weights", "show", "oracle")[1]
+
+
+def test_weights_list_says_what_is_missing(call: Call) -> None:
+    _, out, _ = call("weights", "list", "--task", "pose")
+    line = next(line for line in out.splitlines() if line.startswith("sapiens-1b "))
+    assert "missing" in line
+    assert "CC-BY-NC-4.0" in line

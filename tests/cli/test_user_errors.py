@@ -1,0 +1,95 @@
+"""User mistakes: one message that says what to do, the right exit code, never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sapiens_bench import errors
+from sapiens_bench.commands.guard import complain
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "--task", "poze"], "Did you mean 'pose'?"),
+        (["run", "--task", "pose", "--models", "movnet-thunder"], "'movenet-thunder'"),
+        (["run", "--task", "pose", "--dataset", "coco-val"], "'coco-val2017'"),
+        (["run", "--task", "pose", "--dataset", "coco-val2017", "--data-root", "/no/such"], "/no/such"),
+        (["run", "--task", "pose", "--cards", "/no/such"], "--cards /no/such"),
+        (["run", "--task", "pose", "--option", "flip"], "name=value"),
+        (["run", "--task", "pose", "--max-errors", "2"], "--max-errors"),
+        (["run", "--task", "pose", "--limit", "0"], "--limit"),
+        (["run", "--task", "pose", "--modles", "x"], "--models"),
+        (["run"], "--task"),
+        (["lst"], "list"),
+        (["list", "modles"], "'models'"),
+        (["list", "--task", "poze"], "'pose'"),
+        (["report", "/no/such"], "/no/such/run.json does not exist"),
+        (["verify", "/no/such"], "/no/such/run.json does not exist"),
+        (["verify", "golden", "/no/such"], "/no/such"),
+        (["data", "show", "coco"], "'coco-val2017'"),
+        (["data", "check", "coco-val2017"], "--data-root"),
+        (["weights", "get", "sapiens-1bb"], "'sapiens-1b"),
+        (["weights", "get", "sapiens-1b"], "--accept-licence CC-BY-NC-4.0"),
+        (["weights", "get", "sapiens-1b", "--accept-licence", "MIT"], "--accept-licence CC-BY-NC-4.0"),
+        (["weights", "get", "sapiens-1b", "--accept-licence", "CC-BY-NC-4.0"], "HF_HUB_OFFLINE"),
+        (["weights", "list", "--task", "x"], "Unknown task"),
+    ],
+)  # fmt: skip
+def test_a_mistake_exits_2_and_says_what_to_do(call: Call, arguments: list[str], expected: str) -> None:
+    code, out, err = call(*arguments)
+    assert code == 2
+    assert expected in " ".join(err.split())
+    assert "Traceback" not in out + err
+
+
+def test_a_broken_card_of_the_user_is_named_and_the_others_go_on(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("schema: model/1\nid: x\ntaks: pose\n")
+    code, out, err = call("list", "models", "--cards", tmp_path)
+    assert code == 0
+    assert "movenet-thunder" in out
+    assert "bad.yaml" in err
+
+
+def test_debug_anywhere_shows_the_traceback(call: Call) -> None:
+    with pytest.raises(errors.UnknownName):
+        call("run", "--task", "poze", "--debug")
+
+
+def test_a_defect_of_ours_is_one_message_and_exit_70(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sapiens_bench.commands import listing
+
+    def broken(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError("boom \x1b[31m")
+
+    monkeypatch.setattr(listing, "execute", broken)
+    code, _, err = call("list")
+    assert code == 70
+    assert "ZeroDivisionError: boom" in err
+    assert "--debug" in err
+    assert "Traceback" not in err
+    assert "\x1b" not in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.UsageError("x"), 2),
+        (errors.TooManyErrors("x"), 3),
+        (errors.IncompleteRun("x"), 4),
+        (errors.StorageFull("x"), 4),
+        (errors.ChecksumMismatch("x"), 5),
+        (errors.Interrupted("x"), 130),
+        (KeyboardInterrupt(), 130),
+        (MemoryError(), 2),
+        (PermissionError(13, "Permission denied", "/x"), 2),
+    ],
+)
+def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert complain(error) == code
+    assert capsys.readouterr().err.startswith("error: ")
