@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from sapiens_bench.commands.guard import DefaultGroup, GuardedGroup, complain, quiet_broken_pipe
+from sapiens_bench.commands.weights_file import Trust, add_to
 
 _EXAMPLES = """Examples:
 
@@ -71,6 +72,7 @@ verify_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
+add_to(weights_app)
 app.add_typer(verify_app, name="verify")
 
 
@@ -107,7 +109,7 @@ def run(
     split: Split = "",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images of each set.")] = None,
     boxes: Annotated[
-        str, typer.Option("--boxes", help="Pose: gt, jitter:FRACTION, or a detector file below the data set's folder.")
+        str, typer.Option("--boxes", help="Pose: gt, jitter:FRACTION, detector:ID[,SCORE], or a box file.")
     ] = "",
     out: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: results/runs/<name>.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
@@ -124,6 +126,7 @@ def run(
     option: Annotated[
         list[str] | None, typer.Option("--option", help="NAME=VALUE for the models, over their cards. Repeatable.")
     ] = None,
+    trust_checkpoint: Trust = None,
     max_errors: Annotated[
         float | None,
         typer.Option("--max-errors", min=0.0, max=1.0, help="Share of images that may fail.", show_default="0.01"),
@@ -158,6 +161,7 @@ def run(
         weights_root=weights_root,
         boxes=boxes,
         options=command.parse_options(option or []),
+        trust=trust_checkpoint or {},
         max_errors=0.0 if strict and max_errors is None else max_errors,
         n_boot=n_boot,
         split=split,
@@ -187,16 +191,21 @@ def list_(
 
 @app.command(epilog="Example: sapiens-bench report results/runs/NAME --format html --out report.html")
 def report(
-    run: RunFolder,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folder that `run` printed.", show_default=False)],
     format_: Annotated[Format, typer.Option("--format")] = Format.text,
     out: Annotated[Path | None, typer.Option("--out", help="Write to this file, not to stdout.")] = None,
     cards: Cards = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail when any image was excluded or missed.")] = False,
+    study: Annotated[bool, typer.Option("--box-study", help="Several runs: accuracy against box quality.")] = False,
 ) -> None:
     """Print the table of a run as text, Markdown, LaTeX, HTML, CSV or JSON."""
+    from sapiens_bench.commands import box_study
     from sapiens_bench.commands import report as command
 
-    command.execute(run, fmt=format_.value, out=out, cards=cards or [], strict=strict)
+    if study:
+        box_study.execute(runs, fmt=format_.value, out=out)
+        return
+    command.execute(box_study.only_one(runs), fmt=format_.value, out=out, cards=cards or [], strict=strict)
 
 
 @verify_app.command("run")
@@ -218,6 +227,18 @@ def verify_golden(
     from sapiens_bench.commands import verify
 
     verify.golden(folder, json_out=json_, cards=cards or [], weights_root=weights_root)
+
+
+@verify_app.command("coco")
+def verify_coco(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option("--out", help="Keep the COCO files here.")] = None,
+    cards: Cards = None,
+) -> None:
+    """Score a run's stored poses again with pycocotools, from COCO JSON, and compare all ten statistics."""
+    from sapiens_bench.commands import coco
+
+    coco.execute(run, out=out, cards=cards or [])
 
 
 @verify_app.command("conventions")

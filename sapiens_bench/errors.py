@@ -21,6 +21,7 @@ SapiensBenchError                 exit 2 unless noted
 │   ├── FingerprintMismatch       rows in the folder come from another experiment; names the differing field
 │   ├── IncompleteRun             exit 4: planned rows and rows on disk differ
 │   └── StorageFull               exit 4: no space or no permission; what is committed stays
+├── VerificationFailed            exit 1: something that was compared differs
 ├── TooManyErrors                 exit 3: error rows above --max-errors
 ├── Interrupted                   exit 130 / 143: Ctrl-C or SIGTERM; the same command resumes
 └── SampleFault                   never leaves the engine: one image's fault, becomes that row's error
@@ -159,6 +160,12 @@ class StorageFull(StoreError):
     """No space left, or no permission to write."""
 
     exit_code = 4
+
+
+class VerificationFailed(SapiensBenchError):
+    """Something that was compared differs."""
+
+    exit_code = 1
 
 
 class TooManyErrors(SapiensBenchError):

@@ -35,6 +35,8 @@ def execute(request: Request, *, dry_run: bool, fmt: str) -> None:
         raise UnknownName("format", fmt, FORMATS)
     catalog = Catalog.load(request.cards)
     check_task(request.task, catalog)
+    if not dry_run:
+        _prepare_boxes(request, catalog)
     plan = _plan(request, catalog)
     if dry_run:
         show_plan(plan)
@@ -62,6 +64,16 @@ def check_task(task: str, catalog: Catalog) -> None:
     known = {entry.card.task for entry in catalog.models.values()}
     if task not in known:
         raise UnknownName("task", task, known, "`sapiens-bench list tasks` tells what each one is.")
+
+
+def _prepare_boxes(request: Request, catalog: Catalog) -> None:
+    """Run the detector that the request names, where its boxes are not in the cache."""
+    from sapiens_bench.commands.progress import Watcher
+    from sapiens_bench.engine.detect import asks_for_detector, prepare_boxes
+
+    if asks_for_detector(request):
+        with Watcher(stderr(), 0, 0) as watcher:
+            prepare_boxes(request, catalog, watcher)
 
 
 def _plan(request: Request, catalog: Catalog) -> Plan:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sapiens_bench.commands.output import grid, say
-from sapiens_bench.errors import IncompleteRun, SapiensBenchError, StorageFull, StoreError
+from sapiens_bench.errors import IncompleteRun, StorageFull, StoreError, VerificationFailed
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
 
 _MEASURED = ("done", "incomplete")
@@ -170,12 +170,6 @@ def golden(folder: Path, *, json_out: Path | None, cards: Sequence[Path], weight
             f"{len(failed)} of {len(checks)} items differ: {', '.join(c.item for c in failed[:5])}"
         )
     say(f"All {len(checks)} items agree.", "green")
-
-
-class VerificationFailed(SapiensBenchError):
-    """This installation does not reproduce the fixtures."""
-
-    exit_code = 1
 
 
 def _finite(value: float) -> float | None:

@@ -173,7 +173,8 @@ def score_item(
     if fault is None or fault.side == "prediction":
         values, fault = _measure(sample, prediction, task, fault)
         row |= values
-    columns = task.to_columns(prediction) if keep and task.to_columns is not None and fault is None else None
+    measured = fault is None or fault.side == "prediction"  # what was measured is kept, so that it can be scored again
+    columns = task.to_columns(prediction) if keep and task.to_columns is not None and measured else None
     return Scored(row | _status(fault), columns, finished - began, time.perf_counter() - finished)
 
 
@@ -230,6 +231,8 @@ def _status(fault: SampleFault | None) -> Row:
 
 
 def _add(timing: Timing, scored: Sequence[Scored], seconds: float) -> None:
+    if timing.images == 0:
+        timing.first_shard_s, timing.first_shard_images = seconds, len(scored)
     timing.wall_s += seconds
     timing.images += len(scored)
     timing.finish_s += sum(s.finish_s for s in scored)

@@ -134,8 +134,8 @@ def _balloon(mask_HW: NDArray[np.bool_], grid: int) -> tuple[NDArray[np.float64]
     """Squared height u on a grid with square cells, float64 [h, w] in cells squared, and image pixels per cell.
 
     u solves the Poisson equation, Laplacian of u = -4, inside the silhouette with u = 0 around it. Over a disc of
-    radius R that is R^2 - r^2, so that sqrt(u) is exactly a hemisphere. Across the image edge u goes on as it is: people
-    are cut off there, they do not end. A silhouette that fills the image has no rim and stays flat (u = 0).
+    radius R that is R^2 - r^2, so that sqrt(u) is exactly a hemisphere. Across the image edge u goes on as it is:
+    people are cut off there, they do not end. A silhouette that fills the image has no rim and stays flat (u = 0).
 
     Source: inflation by a Poisson equation with a square root, after Oh et al., "Image-based modeling and photo
     editing" (SIGGRAPH 2001) and Johnston, "Lumo" (NPAR 2002); the constant and its proof are ours.

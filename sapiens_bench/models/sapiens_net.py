@@ -161,7 +161,7 @@ class Encoder(nn.Module):
         x, (rows, columns) = self.tokens(image)
         if self.config.class_token:
             x = x[:, 1:]
-        return x.transpose(1, 2).reshape(len(x), -1, rows, columns)
+        return x.transpose(1, 2).reshape(x.shape[0], -1, rows, columns)
 
 
 def resize_position_table(table: Tensor, source: tuple[int, int], target: tuple[int, int], class_token: bool) -> Tensor:

@@ -73,10 +73,16 @@ class Timing(Record):
     finish_s: float = 0.0
     measure_s: float = 0.0
     images: int = 0  # images evaluated by this process
+    first_shard_s: float = 0.0  # part of wall_s; holds first calls and the loading of libraries
+    first_shard_images: int = 0
 
     @property
     def images_per_s(self) -> float:
-        return self.images / self.wall_s if self.wall_s > 0 else math.nan
+        """Throughput without the first shard, when there are more."""
+        images, seconds = self.images - self.first_shard_images, self.wall_s - self.first_shard_s
+        if images <= 0:
+            images, seconds = self.images, self.wall_s
+        return images / seconds if seconds > 0 else math.nan
 
 
 class CellRecord(Record):

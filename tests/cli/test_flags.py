@@ -14,12 +14,12 @@ FLAGS = {
     "data prepare": ["--cards", "--data-root", "--limit", "--split", "--workers"],
     "data show": ["--cards", "--data-root"],
     "list": ["--cards", "--data-root", "--json", "--task", "--weights-root"],
-    "report": ["--cards", "--format", "--out", "--strict"],
+    "report": ["--box-study", "--cards", "--format", "--out", "--strict"],
     "run": [
         "--batch-size", "--boxes", "--cards", "--data-root", "--dataset", "--device", "--dry-run", "--format",
         "--limit", "--max-errors", "--models", "--n-boot", "--no-save-preds", "--option", "--out", "--precision",
         "--protocol", "--save-maps", "--save-preds", "--seed", "--split", "--strict", "--task",
-        "--weights-root", "--workers",
+        "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "verify conventions": [
         "--cards", "--data-root", "--dataset", "--device", "--images", "--json", "--model", "--option", "--precision",
@@ -27,6 +27,8 @@ FLAGS = {
     ],
     "verify golden": ["--cards", "--json", "--weights-root"],
     "verify run": ["--json"],
+    "weights check": ["--cards", "--trust-checkpoint", "--weights-root"],
+    "weights convert": ["--out", "--trust-checkpoint"],
     "weights get": ["--accept-licence", "--cards"],
     "weights list": ["--cards", "--task", "--weights-root"],
     "weights show": ["--cards", "--weights-root"],

@@ -155,7 +155,9 @@ def write_formats(tools: SimpleNamespace, source: Path, weights: Path, hub: Path
     example = torch.zeros(2, 3, *INPUT_HW)
     torch.jit.trace(net, example).save(str(weights / "script.pt2"))
     torch.export.save(torch.export.export(net, (example[:1],)), weights / "static.pt2")
-    programs = [("script", "torchscript"), ("static", "export")]
+    batch = torch.export.Dim("batch", min=1, max=3)
+    torch.export.save(torch.export.export(net, (example,), dynamic_shapes=({0: batch},)), weights / "dynamic.pt2")
+    programs = [("script", "torchscript"), ("static", "export"), ("dynamic", "export")]
     return [
         *(cards.variant(f"tiny-{name}", f"{name}.pth", format="pth") for name in ("task", "parallel", "legacy")),
         cards.variant("tiny-plain", "plain.safetensors", sha256=cards.sha256(weights / "plain.safetensors")),
@@ -181,7 +183,7 @@ def test_every_published_file_format_gives_the_same_rows(
     expected = stored_keypoints(tmp_path / "out", first, 17)
     for cell in record.cells[1:]:
         found = stored_keypoints(tmp_path / "out", cell, 17)
-        if cell.model in ("tiny-script", "tiny-static"):  # other kernels, and other batches
+        if cell.model in ("tiny-script", "tiny-static", "tiny-dynamic"):  # other kernels, and other batches
             for key in expected:
                 np.testing.assert_allclose(found[key], expected[key], atol=1e-3)
         else:

@@ -10,7 +10,7 @@ import numpy as np
 from sapiens_bench.errors import ShapeError
 from sapiens_bench.tasks.pose.flatten import flatten_predictions
 from sapiens_bench.tasks.pose.metrics import OksMetric
-from sapiens_bench.tasks.pose.types import PosePrediction
+from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
 
 
 def coco_results(
@@ -46,3 +46,33 @@ def coco_results(
             }
         )
     return results
+
+
+def coco_truth(targets: Sequence[PoseTarget], image_ids: Sequence[int], names: Sequence[str]) -> dict[str, Any]:
+    """COCO annotations of the targets, as ``pycocotools.coco.COCO`` reads them; ids are counted from 1.
+
+    Args:
+        targets: one per image.
+        image_ids: likewise.
+        names: keypoint names, for the category.
+    """
+    annotations: list[dict[str, Any]] = []
+    for image_id, target in zip(image_ids, targets, strict=True):
+        for i in range(len(target.area_N)):
+            visible = np.asarray(target.visible_NK[i], np.float64)
+            points = np.where(visible[:, None] > 0, target.keypoints_NK2_px[i], 0.0).astype(np.float64)
+            x0, y0, x1, y1 = (float(v) for v in target.boxes_xyxy_px_N4[i])
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": 1,
+                    "iscrowd": int(target.is_crowd_N[i]),
+                    "area": float(target.area_N[i]),
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "num_keypoints": int((visible > 0).sum()),
+                    "keypoints": np.concatenate([points, visible[:, None]], axis=1).ravel().tolist(),
+                }
+            )
+    category = {"id": 1, "name": "person", "keypoints": list(names)}
+    return {"images": [{"id": i} for i in image_ids], "annotations": annotations, "categories": [category]}
