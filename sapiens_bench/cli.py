@@ -58,12 +58,14 @@ Split = Annotated[str, typer.Option("--split", help="Part of the data set, e.g. 
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Loader threads. Default: up to 4.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `run` printed.", show_default=False)]
+ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", show_default=False)]
 JsonOut = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 
 app = typer.Typer(
     cls=GuardedGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=_EXAMPLES
 )
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: where they come from, whether they are complete.")
+manifest_app = typer.Typer(no_args_is_help=True, help="What was rendered from what: comparable hashes.")
 weights_app = typer.Typer(no_args_is_help=True, help="Weight files: what there is, how to get it.")
 verify_app = typer.Typer(
     cls=DefaultGroup,
@@ -71,6 +73,7 @@ verify_app = typer.Typer(
     help="Check a run (`verify RUN`) or this installation (`verify golden DIR`).",
 )
 app.add_typer(data_app, name="data")
+data_app.add_typer(manifest_app, name="manifest")
 app.add_typer(weights_app, name="weights")
 add_to(weights_app)
 app.add_typer(verify_app, name="verify")
@@ -142,7 +145,7 @@ def run(
     """Evaluate models on data sets and print the table."""
     from sapiens_bench.commands import run as command
     from sapiens_bench.commands.output import typed
-    from sapiens_bench.engine.request import Request
+    from sapiens_bench.engine.request import Request, parse_trust
 
     request = Request(
         task=task,
@@ -161,7 +164,7 @@ def run(
         weights_root=weights_root,
         boxes=boxes,
         options=command.parse_options(option or []),
-        trust=trust_checkpoint or {},
+        trust=parse_trust(trust_checkpoint or []),
         max_errors=0.0 if strict and max_errors is None else max_errors,
         n_boot=n_boot,
         split=split,
@@ -259,7 +262,7 @@ def verify_conventions(
     """Score a model under all axis signs, or both depth directions; fail when the declared one is not the best."""
     from sapiens_bench.commands import conventions
     from sapiens_bench.commands.run import parse_options
-    from sapiens_bench.engine.request import Request
+    from sapiens_bench.engine.request import Request, parse_trust
 
     request = Request(
         task="",
@@ -295,16 +298,27 @@ def data_check(name: Name, data_root: DataRoot = None, split: Split = "", cards:
 @data_app.command("prepare")
 def data_prepare(
     name: Name,
-    data_root: DataRoot = None,
+    data_root: Annotated[Path | None, typer.Option("--data-root", "--root", help="Where its files lie.")] = None,
+    protocol: Annotated[str | None, typer.Option("--protocol", help="Default: all of them.")] = None,
     split: Split = "",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
     workers: Workers = None,
     cards: Cards = None,
 ) -> None:
-    """Render or extract what is made on this machine; resumes."""
+    """Render what is made on this machine; resumes; prints the manifest that two labs can compare."""
     from sapiens_bench.commands import data
 
-    data.prepare(name, cards=cards or [], data_root=data_root, split=split, limit=limit, workers=workers)
+    data.prepare(
+        name, cards=cards or [], data_root=data_root, protocol=protocol, split=split, limit=limit, workers=workers
+    )
+
+
+@manifest_app.command("compare")
+def manifest_compare(first: ManifestFile, second: ManifestFile) -> None:
+    """Whether two people hold the same ground truth, without exchanging it. Exit 1 when they do not."""
+    from sapiens_bench.commands import data
+
+    data.compare_manifests(first, second)
 
 
 @data_app.command("export")

@@ -42,15 +42,20 @@ class Preparable(Protocol):
     def prepare(self, indices: Sequence[int], workers: int, progress: Progress) -> PrepareReport: ...
 
 
-def prepare(adapter: Adapter, workers: int = 1, progress: Progress = lambda done, total: None) -> PrepareReport:
-    """Make whatever the data set lacks. Interrupted, the same call goes on where it stopped; results do not depend on
-    ``workers``.
+def prepare(
+    adapter: Adapter,
+    workers: int = 1,
+    progress: Progress = lambda done, total: None,
+    limit: int | None = None,
+) -> PrepareReport:
+    """Make whatever the data set (or its first ``limit`` samples) lacks. Interrupted, the same call goes on where it
+    stopped; results do not depend on ``workers``.
 
     Raises:
         UsageError: this data set has nothing to make.
         StorageFull: too little free space, before anything is made or on the way.
     """
-    indices = range(len(adapter))
+    indices = range(min(len(adapter), limit or len(adapter)))
     if isinstance(adapter, Preparable):
         return adapter.prepare(indices, max(1, workers), progress)
     if isinstance(adapter, Materialised):

@@ -14,6 +14,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -180,7 +181,7 @@ def make_all(store: Store, indices: Sequence[int], workers: int, progress: Calla
             done += 1
             progress(done, total)
         return
-    with _single_threaded_children():
+    with _single_threaded_children(), _children_without_main():
         pool = ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context("spawn"), _ignore_interrupt)
         try:
             waiting: set[Future[None]] = {pool.submit(make, store, index) for index in missing}
@@ -202,6 +203,21 @@ def make_all(store: Store, indices: Sequence[int], workers: int, progress: Calla
 def _ignore_interrupt() -> None:
     """Ctrl-C reaches every process of the terminal; the parent alone decides, workers finish their image."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _children_without_main() -> Iterator[None]:
+    """Workers need this package only. Left alone, each would run the caller's script again, guard or not."""
+    main = sys.modules["__main__"]
+    kept = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
+    main.__spec__ = None
+    if "__file__" in kept:
+        del main.__file__
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(main, name, value)
 
 
 @contextlib.contextmanager

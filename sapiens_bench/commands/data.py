@@ -11,7 +11,14 @@ from sapiens_bench.cards.locate import cache_root, dataset_root, hub_cache, weig
 from sapiens_bench.cards.schema import DatasetCard
 from sapiens_bench.commands.listing import dataset_status
 from sapiens_bench.commands.output import grid, next_commands, say, stderr
-from sapiens_bench.errors import DataError, DataMissing, SapiensBenchError, UnknownName, UsageError
+from sapiens_bench.errors import (
+    DataError,
+    DataMissing,
+    SapiensBenchError,
+    TooManyErrors,
+    UnknownName,
+    VerificationFailed,
+)
 
 if TYPE_CHECKING:
     from sapiens_bench.types import Adapter
@@ -61,34 +68,114 @@ def check(name: str, *, cards: Sequence[Path], data_root: Path | None, split: st
             say(f"  {protocol}: not ready: {error}", "yellow")
             continue
         say(f"  {protocol}: {len(adapter)} images, manifest {adapter.manifest_sha256[:16]}")
+    if card.embedded:
+        _check_renders(catalog, card, root, split)
     task = next(iter(card.protocols.values())).task
     where = "" if card.embedded else f" --data-root {data_root}"
     next_commands([(f"sapiens-bench run --task {task} --dataset {card.id}{where}", "evaluate every model on it")])
 
 
+def _check_renders(catalog: Catalog, card: DatasetCard, root: Path, split: str) -> None:
+    """Render what is missing of an embedded set and compare it with the manifest shipped with the package.
+
+    Raises:
+        VerificationFailed: this machine draws something else.
+    """
+    from sapiens_bench.adapters.prepare import prepare as make
+    from sapiens_bench.adapters.synthetic import SyntheticHumans
+    from sapiens_bench.engine.provenance import cores
+
+    adapter = _open(catalog, card, next(iter(card.protocols)), root, split)
+    if not isinstance(adapter, SyntheticHumans):
+        return
+    make(adapter, cores())
+    found = adapter.verify_manifest()
+    for difference in found.differences[:20]:
+        say(f"  {difference.verdict} {difference.key}: {'; '.join(difference.reasons)}", "yellow")
+    if found.verdict == "different":
+        raise VerificationFailed(
+            f"{card.id}: the images under {root} are not those of the shipped manifest. If an older version made them, "
+            "delete that folder and check again; if they are new, this machine computes differently: please report it."
+        )
+    say(f"  {found.n_equal} images equal to the shipped manifest, {len(found.differences)} within tolerance")
+
+
 def prepare(
-    name: str, *, cards: Sequence[Path], data_root: Path | None, split: str, limit: int | None, workers: int | None
+    name: str,
+    *,
+    cards: Sequence[Path],
+    data_root: Path | None,
+    protocol: str | None,
+    split: str,
+    limit: int | None,
+    workers: int | None,
 ) -> None:
-    """Make the files of a data set that is rendered or extracted on this machine; resumes where it stopped.
+    """Make the files of a data set that is rendered on this machine; resumes where it stopped.
+
+    Without ``protocol`` every protocol is prepared whose files are there; protocols share renders.
 
     Raises:
         UsageError: the data set has nothing to prepare.
+        TooManyErrors: a sample could not be made; the others are ready.
     """
+    from sapiens_bench.adapters.prepare import prepare as make
     from sapiens_bench.commands.progress import Watcher
     from sapiens_bench.engine.events import DataProgress
     from sapiens_bench.engine.provenance import cores
-    from sapiens_bench.types import Materialised
 
     catalog = Catalog.load(cards)
     card = catalog.dataset(name)
-    protocol = next(n for n, p in card.protocols.items() if p.default)
-    adapter = _open(catalog, card, protocol, dataset_root(card, data_root), split)
-    if not isinstance(adapter, Materialised):
-        raise UsageError(f"{card.title} is read as it lies on disk; there is nothing to prepare.")
-    total = min(len(adapter), limit or len(adapter))
-    with Watcher(stderr(), 0, 0) as watcher:
-        adapter.materialise(range(total), workers or cores(), lambda done, of: watcher(DataProgress(card.id, done, of)))
-    say(f"{total} images of {card.id} are ready in {dataset_root(card, data_root)}")
+    root = dataset_root(card, data_root)
+    if protocol is not None and protocol not in card.protocols:
+        raise UnknownName(f"protocol of {card.id}", protocol, card.protocols)
+    failed = 0
+    # An embedded set is the same pictures under every protocol; scans are rendered per framing.
+    for each in [protocol] if protocol else list(card.protocols)[: 1 if card.embedded else None]:
+        try:
+            adapter = _open(catalog, card, each, root, split)
+        except SapiensBenchError as error:
+            if protocol or not isinstance(error, DataMissing):
+                raise
+            say(f"{each}: left out: {error}", "yellow", to_stderr=True)
+            continue
+        with Watcher(stderr(), 0, 0) as watcher:
+            report = make(adapter, workers or cores(), lambda n, of: watcher(DataProgress(card.id, n, of)), limit)
+        size = f", {report.bytes / 1e6:.0f} MB written" if report.bytes else ""
+        if card.embedded:
+            say(f"{report.n_made + report.n_present} images of {card.id} are ready in {root}")
+        else:
+            say(f"{each}: {report.n_made} made, {report.n_present} already there, {report.n_failed} failed{size}")
+        for note in report.notes[:20]:
+            say(f"  {note}", "yellow")
+        for fault in report.faults[:20]:
+            say(f"  {fault.key}: {fault.code}: {fault.detail}", "red")
+        if report.manifest_path:
+            say(f"  manifest: {report.manifest_path}")
+        failed += report.n_failed
+    where = "" if card.embedded else f" --data-root {data_root}"
+    task = next(iter(card.protocols.values())).task
+    next_commands([(f"sapiens-bench run --task {task} --dataset {card.id}{where}", "evaluate every model on it")])
+    if failed:
+        raise TooManyErrors(f"{failed} sample(s) of {card.id} could not be made; they will be error rows.")
+
+
+def compare_manifests(first: Path, second: Path) -> None:
+    """Whether two people hold the same ground truth, from their manifests alone.
+
+    Raises:
+        VerificationFailed: they do not.
+    """
+    from sapiens_bench.render.manifest import compare, read_manifest
+
+    found = compare(read_manifest(first), read_manifest(second))
+    for difference in found.differences[:40]:
+        say(f"{difference.verdict:<9} {difference.key}: {'; '.join(difference.reasons)}")
+    if len(found.differences) > 40:
+        say(f"... and {len(found.differences) - 40} more")
+    counts = f"{found.n_equal} entries equal, {len(found.differences)} not"
+    if found.verdict == "different":
+        raise VerificationFailed(f"The manifests differ: {counts}.")
+    say(f"{'Equal' if found.verdict == 'equal' else 'Equal within tolerance'}: {counts}.", "green")
 
 
 def path(*, cards: Sequence[Path], data_root: Path | None) -> None:

@@ -177,6 +177,7 @@ def convert(source: Path, target: Path | None = None, *, trusted: bool = False) 
         CheckpointRejected, UntrustedCheckpoint: the source cannot be read, or holds values that are not finite.
         StorageFull: the target cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     from sapiens_bench.models.checkpoints import is_finite
@@ -197,8 +198,8 @@ def convert(source: Path, target: Path | None = None, *, trusted: bool = False) 
         plain = {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
         save_file(plain, part, metadata={"format": "pt", "source_sha256": source_sha256})
         os.replace(part, target)
-    except OSError as error:
-        raise StorageFull(f"{target} could not be written: {error.strerror or error}.") from None
+    except (OSError, SafetensorError) as error:  # which of them a full disk gives is the library's choice
+        raise StorageFull(f"{target} could not be written: {getattr(error, 'strerror', None) or error}.") from None
     finally:
         part.unlink(missing_ok=True)
     return Converted(target, file_sha256(target), target.stat().st_size, source_sha256)

@@ -100,6 +100,7 @@ class RtDetr:
 
     def __init__(self, context: DetectorContext) -> None:
         import torch
+        from safetensors import SafetensorError
         from transformers import RTDetrForObjectDetection
         from transformers.utils import logging
 
@@ -112,7 +113,7 @@ class RtDetr:
             net, info = make(
                 str(context.weights), local_files_only=True, use_safetensors=True, output_loading_info=True
             )
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CheckpointRejected(f"{context.weights} is no RT-DETR model folder ({reason[:200]}).") from None
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from sapiens_bench.cli import app
 
+Call = Callable[..., tuple[int, str, str]]
 CODE = """
 import numpy as np
 from pathlib import Path
@@ -104,3 +106,16 @@ def test_export_of_a_task_the_set_lacks_is_refused(root: Path, tmp_path: Path) -
         result = sapiens_bench("data", "export", "folder", "--task", task, "--data-root", root, "--out", tmp_path / "o")
         assert result.exit_code == 2
         assert "Traceback" not in result.output
+
+
+def test_manifests_are_compared_and_a_difference_exits_1(call: Call, repository: Path, tmp_path: Path) -> None:
+    shipped = repository / "sapiens_bench" / "embedded" / "synthetic_humans_manifest.jsonl"
+    code, out, _ = call("data", "manifest", "compare", shipped, shipped)
+    assert code == 0
+    assert "Equal: 132 entries equal" in out
+    fewer = tmp_path / "fewer.jsonl"
+    fewer.write_text("".join(shipped.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
+    code, out, err = call("data", "manifest", "compare", shipped, fewer)
+    assert code == 1
+    assert "missing" in out
+    assert "1 not" in err

@@ -11,7 +11,7 @@ FLAGS = {
     "data check": ["--cards", "--data-root", "--split"],
     "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
     "data path": ["--cards", "--data-root"],
-    "data prepare": ["--cards", "--data-root", "--limit", "--split", "--workers"],
+    "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
     "data show": ["--cards", "--data-root"],
     "list": ["--cards", "--data-root", "--json", "--task", "--weights-root"],
     "report": ["--box-study", "--cards", "--format", "--out", "--strict"],
@@ -21,6 +21,7 @@ FLAGS = {
         "--protocol", "--save-maps", "--save-preds", "--seed", "--split", "--strict", "--task",
         "--trust-checkpoint", "--weights-root", "--workers",
     ],
+    "verify coco": ["--cards", "--out"],
     "verify conventions": [
         "--cards", "--data-root", "--dataset", "--device", "--images", "--json", "--model", "--option", "--precision",
         "--protocol", "--split", "--weights-root",

@@ -196,3 +196,31 @@ def test_options_are_json_where_they_parse() -> None:
     assert parse_options(["a=true", "b=3", "c=text", "d=x=y"]) == {"a": True, "b": 3, "c": "text", "d": "x=y"}
     with pytest.raises(UsageError, match="name=value"):
         parse_options(["=3"])
+
+
+def test_pycocotools_agrees_on_the_exported_files(call: Call, command: list[str], tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "coco"
+    index = command.index("oracle,noisy-oracle")
+    command[index] = "noisy-oracle,movenet-lightning"
+    assert call(*command)[0] == 0
+    code, text, err = call("verify", "coco", run, "--out", out)
+    assert code == 0, err
+    assert "All ten statistics of 2 cell(s) equal pycocotools exactly" in text
+    files = sorted(p.name for p in (out / "coco-val2017" / "gt-box").iterdir())
+    assert files == ["movenet-lightning.json", "noisy-oracle.json", "truth.json"]
+
+    record = read_run(run)
+    record.cells[0].scores["oks/AP"].value += 1e-12
+    write_run(run, record)
+    code, _, err = call("verify", "coco", run)
+    assert code == 1
+    assert "1 of 2 cells differ" in err
+
+
+def test_without_stored_predictions_the_comparison_says_what_to_do(
+    call: Call, command: list[str], tmp_path: Path
+) -> None:
+    assert call(*command, "--no-save-preds")[0] == 0
+    code, _, err = call("verify", "coco", tmp_path / "run")
+    assert code == 2
+    assert "--no-save-preds" in err

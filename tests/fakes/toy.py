@@ -56,7 +56,7 @@ def make_task(protocol: Any, space: Any) -> Task:
         check=check,
         miss=lambda target: None,
         perfect=lambda target: target,
-        to_columns=lambda prediction: {"value": np.array([[prediction]])},
+        to_columns=lambda prediction: {"value": np.array([[np.nan if prediction is None else prediction]], np.float64)},
         from_columns=lambda columns: float(columns["value"][0, 0]),
     )
 
