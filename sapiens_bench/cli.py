@@ -262,7 +262,7 @@ def verify_conventions(
     """Score a model under all axis signs, or both depth directions; fail when the declared one is not the best."""
     from sapiens_bench.commands import conventions
     from sapiens_bench.commands.run import parse_options
-    from sapiens_bench.engine.request import Request, parse_trust
+    from sapiens_bench.engine.request import Request
 
     request = Request(
         task="",

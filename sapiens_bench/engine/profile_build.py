@@ -225,7 +225,7 @@ def build_in_child(
         network = network_of(wrapper)
         random = False
         if network is not None and any(p.is_meta for p in network.parameters()):
-            from sapiens_bench.models.sapiens_load import DTYPES
+            from sapiens_bench.models.sapiens_program import DTYPES
 
             network.to(DTYPES[precision])
             randomise(network, device, seed)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sapiens_bench.tasks.depth.alignment import ALIGNMENTS, Alignment
 from sapiens_bench.tasks.depth.edges import THRESHOLDS, edge_counts, edge_f1
-from sapiens_bench.tasks.depth.sums import DepthSums, Truth, aligned_depth, depth_sums
+from sapiens_bench.tasks.depth.sums import Aligner, DepthSums, Truth, depth_sums
 from sapiens_bench.tasks.depth.types import DepthPrediction, DepthTarget
 from sapiens_bench.types import ScoreInfo
 
@@ -91,9 +91,7 @@ class DepthMetric:
 
     def measure(self, target: DepthTarget, prediction: DepthPrediction) -> dict[str, int | float | NDArray[Any]]:
         """``n_mask`` and the fields of ``DepthSums`` for each alignment, "<alignment>/<field>"."""
-        mask = target.mask_HW
-        pred = prediction.depth_HW[mask].astype(np.float64)
-        gt = target.depth_HW[mask].astype(np.float64)
+        pred, gt = masked(prediction.depth_HW, target.mask_HW), masked(target.depth_HW, target.mask_HW)
         finite = np.isfinite(pred)
         if not finite.all():
             pred, gt = pred[finite], gt[finite]
@@ -143,7 +141,7 @@ class DepthEdgeMetric:
         if mask.any():
             truth = Truth(target.depth_HW[mask].astype(np.float64))
             values = prediction.depth_HW[mask].astype(np.float64)
-            aligned[mask], _ = aligned_depth(values, truth, prediction.kind, self.alignment)
+            aligned[mask] = Aligner(values, truth, prediction.kind, self.alignment)(values)
         counts = edge_counts(aligned, target.depth_HW, mask)
         # Edges that a model left out by giving no value are edges it missed.
         everything = counts if mask.sum() == target.mask_HW.sum() else _all_true(target)
@@ -158,6 +156,11 @@ class DepthEdgeMetric:
             return {"f1": f1, "precision": precision, "recall": recall}
 
         return scores
+
+
+def masked(map_HW: NDArray[np.floating[Any]], mask_HW: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Values where the mask is True, row-major, float64; by index, which is faster than by mask."""
+    return map_HW.ravel().take(np.flatnonzero(mask_HW)).astype(np.float64)
 
 
 def _all_true(target: DepthTarget) -> Any:

@@ -62,7 +62,7 @@ def angle_sums(pred_N3: NDArray[np.float32], gt_N3: NDArray[np.float32]) -> Angl
     bins = np.minimum((angle * np.float32(1 / BIN_DEG)).astype(np.int64), N_BINS - 1)
     below = np.array([np.count_nonzero(angle < np.float32(t)) for t in THRESHOLDS_DEG], np.int64)
     histogram = np.bincount(bins, minlength=N_BINS)
-    return AngleSums(len(angle), float(wide.sum()), float(wide @ wide), below, histogram)
+    return AngleSums(len(angle), float(wide.sum()), float((wide * wide).sum()), below, histogram)
 
 
 def histogram_median(histogram: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
