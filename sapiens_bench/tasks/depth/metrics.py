@@ -159,8 +159,8 @@ class DepthEdgeMetric:
 
 
 def masked(map_HW: NDArray[np.floating[Any]], mask_HW: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Values where the mask is True, row-major, float64; by index, which is faster than by mask."""
-    return map_HW.ravel().take(np.flatnonzero(mask_HW)).astype(np.float64)
+    """Values where the mask is True, row-major, float64."""
+    return map_HW[mask_HW].astype(np.float64)
 
 
 def _all_true(target: DepthTarget) -> Any:

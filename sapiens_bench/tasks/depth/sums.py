@@ -40,8 +40,7 @@ class Truth:
     """The masked truth of one image, with what every alignment needs of it."""
 
     def __init__(self, gt_n: NDArray[np.float64]) -> None:
-        self.depth, self.log = gt_n, np.log(gt_n)
-        self.inverse = 1.0 / gt_n
+        self.depth, self.inverse = gt_n, 1.0 / gt_n
 
 
 class Aligner:
@@ -79,7 +78,7 @@ def depth_sums(pred_n: NDArray[np.float64], truth: Truth, kind: DepthKind, align
     # In blocks that stay in the cache: the temporaries of a whole map would cost more than the arithmetic.
     for start in range(0, len(pred_n), BLOCK):
         part = slice(start, start + BLOCK)
-        total += _block(align(pred_n[part]), truth.depth[part], truth.inverse[part], truth.log[part])
+        total += _block(align(pred_n[part]), truth.depth[part], truth.inverse[part])
     sq_error, abs_rel, sq_rel, log_sq, log, abs_log = total[:6].tolist()
     near = [round(v) for v in total[6:].tolist()]
     return DepthSums(
@@ -97,20 +96,17 @@ def depth_sums(pred_n: NDArray[np.float64], truth: Truth, kind: DepthKind, align
     )
 
 
-def _block(
-    aligned: NDArray[np.float64], gt: NDArray[np.float64], inverse: NDArray[np.float64], log_gt: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _block(aligned: NDArray[np.float64], gt: NDArray[np.float64], inverse: NDArray[np.float64]) -> NDArray[np.float64]:
     error = aligned - gt
     square = error * error
-    log_error = np.log(np.maximum(aligned, LOG_FLOOR_M)) - log_gt
-    # max(a/g, g/a) < t without a division; never true for a <= 0.
-    near = [np.count_nonzero((aligned < t * gt) & (gt < t * aligned)) for t in (1.25, 1.25**2, 1.25**3)]
-    sums = (
-        square.sum(),
-        (np.abs(error) * inverse).sum(),
-        (square * inverse).sum(),
-        (log_error * log_error).sum(),
-        log_error.sum(),
-        np.abs(log_error).sum(),
-    )
+    ratio = np.maximum(aligned, LOG_FLOOR_M) / gt
+    log_error = np.log(ratio)
+    worst = np.maximum(ratio, 1.0 / ratio)
+    near = [np.count_nonzero(worst < t) for t in (1.25, 1.25**2, 1.25**3)]
+    size = np.abs(error)
+    size *= inverse
+    sums = [square.sum(), size.sum(), 0.0, 0.0, log_error.sum(), np.abs(log_error).sum()]
+    square *= inverse
+    log_error *= log_error
+    sums[2:4] = [square.sum(), log_error.sum()]
     return np.array([*sums, *near], np.float64)
