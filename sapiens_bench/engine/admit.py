@@ -70,8 +70,8 @@ def data_plan(card: DatasetCard, protocol_name: str, catalog: Catalog, request: 
 
 def admit(entry: ModelEntry, data: DataPlan, catalog: Catalog, request: Request) -> tuple[WeightFiles, SpaceMap | None]:
     """Verified weights and the map between the sets, or the reason why not, as an exception of ours."""
+    check_code("wrapper", entry.card.wrapper)  # first: nobody should fetch weights that this version cannot run
     files = weight_files(entry.variant, request.weights_root, request.trust)
-    check_code("wrapper", entry.card.wrapper)
     return files, _space_map(entry, data, catalog)
 
 

@@ -72,7 +72,7 @@ def counts_sheet(rows: Sequence[ProfileRow]) -> Sheet | None:
         c = row.counts
         assert c is not None
         lines.append((
-            row.title, _size(c.input_hw), _millions(c.params_encoder), _millions(c.params_head),
+            row.title, row.task, _size(c.input_hw), _millions(c.params_encoder), _millions(c.params_head),
             _millions(c.params_total), f"{c.macs_linear / 1e9:.4g}", f"{c.macs_total / 1e9:.4g}",
             f"{c.flops / 1e9:.4g}", _giga(c.macs_encoder), _giga(c.macs_head), f"{c.passes:g}",
             f"{c.flops_per_crop / 1e9:.4g}", f"{c.activations / 1e6:.4g}", c.method,
@@ -86,27 +86,25 @@ def counts_sheet(rows: Sequence[ProfileRow]) -> Sheet | None:
         notes.append(f"Present and not counted: {', '.join(uncounted)}.")
     return Sheet(
         "Counts",
-        ("Model", "Input", "Encoder M", "Head M", "Params M", "GMAC linear", "GMAC", "GFLOPs", "of it encoder",
+        ("Model", "Task", "Input", "Encoder M", "Head M", "Params M", "GMAC linear", "GMAC", "GFLOPs", "of it encoder",
          "of it head", "Passes", "GFLOPs per crop", "Activations M", "From"),
         tuple(lines),
+        n_left=3,
         notes=tuple(notes),
     )  # fmt: skip
 
 
 def modules_sheet(rows: Sequence[ProfileRow]) -> Sheet | None:
     """Where the operations are; networks given as a list of nameless operations are left out."""
-    lines = []
-    for row in _once(rows):
-        assert row.counts is not None
-        for module in row.counts.modules:
-            if "operations." not in module.name:
-                lines.append((
-                    row.title, module.name, f"{module.params / 1e6:.3f}", f"{module.macs / 1e9:.4g}",
-                    f"{module.share:.1%}",
-                ))  # fmt: skip
+    lines = [
+        (row.title, row.task, m.name, f"{m.params / 1e6:.3f}", f"{m.macs / 1e9:.4g}", f"{m.share:.1%}")
+        for row in _once(rows)
+        for m in (row.counts.modules if row.counts else ())
+        if "operations." not in m.name
+    ]
     if not lines:
         return None
-    return Sheet("By module", ("Model", "Module", "Params M", "GMAC", "Share"), tuple(lines), n_left=2)
+    return Sheet("By module", ("Model", "Task", "Module", "Params M", "GMAC", "Share"), tuple(lines), n_left=3)
 
 
 def latency_sheet(record: ProfileRecord) -> Sheet | None:
@@ -144,8 +142,8 @@ def stages_sheet(rows: Sequence[ProfileRow]) -> Sheet | None:
             continue
         s = row.latency.stages
         lines.append((
-            row.title, _combination(row), _ms(s.load_s), _ms(s.prepare.p50), _ms(s.upload.p50 if s.upload else math.nan),
-            _ms(s.forward.p50), _ms(s.download.p50), _ms(s.finish.p50),
+            row.title, _combination(row), _ms(s.load_s), _ms(s.prepare.p50),
+            _ms(s.upload.p50 if s.upload else math.nan), _ms(s.forward.p50), _ms(s.download.p50), _ms(s.finish.p50),
         ))  # fmt: skip
     if not lines:
         return None
@@ -198,7 +196,8 @@ def floors_sheet(record: ProfileRecord) -> Sheet | None:
         tuple(lines),
         n_left=2,
         notes=("max(FLOPs / peak rate, bytes / bandwidth) with weights, inputs and outputs moved once; m: bound by "
-               "memory. Predicted, not measured.",),
+               "memory. Predicted, not measured. On NVIDIA GPUs torch lets fp32 convolutions use TF32, so a convolutional "
+               "network may come below the fp32 floor there.",),
     )  # fmt: skip
 
 
