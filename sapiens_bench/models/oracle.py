@@ -15,6 +15,8 @@ import numpy as np
 
 from sapiens_bench.errors import CardError, UsageError
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.tasks.pose.perfect import per_box
+from sapiens_bench.tasks.pose.types import PosePrediction
 from sapiens_bench.types import ModelInput, Prepared
 
 # (prediction, target, draws, options) -> prediction with noise
@@ -33,16 +35,23 @@ class Oracle:
         self._targets, self._task = context.targets, context.task
 
     def prepare(self, x: ModelInput) -> Prepared:
-        """No crops; the geometry is the sample's key."""
-        return Prepared({}, x.key)
+        """No crops; the geometry is the sample's key and the boxes a top-down model would be driven by."""
+        return Prepared({}, (x.key, x.boxes_xyxy_px, x.box_scores))
 
     def forward(self, tensors: dict[str, Any]) -> dict[str, Any]:
         """Nothing to compute."""
         return {}
 
-    def finish(self, outputs: dict[str, Any], geometry: str) -> Any:
-        """The prediction that scores best for the sample."""
-        return self._task.perfect(self._targets(geometry))
+    def finish(self, outputs: dict[str, Any], geometry: Any) -> Any:
+        """The prediction that scores best for the sample, given its boxes."""
+        return self._perfect(*geometry)
+
+    def _perfect(self, key: str, boxes: Any, box_scores: Any) -> Any:
+        prediction = self._task.perfect(self._targets(key))
+        if not isinstance(prediction, PosePrediction):
+            return prediction
+        driven = len(boxes) != len(prediction.boxes_xyxy_px_N4) or bool((box_scores != 1).any())
+        return per_box(prediction, boxes, box_scores) if driven else prediction
 
 
 class NoisyOracle(Oracle):
@@ -57,15 +66,16 @@ class NoisyOracle(Oracle):
         self._seed = context.seed
         self._given = {k: v for k, v in context.options.items() if any(k in d for d in DEFAULTS.values())}
 
-    def finish(self, outputs: dict[str, Any], geometry: str) -> Any:
+    def finish(self, outputs: dict[str, Any], geometry: Any) -> Any:
         """The best prediction, disturbed by draws that belong to this sample's key."""
-        target = self._targets(geometry)
-        prediction = self._task.perfect(target)
+        key = geometry[0]
+        target = self._targets(key)
+        prediction = self._perfect(*geometry)
         kind = type(prediction).__name__
         if kind not in NOISE:
             raise CardError(f"The noisy oracle has no noise for {kind}; it knows {', '.join(sorted(NOISE))}.")
         options = {name: float(self._given.get(name, value)) for name, value in DEFAULTS[kind].items()}
-        return NOISE[kind](prediction, target, sample_generator(self._seed, geometry), options)
+        return NOISE[kind](prediction, target, sample_generator(self._seed, key), options)
 
 
 def sample_generator(seed: int, key: str) -> np.random.Generator:

@@ -21,6 +21,7 @@ from sapiens_bench.models.oracle import (
     sample_generator,
     seg_noise,
 )
+from sapiens_bench.tasks.pose.perfect import per_box
 from sapiens_bench.tasks.pose.types import PosePrediction
 from sapiens_bench.types import ModelInput
 
@@ -38,12 +39,13 @@ def pose(n: int = 3, k: int = 17, size: float = 100.0) -> PosePrediction:
     return PosePrediction(points, np.ones((n, k), np.float32), np.ones(n, np.float32), boxes)
 
 
-def given(key: str) -> ModelInput:
-    return ModelInput(key, np.zeros((2, 2, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+def given(key: str, n: int = 3) -> ModelInput:
+    boxes = np.tile(np.array([[10.0, 20.0, 110.0, 120.0]], np.float32), (n, 1))
+    return ModelInput(key, np.zeros((2, 2, 3), np.uint8), boxes, np.ones(n, np.float32))
 
 
-def answer(model: Oracle, key: str) -> Any:
-    prepared = model.prepare(given(key))
+def answer(model: Oracle, key: str, n: int = 3) -> Any:
+    prepared = model.prepare(given(key, n))
     assert prepared.tensors == {}
     return model.finish({}, prepared.geometry)
 
@@ -51,6 +53,21 @@ def answer(model: Oracle, key: str) -> Any:
 def test_the_oracle_returns_what_the_task_calls_perfect() -> None:
     best = pose()
     assert answer(Oracle(context(best)), "a") is best
+
+
+def test_driven_by_other_boxes_the_oracle_answers_once_per_box() -> None:
+    people = PosePrediction(
+        np.array([[[20.0, 20.0]], [[220.0, 20.0]]], np.float32), np.ones((2, 1), np.float32), np.ones(2, np.float32),
+        np.array([[0.0, 0.0, 40.0, 40.0], [200.0, 0.0, 240.0, 40.0]]),
+    )  # fmt: skip
+    boxes = np.array([[205, 5, 245, 45], [0, 0, 30, 40], [2, 2, 40, 40], [500, 500, 520, 540]], np.float32)
+    scores = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
+    model = Oracle(context(people))
+    found = model.finish({}, model.prepare(ModelInput("a", np.zeros((2, 2, 3), np.uint8), boxes, scores)).geometry)
+    assert found.keypoints_NK2_px[:, 0].tolist() == [[220, 20], [20, 20], [20, 20], [510, 520]]
+    np.testing.assert_array_equal(found.instance_scores_N, scores)
+    nobody = per_box(pose(0), boxes, scores)
+    np.testing.assert_array_equal(nobody.keypoints_NK2_px[0, 0], [225, 25])
 
 
 def test_without_targets_an_oracle_cannot_be_built() -> None:
@@ -97,7 +114,7 @@ def test_lost_points_lie_in_the_box_with_little_confidence() -> None:
 
 
 def test_nobody_stays_nobody() -> None:
-    noisy = answer(NoisyOracle(context(pose(0))), "a")
+    noisy = answer(NoisyOracle(context(pose(0))), "a", n=0)
     assert noisy.keypoints_NK2_px.shape == (0, 17, 2)
 
 

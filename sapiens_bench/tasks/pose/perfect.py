@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
+from sapiens_bench.tasks.pose.types import Floats, PosePrediction, PoseTarget
 
 
 def perfect_prediction(target: PoseTarget) -> PosePrediction:
@@ -37,6 +37,38 @@ def perfect_prediction(target: PoseTarget) -> PosePrediction:
         instance_scores_N=np.ones(len(people), np.float32),
         boxes_xyxy_px_N4=target.boxes_xyxy_px_N4[people].astype(np.float32),
     )
+
+
+def per_box(best: PosePrediction, boxes_xyxy_px_N4: Floats, box_scores_N: Floats) -> PosePrediction:
+    """What a perfect top-down model answers when it is driven by other boxes than the true ones.
+
+    Each box gets the points of the person it overlaps most (IoU), or its own centre when it overlaps nobody, and its
+    own score. What is lost against ``best`` is lost by the boxes.
+    """
+    boxes = np.asarray(boxes_xyxy_px_N4, np.float64)
+    n, k = len(boxes), best.keypoints_NK2_px.shape[1]
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    keypoints = np.repeat(centres[:, None], k, axis=1)
+    if len(best.boxes_xyxy_px_N4):
+        overlap_NM = _iou(boxes, np.asarray(best.boxes_xyxy_px_N4, np.float64))
+        person_N = overlap_NM.argmax(axis=1)
+        found = overlap_NM.max(axis=1) > 0
+        keypoints[found] = best.keypoints_NK2_px[person_N[found]]
+    return PosePrediction(
+        keypoints_NK2_px=keypoints.astype(np.float32),
+        keypoint_scores_NK=np.ones((n, k), np.float32),
+        instance_scores_N=np.asarray(box_scores_N, np.float32),
+        boxes_xyxy_px_N4=boxes.astype(np.float32),
+    )
+
+
+def _iou(a_N4: NDArray[np.float64], b_M4: NDArray[np.float64]) -> NDArray[np.float64]:
+    low = np.maximum(a_N4[:, None, :2], b_M4[None, :, :2])
+    high = np.minimum(a_N4[:, None, 2:], b_M4[None, :, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=2)
+    areas = [np.prod(np.clip(x[:, 2:] - x[:, :2], 0, None), axis=1) for x in (a_N4, b_M4)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
 def _points(target: PoseTarget, person: int) -> NDArray[np.float64]:

@@ -1,0 +1,46 @@
+"""What the README tells a new user must be what CI does."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+
+def code_lines(repository: Path) -> list[str]:
+    return re.findall(r"^```\n(python3 -m venv .+)\n```$", (repository / "README.md").read_text(), re.M)
+
+
+def test_ci_runs_the_readme_test_command(repository: Path) -> None:
+    run, check = code_lines(repository)
+    assert check in (repository / ".ci" / "run").read_text().splitlines()
+    assert check.endswith("tools/check")
+    assert run.endswith("sapiens-bench run --task pose --models all")
+
+
+def test_nobody_is_told_to_install_the_package_of_somebody_else(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "sapiens-vision-bench"
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        assert not re.search(r"pip install (-\S+ )*sapiens-bench", (repository / name).read_text())
+
+
+def test_links_of_the_readme_lead_somewhere(repository: Path) -> None:
+    text = (repository / "README.md").read_text()
+    targets = [t for t in re.findall(r"\]\(([^)]+)\)", text) if "://" not in t]
+    assert targets
+    assert [t for t in targets if not (repository / t).exists()] == []
+
+
+def test_constraints_name_versions_inside_the_declared_ranges(repository: Path) -> None:
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    pins = dict(
+        line.split("==")
+        for line in (repository / "constraints.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    for requirement in map(Requirement, wanted):
+        assert pins[requirement.name] in requirement.specifier, requirement
