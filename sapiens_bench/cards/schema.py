@@ -149,6 +149,7 @@ class EvalProtocol(Card):
     scoring: dict[str, Any] = {}  # for the task (nms, score rule, alignment ...)
     published: tuple[str, ...] = ()  # ids of published (table, dataset, protocol) entries that may stand beside it
     caveat: str = ""  # footnote of every table, e.g. "paper-protocol, our split"
+    fallback: Name | None = None  # of a default: used, under its own name, when this one finds none of its files
     default: bool = False  # used when no --protocol is given; exactly one per task
 
 
@@ -175,6 +176,10 @@ class DatasetCard(Card):
                 raise ValueError(
                     f"task {task!r} needs exactly one protocol with 'default: true', found {len(defaults)}"
                 )
+        for name, protocol in self.protocols.items():
+            other = self.protocols.get(protocol.fallback or name)
+            if other is None or other.task != protocol.task:
+                raise ValueError(f"fallback {protocol.fallback!r} of {name!r} is no protocol of the same task")
         return self
 
     def default_protocol(self, task: str) -> str | None:

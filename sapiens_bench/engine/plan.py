@@ -10,6 +10,7 @@ from typing import Any
 from sapiens_bench import __version__
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.locate import WeightFiles
+from sapiens_bench.cards.schema import DatasetCard
 from sapiens_bench.cards.spaces import SpaceMap
 from sapiens_bench.engine.admit import DataPlan, admit, code_hash, data_plan, template
 from sapiens_bench.engine.request import Request, plain
@@ -190,6 +191,7 @@ def _find_data(request: Request, catalog: Catalog) -> tuple[list[DataPlan], dict
     protocols: set[str] = set()
     absent: list[str] = []
     unusable: dict[str, SapiensBenchError] = {}
+    notes: list[str] = []
     for card in cards:
         valid = {name: p for name, p in card.protocols.items() if p.task == request.task}
         protocols.update(valid)
@@ -199,7 +201,9 @@ def _find_data(request: Request, catalog: Catalog) -> tuple[list[DataPlan], dict
                 raise UnknownName(f"{request.task} protocol of {card.id}", str(protocol or request.task), valid)
             continue
         try:
-            found.append(data_plan(card, protocol, catalog, request))
+            data, note = _open_or_fall_back(card, protocol, catalog, request)
+            found.append(data)
+            notes += note
         except DataMissing as error:
             missing[card.id] = error
             absent.append(card.id)
@@ -210,10 +214,28 @@ def _find_data(request: Request, catalog: Catalog) -> tuple[list[DataPlan], dict
     if not found:
         raise _nothing_found(request, named, missing, unusable, protocols)
     if not named:
-        notes = [f"Not on this machine, so not run: {', '.join(absent)} (see --data-root)."] if absent else []
+        notes += [f"Not on this machine, so not run: {', '.join(absent)} (see --data-root)."] if absent else []
         notes += [f"Data set {name} is left out: {error}" for name, error in unusable.items()]
         return found, {}, notes
-    return found, missing, []
+    return found, missing, notes
+
+
+def _open_or_fall_back(
+    card: DatasetCard, protocol: str, catalog: Catalog, request: Request
+) -> tuple[DataPlan, list[str]]:
+    """The data set under a protocol, or, when that is only its default and finds no files, under its fallback."""
+    try:
+        return data_plan(card, protocol, catalog, request), []
+    except DataMissing as error:
+        fallback = card.protocols[protocol].fallback
+        if fallback is None or request.protocol is not None:
+            raise
+        reason = error
+    try:
+        data = data_plan(card, fallback, catalog, request)
+    except DataMissing:
+        raise reason from None
+    return data, [f"{card.id}: {reason} Scored under protocol {fallback!r} instead of {protocol!r}."]
 
 
 def _nothing_found(
