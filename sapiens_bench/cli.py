@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from sapiens_bench.commands.guard import DefaultGroup, GuardedGroup, complain, quiet_broken_pipe
+from sapiens_bench.commands.profile import add_to as add_profile
 from sapiens_bench.commands.weights_file import Trust, add_to
 
 _EXAMPLES = """Examples:
@@ -76,6 +77,7 @@ app.add_typer(data_app, name="data")
 data_app.add_typer(manifest_app, name="manifest")
 app.add_typer(weights_app, name="weights")
 add_to(weights_app)
+add_profile(app)
 app.add_typer(verify_app, name="verify")
 
 
@@ -178,7 +180,7 @@ def run(
 @app.command(name="list")
 def list_(
     what: Annotated[
-        str, typer.Argument(metavar="[models|datasets|tasks|spaces]", help="Default: all but sets.")
+        str, typer.Argument(metavar="[models|datasets|tasks|detectors|spaces]", help="Default: the first three.")
     ] = "all",
     task: TaskFilter = None,
     data_root: DataRoot = None,
@@ -186,7 +188,7 @@ def list_(
     cards: Cards = None,
     json_: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Show models, data sets, tasks and keypoint or label sets, and which are on this machine."""
+    """Show models, data sets, tasks, detectors and keypoint or label sets, and which are on this machine."""
     from sapiens_bench.commands import listing
 
     listing.execute(what, task=task, cards=cards or [], data_root=data_root, weights_root=weights_root, as_json=json_)
@@ -200,11 +202,15 @@ def report(
     cards: Cards = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail when any image was excluded or missed.")] = False,
     study: Annotated[bool, typer.Option("--box-study", help="Several runs: accuracy against box quality.")] = False,
+    pareto: Annotated[bool, typer.Option("--pareto", help="Runs and profiles: accuracy against cost.")] = False,
 ) -> None:
     """Print the table of a run as text, Markdown, LaTeX, HTML, CSV or JSON."""
-    from sapiens_bench.commands import box_study
+    from sapiens_bench.commands import box_study, profile
     from sapiens_bench.commands import report as command
 
+    if pareto:
+        profile.pareto(runs, fmt=format_.value, out=out, cards=cards or [])
+        return
     if study:
         box_study.execute(runs, fmt=format_.value, out=out)
         return

@@ -9,7 +9,7 @@ from typing import Any
 
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.locate import dataset_root, weight_files
-from sapiens_bench.cards.schema import DatasetCard
+from sapiens_bench.cards.schema import DatasetCard, Variant
 from sapiens_bench.commands.output import grid, say, write
 from sapiens_bench.errors import (
     CardError,
@@ -44,6 +44,7 @@ def execute(
         "tasks": lambda: tasks(catalog),
         "datasets": lambda: datasets(catalog, task, data_root),
         "models": lambda: models(catalog, task, weights_root),
+        "detectors": lambda: detectors(catalog, weights_root),
         "spaces": lambda: spaces(catalog),
     }
     if what != "all" and what not in makers:
@@ -132,13 +133,33 @@ def models(catalog: Catalog, task: str | None, weights_root: Path | None) -> lis
     ]
 
 
+def detectors(catalog: Catalog, weights_root: Path | None) -> list[dict[str, Any]]:
+    """Person detectors for ``--boxes detector:ID``, and whether their weights are on this machine."""
+    return [
+        {
+            "id": name,
+            "title": entry.variant.title,
+            "status": variant_status(entry.variant, weights_root),
+            "size_bytes": entry.variant.weights.size_bytes if entry.variant.weights else None,
+            "licence": entry.card.licence.name,
+            "get": entry.variant.weights.get.how if entry.variant.weights else "",
+        }
+        for name, entry in catalog.detectors.items()
+    ]
+
+
 def model_status(entry: ModelEntry, weights_root: Path | None) -> str:
     """``needs none``, ``shipped``, ``here``, ``missing``, ``wrong sha256``."""
-    weights = entry.variant.weights
+    return variant_status(entry.variant, weights_root)
+
+
+def variant_status(variant: Variant, weights_root: Path | None) -> str:
+    """The same for a variant of any card."""
+    weights = variant.weights
     if weights is None:
         return "needs none"
     try:
-        weight_files(entry.variant, weights_root)
+        weight_files(variant, weights_root)
     except WeightsMissing:
         return "missing"
     except SecurityRefusal:
@@ -184,6 +205,12 @@ def _show_models(rows: list[dict[str, Any]]) -> None:
     say("")
 
 
+def _show_detectors(rows: list[dict[str, Any]]) -> None:
+    lines = [(r["id"], r["title"], r["status"], size(r["size_bytes"]), r["licence"], r["get"]) for r in rows]
+    grid(("Detector", "Title", "Weights", "Size", "Licence", "Get it"), lines, right=(3,))
+    say("")
+
+
 def _show_spaces(rows: list[dict[str, Any]]) -> None:
     heads = ("Set", "Title", "Kind", "Entries", "Maps to")
     lines = [(r["id"], r["title"], r["kind"], str(r["entries"]), ", ".join(r["maps_to"])) for r in rows]
@@ -191,4 +218,10 @@ def _show_spaces(rows: list[dict[str, Any]]) -> None:
     say("")
 
 
-_SHOW = {"tasks": _show_tasks, "datasets": _show_datasets, "models": _show_models, "spaces": _show_spaces}
+_SHOW = {
+    "tasks": _show_tasks,
+    "datasets": _show_datasets,
+    "models": _show_models,
+    "detectors": _show_detectors,
+    "spaces": _show_spaces,
+}

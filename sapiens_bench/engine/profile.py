@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -353,9 +354,10 @@ def _remarks(row: ProfileRow) -> list[str]:
             f"{provenance.cores()} cores before it began)."
         )
     if not row.latency.is_stable:
+        change = f"last change {row.latency.drift:.0%}" if math.isfinite(row.latency.drift) else "too slow to compare"
         remarks.append(
-            f"The warm-up ended before times stood still (last change {row.latency.drift:.0%}, "
-            f"{row.latency.n_warmup} calls in {row.latency.warmup_s:.0f} s)."
+            f"The warm-up ended before times were seen to stand still ({change}, {row.latency.n_warmup} calls in "
+            f"{row.latency.warmup_s:.0f} s)."
         )
     if row.after and row.after.throttle:
         remarks.append(f"The GPU was slowed down: {', '.join(row.after.throttle)}.")

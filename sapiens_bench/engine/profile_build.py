@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ENCODER = "/encoder"
 _NO_WEIGHTS = WeightFiles(None, {}, "", pinned=False)
 _PAPER_TABLE = "sapiens1-t2"
+_FIXED_SIZE = ("graph", "torchscript", "export", "predictions")  # formats whose networks know one size
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Chosen:
 
 
 def choose(catalog: Catalog, patterns: Sequence[str], task: str | None) -> list[Chosen]:
-    """Variants by pattern over one task or all, in card order; "<pattern>/encoder" for encoders.
+    """Variants by pattern over one task or all, in the order asked; "<pattern>/encoder" for encoders.
 
     Floors and diagnostics hold no network and are left out unless named exactly.
 
@@ -83,7 +84,8 @@ def resized(entry: ModelEntry, input_hw: tuple[int, int] | None) -> ModelEntry:
     if input_hw is None:
         return entry
     spec = entry.variant.input or entry.card.input
-    if spec is None:
+    weights = entry.variant.weights
+    if spec is None or (weights is not None and weights.format in _FIXED_SIZE):
         raise UsageError(f"{entry.id} has a fixed input size; leave --input out for it.")
     changed = InputSpec(**{**spec.model_dump(), "height": input_hw[0], "width": input_hw[1]})
     return replace(entry, variant=entry.variant.model_copy(update={"input": changed}))
@@ -129,7 +131,10 @@ def count_entry(chosen: Chosen, catalog: Catalog, weights_root: Path | None, opt
 
         if files.path is None:
             raise WeightsMissing(f"MACs of an ONNX model are read from its file. {missing}")
-        return count_onnx(files.path, {"height": spec.height, "width": spec.width} if spec else {})
+        record = count_onnx(files.path, {"height": spec.height, "width": spec.width} if spec else {})
+        if spec and record.input_hw not in (None, (spec.height, spec.width)):
+            raise UsageError(f"{entry.id} has a fixed input size of {record.input_hw}; leave --input out for it.")
+        return record
     try:
         # The architecture follows from the card; a large weight file is neither needed nor read. Only graphs, which are
         # data themselves, must come from their file.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from sapiens_bench.errors import UsageError
 from sapiens_bench.profiling.timing import Budget
+from sapiens_bench.store.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,18 @@ class ProfileRequest:
             raise UsageError(f"rounds must be at least 1, found {self.rounds}.")
         if self.input_hw is not None and not all(16 <= side <= 16384 for side in self.input_hw):
             raise UsageError(f"--input {self.input_hw[0]}x{self.input_hw[1]}: sides must lie between 16 and 16384.")
+
+    def to(self, out: Path) -> ProfileRequest:
+        """The same request, written to a folder."""
+        return replace(self, out=out)
+
+    def default_out(self) -> Path:
+        """Below ./results/profiles, named after the request."""
+        asked = {k: v for k, v in self.as_json().items() if k not in ("out", "timeout_s")}
+        names = "+".join(self.models)
+        name = re.sub(r"[^A-Za-z0-9._+-]+", "_", names)[:60].strip("_") or "all"
+        kind = "counts" if self.counts_only else self.device.replace(":", "")
+        return Path("results") / "profiles" / f"{name}-{kind}-{fingerprint(asked)[:8]}"
 
     def as_json(self) -> dict[str, Any]:
         """The request for profile.json."""

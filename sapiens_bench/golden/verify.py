@@ -16,7 +16,7 @@ import numpy as np
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.errors import DataMissing, SapiensBenchError
-from sapiens_bench.golden import embedded, sapiens_codec, sapiens_models
+from sapiens_bench.golden import baselines_dense, baselines_pose, embedded, sapiens_codec, sapiens_models
 from sapiens_bench.golden.check import Check, compare, failed
 from sapiens_bench.tasks.pose.golden import TOLERANCE, GoldenItem, evaluation_items, nms_items
 
@@ -24,7 +24,9 @@ POSE = re.compile(r"^pose\d+$")
 # Files that belong to another item and need no line of their own.
 COMPANIONS = re.compile(
     r"(README\.md|config\.json|.*\.safetensors|(coco17|wholebody133|goliath308)_(gt|pred|official_results)\.json"
-    r"|(seg_labels|depth_maps|losses)\.npz)$"
+    r"|(seg_labels|depth_maps|losses)\.npz|(manifest|cards|preprocessor_config|vitpose_plus_official_tiny)\.json"
+    r"|(sapiens2_tiny_(pose|seg|normal|pointmap)|pifuhd_netF_tiny)\.json"
+    r"|image\.png|pose_simcc_tiny\.onnx|dense_\w+_tiny(_torchscript|_export)?\.(onnx|pt2))$"
 )
 
 
@@ -73,6 +75,10 @@ def handler(path: Path, catalog: Catalog, weights_root: Path | None) -> Callable
             return lambda: embedded.movenet_checks(path, catalog, weights_root)
         if stem == "tflite":
             return lambda: embedded.tflite_checks(path, catalog, weights_root)
+        if pose_baseline := _pose_baseline(path, catalog):
+            return pose_baseline
+    if path.suffix == ".npz" and (dense := _dense_baseline(path)):
+        return dense
     if path.name == "oks_nms.json":
         return lambda: map(_pose_check, nms_items(path))
     if path.name == "layer_decay.json":
@@ -80,6 +86,35 @@ def handler(path: Path, catalog: Catalog, weights_root: Path | None) -> Callable
     if path.name == "expected.json":
         return lambda: _evaluation(folder, catalog)
     return None
+
+
+def _pose_baseline(path: Path, catalog: Catalog) -> Callable[[], Iterable[Check]] | None:
+    folder, stem = path.parent, path.stem
+    if stem == "vitpose_plus_official_tiny_io":
+        return lambda: baselines_pose.vitpose_official_checks(folder, stem)
+    if stem == "vitpose_hf_moe_io":
+        return lambda: baselines_pose.vitpose_hub_checks(folder, stem, catalog)
+    if stem == "pose_decode":
+        return lambda: baselines_pose.decode_checks(folder, stem)
+    if stem == "simcc":
+        return lambda: baselines_pose.simcc_checks(folder, stem, catalog)
+    if stem == "pose_simcc_tiny_io":
+        return lambda: baselines_pose.simcc_network_checks(folder, stem, catalog)
+    return None
+
+
+def _dense_baseline(path: Path) -> Callable[[], Iterable[Check]] | None:
+    checks = {
+        "depth_anything_io": baselines_dense.depth_anything_checks,
+        "segformer_io": baselines_dense.segformer_checks,
+        "mask2former_io": baselines_dense.mask2former_checks,
+        "sapiens2_tiny_io": baselines_dense.sapiens2_checks,
+        "sapiens2_processor": baselines_dense.sapiens2_processor_checks,
+        "pifuhd_netF_tiny_io": baselines_dense.pifuhd_checks,
+        "dense_export_io": baselines_dense.export_checks,
+    }
+    run = checks.get(path.stem)
+    return None if run is None else lambda: run(path.parent, path.stem)
 
 
 def _evaluation(folder: Path, catalog: Catalog) -> Iterator[Check]:

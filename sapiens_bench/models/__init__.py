@@ -4,12 +4,21 @@ from __future__ import annotations
 
 WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called with the ModelContext
     "blazepose": "sapiens_bench.models.blazepose:BlazePose",
+    "depth_anything": "sapiens_bench.models.depth_anything:DepthAnything",
+    "exported": "sapiens_bench.models.exported:ExportedMaps",
     "floors": "sapiens_bench.models.floors:build",
+    "mask2former": "sapiens_bench.models.hub_seg:Mask2Former",
     "movenet": "sapiens_bench.models.movenet:MoveNet",
     "noisy_oracle": "sapiens_bench.models.oracle:NoisyOracle",
+    "onnx": "sapiens_bench.models.onnx:OnnxMaps",
     "oracle": "sapiens_bench.models.oracle:Oracle",
+    "pifuhd": "sapiens_bench.models.pifuhd:PIFuHD",
     "predictions": "sapiens_bench.models.predictions:Predictions",
+    "sapiens2": "sapiens_bench.models.sapiens2:build",
     "sapiens_v1": "sapiens_bench.models.sapiens_v1:build",
     "saved_maps": "sapiens_bench.models.saved_maps:SavedMaps",
+    "segformer": "sapiens_bench.models.hub_seg:SegFormer",
     "selfie": "sapiens_bench.models.selfie:SelfieSegmentation",
+    "simcc": "sapiens_bench.models.simcc:Simcc",
+    "vitpose": "sapiens_bench.models.vitpose:VitPose",
 }

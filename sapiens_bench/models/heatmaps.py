@@ -6,13 +6,17 @@ it matters only where clipping bites. We blur the nine values alone, and follow 
 for the few channels whose nine values come near a clip bound or are nearly flat. Splits in two: ``peaks`` runs on the
 model's device and shrinks 308 maps to 308 windows; ``refine`` is float64 algebra on the host.
 
+ViTPose's own code blurs likewise, but lets the blur see the map mirrored at its border (not zeros) and does not rescale
+to the old maximum, so that clipping bites earlier: ``modulate="vitpose"``. ``quarter_steps`` is the older decoding
+without a model of the peak.
+
 Source: behaviour of MMPose 1.x ``UDPHeatmap.decode`` with ``refine_keypoints_dark_udp`` as used by Sapiens v1
 (specification of the official code, section 5); methods: Huang et al., UDP, and Zhang et al., DARK, both CVPR 2020.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,6 +30,7 @@ CLIP_LOW, CLIP_HIGH = 1e-3, 50.0
 # It is recomputed, too, when the peak is so flat that float32 rounding moves the result: one rounding of the logarithm
 # (about 1e-7) divided by the smallest curvature is the shift in pixels. A sigma-6 Gaussian has curvature 0.025 here.
 FLAT_CURVATURE = 0.01
+Modulation = Literal["mmpose1", "vitpose"]
 
 
 class Peaks(NamedTuple):
@@ -44,12 +49,14 @@ def gaussian_kernel(kernel: int) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum())
 
 
-def peaks(heatmaps: Tensor, kernel: int = 11) -> Peaks:
+def peaks(heatmaps: Tensor, kernel: int = 11, modulate: Modulation = "mmpose1") -> Peaks:
     """Maximum and blurred logarithmic 3x3 neighbourhood of every map.
 
     Args:
         heatmaps: float [B, K, H, W], any values; computed in float32.
         kernel: odd size of the Gaussian.
+        modulate: how the map is blurred: "mmpose1" (zeros outside, old maximum restored) or "vitpose" (mirrored at
+            the border, nothing restored).
     """
     maps = heatmaps.float()
     b, k, h, w = maps.shape
@@ -57,15 +64,17 @@ def peaks(heatmaps: Tensor, kernel: int = 11) -> Peaks:
     best = _first_maximum(flat)
     score = flat.gather(1, best[:, None])[:, 0]
     x, y = best % w, torch.div(best, w, rounding_mode="floor")
-    patch = _blurred_patch(maps.reshape(b * k, h, w), x, y, kernel)
-    scaled = patch * (score / patch.amax(dim=(1, 2)))[:, None, None]
+    patch = _blurred_patch(maps.reshape(b * k, h, w), x, y, kernel, mirrored=modulate == "vitpose")
+    scaled = patch if modulate == "vitpose" else patch * (score / patch.amax(dim=(1, 2)))[:, None, None]
     logs = scaled.clamp(CLIP_LOW, CLIP_HIGH).log()
     clear = (patch.amin(dim=(1, 2)) > CLIP_LOW) & (scaled.amax(dim=(1, 2)) < CLIP_HIGH)
     safe = clear & (_smallest_curvature(logs) > FLAT_CURVATURE)
+    if modulate == "vitpose":  # no factor to know: a patch wholly below the bound is exactly flat
+        safe |= patch.amax(dim=(1, 2)) < 0.99 * CLIP_LOW
     index = (~safe).nonzero()[:, 0]
     if len(index):
         chosen = maps.reshape(b * k, h, w)[index].cpu().numpy()
-        exact = _exact_patches(chosen, x[index].cpu().numpy(), y[index].cpu().numpy(), kernel)
+        exact = _exact_patches(chosen, x[index].cpu().numpy(), y[index].cpu().numpy(), kernel, modulate)
         logs[index] = torch.from_numpy(exact).to(logs.device)
     return Peaks(torch.stack([x, y], 1).view(b, k, 2), score.view(b, k), logs.view(b, k, 3, 3))
 
@@ -88,31 +97,45 @@ def _smallest_curvature(log_patch_N33: Tensor) -> Tensor:
 
 
 def _exact_patches(
-    maps_NHW: NDArray[np.float32], x_N: NDArray[np.int64], y_N: NDArray[np.int64], kernel: int
+    maps_NHW: NDArray[np.float32],
+    x_N: NDArray[np.int64],
+    y_N: NDArray[np.int64],
+    kernel: int,
+    modulate: Modulation = "mmpose1",
 ) -> NDArray[np.float32]:
     """The reference order of float32 operations, map by map: needed where the outcome hangs on the last bits."""
     pad = (kernel - 1) // 2
     patches = np.empty((len(maps_NHW), 3, 3), np.float32)
     for i, heatmap in enumerate(maps_NHW):
-        framed = cv2.GaussianBlur(np.pad(heatmap, pad), (kernel, kernel), 0)
-        blurred = framed[pad:-pad, pad:-pad]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            blurred = blurred * (heatmap.max() / blurred.max())
+        if modulate == "vitpose":
+            blurred = cv2.GaussianBlur(heatmap, (kernel, kernel), 0)
+        else:
+            framed = cv2.GaussianBlur(np.pad(heatmap, pad), (kernel, kernel), 0)
+            blurred = framed[pad:-pad, pad:-pad]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                blurred = blurred * (heatmap.max() / blurred.max())
         logs = np.pad(np.log(np.clip(blurred, CLIP_LOW, CLIP_HIGH)), 1, mode="edge")
         patches[i] = logs[y_N[i] : y_N[i] + 3, x_N[i] : x_N[i] + 3]
     return patches
 
 
-def _blurred_patch(maps: Tensor, x: Tensor, y: Tensor, kernel: int) -> Tensor:
-    """Gaussian blur (zeros outside the map) of the 3x3 round each peak, edge values replicated: [N, 3, 3]."""
+def _blurred_patch(maps: Tensor, x: Tensor, y: Tensor, kernel: int, mirrored: bool = False) -> Tensor:
+    """Gaussian blur (outside the map zeros, or the mirrored map) of the 3x3 round each peak, [N, 3, 3].
+
+    A place of the 3x3 that lies outside the map repeats the value at the border.
+    """
     n, h, w = maps.shape
     reach = (kernel - 1) // 2 + 1
     offsets = torch.arange(-reach, reach + 1, device=maps.device)
     rows, columns = y[:, None] + offsets, x[:, None] + offsets
     inside = ((rows >= 0) & (rows < h))[:, :, None] & ((columns >= 0) & (columns < w))[:, None, :]
-    flat = rows.clamp(0, h - 1)[:, :, None] * w + columns.clamp(0, w - 1)[:, None, :]
+    rows, columns = (
+        (_mirror(rows, h), _mirror(columns, w)) if mirrored else (rows.clamp(0, h - 1), columns.clamp(0, w - 1))
+    )
+    flat = rows[:, :, None] * w + columns[:, None, :]
     window = maps.reshape(n, h * w).gather(1, flat.reshape(n, -1)).view(n, 2 * reach + 1, 2 * reach + 1)
-    window = torch.where(inside, window, window.new_zeros(()))
+    if not mirrored:
+        window = torch.where(inside, window, window.new_zeros(()))
     weights = torch.as_tensor(gaussian_kernel(kernel), dtype=maps.dtype, device=maps.device)
     blur = maps.new_zeros(3, kernel + 2)
     for i in range(3):
@@ -123,6 +146,44 @@ def _blurred_patch(maps: Tensor, x: Tensor, y: Tensor, kernel: int) -> Tensor:
     row = (y[:, None] + step).clamp(0, h - 1) - y[:, None] + 1
     column = (x[:, None] + step).clamp(0, w - 1) - x[:, None] + 1
     return patch.gather(1, row[:, :, None].expand(n, 3, 3)).gather(2, column[:, None, :].expand(n, 3, 3))
+
+
+def _mirror(index: Tensor, size: int) -> Tensor:
+    """Positions mirrored at the centres of the first and last pixel until they lie inside."""
+    period = max(2 * (size - 1), 1)
+    wrapped = index % period
+    return torch.minimum(wrapped, period - wrapped).clamp(max=size - 1)
+
+
+def quarter_steps(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Maximum of every map, moved a quarter pixel towards the higher neighbour on each axis; no model of the peak.
+
+    Args:
+        heatmaps: float [B, K, H, W].
+
+    Returns:
+        Positions in heatmap pixels float32 [B, K, 2], (-1, -1) where the maximum is not positive, and the maxima
+        float32 [B, K]. A maximum in the first two or the last row or column is not moved along either axis.
+
+    Source: behaviour of ViTPose's ``keypoints_from_heatmaps`` with ``post_process="default"``.
+    """
+    maps = heatmaps.float()
+    b, k, h, w = maps.shape
+    flat = maps.reshape(b * k, h * w)
+    best = _first_maximum(flat)
+    score = flat.gather(1, best[:, None])[:, 0]
+    x, y = best % w, torch.div(best, w, rounding_mode="floor")
+    inner = (x > 1) & (x < w - 1) & (y > 1) & (y < h - 1)
+    at = torch.where(inner, best, torch.zeros_like(best))
+
+    def difference(step: int) -> Tensor:
+        after = flat.gather(1, (at + step).clamp(0, h * w - 1)[:, None])
+        before = flat.gather(1, (at - step).clamp(0, h * w - 1)[:, None])
+        return (after - before)[:, 0].sign() * inner
+
+    xy = torch.stack([x + 0.25 * difference(1), y + 0.25 * difference(w)], 1)
+    xy = torch.where((score > 0)[:, None], xy, -torch.ones_like(xy))
+    return xy.view(b, k, 2), score.view(b, k)
 
 
 def refine(

@@ -113,10 +113,11 @@ def _passes(core: nn.Module) -> Iterator[list[int]]:
     """Crops that enter ``core``, one entry per call."""
     seen: list[int] = []
 
-    def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-        seen.append(len(args[0]) if args and isinstance(args[0], Tensor) else 1)
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        pictures = (t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and t.ndim > 1)
+        seen.append(len(next(pictures, (0,))))
 
-    handle = core.register_forward_pre_hook(hook)
+    handle = core.register_forward_pre_hook(hook, with_kwargs=True)
     try:
         yield seen
     finally:

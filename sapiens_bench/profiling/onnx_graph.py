@@ -194,6 +194,7 @@ def _run(path: Path, sizes: Mapping[str, int]) -> tuple[list[tuple[str, Shapes, 
     with tempfile.TemporaryDirectory() as folder:
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")  # packed weights have no shape any more
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "shapes")
         options.log_severity_level = 3

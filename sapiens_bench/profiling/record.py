@@ -111,7 +111,7 @@ class LatencyRecord(Record):
     n_warmup: int
     warmup_s: float
     is_stable: bool  # False: medians still drifted when the warm-up budget was spent
-    drift: float  # relative change between the last two warm-up windows
+    drift: Number  # relative change between the last two warm-up windows; NaN when there was only one
     measured_s: float
     throughput_per_s: float  # crops per second, back to back
     host_p50: Number = math.nan  # GPU: wall time of a synchronised call, launch included

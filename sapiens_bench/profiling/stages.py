@@ -74,7 +74,7 @@ def profile(
             n_warmup=warm.n,
             warmup_s=warm.seconds,
             is_stable=warm.is_stable,
-            drift=0.0 if np.isnan(warm.drift) else warm.drift,
+            drift=warm.drift,
             measured_s=float(sum(times)),
             throughput_per_s=batch * n / spent,
             host_p50=float(np.median(host)) if host else float("nan"),

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.schema import PublishedEntry
 from sapiens_bench.profiling.record import ProfileRecord, ProfileRow
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Sheet
-from sapiens_bench.store.record import RunRecord
+from sapiens_bench.store.record import CellRecord, RunRecord
 
 FLOOR_DEVICE = "A100"
 FRONTIER = "●"
@@ -125,35 +126,24 @@ def _costs(rows: Sequence[ProfileRow]) -> tuple[dict[str, dict[str, float]], tup
 
 
 def _measured(runs: Sequence[RunRecord], costs: dict[str, dict[str, float]], axes: tuple[Cost, ...]) -> Iterable[Group]:
-    cells: dict[tuple[str, str, str], dict[str, tuple[RunRecord, int]]] = {}
-    for run in runs:
-        for position, cell in enumerate(run.cells):
-            score = cell.scores.get(cell.headline)
-            if cell.status == "done" and cell.kind == "network" and score and math.isfinite(score.value):
-                group = cells.setdefault((cell.task, cell.dataset, cell.protocol), {})
-                group[cell.model] = (run, position)
+    cells: dict[tuple[str, str, str], dict[str, CellRecord]] = {}
+    for cell in (cell for run in runs for cell in run.cells):
+        if cell.status == "done" and cell.kind == "network" and cell.headline in cell.scores:
+            cells.setdefault((cell.task, cell.dataset, cell.protocol), {})[cell.model] = cell
     for (task, dataset, protocol), members in cells.items():
-        points = []
-        for run, position in members.values():
-            cell = run.cells[position]
-            score = cell.scores[cell.headline]
-            scale = 100.0 if score.percent else 1.0
-            points.append(
-                Point(
-                    cell.model,
-                    cell.title,
-                    cell.family or cell.model,
-                    scale * score.value,
-                    scale * score.low,
-                    scale * score.high,
-                    costs.get(cell.model, {}),
-                )  # fmt: skip
-            )
-        unit = "%" if score.percent else score.unit
+        facts = next(cell.scores[cell.headline] for cell in members.values())
+        scale = 100.0 if facts.percent else 1.0
+        points = tuple(_point(cell, scale, costs.get(cell.model, {})) for cell in members.values())
         yield Group(
-            task, dataset, protocol, score.title, unit, score.higher_is_better, score.decimals, False, tuple(points),
-            axes,
+            task, dataset, protocol, facts.title, "%" if facts.percent else facts.unit, facts.higher_is_better,
+            facts.decimals, False, tuple(p for p in points if math.isfinite(p.score)), axes,
         )  # fmt: skip
+
+
+def _point(cell: CellRecord, scale: float, costs: dict[str, float]) -> Point:
+    score = cell.scores[cell.headline]
+    value, low, high = scale * score.value, scale * score.low, scale * score.high
+    return Point(cell.model, cell.title, cell.family or cell.model, value, low, high, costs)
 
 
 def _printed(
@@ -164,28 +154,29 @@ def _printed(
     models = {row.model: row for row in rows if row.model in catalog.models}
     for dataset in catalog.datasets.values():
         for name, protocol in dataset.protocols.items():
-            points = []
-            facts = ("", "", True)
+            # (entry, score) -> points: a protocol may have several tables; the one that most models stand in is shown
+            found: dict[tuple[str, str], list[Point]] = {}
+            entries: dict[str, PublishedEntry] = {}
             for model, row in models.items():
                 if row.task != protocol.task:
                     continue
-                printed = catalog.published_rows(catalog.models[model].variant, protocol)
-                scores = printed[0].scores() if printed else {}
-                if not scores:
-                    continue
-                key, value = next(iter(scores.items()))
-                entry = printed[0].entry
-                percent = entry.scale.get(key) == 0.01
-                if points and facts[0] != key:
-                    continue
-                facts = (key, "%" if percent else "", entry.directions.get(entry.metrics[key], "up") != "down")
-                known = {axis.key: costs[model][axis.key] for axis in computed if axis.key in costs[model]}
-                points.append(Point(model, row.title, row.family, value * (100 if percent else 1), costs=known))
-            if len(points) > 1:
-                yield Group(
-                    protocol.task, dataset.id, name, facts[0].rpartition("/")[2] or facts[0], facts[1], facts[2], 1
-                    if facts[1] else 3, True, tuple(points), computed,
-                )  # fmt: skip
+                for printed in catalog.published_rows(catalog.models[model].variant, protocol):
+                    entries[printed.entry.id] = printed.entry
+                    for key, value in list(printed.scores().items())[:1]:
+                        scale = 100.0 if printed.entry.scale.get(key) == 0.01 else 1.0
+                        known = {axis.key: costs[model][axis.key] for axis in computed if axis.key in costs[model]}
+                        point = Point(model, row.title, row.family, value * scale, costs=known)
+                        found.setdefault((printed.entry.id, key), []).append(point)
+            (entry_id, key), points = max(found.items(), key=lambda item: len(item[1]), default=(("", ""), []))
+            if len(points) < 2:
+                continue
+            entry = entries[entry_id]
+            is_share = entry.scale.get(key) == 0.01
+            upwards = entry.directions.get(entry.metrics[key], "up") != "down"
+            yield Group(
+                protocol.task, dataset.id, name, key.rpartition("/")[2], "%" if is_share else "", upwards,
+                1 if is_share else 3, True, tuple(points), computed,
+            )  # fmt: skip
 
 
 def frontier(costs: Sequence[float], scores: Sequence[float], higher_is_better: bool = True) -> list[bool]:
@@ -285,7 +276,7 @@ def _fit(group: Group, family: str, points: list[Point], level: float) -> PowerL
     )  # fmt: skip
 
 
-def band(law: PowerLaw, params_m: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def band(law: PowerLaw, params_m: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(curve, low, high) of the fitted error over parameter counts in millions: the interval of the curve itself."""
     from scipy import stats
 

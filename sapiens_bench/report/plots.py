@@ -95,7 +95,7 @@ def _scatter(group: Group, cost: Cost) -> Any:
         axes.step(*zip(*line), where="post", color="#777777", linewidth=1.2, linestyle="--", zorder=1)
     axes.set_xscale("log")
     _plain_log_ticks(axes.xaxis, [p.costs[cost.key] for p in points])
-    axes.margins(x=0.14, y=0.16)
+    axes.margins(x=0.16, y=0.18)
     axes.set_xlabel(f"{cost.title} ({cost.unit}{'; ' + cost.note if cost.note else ''})")
     _score_label(axes, group)
     axes.set_title(group.title, fontsize=11, loc="left")
@@ -148,17 +148,21 @@ def _scaling(group: Group, laws: Sequence[PowerLaw]) -> Any:
 
 def _plain_log_ticks(axis: Any, values: Sequence[float]) -> None:
     """Round numbers written out (0.5, 20, 3000), few enough not to touch."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-    decades = math.log10(max(values) / min(values)) if min(values) > 0 else 1.0
-    steps = (1, 2, 5) if decades < 2.5 else (1,) if decades > 4 else (1, 3)
-    if decades < 0.6:
-        steps = (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)  # type: ignore[assignment]
-    low, high = math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 1
-    ticks = [step * 10.0**power for power in range(low, high + 1) for step in steps]
     room = (max(values) / min(values)) ** 0.16 * 1.1
+    first, last = min(values) / room, max(values) * room
+    decades = math.log10(max(values) / min(values))
+    if decades < 0.5:  # so short that a logarithm hardly bends: evenly spaced numbers
+        ticks = [float(tick) for tick in MaxNLocator(5).tick_values(min(values), max(values))]
+    else:
+        steps = (
+            (1, 1.5, 2, 3, 4, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1, 3) if decades < 4 else (1,)
+        )
+        powers = range(math.floor(math.log10(first)), math.ceil(math.log10(last)) + 1)
+        ticks = [step * 10.0**power for power in powers for step in steps]
     limits = axis.axes.get_xlim() if axis.axis_name == "x" else axis.axes.get_ylim()
-    axis.set_major_locator(FixedLocator([t for t in ticks if min(values) / room <= t <= max(values) * room]))
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if first <= tick <= last]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
@@ -191,10 +195,21 @@ def _label(figure: Any, axes: Any, items: Sequence[tuple[float, float, str, str]
 
 
 def _candidates(axes: Any, x: float, y: float, text: str, colour: str) -> Iterator[Any]:
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=3, foreground="white")]  # lines may pass behind a name
     for dx, dy in _PLACES:
         side = "left" if dx > 0 else "right" if dx < 0 else "center"
         yield axes.annotate(
-            text, (x, y), xytext=(dx, dy), textcoords="offset points", ha=side, fontsize=8.5, color=colour, zorder=4
+            text,
+            (x, y),
+            xytext=(dx, dy),
+            textcoords="offset points",
+            ha=side,
+            fontsize=9,
+            color=colour,
+            zorder=4,
+            path_effects=halo,
         )
 
 

@@ -196,8 +196,8 @@ def floors_sheet(record: ProfileRecord) -> Sheet | None:
         tuple(lines),
         n_left=2,
         notes=("max(FLOPs / peak rate, bytes / bandwidth) with weights, inputs and outputs moved once; m: bound by "
-               "memory. Predicted, not measured. On NVIDIA GPUs torch lets fp32 convolutions use TF32, so a convolutional "
-               "network may come below the fp32 floor there.",),
+               "memory. Predicted, not measured. On NVIDIA GPUs torch lets fp32 convolutions use TF32, so that a "
+               "convolutional network may come below the fp32 floor there.",),
     )  # fmt: skip
 
 
@@ -214,13 +214,14 @@ def ceilings_sheet(record: ProfileRecord) -> Sheet | None:
 
 
 def missing_sheet(rows: Sequence[ProfileRow]) -> Sheet | None:
-    """Rows without numbers and why."""
-    lines = [
-        (row.title, _combination(row), row.status, row.how)
-        for row in rows
-        if row.status in ("refused", "failed", "unavailable")
-    ]
-    return Sheet("Without numbers", ("Model", "Precision, batch", "Status", "Why"), tuple(lines), 4) if lines else None
+    """Rows without numbers, by reason."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for row in rows:
+        if row.status in ("refused", "failed", "unavailable"):
+            detail = f" ({_combination(row)})" if row.status != "unavailable" else ""
+            found.setdefault((row.status, row.how), {})[row.model + detail] = None
+    lines = [(status, ", ".join(models), how) for (status, how), models in found.items()]
+    return Sheet("Without numbers", ("Status", "Models", "Why"), tuple(lines), 3) if lines else None
 
 
 def _combination(row: ProfileRow) -> str:

@@ -14,7 +14,11 @@ FLAGS = {
     "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
     "data show": ["--cards", "--data-root"],
     "list": ["--cards", "--data-root", "--json", "--task", "--weights-root"],
-    "report": ["--box-study", "--cards", "--format", "--out", "--strict"],
+    "profile": [
+        "--batch", "--cards", "--compile", "--counts", "--device", "--format", "--input", "--models", "--option",
+        "--out", "--precision", "--rounds", "--seconds", "--task", "--threads", "--weights-root",
+    ],
+    "report": ["--box-study", "--cards", "--format", "--out", "--pareto", "--strict"],
     "run": [
         "--batch-size", "--boxes", "--cards", "--data-root", "--dataset", "--device", "--dry-run", "--format",
         "--limit", "--max-errors", "--models", "--n-boot", "--no-save-preds", "--option", "--out", "--precision",

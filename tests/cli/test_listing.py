@@ -52,6 +52,13 @@ def test_data_check_counts_images_and_goes_on_without_optional_files(call: Call,
     assert "detector-70: not ready" in out
 
 
+def test_detectors_are_listed_with_the_way_to_get_them(call: Call) -> None:
+    code, out, _ = call("list", "detectors")
+    assert code == 0
+    assert "rtdetr" in out
+    assert "missing" in out
+
+
 def test_data_prepare_refuses_what_lies_ready(call: Call, coco: Path) -> None:
     code, _, err = call("data", "prepare", "coco-val2017", "--data-root", coco)
     assert code == 2

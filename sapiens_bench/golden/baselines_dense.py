@@ -1,0 +1,261 @@
+"""Fixtures ``baselines/``, dense part: tiny networks in the published layouts, through the real wrappers."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sapiens_bench.cards.schema import Get, InputSpec, Licence, ModelCard, SpaceCard, Variant, WeightFormat, Weights
+from sapiens_bench.golden.check import Check, compare, share_different
+from sapiens_bench.models import heatmaps
+from sapiens_bench.models.card_maps import CardMaps
+from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.depth_anything import DepthAnything
+from sapiens_bench.models.exported import ExportedMaps
+from sapiens_bench.models.hub_seg import Mask2Former, SegFormer, compose
+from sapiens_bench.models.onnx import OnnxMaps
+from sapiens_bench.models.pifuhd import build_generator
+from sapiens_bench.models.sapiens2 import Sapiens2Dense, Sapiens2Pose, build
+from sapiens_bench.models.sapiens2_load import config_arguments
+from sapiens_bench.models.sapiens_v1 import BLUR_KERNEL
+from sapiens_bench.models.whole_image import WholeImage
+from sapiens_bench.pixels.affine import box_to_center_scale
+from sapiens_bench.pixels.codecs import read_rgb
+from sapiens_bench.types import ModelInput
+
+NETWORK, KEYPOINT_PX, EXACT_INPUT = 1e-4, 1e-3, 1e-5
+LABELS = 1e-3  # share of labels that may flip on ties across versions of the library
+# The library resizes 8-bit pictures with torchvision, we with Pillow: one grey level, in normalised units.
+ONE_LEVEL = 1.001 / (255 * 0.224)
+# The library warps and resizes with torchvision in float32, the official code and we with OpenCV in 8 bit.
+MEAN_LEVELS = 0.5
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+OUTPUT_OF = {"pose": "heatmaps", "seg": "logits", "normal": "normals", "depth": "pointmaps"}
+Arrays = dict[str, NDArray[Any]]
+
+
+def arrays(path: Path) -> Arrays:
+    """All arrays of an npz file (no pickles)."""
+    with np.load(path, allow_pickle=False) as data:
+        return {name: data[name] for name in data.files}
+
+
+def space(kind: str, size: int) -> SpaceCard:
+    """A set of ``size`` nameless entries, each its own mirror image."""
+    return SpaceCard(
+        schema="space/1", id="golden", title="golden", kind=kind, source="fixture",  # type: ignore[arg-type]
+        names=tuple(f"n{i}" for i in range(size)), flip_index=tuple(range(size)),
+        sigmas=(0.1,) * size if kind == "keypoints" else (),
+    )  # fmt: skip
+
+
+def context(
+    path: Path, task: str, wrapper: str, kind: WeightFormat, input_spec: InputSpec,
+    options: dict[str, Any], output: SpaceCard | None = None,
+) -> ModelContext:  # fmt: skip
+    """What ``run`` would give the wrapper for a card of this fixture; whoever names the folder vouches for it."""
+    weights = Weights(file=path.name, format=kind, sha256=None, get=Get(how="fixture"))
+    variant = Variant(id=f"golden-{path.stem}", title=path.stem, weights=weights)
+    card = ModelCard(
+        schema="model/1", id="golden", title="golden", task=task,  # type: ignore[arg-type]
+        licence=Licence(name="none"), wrapper=wrapper, input=input_spec, trained_on="nothing", variants=(variant,),
+    )  # fmt: skip
+    return ModelContext(card, variant, path, {}, "cpu", "fp32", output, options, trusted=True)
+
+
+def _spec(height: int, width: int) -> InputSpec:
+    return InputSpec(height=height, width=width, mean=MEAN, std=STD)
+
+
+def _picture(folder: Path) -> ModelInput:
+    image = read_rgb(folder / "image.png")
+    box = np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32)
+    return ModelInput("golden", image, box, np.ones(1, np.float32))
+
+
+def _network(model: WholeImage) -> Any:
+    return getattr(model, "net")  # noqa: B009
+
+
+@torch.inference_mode()
+def depth_anything_checks(folder: Path, name: str) -> Iterator[Check]:
+    """``depth_anything``: input, network, and both ways back to the picture's size."""
+    z, x = arrays(folder / f"{name}.npz"), _picture(folder)
+    options = {"depth_kind": "affine_invariant_inverse_depth", "upsample": "bicubic"}
+    given = context(folder / "depth_anything", "depth", "depth_anything", "hf", _spec(112, 112), options)
+    model = DepthAnything(given)
+    yield compare(f"{name}/pixel_values", model.prepare(x).tensors["image"], z["pixel_values"], ONE_LEVEL)
+    raw = model.raw(torch.from_numpy(z["pixel_values"]))
+    yield compare(f"{name}/predicted_depth", raw[:, 0], z["predicted_depth"], NETWORK)
+    size = (x.image_HW3.shape[0], x.image_HW3.shape[1])
+    stored = torch.from_numpy(z["predicted_depth"])[None]
+    yield compare(f"{name}/depth_full", model.at_original(stored, size), z["depth_full"], NETWORK, "bicubic")
+
+
+@torch.inference_mode()
+def segformer_checks(folder: Path, name: str) -> Iterator[Check]:
+    """``segformer``: input, logits, labels."""
+    z, x = arrays(folder / f"{name}.npz"), _picture(folder)
+    classes = space("labels", z["logits"].shape[1])
+    model = SegFormer(context(folder / "segformer", "seg", "segformer", "hf", _spec(128, 128), {}, classes))
+    yield compare(f"{name}/pixel_values", model.prepare(x).tensors["image"], z["pixel_values"], ONE_LEVEL)
+    raw = model.raw(torch.from_numpy(z["pixel_values"]))
+    yield compare(f"{name}/logits", raw, z["logits"], NETWORK)
+    labels = model.at_original(raw, (x.image_HW3.shape[0], x.image_HW3.shape[1]))
+    yield share_different(f"{name}/seg_full", labels.numpy(), z["seg_full"], LABELS)
+
+
+@torch.inference_mode()
+def mask2former_checks(folder: Path, name: str) -> Iterator[Check]:
+    """``mask2former``: input, queries, labels composed at full size."""
+    z, x = arrays(folder / f"{name}.npz"), _picture(folder)
+    classes = space("labels", z["class_logits"].shape[2] - 1)
+    model = Mask2Former(context(folder / "mask2former", "seg", "mask2former", "hf", _spec(96, 64), {}, classes))
+    yield compare(f"{name}/pixel_values", model.prepare(x).tensors["image"], z["pixel_values"], ONE_LEVEL)
+    found, masks = model.queries(torch.from_numpy(z["pixel_values"]))
+    expected = torch.from_numpy(z["class_logits"]).softmax(-1)[..., :-1]
+    yield compare(f"{name}/class_logits", found, expected, NETWORK, "after softmax")
+    yield compare(f"{name}/mask_logits", masks, z["mask_logits"], NETWORK)
+    labels = compose(found[0], masks[0], (x.image_HW3.shape[0], x.image_HW3.shape[1]))
+    yield share_different(f"{name}/seg_full", labels.numpy(), z["seg_full"], LABELS)
+
+
+def sapiens2(folder: Path, scratch: Path, fixture: str) -> Sapiens2Pose | Sapiens2Dense:
+    """The wrapper of a tiny network, from an official-layout file made of the stored backbone and head."""
+    from safetensors.torch import load_file, save_file
+
+    task = "depth" if fixture == "pointmap" else fixture
+    state = {f"backbone.{k}": v for k, v in load_file(folder / "sapiens2_tiny_backbone.safetensors").items()}
+    state |= load_file(folder / f"sapiens2_tiny_{fixture}_head.safetensors")
+    path = scratch / f"sapiens2_tiny_{fixture}.safetensors"
+    save_file(state, path)
+    config = json.loads((folder / f"sapiens2_tiny_{fixture}.json").read_text())
+    output = {"pose": "keypoints", "seg": "labels"}.get(fixture)
+    entries = space(output, len(config["id2label"])) if output else None
+    options = {"depth_kind": "scale_invariant_depth"} if task == "depth" else {}
+    height, width = config["image_size"]
+    return build(context(path, task, "sapiens2", "safetensors", _spec(height, width), options, entries))
+
+
+@torch.inference_mode()
+def sapiens2_checks(folder: Path, name: str) -> Iterator[Check]:
+    """``sapiens2_tiny``: the official files through the library's classes, with sizes read off the tensors."""
+    from safetensors.torch import load_file
+
+    z = arrays(folder / f"{name}.npz")
+    image = torch.from_numpy(z["pixel_values"].astype(np.float32))
+    with tempfile.TemporaryDirectory() as scratch:
+        for fixture in ("pose", "seg", "normal", "pointmap"):
+            model = sapiens2(folder, Path(scratch), fixture)
+            config = json.loads((folder / f"sapiens2_tiny_{fixture}.json").read_text())
+            state = load_file(Path(scratch) / f"sapiens2_tiny_{fixture}.safetensors")
+            ours = config_arguments(state, (config["image_size"][0], config["image_size"][1]))
+            head = ours.pop("head_config")
+            wrong = [k for k, v in ours.items() if config[k] != v]
+            wrong += [k for k, v in head.items() if config["head_config"][k] != v]
+            yield Check(f"{name}/{fixture}_config", float(len(wrong)), 0, ", ".join(wrong))
+            net: Any = model.net.network if isinstance(model, Sapiens2Pose) else model.net
+            out = net(image)
+            maps = out[OUTPUT_OF["depth" if fixture == "pointmap" else fixture]]
+            stride = 1 if maps.shape[-1] == z[fixture].shape[-1] else 4
+            yield compare(f"{name}/{fixture}", maps[..., ::stride, ::stride], z[fixture], NETWORK)
+            if fixture == "pointmap":
+                yield compare(f"{name}/scale", out.scales, z["scale"], NETWORK)
+
+
+def sapiens2_processor_checks(folder: Path, name: str) -> Iterator[Check]:
+    """``sapiens2_processor``: crops, padded resize and decoding of the library's processor beside ours."""
+    z, x = arrays(folder / f"{name}.npz"), _picture(folder)
+    boxes = np.array(json.loads((folder / "manifest.json").read_text())["boxes_xywh"], np.float32)
+    boxes[:, 2:] += boxes[:, :2]
+    people = ModelInput("golden", x.image_HW3, boxes, np.ones(len(boxes), np.float32))
+    with tempfile.TemporaryDirectory() as scratch:
+        pose, normal = (sapiens2(folder, Path(scratch), fixture) for fixture in ("pose", "normal"))
+    crops = pose.prepare(people).tensors["crop"].astype(np.float64)
+    yield _mean_levels(f"{name}/pixel_values_boxes", crops, z["pixel_values_boxes"])
+    assert isinstance(normal, Sapiens2Dense)
+    fitted = normal.fit(x.image_HW3)
+    padded = fitted.image_hw3.transpose(2, 0, 1)[None] * _column(STD) + _column(MEAN)
+    yield _mean_levels(f"{name}/pixel_values_pad", padded, z["pixel_values_pad"])
+    theirs = z["pixel_values_pad"][0].astype(np.float32) * _column(STD)[0] + _column(MEAN)[0]
+    filled = np.flatnonzero((theirs > 1).any(axis=(0, 1)))
+    yield compare(f"{name}/pad_frame", fitted.inside[1::2], [filled[0], filled[-1] + 1], 0)
+    maps = arrays(folder / "pose_decode.npz")["heatmaps"].astype(np.float32)
+    yield from _decoded(name, z, maps, boxes)
+
+
+def _decoded(name: str, z: Arrays, maps: NDArray[np.float32], boxes: NDArray[np.float32]) -> Iterator[Check]:
+    heat_wh, input_wh = (maps.shape[3], maps.shape[2]), (maps.shape[3] * 4, maps.shape[2] * 4)
+    center, scale = box_to_center_scale(boxes, padding=1.25, aspect=input_wh[0] / input_wh[1])
+    found = heatmaps.peaks(torch.from_numpy(maps), BLUR_KERNEL)
+    keypoints = np.zeros((*maps.shape[:2], 2))
+    score, patch = found.score_BK.numpy(), found.log_patch_BK33.numpy()
+    for i in range(len(maps)):
+        location = heatmaps.refine(found.xy_BK2[i].numpy(), score[i], patch[i])
+        in_input = heatmaps.to_input_space(location, heat_wh, input_wh)
+        keypoints[i] = heatmaps.to_image_space(in_input, input_wh, center[i], scale[i])
+    seen = score > 0  # the library leaves a keypoint without a positive value at a place of its own
+    yield compare(f"{name}/post_keypoints", keypoints[seen], z["post_keypoints"][seen], KEYPOINT_PX)
+    yield compare(f"{name}/post_scores", score, z["post_scores"], 1e-6)
+
+
+def _column(values: tuple[float, ...]) -> NDArray[np.float32]:
+    return np.asarray(values, np.float32).reshape(1, 3, 1, 1)
+
+
+def _mean_levels(item: str, ours: NDArray[Any], normalised: NDArray[Any]) -> Check:
+    theirs = normalised.astype(np.float32) * _column(STD) + _column(MEAN)
+    away = float(np.abs(ours - theirs).mean()) if ours.shape == theirs.shape else float("inf")
+    return Check(item, away, MEAN_LEVELS, "mean grey levels; other resize filter")
+
+
+@torch.inference_mode()
+def pifuhd_checks(folder: Path, name: str) -> Iterator[Check]:
+    """``pifuhd_netF_tiny``: the generator."""
+    z = arrays(folder / f"{name}.npz")
+    net = build_generator(folder / f"{name.removesuffix('_io')}.safetensors")
+    yield compare(f"{name}/output", net(torch.from_numpy(z["input"])), z["output"], NETWORK)
+
+
+@torch.inference_mode()
+def export_checks(folder: Path, name: str) -> Iterator[Check]:
+    """``dense_*``: the three ONNX files and the two torch programs, with the options of ``cards.json``."""
+    z, x = arrays(folder / f"{name}.npz"), _picture(folder)
+    cards = json.loads((folder / "cards.json").read_text())
+    programs: list[tuple[str, str, WeightFormat]] = [(t, cards[t]["file"], "onnx") for t in ("seg", "depth", "normal")]
+    programs += [
+        ("depth", "dense_depth_tiny_torchscript.pt2", "torchscript"),
+        ("depth", "dense_depth_tiny_export.pt2", "export"),
+    ]
+    for task, file, kind in programs:
+        model = _exported(folder / file, task, kind, cards[task]["input"], z)
+        item = f"{name}/{file}"
+        prepared = model.prepare(x).tensors["image"]
+        yield compare(f"{item}/input", prepared, z["input"], EXACT_INPUT)
+        raw = model.raw(torch.from_numpy(z["input"]))
+        yield compare(f"{item}/raw", raw, z[f"{task}_raw"], NETWORK)
+        full = model.at_original(raw, (x.image_HW3.shape[0], x.image_HW3.shape[1])).numpy()
+        if task == "seg":
+            yield share_different(f"{item}/label", full, z["seg_label"], 0)
+        else:
+            yield compare(f"{item}/full", full, z[f"{task}_full"], NETWORK)
+
+
+def _exported(path: Path, task: str, kind: WeightFormat, card: dict[str, Any], z: Arrays) -> CardMaps:
+    height, width = card["size_hw"]
+    spec = InputSpec(
+        height=height, width=width, mean=tuple(card["mean"]), std=tuple(card["std"]), channel_order=card["color"]
+    )
+    options = {"resize": card["resize"], "interpolation": card["interpolation"], "layout": card["layout"]}
+    if task == "depth":
+        options["depth_kind"] = "affine_invariant_depth"
+    classes = space("labels", z["seg_raw"].shape[1]) if task == "seg" else None
+    wrapper = OnnxMaps if kind == "onnx" else ExportedMaps
+    return wrapper(context(path, task, "onnx" if kind == "onnx" else "exported", kind, spec, options, classes))

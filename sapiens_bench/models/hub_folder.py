@@ -1,0 +1,117 @@
+"""Model folders of the transformers library, opened offline: safetensors only, no code of the folder, nothing random.
+
+A folder holds ``config.json`` and ``model.safetensors`` (or its shards).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from sapiens_bench.errors import CardError, CheckpointRejected
+from sapiens_bench.models.checkpoints import is_finite
+from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.person_crop import weights_path
+from sapiens_bench.models.sapiens_program import DTYPES
+
+KINDS_OF_FAULT = ("missing_keys", "unexpected_keys", "mismatched_keys")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """``config.json`` of a model folder.
+
+    Raises:
+        CheckpointRejected: no folder, no such file, or not JSON.
+    """
+    path = folder / "config.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointRejected(f"{path} cannot be read ({error}). A transformers folder was expected.") from None
+    if not isinstance(content, dict):
+        raise CheckpointRejected(f"{path} holds no configuration.")
+    return content
+
+
+def transformers_class(name: str) -> Any:
+    """A class of the installed transformers. Raises CardError when it is too old to have it."""
+    import transformers
+
+    found = getattr(transformers, name, None)
+    if found is None:
+        raise CardError(f"transformers {transformers.__version__} has no {name}. Install a newer one.")
+    return found
+
+
+def open_folder(context: ModelContext, classes: Mapping[str, str]) -> nn.Module:
+    """The network of ``context``'s folder on its device, in its precision, for inference.
+
+    Args:
+        classes: ``model_type`` of config.json -> class of transformers.
+
+    Raises:
+        WeightsMissing: the context has no folder.
+        CheckpointRejected: another kind of model, damaged, or not every tensor fits.
+    """
+    folder = weights_path(context)
+    kind = read_config(folder).get("model_type")
+    if not isinstance(kind, str) or kind not in classes:
+        raise CheckpointRejected(
+            f"{folder} is a {kind!r} model; {context.variant.id} needs {' or '.join(map(repr, classes))}. "
+            "Put the right folder there."
+        )
+    # safetensors only: a pickle beside it is never opened; code in the folder is never run
+    options = {"local_files_only": True, "use_safetensors": True}
+    net = load(transformers_class(classes[kind]), str(folder), folder, context, options)
+    return net.to(device=context.device, dtype=DTYPES[context.precision]).eval()
+
+
+def load(cls: Any, source: str | None, path: Path, context: ModelContext, options: Mapping[str, Any]) -> nn.Module:
+    """``cls.from_pretrained(source)`` in float32, refused unless every tensor has its place and is finite.
+
+    Raises:
+        CheckpointRejected
+    """
+    from safetensors import SafetensorError
+
+    allowed = context.variant.weights.ignore_keys if context.variant.weights else ()
+    try:
+        with _quiet():
+            net, info = cls.from_pretrained(source, output_loading_info=True, **options)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointRejected(f"{path} cannot be loaded as {cls.__name__} ({reason[:200]}).") from None
+    faults = []
+    for kind in KINDS_OF_FAULT:
+        names = sorted(str(name) for name in info.get(kind) or () if name not in allowed)
+        if names:
+            faults.append(f"{len(names)} {kind.replace('_', ' ')} ({', '.join(names[:3])})")
+    if faults:
+        raise CheckpointRejected(f"{path} does not fit {cls.__name__}: {'; '.join(faults)}.")
+    network = cast("nn.Module", net).float()
+    if spoilt := [name for name, tensor in network.state_dict().items() if not is_finite(tensor)]:
+        raise CheckpointRejected(f"{path} has NaN or infinite weights in {spoilt[0]}. Fetch it again.")
+    network.requires_grad_(False)
+    return network
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar and no report of the library: what it would say is checked and said by ``load``."""
+    from transformers.utils import logging
+
+    library: Any = logging
+    had_bar, level = library.is_progress_bar_enabled(), library.get_verbosity()
+    library.disable_progress_bar()
+    library.set_verbosity_error()
+    try:
+        yield
+    finally:
+        library.set_verbosity(level)
+        if had_bar:
+            library.enable_progress_bar()

@@ -1,0 +1,86 @@
+"""Segmentation networks of transformers: SegFormer, and Mask2Former composed at full size.
+
+Source: SegFormer (arXiv 2105.15203), Mask2Former (arXiv 2112.01527). The library's own composition for Mask2Former
+resizes every mask to a fixed 384 x 384 square first, which blurs and distorts thin parts; here each mask goes to the
+picture's size in one step. Axes: Q queries, C classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.hub_folder import open_folder
+from sapiens_bench.models.sapiens_dense import resize
+from sapiens_bench.models.whole_image import Fitted, WholeImage, check_options, normalised, pack
+
+QUERIES_AT_ONCE = 8  # bounds the memory for masks at full size
+
+
+class _Stretched(WholeImage):
+    """Stretched to the card's size with the library's own filter (bilinear, antialiased)."""
+
+    model_type: str
+    class_name: str
+
+    def __init__(self, context: ModelContext) -> None:
+        check_options(context, ())
+        super().__init__(context)
+        self.net = open_folder(context, {self.model_type: self.class_name})
+
+    def fit(self, image_HW3: NDArray[np.uint8]) -> Fitted:
+        height, width = self.spec.height, self.spec.width
+        small = Image.fromarray(image_HW3).resize((width, height), Image.Resampling.BILINEAR)
+        return Fitted(normalised(np.asarray(small), self.spec), (0, 0, height, width))
+
+
+class SegFormer(_Stretched):
+    """Logits at a quarter of the input, enlarged bilinearly, then the best class."""
+
+    model_type, class_name = "segformer", "SegformerForSemanticSegmentation"
+
+    def raw(self, image: Tensor) -> Tensor:
+        return self.checked(self.net(image).logits, self.name)
+
+
+class Mask2Former(_Stretched):
+    """Class of a pixel: arg max over c of the sum over queries of softmax(class)[c] * sigmoid(mask)."""
+
+    model_type, class_name = "mask2former", "Mask2FormerForUniversalSegmentation"
+
+    def raw(self, image: Tensor) -> Tensor:
+        """Class scores at mask resolution [B, C, h, w]; ``forward`` composes at the picture's size instead."""
+        classes, masks = self.queries(image)
+        return torch.einsum("bqc,bqhw->bchw", classes, masks.sigmoid())
+
+    def queries(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Class probabilities [B, Q, C] without "no object", and mask logits [B, Q, h, w], float32.
+
+        Raises:
+            CheckpointRejected: another number of classes than the card's label set.
+        """
+        out = self.net(image)
+        classes = out.class_queries_logits.float().softmax(-1)[..., :-1]
+        self.checked(classes.transpose(1, 2)[..., None], self.name)
+        return classes, out.masks_queries_logits.float()
+
+    def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        classes, masks = self.queries(tensors["image"].to(self.dtype))
+        sizes = [(int(h), int(w)) for h, w in tensors["size_hw"].tolist()]
+        maps = [compose(classes[i], masks[i], size) for i, size in enumerate(sizes)]
+        return {"map": pack(maps, sizes)}
+
+
+def compose(classes_QC: Tensor, masks_Qhw: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Labels uint8 [H, W] of one picture; 255 where a score is not finite."""
+    total = classes_QC.new_zeros((classes_QC.shape[1], *size_hw))
+    for start in range(0, len(masks_Qhw), QUERIES_AT_ONCE):
+        part = slice(start, start + QUERIES_AT_ONCE)
+        at_size = resize(masks_Qhw[None, part], size_hw)[0].sigmoid()
+        total += torch.einsum("qc,qhw->chw", classes_QC[part], at_size)
+    labels = total.argmax(0).to(torch.uint8)
+    return labels.masked_fill(~torch.isfinite(total).all(0), 255)
