@@ -27,6 +27,9 @@ _TABLES = {  # what -> (module, its table, entry-point group)
 }
 
 
+WITH_PIPELINES = frozenset({"sapiens_v1"})  # wrappers that know the full and the lite pipeline
+
+
 def table_of(what: str) -> Mapping[str, str]:
     """TASKS, ADAPTERS or WRAPPERS: name -> "module:object"."""
     module, name, _ = _TABLES[what]
@@ -118,6 +121,13 @@ def adapter_for(
     return cast("Adapter", find_code("adapter", card.adapter, beside)(card, protocol, space, root, options))
 
 
+def options_of(entry: ModelEntry, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A variant's options with the request's over them. ``pipeline`` reaches only wrappers that have two of them, so
+    that ``--pipeline lite`` can be asked of a mixed list of models."""
+    known = {k: v for k, v in asked.items() if k != "pipeline" or entry.card.wrapper in WITH_PIPELINES}
+    return {**entry.variant.options, **known}
+
+
 def model_for(
     entry: ModelEntry,
     weights: WeightFiles,
@@ -146,7 +156,7 @@ def model_for(
         device=device,
         precision=precision,
         space=None if space is None else catalog.space(space),
-        options={**entry.variant.options, **options},
+        options=options_of(entry, options),
         targets=targets.target if diagnostic and targets is not None else None,
         task=task if diagnostic else None,
         seed=seed,

@@ -13,6 +13,7 @@ from sapiens_bench.cards.locate import WeightFiles
 from sapiens_bench.cards.schema import DatasetCard
 from sapiens_bench.cards.spaces import SpaceMap
 from sapiens_bench.engine.admit import DataPlan, admit, code_hash, data_plan, template
+from sapiens_bench.engine.build import options_of
 from sapiens_bench.engine.request import Request, plain
 from sapiens_bench.errors import (
     CardError,
@@ -306,7 +307,7 @@ def _fields(
         "code_sha256": [d.code_sha256, code_hash(entry.card.wrapper, entry.path)],
         "weights_sha256": weights.sha256,
         "input": None if spec is None else spec.model_dump(mode="json"),
-        "options": plain({**variant.options, **request.options}),
+        "options": plain(options_of(entry, request.options)),
         "model_space": entry.card.space_of(variant),
         "map": None if space_map is None else [int(i) for i in space_map.index],
         "precision": request.precision,

@@ -24,6 +24,9 @@ from sapiens_bench.models.whole_image import Fitted, WholeImage, check_options, 
 CLASSES = {"depth_anything": "DepthAnythingForDepthEstimation", "dpt": "DPTForDepthEstimation"}
 RESIZES = {"depth_anything": "lower_bound", "dpt": "stretch"}  # default of each kind of network
 PATCH = 14
+# The deepest fusion stage has nothing to add yet: the class owns this layer, never calls it, and published DPT files
+# leave it out.
+UNUSED = ("neck.fusion_stage.layers.0.residual_layer1.",)
 
 
 class DepthAnything(WholeImage):
@@ -54,7 +57,7 @@ class DepthAnything(WholeImage):
                 f"{folder} is a {found} network, the card of {self.name} says {self.depth_kind}. "
                 "Put the right folder there, or correct depth_kind."
             )
-        self.net = open_folder(context, CLASSES)
+        self.net = open_folder(context, CLASSES, UNUSED)
         default = RESIZES[str(config["model_type"])]
         self.resize = choice(context, "resize", default, ("lower_bound", "stretch"))
         self.upsample = choice(context, "upsample", "bilinear", ("bilinear", "bicubic"))

@@ -48,47 +48,73 @@ def transformers_class(name: str) -> Any:
     return found
 
 
-def open_folder(context: ModelContext, classes: Mapping[str, str]) -> nn.Module:
+def open_folder(context: ModelContext, classes: Mapping[str, str], unused: tuple[str, ...] = ()) -> nn.Module:
     """The network of ``context``'s folder on its device, in its precision, for inference.
 
     Args:
         classes: ``model_type`` of config.json -> class of transformers.
+        unused: beginnings of names that the class has and never computes with; they may be absent.
 
     Raises:
         WeightsMissing: the context has no folder.
         CheckpointRejected: another kind of model, damaged, or not every tensor fits.
     """
     folder = weights_path(context)
-    kind = read_config(folder).get("model_type")
+    config = read_config(folder)
+    kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in classes:
         raise CheckpointRejected(
             f"{folder} is a {kind!r} model; {context.variant.id} needs {' or '.join(map(repr, classes))}. "
             "Put the right folder there."
         )
+    if foreign := _reaches_out(config):
+        raise CheckpointRejected(
+            f"{folder}: config.json sets {foreign!r}, for which the library would fetch or convert other files. "
+            "Save the complete model with save_pretrained and give that folder."
+        )
     # safetensors only: a pickle beside it is never opened; code in the folder is never run
     options = {"local_files_only": True, "use_safetensors": True}
-    net = load(transformers_class(classes[kind]), str(folder), folder, context, options)
+    net = load(transformers_class(classes[kind]), str(folder), folder, context, options, unused)
     return net.to(device=context.device, dtype=DTYPES[context.precision]).eval()
 
 
-def load(cls: Any, source: str | None, path: Path, context: ModelContext, options: Mapping[str, Any]) -> nn.Module:
+def _reaches_out(config: Mapping[str, Any]) -> str:
+    """The first entry that makes the library look beyond the folder, at any depth; empty when there is none."""
+    for name, value in config.items():
+        if value and name in ("backbone", "use_pretrained_backbone", "quantization_config"):
+            return name
+        if isinstance(value, dict) and (found := _reaches_out(value)):
+            return f"{name}.{found}"
+    return ""
+
+
+def load(
+    cls: Any,
+    source: str | None,
+    path: Path,
+    context: ModelContext,
+    options: Mapping[str, Any],
+    unused: tuple[str, ...] = (),
+) -> nn.Module:
     """``cls.from_pretrained(source)`` in float32, refused unless every tensor has its place and is finite.
 
     Raises:
         CheckpointRejected
     """
-    from safetensors import SafetensorError
-
     allowed = context.variant.weights.ignore_keys if context.variant.weights else ()
     try:
         with _quiet():
-            net, info = cls.from_pretrained(source, output_loading_info=True, **options)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError) as error:
+            # Shapes that do not fit are asked for, too, so that the message below can name them.
+            strict = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+            net, info = cls.from_pretrained(source, **strict, **options)
+    except Exception as error:  # a malformed configuration may make the library fail in any way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointRejected(f"{path} cannot be loaded as {cls.__name__} ({reason[:200]}).") from None
     faults = []
     for kind in KINDS_OF_FAULT:
         names = sorted(str(name) for name in info.get(kind) or () if name not in allowed)
+        if kind == "missing_keys":
+            names = [name for name in names if not name.startswith(unused)]
         if names:
             faults.append(f"{len(names)} {kind.replace('_', ' ')} ({', '.join(names[:3])})")
     if faults:

@@ -21,8 +21,8 @@ FLAGS = {
     "report": ["--box-study", "--cards", "--format", "--out", "--pareto", "--strict"],
     "run": [
         "--batch-size", "--boxes", "--cards", "--data-root", "--dataset", "--device", "--dry-run", "--format",
-        "--limit", "--max-errors", "--models", "--n-boot", "--no-save-preds", "--option", "--out", "--precision",
-        "--protocol", "--save-maps", "--save-preds", "--seed", "--split", "--strict", "--task",
+        "--limit", "--max-errors", "--models", "--n-boot", "--no-save-preds", "--option", "--out", "--pipeline",
+        "--precision", "--protocol", "--save-maps", "--save-preds", "--seed", "--split", "--strict", "--task",
         "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "verify coco": ["--cards", "--out"],

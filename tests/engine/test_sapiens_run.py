@@ -416,3 +416,12 @@ def test_308_points_on_133_are_refused_or_missed_or_scored_where_they_meet(
         np.testing.assert_array_equal(points[:, index >= 0], common[key])
     for protocol in ("gt-box", "gt-box-common114", "gt-box-wb63"):
         assert go("whole", protocol=protocol, out=protocol, **request).cells[0].status == "done"
+
+
+def test_the_pipeline_is_asked_only_of_wrappers_that_have_one() -> None:
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.engine.build import options_of
+
+    catalog = Catalog.load()
+    assert options_of(catalog.model("sapiens-0.3b"), {"pipeline": "lite"})["pipeline"] == "lite"
+    assert "pipeline" not in options_of(catalog.model("movenet-thunder"), {"pipeline": "lite"})

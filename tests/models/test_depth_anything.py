@@ -153,6 +153,37 @@ def test_nothing_is_left_random_and_nan_is_refused(
         depth(fake, folder)
 
 
+def test_a_layer_that_is_never_computed_may_be_absent(fake: ModuleType, folders: Path, tmp_path: Path) -> None:
+    folder = copied(folders / "depth_anything", tmp_path / "published")
+    (folder / "model.safetensors").chmod(0o644)
+    state = load_file(folder / "model.safetensors")
+    kept = {n: t for n, t in state.items() if not n.startswith("neck.fusion_stage.layers.0.residual_layer1.")}
+    assert len(kept) == len(state) - 4
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    x = fake.picture(112, 112)
+    whole, partial = (fake.predict(depth(fake, f), [x])[0] for f in (folders / "depth_anything", folder))
+    np.testing.assert_array_equal(whole.depth_HW, partial.depth_HW)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patch_size": "x"}, "cannot be loaded"),
+        ({"fusion_hidden_size": 16}, "mismatched keys"),
+        ({"backbone_config": {"model_type": "nope"}}, "cannot be loaded"),
+        ({"backbone": "somebody/encoder", "backbone_config": None}, "'backbone', for which the library would fetch"),
+        ({"use_pretrained_backbone": True}, "use_pretrained_backbone"),
+        ({"backbone_config": {"quantization_config": {"quant_method": "x"}}}, r"backbone_config\.quantization_config"),
+        ({"model_type": ["a"]}, "needs 'depth_anything'"),
+    ],
+)
+def test_a_configuration_that_lies_or_reaches_beyond_the_folder_is_refused(
+    fake: ModuleType, folders: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CheckpointRejected, match=message):
+        depth(fake, copied(folders / "depth_anything", tmp_path / "changed", **change))
+
+
 def test_a_pickle_in_the_folder_is_never_opened(fake: ModuleType, folders: Path, tmp_path: Path) -> None:
     folder = copied(folders / "depth_anything", tmp_path / "pickle")
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")

@@ -105,18 +105,21 @@ def _numbers(prediction: PosePrediction) -> tuple[tuple[NDArray[Any], NDArray[An
 
 
 def _repeated(prediction: PosePrediction, x: ModelInput) -> NDArray[np.bool_]:
-    """Instances equal to an earlier one of the same box, where the box has more instances than the input asked for."""
+    """Instances equal to an earlier one of the same box, where the box has more instances than the input asked for.
+
+    The last ones go first: two people may truly share a box, and what was given for them must stay.
+    """
     repeated = np.zeros(len(prediction.instance_scores_N), bool)
     boxes = [box.tobytes() for box in prediction.boxes_xyxy_px_N4.astype(np.float32)]
     given = Counter(box.tobytes() for box in x.boxes_xyxy_px.astype(np.float32))
     excess = {box: n - max(1, given[box]) for box, n in Counter(boxes).items()}
-    seen: set[bytes] = set()
-    for i, box in enumerate(boxes):
-        key = box + prediction.keypoints_NK2_px[i].tobytes()
-        if key in seen and excess[box] > 0:
+    keys = [box + prediction.keypoints_NK2_px[i].tobytes() for i, box in enumerate(boxes)]
+    left = Counter(keys)
+    for i in reversed(range(len(keys))):
+        left[keys[i]] -= 1  # how often the same instance was given before this one
+        if left[keys[i]] > 0 and excess[boxes[i]] > 0:
             repeated[i] = True
-            excess[box] -= 1
-        seen.add(key)
+            excess[boxes[i]] -= 1
     return repeated
 
 
