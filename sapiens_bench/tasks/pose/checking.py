@@ -105,7 +105,7 @@ def _numbers(prediction: PosePrediction) -> tuple[tuple[NDArray[Any], NDArray[An
 
 
 def _repeated(prediction: PosePrediction, x: ModelInput) -> NDArray[np.bool_]:
-    """Instances equal to an earlier one of the same box, where the box has more instances than the input asked for.
+    """Instances equal in every number to an earlier one of the same box, where the box has more than were asked for.
 
     The last ones go first: two people may truly share a box, and what was given for them must stay.
     """
@@ -113,7 +113,8 @@ def _repeated(prediction: PosePrediction, x: ModelInput) -> NDArray[np.bool_]:
     boxes = [box.tobytes() for box in prediction.boxes_xyxy_px_N4.astype(np.float32)]
     given = Counter(box.tobytes() for box in x.boxes_xyxy_px.astype(np.float32))
     excess = {box: n - max(1, given[box]) for box, n in Counter(boxes).items()}
-    keys = [box + prediction.keypoints_NK2_px[i].tobytes() for i, box in enumerate(boxes)]
+    fields = (prediction.keypoints_NK2_px, prediction.keypoint_scores_NK, prediction.instance_scores_N)
+    keys = [box + b"".join(field[i].tobytes() for field in fields) for i, box in enumerate(boxes)]
     left = Counter(keys)
     for i in reversed(range(len(keys))):
         left[keys[i]] -= 1  # how often the same instance was given before this one
