@@ -211,7 +211,10 @@ def _advice(
     if outcome == "undecided":
         return f"{entry.id}: convention not verified; no choice clearly beats the floor of {floor:.3g} ({errors})."
     if entry.card.task == "depth":
-        return f"{entry.id} is refused: its depth direction is declared wrongly ({errors}). Correct `kind` in its card."
+        return (
+            f"{entry.id} is refused: its depth direction is declared wrongly ({errors}). Correct the card: option "
+            "`depth_kind`, or what its wrapper declares."
+        )
     return (
         f"{entry.id} is refused: its normals are declared in the wrong axes ({errors}). Correct the declaration in its "
         f"card: {_axis_sign(entry, best)}."

@@ -14,7 +14,7 @@ _GET = re.compile(r"sapiens-bench weights get \S+?( --accept-licence [^\s`]+)?(?
 
 GROUP_TITLES: dict[RowGroup, str] = {
     "network": "",
-    "floor": "Floors (need no network)",
+    "floor": "Floors",
     "diagnostic": "Diagnostics (see the ground truth)",
     "unavailable": "Not measured here",
 }
