@@ -92,6 +92,27 @@ def profile(
         next_commands([(f"sapiens-bench report RUN {folder} --pareto", "accuracy against cost, with plots")])
 
 
+def show(folder: Path, *, fmt: str, out: Path | None) -> None:
+    """Print or write the tables of a finished profile.
+
+    Raises:
+        UnknownName: profiles are written as text, md, csv or json.
+        StoreError: the record cannot be read.
+    """
+    from sapiens_bench.profiling.record import read_profile
+    from sapiens_bench.report.profile_tables import facts, sheets
+
+    _check_format(fmt)
+    record = read_profile(folder)
+    title, about = "What the models cost", facts(record)
+    text = _json(record) if fmt == "json" else _rendered(sheets(record), fmt, title=title, facts=about)
+    if out is None:
+        write(text)
+    else:
+        _save(out, text)
+        say(f"Written: {out}")
+
+
 def pareto(folders: Sequence[Path], *, fmt: str, out: Path | None, cards: Sequence[Path]) -> None:
     """Join runs and profiles and draw the plots.
 

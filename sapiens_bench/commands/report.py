@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sapiens_bench.commands.output import say
+from sapiens_bench.commands.profile import show as show_profile
 from sapiens_bench.commands.run import show_table
 from sapiens_bench.errors import IncompleteRun, StorageFull, TooManyErrors, UnknownName
 from sapiens_bench.report.formats import FORMATS, render
@@ -25,6 +26,9 @@ def execute(folder: Path, *, fmt: str, out: Path | None, cards: Sequence[Path], 
 
     if fmt not in FORMATS:
         raise UnknownName("format", fmt, FORMATS)
+    if (folder / "profile.json").is_file() and not (folder / "run.json").is_file():
+        show_profile(folder, fmt=fmt, out=out)
+        return
     record = read_run(folder)
     table = build(record, Catalog.load(cards))
     if out is None:

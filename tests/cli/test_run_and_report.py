@@ -224,3 +224,12 @@ def test_without_stored_predictions_the_comparison_says_what_to_do(
     code, _, err = call("verify", "coco", tmp_path / "run")
     assert code == 2
     assert "--no-save-preds" in err
+
+
+def test_report_prints_the_tables_of_a_profile_folder(call: Call, repository: Path) -> None:
+    folder = repository / "results" / "profiles" / "sapiens"
+    code, out, err = call("report", folder)
+    assert code == 0, err
+    assert out.splitlines()[0].startswith("Sapiens, Table 2")
+    line = next(line for line in out.splitlines() if line.startswith("Sapiens-2B"))
+    assert line.split() == ["Sapiens-2B", "2.163", "2.163", "8.709", "8.709", "11.799", "23.599", "2.71x"]
