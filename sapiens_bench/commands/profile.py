@@ -154,12 +154,14 @@ def _read(folders: Sequence[Path]) -> tuple[list[RunRecord], list[ProfileRecord]
 
     runs, profiles, homes = [], [], []
     for folder in folders:
-        if (folder / "run.json").exists():
-            runs.append(read_run(folder))
-        elif (folder / FILE).exists() or folder.suffix == ".json":
+        is_run = (folder / "run.json").exists()
+        is_profile = (folder / FILE).exists() or folder.suffix == ".json"
+        if is_run and (run := read_run(folder)).cells:
+            runs.append(run)
+        if is_profile:
             profiles.append(read_profile(folder))
             homes.append(folder if folder.is_dir() else folder.parent)
-        else:
+        if not (is_run or is_profile):
             raise StoreError(f"{folder} holds neither run.json nor {FILE}.")
     if not profiles:
         raise UsageError("--pareto needs at least one folder that `sapiens-bench profile` printed, beside the runs.")

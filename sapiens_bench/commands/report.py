@@ -26,13 +26,16 @@ def execute(folder: Path, *, fmt: str, out: Path | None, cards: Sequence[Path], 
 
     if fmt not in FORMATS:
         raise UnknownName("format", fmt, FORMATS)
-    if (folder / "profile.json").is_file() and not (folder / "run.json").is_file():
+    profiled = (folder / "profile.json").is_file()
+    record = None if profiled and not (folder / "run.json").is_file() else read_run(folder)
+    if record is None or (profiled and not record.cells):
         show_profile(folder, fmt=fmt, out=out)
         return
-    record = read_run(folder)
     table = build(record, Catalog.load(cards))
     if out is None:
         show_table(table, fmt)
+        if profiled and fmt in ("text", "md"):
+            show_profile(folder, fmt=fmt, out=None)
     else:
         try:
             out.write_text(render(table, fmt), encoding="utf-8")

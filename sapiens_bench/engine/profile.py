@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sapiens_bench import __version__
@@ -33,6 +34,7 @@ from sapiens_bench.profiling.record import (
     ProfileRow,
     write_profile,
 )
+from sapiens_bench.store.record import RunRecord, read_run, write_run
 
 _BUILDER = "sapiens_bench.engine.profile_build:build_in_child"
 _PROCESS_BYTES = 700 << 20  # interpreter, torch and its libraries
@@ -129,6 +131,18 @@ class _Profile:
         self.record.finished = provenance.now()
         if self.request.out is not None:
             write_profile(self.request.out, self.record)
+            self._share(self.request.out)
+
+    def _share(self, folder: Path) -> None:
+        """The rows go into run.json, too: that of an evaluation in the same folder, or a new one."""
+        if (folder / "run.json").is_file():
+            run = read_run(folder)
+        else:
+            names = ("command", "version", "started", "finished", "git", "packages", "hardware", "request")
+            facts = {name: getattr(self.record, name) for name in names}
+            run = RunRecord(status="done", task=self.request.task or "profile", **facts)
+        run.costs = [row.model_dump(mode="json") for row in self.record.rows]
+        write_run(folder, run)
 
     def _add(self, row: ProfileRow) -> None:
         self.record.rows.append(row)

@@ -27,7 +27,7 @@ from sapiens_bench.engine.request import Request, parse_trust
 from sapiens_bench.errors import IncompleteRun, Interrupted, SapiensBenchError, StorageFull, TooManyErrors
 from sapiens_bench.store.files import remove_strays
 from sapiens_bench.store.fingerprint import claim
-from sapiens_bench.store.record import CellRecord, RunRecord, RunStatus, write_run
+from sapiens_bench.store.record import CellRecord, RunRecord, RunStatus, costs_of, write_run
 from sapiens_bench.store.rows import read_rows
 from sapiens_bench.types import Adapter, Materialised, Model
 
@@ -302,6 +302,7 @@ def _header(plan: Plan, catalog: Catalog, device: str, batch_size: int, workers:
     return RunRecord(
         status="running",
         task=request.task,
+        costs=costs_of(plan.out),
         command=request.command,
         version=__version__,
         started=provenance.now(),

@@ -134,6 +134,7 @@ class RunRecord(Record):
     ] = {}  # per data set: title, licence, n_images, manifest_sha256, protocol title, caveat, boxes
     seeds: dict[str, int] = {}
     cells: list[CellRecord] = []
+    costs: list[dict[str, Any]] = []  # rows of `sapiens-bench profile` with this folder as --out; see profile.json
     notes: list[str] = []
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -143,6 +144,11 @@ def write_run(folder: Path, record: RunRecord) -> Path:
     """Write ``run.json`` into the folder, by rename; returns its path."""
     text = json.dumps(record.model_dump(mode="json", by_alias=True), indent=1, allow_nan=False, ensure_ascii=False)
     return write_atomic(folder / "run.json", text.encode() + b"\n")
+
+
+def costs_of(folder: Path) -> list[dict[str, Any]]:
+    """Cost rows of a folder that may hold no record yet: a new one takes them over."""
+    return read_run(folder).costs if (folder / "run.json").is_file() else []
 
 
 def read_run(folder: Path) -> RunRecord:

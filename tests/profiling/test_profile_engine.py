@@ -224,3 +224,22 @@ def test_sizes_and_batches_are_parsed_and_nonsense_is_refused() -> None:
         ProfileRequest(input_hw=(1, 99999))
     with pytest.raises(UsageError, match="at least 1"):
         ProfileRequest(batches=(0,))
+
+
+def test_costs_enter_the_run_record_of_the_same_folder_and_survive_a_new_run(tmp_path: Path) -> None:
+    import sapiens_bench
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.engine.profile import run_profile
+    from sapiens_bench.engine.profile_request import ProfileRequest
+    from sapiens_bench.store.record import read_run
+
+    request = ProfileRequest(models=("movenet-lightning",), counts_only=True)
+    run_profile(request.to(tmp_path), Catalog.load())
+    alone = read_run(tmp_path)
+    assert (alone.task, alone.cells, [row["model"] for row in alone.costs]) == ("profile", [], ["movenet-lightning"])
+    sapiens_bench.evaluate(
+        task="pose", models=("oracle",), datasets=("synthetic-humans",), split="tiny", limit=1, out=tmp_path, n_boot=0
+    )
+    both = read_run(tmp_path)
+    assert [cell.model for cell in both.cells] == ["oracle"]
+    assert both.costs == alone.costs
