@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 
 import cv2
 import numpy as np
-import pytest
 import torch
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -21,26 +18,6 @@ from sapiens_bench.tasks.seg.confusion import confusion
 HEIGHT, WIDTH, CLASSES = 1024, 768, 28
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
-def ratio(base: Callable[[], object], ours: Callable[[], object], rounds: int = 7) -> float:
-    """Median over interleaved rounds of base time / our time (CPU seconds)."""
-    base()
-    ours()
-    found = []
-    for _ in range(rounds):
-        start = time.process_time()
-        base()
-        middle = time.process_time()
-        ours()
-        found.append((middle - start) / (time.process_time() - middle))
-    return statistics.median(found)
-
-
 def label_maps() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, CLASSES, (24, 18)).astype(np.uint8)
@@ -51,7 +28,7 @@ def label_maps() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return gt, pred
 
 
-def test_confusion_counts(benchmark: BenchmarkFixture) -> None:
+def test_confusion_counts(benchmark: BenchmarkFixture, ratio: Callable[..., float]) -> None:
     gt, pred = label_maps()
     g, p = torch.from_numpy(gt).long(), torch.from_numpy(pred).long()
 
@@ -75,7 +52,7 @@ def person() -> NDArray[np.bool_]:
     return ((x - WIDTH / 2) / 200.0) ** 2 + ((y - HEIGHT / 2) / 430.0) ** 2 < 1
 
 
-def test_depth_fit_and_scores(benchmark: BenchmarkFixture) -> None:
+def test_depth_fit_and_scores(benchmark: BenchmarkFixture, ratio: Callable[..., float]) -> None:
     rng = np.random.default_rng(0)
     mask = person()
     gt = (2 + 0.3 * cv2.resize(rng.normal(size=(24, 18)), (WIDTH, HEIGHT))).astype(np.float32)
@@ -103,7 +80,7 @@ def test_depth_fit_and_scores(benchmark: BenchmarkFixture) -> None:
     benchmark.extra_info["times faster than lstsq and plain numpy"] = ratio(lstsq, ours)
 
 
-def test_normal_angles(benchmark: BenchmarkFixture) -> None:
+def test_normal_angles(benchmark: BenchmarkFixture, ratio: Callable[..., float]) -> None:
     rng = np.random.default_rng(0)
     gt = rng.normal(size=(int(person().sum()), 3)).astype(np.float32)
     pred = (gt + 0.25 * rng.normal(size=gt.shape)).astype(np.float32)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 import timm
 import torch
 from numpy.typing import NDArray
@@ -18,26 +15,6 @@ from torch import Tensor
 
 from sapiens_bench.models import heatmaps
 from sapiens_bench.models.sapiens_net import Attention, Encoder, EncoderConfig
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
-def ratio(base: Callable[[], object], ours: Callable[[], object], rounds: int = 5) -> float:
-    """Median over interleaved rounds of base time / our time (CPU seconds)."""
-    base()
-    ours()
-    found = []
-    for _ in range(rounds):
-        start = time.process_time()
-        base()
-        middle = time.process_time()
-        ours()
-        found.append((middle - start) / (time.process_time() - middle))
-    return statistics.median(found)
 
 
 def people_heatmaps() -> NDArray[np.float32]:
@@ -68,7 +45,7 @@ def blur_loop(maps_KHW: NDArray[np.float32]) -> NDArray[np.float32]:
     return heatmaps.refine(np.stack([x, y], 1), maps_KHW.reshape(k, -1).max(1), patches)
 
 
-def test_decode_308_heatmaps(benchmark: BenchmarkFixture) -> None:
+def test_decode_308_heatmaps(benchmark: BenchmarkFixture, ratio: Callable[..., float]) -> None:
     maps = people_heatmaps()
     tensor = torch.from_numpy(maps)[None]
 
@@ -83,7 +60,7 @@ def test_decode_308_heatmaps(benchmark: BenchmarkFixture) -> None:
     benchmark.extra_info["times faster than the blur loop"] = ratio(lambda: blur_loop(maps), ours)
 
 
-def test_encoder_beside_timm(benchmark: BenchmarkFixture) -> None:
+def test_encoder_beside_timm(benchmark: BenchmarkFixture, ratio: Callable[..., float]) -> None:
     """Four layers of the 0.3B width at 512 x 384: same arithmetic, so equal speed is the goal."""
     encoder = Encoder(EncoderConfig(1024, 4, 16, 4096, (32, 24))).eval()
     other = timm.create_model(
@@ -127,7 +104,7 @@ def peak_bytes(run: Callable[[], object]) -> int:
     return peak
 
 
-def test_attention_at_3072_tokens(benchmark: BenchmarkFixture) -> None:
+def test_attention_at_3072_tokens(benchmark: BenchmarkFixture, ratio: Callable[..., float]) -> None:
     ours, naive = Attention(1024, 16).eval(), Naive(1024, 16).eval()
     naive.load_state_dict(ours.state_dict())
     tokens = torch.randn(1, 3072, 1024)
