@@ -20,7 +20,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (  # a module imports from groups above it
     ("tasks",),
     ("adapters", "models", "profiling"),
     ("probe", "engine", "report"),
-    ("golden",),  # compares all of the above with official outputs
+    ("checks",),  # compares all of the above with what is outside: official outputs, weight files, pycocotools
     ("commands",),
     ("cli",),
 )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from sapiens_bench.adapters.coco_keypoints import CocoKeypoints
+from sapiens_bench.adapters.coco.keypoints import CocoKeypoints
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import EvalProtocol, ModelCard
 from sapiens_bench.engine.build import task_for

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sapiens_bench.adapters.synthetic import SyntheticHumans, SyntheticTruth
+from sapiens_bench.adapters.synthetic.humans import SyntheticHumans, SyntheticTruth
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import cache_root
 

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from sapiens_bench.adapters.options import AdapterOptions
-from sapiens_bench.adapters.synthetic import SyntheticHumans, manifest_path
+from sapiens_bench.adapters.synthetic.humans import SyntheticHumans, manifest_path
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.render.manifest import write_manifest
 

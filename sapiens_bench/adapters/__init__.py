@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 ADAPTERS: dict[str, str] = {
-    "coco_keypoints": "sapiens_bench.adapters.coco_keypoints:CocoKeypoints",
-    "dense_folder": "sapiens_bench.adapters.dense_folder:DenseFolder",
-    "hi4d": "sapiens_bench.adapters.hi4d:Hi4D",
-    "label_maps": "sapiens_bench.adapters.label_maps:LabelMaps",
-    "synthetic": "sapiens_bench.adapters.synthetic:SyntheticHumans",
-    "synthhuman": "sapiens_bench.adapters.synthhuman:SynthHuman",
-    "thuman2": "sapiens_bench.adapters.thuman2:THuman2",
+    "coco_keypoints": "sapiens_bench.adapters.coco.keypoints:CocoKeypoints",
+    "dense_folder": "sapiens_bench.adapters.dense.folder:DenseFolder",
+    "hi4d": "sapiens_bench.adapters.scans.hi4d:Hi4D",
+    "label_maps": "sapiens_bench.adapters.dense.label_maps:LabelMaps",
+    "synthetic": "sapiens_bench.adapters.synthetic.humans:SyntheticHumans",
+    "synthhuman": "sapiens_bench.adapters.dense.synthhuman:SynthHuman",
+    "thuman2": "sapiens_bench.adapters.scans.thuman2:THuman2",
 }

@@ -82,7 +82,7 @@ def _check_renders(catalog: Catalog, card: DatasetCard, root: Path, split: str) 
         VerificationFailed: this machine draws something else.
     """
     from sapiens_bench.adapters.prepare import prepare as make
-    from sapiens_bench.adapters.synthetic import SyntheticHumans
+    from sapiens_bench.adapters.synthetic.humans import SyntheticHumans
     from sapiens_bench.engine.provenance import cores
 
     adapter = _open(catalog, card, next(iter(card.protocols)), root, split)

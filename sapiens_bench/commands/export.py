@@ -27,7 +27,7 @@ def execute(
         UnknownName: the data set has no such task or protocol.
         DataMissing, DatasetRejected: it cannot be read.
     """
-    from sapiens_bench.adapters.dense_export import export_folder
+    from sapiens_bench.adapters.dense.export import export_folder
     from sapiens_bench.commands.progress import Watcher
     from sapiens_bench.engine.admit import data_plan
     from sapiens_bench.engine.events import DataProgress

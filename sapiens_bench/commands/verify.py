@@ -156,7 +156,7 @@ def golden(folder: Path, *, json_out: Path | None, cards: Sequence[Path], weight
         VerificationFailed: an item differs by more than its tolerance.
     """
     from sapiens_bench.cards.catalog import Catalog
-    from sapiens_bench.golden.verify import verify
+    from sapiens_bench.checks.golden.verify import verify
 
     checks = list(verify(folder, Catalog.load(cards), weights_root))
     rows = [("ok" if c.passed else "FAIL", c.item, f"{c.difference:.3g}", f"{c.tolerance:.3g}", c.note) for c in checks]

@@ -12,7 +12,7 @@ from sapiens_bench.commands.output import say
 from sapiens_bench.errors import CheckpointRejected, UntrustedCheckpoint
 
 if TYPE_CHECKING:
-    from sapiens_bench.engine.weights import WeightReport
+    from sapiens_bench.checks.weights import WeightReport
 
 Trust = Annotated[
     list[str] | None,
@@ -36,8 +36,8 @@ def check(
 ) -> None:
     """Open a weight file: what it is, its sha256, whether it is what the card says."""
     from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.checks.weights import check_entry, inspect_file
     from sapiens_bench.engine.request import parse_trust
-    from sapiens_bench.engine.weights import check_entry, inspect_file
 
     trust = parse_trust(tuple(trust_checkpoint or ()))
     path = Path(what).expanduser()
@@ -58,8 +58,8 @@ def convert(
     trust_checkpoint: Trust = None,
 ) -> None:
     """Write a checkpoint's tensors as safetensors; prints its sha256 and the lines for a card."""
+    from sapiens_bench.checks.weights import convert as convert_file
     from sapiens_bench.engine.request import parse_trust
-    from sapiens_bench.engine.weights import convert as convert_file
 
     trust = parse_trust(tuple(trust_checkpoint or ()))
     written = convert_file(file, out, trusted=_vouched(file, trust))

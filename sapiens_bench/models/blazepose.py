@@ -33,8 +33,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.graph import Graph, load_graph
-from sapiens_bench.models.person_crop import PADDING, SquareCrops, checked_options, cut_squares, weights_path
+from sapiens_bench.models.parts.graph import Graph, load_graph
+from sapiens_bench.models.parts.person_crop import PADDING, SquareCrops, checked_options, cut_squares, weights_path
 from sapiens_bench.tasks.pose.types import PosePrediction
 from sapiens_bench.types import ModelInput, Prepared
 

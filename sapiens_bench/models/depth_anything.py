@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from sapiens_bench.errors import CardError, CheckpointRejected
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.hub_folder import open_folder, read_config
-from sapiens_bench.models.person_crop import weights_path
-from sapiens_bench.models.whole_image import Fitted, WholeImage, check_options, choice, normalised
+from sapiens_bench.models.parts.hub_folder import open_folder, read_config
+from sapiens_bench.models.parts.person_crop import weights_path
+from sapiens_bench.models.parts.whole_image import Fitted, WholeImage, check_options, choice, normalised
 
 CLASSES = {"depth_anything": "DepthAnythingForDepthEstimation", "dpt": "DPTForDepthEstimation"}
 RESIZES = {"depth_anything": "lower_bound", "dpt": "stretch"}  # default of each kind of network

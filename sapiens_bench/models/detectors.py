@@ -159,7 +159,7 @@ class TorchvisionDetector:
     def __init__(self, context: DetectorContext) -> None:
         from torchvision.models import detection
 
-        from sapiens_bench.models.checkpoints import fill, open_state
+        from sapiens_bench.models.parts.checkpoints import fill, open_state
 
         o = {name: context.option(name, _TORCHVISION_OPTIONS) for name in _TORCHVISION_OPTIONS}
         architecture = o["architecture"]

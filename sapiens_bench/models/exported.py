@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from sapiens_bench.errors import CardError, CheckpointRejected
-from sapiens_bench.models.card_maps import CardMaps
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.person_crop import weights_path
-from sapiens_bench.models.sapiens_program import SapiensProgram
+from sapiens_bench.models.parts.card_maps import CardMaps
+from sapiens_bench.models.parts.person_crop import weights_path
+from sapiens_bench.models.parts.program import SapiensProgram
 
 
 class ExportedMaps(CardMaps):

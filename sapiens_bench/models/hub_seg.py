@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.hub_folder import open_folder
+from sapiens_bench.models.parts.hub_folder import open_folder
+from sapiens_bench.models.parts.whole_image import Fitted, WholeImage, check_options, normalised, pack
 from sapiens_bench.models.sapiens_dense import resize
-from sapiens_bench.models.whole_image import Fitted, WholeImage, check_options, normalised, pack
 
 QUERIES_AT_ONCE = 8  # bounds the memory for masks at full size
 

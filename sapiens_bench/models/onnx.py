@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sapiens_bench.errors import CardError, CheckpointRejected, DeviceError
-from sapiens_bench.models.card_maps import CardMaps
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.person_crop import weights_path
+from sapiens_bench.models.parts.card_maps import CardMaps
+from sapiens_bench.models.parts.person_crop import weights_path
 from sapiens_bench.models.simcc import open_onnx
 
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sapiens_bench.errors import CardError, CheckpointRejected
-from sapiens_bench.models.checkpoints import fill, only_prefix, open_state
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.person_crop import weights_path
+from sapiens_bench.models.parts.checkpoints import fill, only_prefix, open_state
+from sapiens_bench.models.parts.person_crop import weights_path
+from sapiens_bench.models.parts.program import DTYPES
+from sapiens_bench.models.parts.whole_image import Fitted, WholeImage, check_options, cv2_stretch, normalised
 from sapiens_bench.models.sapiens2 import padded_frame
-from sapiens_bench.models.sapiens_program import DTYPES
-from sapiens_bench.models.whole_image import Fitted, WholeImage, check_options, cv2_stretch, normalised
 
 PREFIX = "netG.netF."
 

@@ -19,10 +19,8 @@ from torch.nn import functional
 
 from sapiens_bench.errors import CardError
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.sapiens2_load import build_network
-from sapiens_bench.models.sapiens_program import DTYPES
-from sapiens_bench.models.sapiens_v1 import SapiensPose
-from sapiens_bench.models.whole_image import (
+from sapiens_bench.models.parts.program import DTYPES
+from sapiens_bench.models.parts.whole_image import (
     Fitted,
     WholeImage,
     check_options,
@@ -30,6 +28,8 @@ from sapiens_bench.models.whole_image import (
     input_spec,
     normalised,
 )
+from sapiens_bench.models.sapiens2_load import build_network
+from sapiens_bench.models.sapiens_v1 import SapiensPose
 from sapiens_bench.pixels.affine import box_to_center_scale, udp_matrix
 from sapiens_bench.types import ModelInput, Prepared
 

@@ -17,11 +17,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from sapiens_bench.errors import CardError, CheckpointRejected, UnknownName
-from sapiens_bench.models.checkpoints import only_prefix, open_state
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.hub_folder import load, open_folder, read_config, transformers_class
-from sapiens_bench.models.person_crop import weights_path
-from sapiens_bench.models.sapiens_program import DTYPES
+from sapiens_bench.models.parts.checkpoints import only_prefix, open_state
+from sapiens_bench.models.parts.hub_folder import load, open_folder, read_config, transformers_class
+from sapiens_bench.models.parts.person_crop import weights_path
+from sapiens_bench.models.parts.program import DTYPES
 
 SIZES = {  # name -> width, layers
     "0.1b": (768, 12),

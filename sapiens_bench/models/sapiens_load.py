@@ -14,7 +14,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from sapiens_bench.errors import CardError, CheckpointRejected
-from sapiens_bench.models.checkpoints import fill, only_prefix, open_state, sniff
+from sapiens_bench.models.parts.checkpoints import fill, only_prefix, open_state, sniff
+from sapiens_bench.models.parts.program import DTYPES, SapiensProgram
 from sapiens_bench.models.sapiens_net import (
     PATCH,
     SIZES,
@@ -27,7 +28,6 @@ from sapiens_bench.models.sapiens_net import (
     head_config,
     on_meta,
 )
-from sapiens_bench.models.sapiens_program import DTYPES, SapiensProgram
 
 SIZE_BY_WIDTH = {width: (name, depth, heads) for name, (width, depth, heads) in SIZES.items()}
 

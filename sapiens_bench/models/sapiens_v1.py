@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from sapiens_bench.cards.schema import InputSpec
 from sapiens_bench.errors import CardError
-from sapiens_bench.models import heatmaps
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.parts import heatmaps
+from sapiens_bench.models.parts.program import DTYPES
 from sapiens_bench.models.sapiens_dense import Pipeline, labels_at_original, to_original, unit_normals
 from sapiens_bench.models.sapiens_load import build_network
 from sapiens_bench.models.sapiens_net import HeadKind
-from sapiens_bench.models.sapiens_program import DTYPES
 from sapiens_bench.pixels.affine import box_to_center_scale, udp_matrix, warp
 from sapiens_bench.tasks.depth.types import DepthPrediction
 from sapiens_bench.tasks.normal.types import NormalPrediction

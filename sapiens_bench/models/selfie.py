@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.graph import load_graph
-from sapiens_bench.models.person_crop import checked_options, weights_path
+from sapiens_bench.models.parts.graph import load_graph
+from sapiens_bench.models.parts.person_crop import checked_options, weights_path
 from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import ModelInput, Prepared
 

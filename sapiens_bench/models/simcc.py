@@ -21,8 +21,8 @@ from torch import Tensor
 
 from sapiens_bench.cards.schema import InputSpec
 from sapiens_bench.errors import CardError, CheckpointRejected, DeviceError, WeightsMissing
-from sapiens_bench.models.checkpoints import sniff
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.parts.checkpoints import sniff
 from sapiens_bench.pixels.affine import box_to_center_scale, classic_matrix, warp
 from sapiens_bench.tasks.pose.types import PosePrediction
 from sapiens_bench.types import ModelInput, Prepared

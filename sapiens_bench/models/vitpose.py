@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from sapiens_bench.cards.schema import InputSpec
 from sapiens_bench.errors import CardError, WeightsMissing
-from sapiens_bench.models import heatmaps
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.hub_folder import open_folder
-from sapiens_bench.models.sapiens_program import DTYPES
+from sapiens_bench.models.parts import heatmaps
+from sapiens_bench.models.parts.hub_folder import open_folder
+from sapiens_bench.models.parts.program import DTYPES
 from sapiens_bench.models.vitpose_convert import (
     DATASETS,
     KEYPOINTS,

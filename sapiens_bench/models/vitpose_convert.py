@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from sapiens_bench.errors import CardError, CheckpointRejected
-from sapiens_bench.models.checkpoints import fill, only_prefix, open_state
+from sapiens_bench.models.parts.checkpoints import fill, only_prefix, open_state
 
 DATASETS = ("COCO", "AI Challenger", "MPII", "AP-10K", "APT-36K", "COCO-WholeBody")  # by dataset_index
 KEYPOINTS = (17, 14, 16, 17, 17, 133)

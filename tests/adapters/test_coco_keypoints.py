@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sapiens_bench.adapters.coco_keypoints import CocoKeypoints
+from sapiens_bench.adapters.coco.keypoints import CocoKeypoints
 from sapiens_bench.adapters.options import AdapterOptions
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard

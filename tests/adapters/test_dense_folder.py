@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sapiens_bench.adapters.dense_export import export_folder
-from sapiens_bench.adapters.dense_folder import DenseFolder
+from sapiens_bench.adapters.dense.export import export_folder
+from sapiens_bench.adapters.dense.folder import DenseFolder
 from sapiens_bench.adapters.surface import SIGNS, normals_from_depth, ray_factor, sign_angles
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, LabelSpaceMismatch, SampleFault, UsageError

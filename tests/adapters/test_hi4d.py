@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sapiens_bench.adapters.hi4d import Hi4D
-from sapiens_bench.adapters.hi4d_layout import find_sequences, read_cameras, read_list
 from sapiens_bench.adapters.prepare import prepare
+from sapiens_bench.adapters.scans.hi4d import Hi4D
+from sapiens_bench.adapters.scans.hi4d_layout import find_sequences, read_cameras, read_list
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol
 from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault

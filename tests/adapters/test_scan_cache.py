@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sapiens_bench.adapters import scan_pool
-from sapiens_bench.adapters.scan_cache import (
+from sapiens_bench.adapters.scans import pool as scan_pool
+from sapiens_bench.adapters.scans.cache import (
     PreparedSample,
     SampleFolder,
     decode_normals,
@@ -20,8 +20,8 @@ from sapiens_bench.adapters.scan_cache import (
     recipe_hash,
     stamp,
 )
-from sapiens_bench.adapters.scan_photo import RealPhoto, read_photo
-from sapiens_bench.adapters.scan_render import Job, Recipe, View, job_from_json, job_to_json
+from sapiens_bench.adapters.scans.photo import RealPhoto, read_photo
+from sapiens_bench.adapters.scans.render import Job, Recipe, View, job_from_json, job_to_json
 from sapiens_bench.errors import SampleFault, StorageFull
 from sapiens_bench.render.camera import Camera, intrinsics, seeded
 from sapiens_bench.render.manifest import ManifestEntry, digest

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sapiens_bench.adapters.options import AdapterOptions
-from sapiens_bench.adapters.synthetic import KEYPOINTS, SPLITS, SyntheticHumans
+from sapiens_bench.adapters.synthetic.humans import KEYPOINTS, SPLITS, SyntheticHumans
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.errors import CardError, SampleFault, UnknownName, UsageError
 from sapiens_bench.render.scene import render

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sapiens_bench.adapters import synthhuman
-from sapiens_bench.adapters.synthhuman import SynthHuman
+from sapiens_bench.adapters.dense import synthhuman
+from sapiens_bench.adapters.dense.synthhuman import SynthHuman
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault
 

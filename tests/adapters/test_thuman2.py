@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sapiens_bench.adapters import scan_samples
 from sapiens_bench.adapters.options import AdapterOptions
 from sapiens_bench.adapters.prepare import prepare
-from sapiens_bench.adapters.thuman2 import THuman2, find_scans
+from sapiens_bench.adapters.scans import samples as scan_samples
+from sapiens_bench.adapters.scans.thuman2 import THuman2, find_scans
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, SampleFault, StorageFull, UsageError

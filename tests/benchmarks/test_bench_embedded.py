@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.benchmark import Timer
 
 from sapiens_bench.models.blazepose import BlazePosePose
-from sapiens_bench.models.graph import load_graph
 from sapiens_bench.models.movenet import MoveNetPose
+from sapiens_bench.models.parts.graph import load_graph
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "sapiens_bench" / "embedded"
 

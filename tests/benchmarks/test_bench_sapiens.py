@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from sapiens_bench.models import heatmaps
+from sapiens_bench.models.parts import heatmaps
 from sapiens_bench.models.sapiens_net import Attention, Encoder, EncoderConfig
 
 
@@ -129,7 +129,7 @@ def test_loading_takes_little_more_memory_than_the_file(benchmark: BenchmarkFixt
     script = """
 import sys
 from pathlib import Path
-from sapiens_bench.models.checkpoints import fill, open_state
+from sapiens_bench.models.parts.checkpoints import fill, open_state
 from sapiens_bench.models.sapiens_net import EncoderConfig, on_meta
 config = EncoderConfig(1920, 3, 32, 7680, (64, 48))
 if sys.argv[2] == "make":

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.golden.check import Check
-from sapiens_bench.golden.verify import COMPANIONS, handler, verify
+from sapiens_bench.checks.golden.check import Check
+from sapiens_bench.checks.golden.verify import COMPANIONS, handler, verify
 
 ITEMS = {
     "depth_anything_io": 3, "segformer_io": 3, "mask2former_io": 4, "sapiens2_tiny_io": 9, "sapiens2_processor": 5,

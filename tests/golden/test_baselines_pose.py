@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.golden.verify import verify
+from sapiens_bench.checks.golden.verify import verify
 
 ITEMS = {
     "vitpose_plus_official_tiny_io.npz": {

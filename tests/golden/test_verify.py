@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.checks.golden.check import compare
+from sapiens_bench.checks.golden.verify import verify
 from sapiens_bench.errors import DataMissing
-from sapiens_bench.golden.check import compare
-from sapiens_bench.golden.verify import verify
 
 
 @pytest.fixture(scope="module")

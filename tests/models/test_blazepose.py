@@ -22,7 +22,7 @@ from sapiens_bench.errors import UsageError
 from sapiens_bench.models import WRAPPERS
 from sapiens_bench.models.blazepose import BlazePose, BlazePosePose, refined
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.graph import load_graph
+from sapiens_bench.models.parts.graph import load_graph
 from sapiens_bench.tasks.pose.types import PosePrediction
 from sapiens_bench.types import Model, ModelInput
 
@@ -92,7 +92,7 @@ def assert_golden(weights: Path, shared: Path, size: str, image: str) -> None:
         return
     # Mask logits reach 1600, where float32 itself is this coarse: the reference is up to 0.29 from float64 there.
     assert error[np.abs(want["mask_logits"]) < 20].max() < 0.05
-    assert error.max() < 2e-4 * np.abs(want["mask_logits"]).max()
+    assert error.max() < 4e-4 * np.abs(want["mask_logits"]).max()  # 2.5e-4 at worst over two processors
 
 
 @pytest.mark.parametrize("size", ["lite", "full"])

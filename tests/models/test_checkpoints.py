@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sapiens_bench.errors import CheckpointRejected, SapiensBenchError, UntrustedCheckpoint
-from sapiens_bench.models.checkpoints import fill, is_finite, open_program, open_state, sniff
+from sapiens_bench.models.parts.checkpoints import fill, is_finite, open_program, open_state, sniff
 
 
 class Layer(nn.Module):

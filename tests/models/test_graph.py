@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from sapiens_bench.errors import CheckpointRejected, ShapeError
-from sapiens_bench.models.graph import FORMAT, Graph, load_graph
+from sapiens_bench.models.parts.graph import FORMAT, Graph, load_graph
 
 SHIPPED = ("blazepose_full", "blazepose_lite", "movenet_lightning", "movenet_thunder", "selfie_segmentation")
 CHANNELS = {"movenet_lightning": (24, 32, 96, 160), "movenet_thunder": (40, 56, 168, 280)}

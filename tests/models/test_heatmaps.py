@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sapiens_bench.models import heatmaps
+from sapiens_bench.models.parts import heatmaps
 
 
 def gaussians(centres_K2: NDArray[np.float64], size_wh: tuple[int, int], sigma: float = 6.0) -> NDArray[np.float32]:

@@ -23,9 +23,9 @@ from sapiens_bench.cards.schema import ModelCard
 from sapiens_bench.errors import UsageError, WeightsMissing
 from sapiens_bench.models import WRAPPERS
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.graph import load_graph
 from sapiens_bench.models.movenet import MoveNet, MoveNetPose
-from sapiens_bench.models.person_crop import SquareCrops, cut_squares
+from sapiens_bench.models.parts.graph import load_graph
+from sapiens_bench.models.parts.person_crop import SquareCrops, cut_squares
 from sapiens_bench.tasks.pose.types import PosePrediction
 from sapiens_bench.types import Model, ModelInput
 

@@ -15,8 +15,8 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import Get, InputSpec, Licence, ModelCard, Variant, Weights
 from sapiens_bench.errors import CardError, CheckpointRejected, UntrustedCheckpoint
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.parts.program import SapiensProgram
 from sapiens_bench.models.sapiens_load import build_network, load_encoder
-from sapiens_bench.models.sapiens_program import SapiensProgram
 from sapiens_bench.models.sapiens_v1 import SapiensV1, build
 from sapiens_bench.types import ModelInput
 

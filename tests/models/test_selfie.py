@@ -15,7 +15,7 @@ from sapiens_bench.cards.schema import ModelCard
 from sapiens_bench.errors import UsageError
 from sapiens_bench.models import WRAPPERS
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.graph import load_graph
+from sapiens_bench.models.parts.graph import load_graph
 from sapiens_bench.models.selfie import SelfieSegmentation
 from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import Model, ModelInput

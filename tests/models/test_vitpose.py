@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.checks.golden.baselines_pose import context
 from sapiens_bench.engine.run import evaluate, load_model
 from sapiens_bench.errors import CardError, CheckpointRejected, UntrustedCheckpoint, WeightsMissing
-from sapiens_bench.golden.baselines_pose import context
-from sapiens_bench.models import heatmaps
+from sapiens_bench.models.parts import heatmaps
 from sapiens_bench.models.vitpose import VitPose, heatmaps_of
 from sapiens_bench.models.vitpose_convert import KEYPOINTS, load_official, merge_experts, on_meta, published
 from sapiens_bench.pixels.codecs import read_rgb

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sapiens_bench.cards.schema import SpaceCard
+from sapiens_bench.checks.golden.pose_metrics import GoldenItem, evaluation_items, nms_items
 from sapiens_bench.errors import DataMissing, DatasetRejected
-from sapiens_bench.tasks.pose.golden import GoldenItem, evaluation_items, nms_items
 from sapiens_bench.tasks.pose.official import evaluate_predictions, evaluate_results
 from sapiens_bench.tasks.pose.scoring import PoseScoring
 

@@ -17,7 +17,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.coco_formats import KeypointFormat
+from sapiens_bench.adapters.coco.formats import KeypointFormat
 from sapiens_bench.errors import DatasetRejected
 from sapiens_bench.pixels.codecs import path_fault
 

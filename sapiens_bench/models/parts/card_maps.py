@@ -22,8 +22,8 @@ from torch.nn import functional
 
 from sapiens_bench.errors import CheckpointRejected
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.parts.whole_image import Fitted, WholeImage, check_options, choice, cv2_stretch, normalised
 from sapiens_bench.models.sapiens2 import padded_frame
-from sapiens_bench.models.whole_image import Fitted, WholeImage, check_options, choice, cv2_stretch, normalised
 
 INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
 PADDING = {"replicate": cv2.BORDER_REPLICATE, "black": cv2.BORDER_CONSTANT}

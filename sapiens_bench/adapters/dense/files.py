@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sapiens_bench.adapters.dense.frames import DepthFrame, NormalFrame
+from sapiens_bench.adapters.dense.label_maps import mapped
 from sapiens_bench.adapters.folders import IMAGE_SUFFIXES, by_stem, check_shape, read_array, read_matrix
-from sapiens_bench.adapters.frames import DepthFrame, NormalFrame
-from sapiens_bench.adapters.label_maps import mapped
 from sapiens_bench.adapters.surface import ray_factor
 from sapiens_bench.errors import DataMissing, SampleFault
 from sapiens_bench.pixels.codecs import read_depth_png, read_labels, read_mask, read_rgb, safe_join

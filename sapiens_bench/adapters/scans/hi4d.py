@@ -26,7 +26,9 @@ from typing import Literal, cast
 from PIL import Image
 
 from sapiens_bench.adapters.folders import refuse_split
-from sapiens_bench.adapters.hi4d_layout import (
+from sapiens_bench.adapters.options import AdapterOptions
+from sapiens_bench.adapters.prepare import PreparedFault, PrepareReport, Progress
+from sapiens_bench.adapters.scans.hi4d_layout import (
     Calibration,
     FrameList,
     Sequence4D,
@@ -34,11 +36,9 @@ from sapiens_bench.adapters.hi4d_layout import (
     read_cameras,
     read_list,
 )
-from sapiens_bench.adapters.options import AdapterOptions
-from sapiens_bench.adapters.prepare import PreparedFault, PrepareReport, Progress
-from sapiens_bench.adapters.scan_options import RECIPE_OPTIONS, ScanOptions, make_recipe
-from sapiens_bench.adapters.scan_photo import RealPhoto
-from sapiens_bench.adapters.scan_samples import ScanSamples, ScanView
+from sapiens_bench.adapters.scans.options import RECIPE_OPTIONS, ScanOptions, make_recipe
+from sapiens_bench.adapters.scans.photo import RealPhoto
+from sapiens_bench.adapters.scans.samples import ScanSamples, ScanView
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
 from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault
 from sapiens_bench.render.camera import Framing

@@ -28,8 +28,8 @@ from pathlib import Path
 from sapiens_bench.adapters.folders import refuse_split
 from sapiens_bench.adapters.options import AdapterOptions
 from sapiens_bench.adapters.prepare import PrepareReport, Progress
-from sapiens_bench.adapters.scan_options import RECIPE_OPTIONS, ScanOptions, make_recipe
-from sapiens_bench.adapters.scan_samples import ScanSamples, ScanView
+from sapiens_bench.adapters.scans.options import RECIPE_OPTIONS, ScanOptions, make_recipe
+from sapiens_bench.adapters.scans.samples import ScanSamples, ScanView
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
 from sapiens_bench.errors import DataMissing, DatasetRejected
 from sapiens_bench.render.mesh import IMAGE_SUFFIXES

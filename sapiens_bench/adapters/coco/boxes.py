@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.coco_validate import PERSON, CocoPeople, Faults, is_id, is_number
+from sapiens_bench.adapters.coco.validate import PERSON, CocoPeople, Faults, is_id, is_number
 from sapiens_bench.errors import DataMissing, UsageError
 from sapiens_bench.pixels import strict_json
 

@@ -52,7 +52,7 @@ def inspect_file(path: Path, *, trusted: bool = False) -> WeightReport:
     Raises:
         WeightsMissing: no such file.
     """
-    from sapiens_bench.models.checkpoints import is_finite, sniff
+    from sapiens_bench.models.parts.checkpoints import is_finite, sniff
 
     if not path.is_file():
         raise WeightsMissing(f"{path} is not a file.")
@@ -89,7 +89,7 @@ def read_state(path: Path, *, trusted: bool = False) -> dict[str, Tensor]:
     Raises:
         CheckpointRejected, UntrustedCheckpoint: see ``checkpoints.open_state`` and ``checkpoints.open_program``.
     """
-    from sapiens_bench.models.checkpoints import open_program, open_state, sniff
+    from sapiens_bench.models.parts.checkpoints import open_program, open_state, sniff
 
     kind = sniff(path)
     if kind in ("torchscript", "export"):
@@ -180,7 +180,7 @@ def convert(source: Path, target: Path | None = None, *, trusted: bool = False) 
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    from sapiens_bench.models.checkpoints import is_finite
+    from sapiens_bench.models.parts.checkpoints import is_finite
 
     if not source.is_file():
         raise WeightsMissing(f"{source} is not a file.")

@@ -14,10 +14,10 @@ from typing import Any, cast
 from torch import nn
 
 from sapiens_bench.errors import CardError, CheckpointRejected
-from sapiens_bench.models.checkpoints import is_finite
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.person_crop import weights_path
-from sapiens_bench.models.sapiens_program import DTYPES
+from sapiens_bench.models.parts.checkpoints import is_finite
+from sapiens_bench.models.parts.person_crop import weights_path
+from sapiens_bench.models.parts.program import DTYPES
 
 KINDS_OF_FAULT = ("missing_keys", "unexpected_keys", "mismatched_keys")
 

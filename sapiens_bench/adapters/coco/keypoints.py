@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.coco_boxes import make_boxes
-from sapiens_bench.adapters.coco_formats import format_of
-from sapiens_bench.adapters.coco_validate import CocoPeople, check_people
+from sapiens_bench.adapters.coco.boxes import make_boxes
+from sapiens_bench.adapters.coco.formats import format_of
+from sapiens_bench.adapters.coco.validate import CocoPeople, check_people
 from sapiens_bench.adapters.options import AdapterOptions
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import Get, InputSpec, Licence, ModelCard, Variant, WeightFormat, Weights
-from sapiens_bench.golden.check import Check, compare
-from sapiens_bench.golden.sapiens_models import CROP_MEAN_LEVELS, load
-from sapiens_bench.models import heatmaps, simcc
+from sapiens_bench.checks.golden.check import Check, compare
+from sapiens_bench.checks.golden.sapiens_models import CROP_MEAN_LEVELS, load
+from sapiens_bench.models import simcc
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.parts import heatmaps
 from sapiens_bench.models.vitpose import BLUR_KERNEL, VitPose, heatmaps_of
 from sapiens_bench.models.vitpose_convert import load_official
 from sapiens_bench.pixels.affine import box_to_center_scale, classic_matrix, warp
@@ -83,7 +84,7 @@ def vitpose_hub_checks(folder: Path, stem: str, catalog: Catalog) -> Iterator[Ch
     """A hub folder with its experts merged, behind the library's own image processor; and our crop beside its."""
     from transformers import VitPoseForPoseEstimation, VitPoseImageProcessor
 
-    from sapiens_bench.models.hub_folder import load as load_hub
+    from sapiens_bench.models.parts.hub_folder import load as load_hub
     from sapiens_bench.models.vitpose_convert import merge_folder
 
     z, name = load(folder / f"{stem}.npz"), stem.removesuffix("_io")

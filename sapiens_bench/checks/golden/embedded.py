@@ -11,11 +11,11 @@ import torch
 import sapiens_bench.embedded
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import weight_files
+from sapiens_bench.checks.golden.check import Check, compare, failed
+from sapiens_bench.checks.golden.sapiens_models import Arrays, load
 from sapiens_bench.errors import WeightsMissing
-from sapiens_bench.golden.check import Check, compare, failed
-from sapiens_bench.golden.sapiens_models import Arrays, load
-from sapiens_bench.models.graph import Graph, load_graph
 from sapiens_bench.models.movenet import MoveNetPose
+from sapiens_bench.models.parts.graph import Graph, load_graph
 
 MOVENET_PX, MOVENET_SCORE = 1e-3, 1e-5
 LANDMARK_PX, MASK_LOGIT, PROBABILITY, WORLD_M = 0.1, 0.05, 1e-3, 1e-3

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.label_maps import label_table
+from sapiens_bench.adapters.dense.label_maps import label_table
 from sapiens_bench.adapters.options import AdapterOptions
-from sapiens_bench.adapters.synthetic_files import Store, load, make, make_all
+from sapiens_bench.adapters.synthetic.files import Store, load, make, make_all
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
 from sapiens_bench.errors import CardError, UnknownName, UsageError
 from sapiens_bench.render.camera import Camera

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import sapiens_bench
-from sapiens_bench.adapters.scan_cache import SampleFolder
-from sapiens_bench.adapters.scan_render import Job, Outcome, job_from_json, job_to_json, run_job
+from sapiens_bench.adapters.scans.cache import SampleFolder
+from sapiens_bench.adapters.scans.render import Job, Outcome, job_from_json, job_to_json, run_job
 from sapiens_bench.errors import StorageFull, StoreError
 
 TRIES = 2  # of a job whose worker died
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_START = "from sapiens_bench.adapters.scan_pool import serve; serve()"
+_START = "from sapiens_bench.adapters.scans.pool import serve; serve()"
 
 
 def run_jobs(jobs: Sequence[Job], workers: int, on_done: Callable[[list[Outcome]], None]) -> None:

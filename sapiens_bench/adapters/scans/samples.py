@@ -13,10 +13,10 @@ from pathlib import Path
 
 from sapiens_bench.adapters.folders import whole_image
 from sapiens_bench.adapters.prepare import PreparedFault, PrepareReport, Progress
-from sapiens_bench.adapters.scan_cache import SampleFolder, StoredEntry, stamp, store_folder
-from sapiens_bench.adapters.scan_photo import RealPhoto
-from sapiens_bench.adapters.scan_pool import run_jobs
-from sapiens_bench.adapters.scan_render import Job, Outcome, Recipe, View, run_job
+from sapiens_bench.adapters.scans.cache import SampleFolder, StoredEntry, stamp, store_folder
+from sapiens_bench.adapters.scans.photo import RealPhoto
+from sapiens_bench.adapters.scans.pool import run_jobs
+from sapiens_bench.adapters.scans.render import Job, Outcome, Recipe, View, run_job
 from sapiens_bench.errors import SampleFault, StorageFull
 from sapiens_bench.pixels.codecs import MAX_PIXELS, read_rgb
 from sapiens_bench.render.camera import Framing

@@ -13,19 +13,19 @@ import torch
 from numpy.typing import NDArray
 
 from sapiens_bench.cards.schema import Get, InputSpec, Licence, ModelCard, SpaceCard, Variant, WeightFormat, Weights
-from sapiens_bench.golden.check import Check, compare, share_different
-from sapiens_bench.models import heatmaps
-from sapiens_bench.models.card_maps import CardMaps
+from sapiens_bench.checks.golden.check import Check, compare, share_different
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.depth_anything import DepthAnything
 from sapiens_bench.models.exported import ExportedMaps
 from sapiens_bench.models.hub_seg import Mask2Former, SegFormer, compose
 from sapiens_bench.models.onnx import OnnxMaps
+from sapiens_bench.models.parts import heatmaps
+from sapiens_bench.models.parts.card_maps import CardMaps
+from sapiens_bench.models.parts.whole_image import WholeImage
 from sapiens_bench.models.pifuhd import build_generator
 from sapiens_bench.models.sapiens2 import Sapiens2Dense, Sapiens2Pose, build
 from sapiens_bench.models.sapiens2_load import config_arguments
 from sapiens_bench.models.sapiens_v1 import BLUR_KERNEL
-from sapiens_bench.models.whole_image import WholeImage
 from sapiens_bench.pixels.affine import box_to_center_scale
 from sapiens_bench.pixels.codecs import read_rgb
 from sapiens_bench.types import ModelInput

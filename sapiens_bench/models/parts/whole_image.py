@@ -20,8 +20,8 @@ from torch.nn import functional
 from sapiens_bench.cards.schema import InputSpec
 from sapiens_bench.errors import CardError, CheckpointRejected
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.parts.program import DTYPES
 from sapiens_bench.models.sapiens_dense import labels_at_original, resize
-from sapiens_bench.models.sapiens_program import DTYPES
 from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction
 from sapiens_bench.tasks.normal.types import NormalPrediction
 from sapiens_bench.tasks.seg.types import SegPrediction

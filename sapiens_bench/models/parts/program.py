@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sapiens_bench.errors import CheckpointRejected, DeviceError
-from sapiens_bench.models.checkpoints import is_finite, open_program
+from sapiens_bench.models.parts.checkpoints import is_finite, open_program
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISION_OF = {dtype: name for name, dtype in DTYPES.items()}

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from sapiens_bench.golden.check import Check, compare, relative
-from sapiens_bench.golden.sapiens_models import GEOMETRY, load
-from sapiens_bench.models import heatmaps
+from sapiens_bench.checks.golden.check import Check, compare, relative
+from sapiens_bench.checks.golden.sapiens_models import GEOMETRY, load
+from sapiens_bench.models.parts import heatmaps
 from sapiens_bench.models.sapiens_net import EncoderConfig, HeadConfig, SapiensNet
 from sapiens_bench.models.sapiens_v1 import BLUR_KERNEL
 from sapiens_bench.pixels.affine import box_to_center_scale, udp_matrix

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.checks.golden import baselines_dense, baselines_pose, embedded, sapiens_codec, sapiens_models
+from sapiens_bench.checks.golden.check import Check, compare, failed
+from sapiens_bench.checks.golden.pose_metrics import TOLERANCE, GoldenItem, evaluation_items, nms_items
 from sapiens_bench.errors import DataMissing, SapiensBenchError
-from sapiens_bench.golden import baselines_dense, baselines_pose, embedded, sapiens_codec, sapiens_models
-from sapiens_bench.golden.check import Check, compare, failed
-from sapiens_bench.tasks.pose.golden import TOLERANCE, GoldenItem, evaluation_items, nms_items
 
 POSE = re.compile(r"^pose\d+$")
 # Files that belong to another item and need no line of their own.

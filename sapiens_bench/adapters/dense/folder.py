@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.dense_files import DenseFiles
+from sapiens_bench.adapters.dense.files import DenseFiles
+from sapiens_bench.adapters.dense.frames import FILE, DepthFrame, Frame, read_frame
+from sapiens_bench.adapters.dense.label_maps import label_table
 from sapiens_bench.adapters.folders import checked_options, manifest, refuse_split, where, whole_image
-from sapiens_bench.adapters.frames import FILE, DepthFrame, Frame, read_frame
-from sapiens_bench.adapters.label_maps import label_table
 from sapiens_bench.adapters.options import AdapterOptions
 from sapiens_bench.adapters.surface import best_sign, normals_from_depth, ray_factor, sign_angles
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard

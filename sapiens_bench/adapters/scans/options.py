@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, cast
 
 from sapiens_bench.adapters.folders import where
-from sapiens_bench.adapters.scan_cache import stamp
-from sapiens_bench.adapters.scan_render import Recipe, list_pictures
+from sapiens_bench.adapters.scans.cache import stamp
+from sapiens_bench.adapters.scans.render import Recipe, list_pictures
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol
 from sapiens_bench.errors import CardError, DataMissing, nearest
 from sapiens_bench.render.camera import FRAMINGS, Framing

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.scan_cache import PreparedSample, SampleFolder, recipe_hash
-from sapiens_bench.adapters.scan_photo import RealPhoto, read_photo
+from sapiens_bench.adapters.scans.cache import PreparedSample, SampleFolder, recipe_hash
+from sapiens_bench.adapters.scans.photo import RealPhoto, read_photo
 from sapiens_bench.errors import SampleFault, SapiensBenchError, StoreError
 from sapiens_bench.pixels.codecs import load_npz
 from sapiens_bench.render.attributes import ShadedNormals, shaded_normals, vertex_normals

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import SpaceCard
-from sapiens_bench.golden.check import Check, compare, share_different
-from sapiens_bench.models import heatmaps
+from sapiens_bench.checks.golden.check import Check, compare, share_different
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.parts import heatmaps
 from sapiens_bench.models.sapiens_dense import to_original, unit_normals
 from sapiens_bench.models.sapiens_load import load_encoder
 from sapiens_bench.models.sapiens_net import Encoder, SapiensNet

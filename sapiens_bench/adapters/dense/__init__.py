@@ -1,0 +1,1 @@
+"""Pictures with maps beside them: labels, depth, normals."""

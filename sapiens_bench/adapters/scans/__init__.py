@@ -1,0 +1,1 @@
+"""Ground truth rendered from raw scans."""

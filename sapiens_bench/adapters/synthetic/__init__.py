@@ -1,0 +1,1 @@
+"""People rendered from the shipped kit."""

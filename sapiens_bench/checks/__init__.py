@@ -1,0 +1,1 @@
+"""What is compared with something outside: official outputs, weight files, conventions, pycocotools."""

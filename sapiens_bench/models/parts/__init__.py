@@ -1,0 +1,1 @@
+"""What several families share; each family is one file in the folder above."""
