@@ -144,7 +144,7 @@ def test_heavy_libraries_are_imported_where_they_are_used(repository: Path) -> N
             isinstance(node, ast.ClassDef) and any("Module" in ast.unparse(base) for base in node.bases)
             for node in ast.walk(tree)
         )
-        lazily_named = path.parts[1] in ("models", "probe", "golden", "profiling")
+        lazily_named = path.parts[1] in ("models", "probe", "checks", "profiling")
         for line, module in top_level_imports(tree.body):
             top = module.split(".")[0]
             if top in HEAVY and not (top == "torch" and (nets or lazily_named)):

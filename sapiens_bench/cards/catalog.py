@@ -23,7 +23,7 @@ from sapiens_bench.cards.schema import (
     Variant,
 )
 from sapiens_bench.cards.sources import CardFolders, card_files, check_code, outside_cards, package_folders
-from sapiens_bench.cards.spaces import SpaceMap, build_map, identity_map
+from sapiens_bench.cards.spaces import SourceSpace, SpaceMap, build_map, identity_map
 from sapiens_bench.errors import CardError, LabelSpaceMismatch, UnknownName, UsageError
 
 C = TypeVar("C", bound=Card)
@@ -273,6 +273,23 @@ class Catalog:
                 f"(schema space-map/1, by name) and is never guessed from the order of points."
             )
         return build_map(card, first, last)
+
+    def sources_of(self, target: str | None) -> dict[str, SourceSpace]:
+        """Every set that can become ``target``, itself included, by id; empty for None.
+
+        Raises:
+            UnknownName: no such set.
+        """
+        if target is None:
+            return {}
+        last = self.space(target)
+        spaces = self.spaces
+        joined = {source: card for (source, end), card in self.maps.items() if end == target}
+        found = {
+            source: SourceSpace(spaces[source], build_map(card, spaces[source], last))
+            for source, card in joined.items()
+        }
+        return {target: SourceSpace(last, identity_map(last)), **found}
 
     def published_rows(self, variant: Variant, protocol: EvalProtocol) -> list[PublishedRow]:
         """Printed rows of this very variant under this very protocol; empty when there is none."""

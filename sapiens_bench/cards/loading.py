@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from sapiens_bench.cards.explain import Location, explain
 from sapiens_bench.cards.schema import (
     Card,
     DatasetCard,
@@ -28,7 +29,6 @@ from sapiens_bench.errors import CardError, nearest
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 16
-Location = tuple[str | int, ...]
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # only its event parser is used
 _RESOLVERS: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
@@ -245,19 +245,9 @@ def load_card(path: Path, name: str = "") -> Card:
         # JSON mode: lists may become tuples, and nothing else is converted.
         return card_type.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        raise CardError(_explain(name, text, card_type, error)) from None
-
-
-def _explain(name: str, text: str, card_type: type[Card], error: ValidationError) -> str:
-    lines: dict[Location, int] = {}
-    parse_yaml(text, name, lines)
-    found = error.errors(include_url=False, include_context=False)
-    # A list whose entries were refused is also reported as too short: the entries say more.
-    faults = [f for f in found if not any(o["loc"][: len(f["loc"])] == f["loc"] != o["loc"] for o in found)]
-    shown = [f"{_where(name, f['loc'], lines)}: {_fault(card_type, f)}" for f in faults[:5]]
-    if len(faults) > 5:
-        shown.append(f"... and {len(faults) - 5} more")
-    return "\n".join(shown)
+        lines: dict[Location, int] = {}
+        parse_yaml(text, name, lines)
+        raise CardError(explain(error, card_type, lambda place: _where(name, place, lines))) from None
 
 
 def _where(name: str, location: Location, lines: dict[Location, int]) -> str:
@@ -267,36 +257,3 @@ def _where(name: str, location: Location, lines: dict[Location, int]) -> str:
     line = f", line {lines[known]}" if known else ""
     key = ".".join(str(part) for part in location)
     return f"{name}{line}, key {key!r:.120}" if key else f"{name}{line}"
-
-
-def _fault(card_type: type[Card], fault: Any) -> str:
-    location: Location = fault["loc"]
-    if fault["type"] == "extra_forbidden":
-        owner = _model_at(card_type, location[:-1])
-        valid = sorted(f.alias or key for key, f in owner.model_fields.items())
-        close = nearest(str(location[-1]), valid)
-        advice = f"did you mean {' or '.join(map(repr, close))}?" if close else f"valid keys: {', '.join(valid)}."
-        return f"unknown key; {advice}"
-    if fault["type"] == "missing":
-        return "is missing."
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    value = fault.get("input")
-    found = f" (found {value!r:.60})" if isinstance(value, str | int | float | bool) else ""
-    return f"{message}{found}."
-
-
-def _model_at(card_type: type[BaseModel], location: Location) -> type[BaseModel]:
-    """The class whose keys are valid at a location of a card."""
-    model = card_type
-    for part in location:
-        fields = {field.alias or key: field for key, field in model.model_fields.items()}
-        if part in fields:
-            inner = _models_in(fields[str(part)].annotation)
-            model = inner[0] if inner else model
-    return model
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for inner in get_args(annotation) for model in _models_in(inner)]

@@ -43,6 +43,14 @@ class SpaceMap:
         return tuple(int(t) for t in np.unique(self.index[self.index >= 0]))
 
 
+@dataclass(frozen=True, slots=True)
+class SourceSpace:
+    """A set with the map that leads from it to the one that is meant."""
+
+    card: SpaceCard
+    map: SpaceMap
+
+
 def identity_map(space: SpaceCard) -> SpaceMap:
     """The map of a set onto itself."""
     index = np.arange(len(space.names), dtype=np.int64)

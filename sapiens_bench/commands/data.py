@@ -202,7 +202,15 @@ def _open(catalog: Catalog, card: DatasetCard, protocol: str, root: Path, split:
     if chosen is None:
         raise UnknownName(f"protocol of {card.id}", protocol, card.protocols)
     space = None if chosen.space is None else catalog.space(chosen.space)
-    adapter = adapter_for(card, chosen, space, root, AdapterOptions(split=split), catalog.card_paths[card.id])
+    adapter = adapter_for(
+        card,
+        chosen,
+        space,
+        root,
+        AdapterOptions(split=split),
+        catalog.card_paths[card.id],
+        to_space=catalog.sources_of(chosen.space),
+    )
     if len(adapter) == 0:
         raise DataMissing(f"{card.title} holds no image under {root} (protocol {protocol}).")
     return adapter

@@ -57,7 +57,7 @@ def data_plan(card: DatasetCard, protocol_name: str, catalog: Catalog, request: 
     options = AdapterOptions(boxes=boxes, split=request.split, seed=request.seed)
     task = task_for(protocol, space)
     beside = catalog.card_paths[card.id]
-    adapter = adapter_for(card, protocol, space, root, options, beside)
+    adapter = adapter_for(card, protocol, space, root, options, beside, to_space=catalog.sources_of(protocol.space))
     n_samples = min(len(adapter), request.limit or len(adapter))
     if n_samples == 0:
         raise UsageError(f"{card.title} ({card.id}) holds no sample under {root}.")

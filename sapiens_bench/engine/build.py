@@ -12,12 +12,16 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
+from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.options import AdapterOptions
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.locate import WeightFiles
+from sapiens_bench.cards.options import Options, read_options
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
+from sapiens_bench.cards.spaces import SourceSpace
 from sapiens_bench.errors import CardError, SapiensBenchError, UnknownName
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.options import OPTIONS
 from sapiens_bench.types import Adapter, Model, Sample, Task
 
 _TABLES = {  # what -> (module, its table, entry-point group)
@@ -111,6 +115,8 @@ def adapter_for(
     root: Path,
     options: AdapterOptions,
     beside: Path | None = None,
+    *,
+    to_space: Mapping[str, SourceSpace] | None = None,
 ) -> Adapter:
     """The data set below ``root`` under one protocol.
 
@@ -118,7 +124,24 @@ def adapter_for(
         DatasetRejected: the annotations are malformed.
         CardError: the card names an adapter that is not there.
     """
-    return cast("Adapter", find_code("adapter", card.adapter, beside)(card, protocol, space, root, options))
+    code = find_code("adapter", card.adapter, beside)
+    kind = getattr(code, "Options", None)
+    if kind is None:  # TODO(frame): goes when every adapter takes the context
+        return cast("Adapter", code(card, protocol, space, root, options))
+    where = f"data set {card.id}, protocol {protocol.title!r}"
+    context = DataContext(
+        card=card,
+        protocol=protocol,
+        space=space,
+        to_space=to_space or {},
+        root=root,
+        split=options.split,
+        boxes=options.boxes,
+        seed=options.seed,
+        options=read_options(kind, protocol.options, where),
+        max_pixels=options.max_pixels,
+    )
+    return cast("Adapter", code(context))
 
 
 def options_of(entry: ModelEntry, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,6 +149,14 @@ def options_of(entry: ModelEntry, asked: Mapping[str, Any]) -> dict[str, Any]:
     that ``--pipeline lite`` can be asked of a mixed list of models."""
     known = {k: v for k, v in asked.items() if k != "pipeline" or entry.card.wrapper in WITH_PIPELINES}
     return {**entry.variant.options, **known}
+
+
+def wrapper_options(entry: ModelEntry) -> type[Options] | None:
+    """The options class of a variant's wrapper; None: not declared yet."""
+    kind: Any = OPTIONS.get(entry.card.wrapper)
+    if kind is None and entry.card.wrapper not in table_of("wrapper"):
+        kind = getattr(find_code("wrapper", entry.card.wrapper, entry.path), "Options", None)
+    return cast("type[Options] | None", kind.get(entry.card.task) if isinstance(kind, Mapping) else kind)
 
 
 def model_for(
@@ -148,6 +179,7 @@ def model_for(
     """
     space = entry.card.space_of(entry.variant)
     diagnostic = entry.card.kind == "diagnostic"
+    kind, asked = wrapper_options(entry), options_of(entry, options)
     context = ModelContext(
         card=entry.card,
         variant=entry.variant,
@@ -156,7 +188,7 @@ def model_for(
         device=device,
         precision=precision,
         space=None if space is None else catalog.space(space),
-        options=options_of(entry, options),
+        options=read_options(kind, asked, f"model {entry.id}") if kind else asked,
         targets=targets.target if diagnostic and targets is not None else None,
         task=task if diagnostic else None,
         seed=seed,

@@ -68,7 +68,9 @@ def box_job(card: DatasetCard, protocol: str, catalog: Catalog, request: Request
     space = None if about.space is None else catalog.space(about.space)
     root = dataset_root(card, request.data_root)
     truth = AdapterOptions(boxes="gt", split=request.split, seed=request.seed)
-    adapter = adapter_for(card, about, space, root, truth, catalog.card_paths[card.id])
+    adapter = adapter_for(
+        card, about, space, root, truth, catalog.card_paths[card.id], to_space=catalog.sources_of(about.space)
+    )
     if not hasattr(adapter, "image_id"):
         raise UsageError(f"--boxes {request.boxes}: {card.id} is not in a COCO format, so box files do not fit it.")
     key = fingerprint(

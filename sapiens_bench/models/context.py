@@ -22,7 +22,7 @@ class ModelContext:
     device: str  # "cpu", "cuda", "cuda:1", "mps", "meta" (counting only)
     precision: str  # "fp32", "bf16", "fp16"
     space: SpaceCard | None  # keypoint or label set of the raw output
-    options: dict[str, Any]  # the variant's options overlaid with the request's (pipeline, flip_test ...)
+    options: Any  # an instance of the wrapper's Options: the variant's options with the request's over them
     # Diagnostics (oracle, noisy oracle) alone get these; None for every other kind.
     targets: Callable[[str], Any] | None = None  # sample key -> target
     task: Task | None = None

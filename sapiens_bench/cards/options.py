@@ -1,0 +1,56 @@
+"""The choices that a component offers: one strict class each, read and explained in one place.
+
+A wrapper, an adapter, a detector and the scoring of a task each declare an ``Options`` class. The plan reads what card,
+protocol and command line say into it before anything is rendered, fetched or loaded, so a component never meets a
+wrong key or a value of the wrong kind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sapiens_bench.cards.explain import Location, explain
+from sapiens_bench.errors import CardError
+
+OptionsT = TypeVar("OptionsT", bound="Options")
+
+
+class Options(BaseModel):
+    """Base of every component's choices: unknown keys are refused, ``"17"`` is not 17, instances are immutable.
+
+    Each field has a default, or the card must give it; ``Field(description=...)`` is what ``list`` and the reference
+    print, ``ge`` and ``le`` are its range.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class NoOptions(Options):
+    """Of a component that has no choices."""
+
+
+def read_options(kind: type[OptionsT], given: Mapping[str, Any], where: str) -> OptionsT:
+    """The options ``given`` as an instance of ``kind``.
+
+    Args:
+        given: plain values, as a card or the command line holds them; lists may become tuples, nothing else changes.
+        where: the owner, for messages: ``"model movenet-thunder"``.
+
+    Raises:
+        CardError: names owner, key and value found, with the nearest valid key where one is misspelt.
+    """
+    try:
+        return kind.model_validate_json(json.dumps(dict(given)))
+    except ValidationError as error:
+        raise CardError(explain(error, kind, lambda place: _place(where, place))) from None
+    except (TypeError, ValueError) as error:
+        raise CardError(f"{where}: options hold something that is no plain value ({error}).") from None
+
+
+def _place(where: str, location: Location) -> str:
+    key = ".".join(str(part) for part in location)
+    return f"{where}, option {key!r:.120}" if key else where
