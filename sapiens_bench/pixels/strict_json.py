@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sapiens_bench.errors import DataMissing, DatasetRejected
+from sapiens_bench.pixels.files import raise_if_machine, read_regular
 
 _REMEDY = "Fetch or export the file again; `sapiens-bench data check` repeats this check."
 _NOT_A_NUMBER = re.compile(r"(?<![\w\"])(?:NaN|-?Infinity)\b")
@@ -23,14 +24,15 @@ class _NotFinite(ValueError):
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes.
+    """The file's bytes. A pipe in its place is refused, not waited for.
 
     Raises:
         DataMissing: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
+        raise_if_machine(error)
         raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from None
 
 
