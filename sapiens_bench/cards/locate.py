@@ -56,7 +56,7 @@ def hub_cache() -> Path:
 
 
 def layout_faults(card: DatasetCard, root: Path) -> list[str]:
-    """Globs of the card's layout that match nothing below ``root``.
+    """Globs of the card's layout that match nothing below ``root``; one entry may hold several, joined by ``|``.
 
     Raises:
         CardError: a glob that could leave the root.
@@ -64,12 +64,12 @@ def layout_faults(card: DatasetCard, root: Path) -> list[str]:
     missing: list[str] = []
     for pattern in card.layout:
         try:
-            relative_path(pattern)
-            found = next(root.glob(pattern), None)
+            choices = [relative_path(choice) for choice in pattern.split("|")]
+            found = any(next(root.glob(choice), None) for choice in choices)
         except (ValueError, NotImplementedError, OSError) as error:
             raise CardError(f"Card {card.id!r}, key 'layout': {error}") from None
-        if found is None:
-            missing.append(pattern)
+        if not found:
+            missing.append(pattern.replace("|", " or "))
     return missing
 
 
@@ -96,7 +96,7 @@ def dataset_root(card: DatasetCard, data_root: Path | None) -> Path:
     """
     if card.embedded:
         return cache_root() / "data" / card.id
-    how = f"{card.get.strip()} Expected layout: {', '.join(card.layout) or 'see the card'}."
+    how = f"{card.get.strip()} Expected layout: {', '.join(card.layout).replace('|', ' or ') or 'see the card'}."
     if data_root is None:
         raise DataMissing(f"{card.title} ({card.id}) needs --data-root FOLDER. {how}")
     tried: list[str] = []

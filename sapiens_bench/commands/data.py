@@ -59,18 +59,24 @@ def check(name: str, *, cards: Sequence[Path], data_root: Path | None, split: st
     say(f"{card.title}: {root}")
     if card.checksums:
         say(f"  {len(card.checksums)} pinned file(s) have the right sha256")
+    sound, missing = [], []
     for protocol, facts in card.protocols.items():
         try:
             adapter = _open(catalog, card, protocol, root, split)
         except SapiensBenchError as error:
-            if facts.default:
+            if isinstance(error, DataMissing):  # a folder of depth alone is sound for depth
+                missing.append(error)
+            elif facts.default:
                 raise
             say(f"  {protocol}: not ready: {error}", "yellow")
             continue
+        sound.append(facts.task)
         say(f"  {protocol}: {len(adapter)} images, manifest {adapter.manifest_sha256[:16]}")
+    if not sound and missing:
+        raise missing[0]
     if card.embedded:
         _check_renders(catalog, card, root, split)
-    task = next(iter(card.protocols.values())).task
+    task = sound[0] if sound else next(iter(card.protocols.values())).task
     where = "" if card.embedded else f" --data-root {data_root}"
     next_commands([(f"sapiens-bench run --task {task} --dataset {card.id}{where}", "evaluate every model on it")])
 

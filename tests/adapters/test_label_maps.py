@@ -10,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.dense.label_maps import LabelMaps
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.options import read_options
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, LabelSpaceMismatch, SampleFault
 from sapiens_bench.tasks.seg.task import make_task
 
@@ -23,7 +25,19 @@ def opened(dataset: str, root: Path, protocol: str | None = None, **options: Any
     card = CATALOG.dataset(dataset)
     p = card.protocols[protocol or card.default_protocol("seg") or ""]
     p = p.model_copy(update={"options": {**p.options, **options}})
-    return LabelMaps(card, p, CATALOG.space(p.space or ""), root)
+    return LabelMaps(
+        DataContext(
+            card=card,
+            protocol=p,
+            space=CATALOG.space(p.space or ""),
+            to_space=CATALOG.sources_of(p.space),
+            root=root,
+            split="",
+            boxes="",
+            seed=0,
+            options=read_options(LabelMaps.Options, p.options, "test"),
+        )
+    )
 
 
 def put(path: Path, pixels: NDArray[Any]) -> None:
@@ -134,7 +148,7 @@ def test_palette_maps_keep_their_indices(tmp_path: Path) -> None:
 def test_broken_files_are_their_own_rows_fault(tmp_path: Path) -> None:
     for stem in ("a", "b", "c", "d"):
         pair(tmp_path, stem, ALL_LABELS)
-    put(tmp_path / "labels/a.png", np.zeros((4, 5, 3), np.uint8))
+    put(tmp_path / "labels/a.png", np.dstack([ALL_LABELS, ALL_LABELS, ALL_LABELS * 0]))
     put(tmp_path / "labels/b.png", np.zeros((5, 4), np.uint8))
     whole = (tmp_path / "labels/c.png").read_bytes()
     (tmp_path / "labels/c.png").write_bytes(whole[:-20])
@@ -154,9 +168,11 @@ def test_samples_without_a_partner_are_counted_and_none_at_all_is_an_error(tmp_p
     put(tmp_path / "labels/only.png", ALL_LABELS)
     adapter = opened("humans-2k", tmp_path)
     assert adapter.keys == ["humans-2k/x"]
-    assert adapter.notes == ["1 pictures without labels left out", "1 labels without picture left out"]
+    assert [note.partition(" left out")[0] for note in adapter.notes] == ["images: alone", "labels: only"]
     (tmp_path / "labels/x.png").unlink()
-    with pytest.raises(DataMissing, match="2 pictures, 1 label maps"):
+    with pytest.raises(
+        DataMissing, match=r"images: 2 files in .*, e\.g\. 'alone'; labels: 1 files in .*, e\.g\. 'only'"
+    ):
         opened("humans-2k", tmp_path)
 
 

@@ -12,21 +12,23 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.dense import synthhuman
 from sapiens_bench.adapters.dense.synthhuman import SynthHuman
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.options import read_options
 from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault
 
 CARD = Catalog.load().dataset("synthhuman")
 SIGN = np.array([1, -1, -1], np.float32)  # the files' axes, which the adapter has to find out
 
 
-def fake_exr(path: Path | str, channels: tuple[str, ...], *, root: Path | None = None) -> NDArray[np.float32]:
+def fake_exr(path: Path | str, choices: tuple[tuple[str, ...], ...], **_: object) -> NDArray[np.float32]:
     with np.load(path) as arrays:
-        missing = [c for c in channels if c not in arrays]
-        if missing:
-            raise SampleFault("label.channels", f"no channel {missing}")
-        return np.stack([arrays[c] for c in channels], -1).astype(np.float32)
+        for channels in choices:
+            if all(c in arrays for c in channels):
+                return np.stack([arrays[c] for c in channels], -1).astype(np.float32)
+    raise SampleFault("label.channels", f"none of {choices}")
 
 
 def real_exr(path: Path, channels: dict[str, NDArray[np.float32]]) -> None:
@@ -59,11 +61,17 @@ def write(
 
 @pytest.fixture
 def as_npz(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthhuman, "read_exr", fake_exr)
+    monkeypatch.setattr(synthhuman, "read_exr_choice", fake_exr)
 
 
 def opened(root: Path, protocol: str) -> SynthHuman:
-    return SynthHuman(CARD, CARD.protocols[protocol], None, root)
+    p = CARD.protocols[protocol]
+    options = read_options(SynthHuman.Options, p.options, "test")
+    return SynthHuman(
+        DataContext(
+            card=CARD, protocol=p, space=None, to_space={}, root=root, split="", boxes="", seed=0, options=options
+        )
+    )
 
 
 @pytest.mark.usefixtures("as_npz")

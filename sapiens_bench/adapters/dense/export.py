@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.dense.files import FOLDERS
 from sapiens_bench.adapters.dense.frames import FILE, read_frame
+from sapiens_bench.adapters.dense.layout import FOLDERS
 from sapiens_bench.errors import SampleFault, StorageFull, UsageError
 from sapiens_bench.pixels.codecs import read_mask
 from sapiens_bench.pixels.png import encode_png
