@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sapiens_bench.cards.options import Options
+from sapiens_bench.models.dense_options import DENSE_PREDICTIONS
 
 # key of WRAPPERS -> its class, or one class per task where they differ
-OPTIONS: dict[str, type[Options] | Mapping[str, type[Options]]] = {}
+OPTIONS: dict[str, type[Options] | Mapping[str, type[Options]]] = {
+    "predictions": DENSE_PREDICTIONS,
+}

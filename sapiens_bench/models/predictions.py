@@ -1,42 +1,25 @@
 """Stored predictions behind the Model protocol: methods that need their own environment are scored from their outputs.
 
 - pose: the weight file is a COCO results JSON (``models/pose_results.py``).
-- depth, normal, seg: the weight "file" is a folder with ``<sample key>.npy`` for each image (seg: or ``.png``).
+- depth, normal, seg: the weight "file" is a folder with a file for each sample (``models/dense_results.py``).
 
-Options: pose ``annotations`` (file) and ``keypoint_scores`` ("final" or "stored"); depth ``kind``.
+Options: pose ``annotations`` (file) and ``keypoint_scores`` ("final" or "stored"); of the others: dense_options.py.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.errors import (
-    CheckpointRejected,
-    DataError,
-    DataMissing,
-    PathEscape,
-    SampleFault,
-    UsageError,
-    WeightsMissing,
-)
+from sapiens_bench.errors import UsageError, WeightsMissing
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.dense_results import DenseResults
 from sapiens_bench.models.pose_results import PoseResults
-from sapiens_bench.pixels.codecs import load_npy, read_labels, safe_join
-from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction
-from sapiens_bench.tasks.normal.types import NormalPrediction
-from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import ModelInput, Prepared
 
-_OPTIONS = {
-    "pose": {"annotations": "", "keypoint_scores": "final"},
-    "depth": {"kind": "affine_invariant_depth"},
-    "normal": {},
-    "seg": {},
-}
+_POSE_OPTIONS = {"annotations": "", "keypoint_scores": "final"}
 
 
 class Predictions:
@@ -44,78 +27,52 @@ class Predictions:
 
     Raises:
         WeightsMissing: the card names no file.
-        CheckpointRejected: the results file is malformed, or the folder is none.
-        UsageError: an unknown option.
+        CheckpointRejected: the results file is malformed, or the folder holds no predictions.
+        UsageError: an unknown option for poses.
     """
 
     def __init__(self, context: ModelContext) -> None:
         if context.weights is None:
             raise WeightsMissing(f"{context.variant.id}: the card names no file or folder with stored predictions.")
-        self._task, self._path = context.card.task, context.weights
-        options = _checked_options(context)
-        self._kind: Any = options.get("kind")
-        self._pose: PoseResults | None = None
-        if self._task == "pose":
-            if context.space is None:
-                raise UsageError(f"{context.variant.id}: stored poses need `space:` in the model card.")
-            annotations = Path(options["annotations"]) if options["annotations"] else None
-            stored = options["keypoint_scores"] == "stored"
-            self._pose = PoseResults(self._path, len(context.space.names), annotations, stored)
-        elif not self._path.is_dir():
-            raise CheckpointRejected(f"{self._path} is not a folder of <sample key>.npy files.")
+        self._results: PoseResults | DenseResults
+        if context.card.task == "pose":
+            self._results = _pose(context, context.weights)
+        else:
+            self._results = DenseResults(context.weights, context.card.task, context.options)
 
     def prepare(self, x: ModelInput) -> Prepared:
-        """Only the name and how many people are asked for: the pixels were looked at elsewhere."""
-        return Prepared({}, (x.key, len(x.boxes_xyxy_px)))
+        """Only the name, and how many people or pixels are asked for: the pixels were looked at elsewhere."""
+        asked = len(x.boxes_xyxy_px) if isinstance(self._results, PoseResults) else x.image_HW3.shape[:2]
+        return Prepared({}, (x.key, asked))
 
     def forward(self, tensors: dict[str, Any]) -> dict[str, Any]:
         """Never called, since ``prepare`` makes no crops."""
         return {}
 
-    def finish(self, outputs: dict[str, NDArray[Any]], geometry: tuple[str, int]) -> Any:
+    def finish(self, outputs: dict[str, NDArray[Any]], geometry: tuple[str, Any]) -> Any:
         """The stored prediction; its numbers are checked by the task.
 
         Raises:
-            SampleFault: side ``prediction``; ``pred.missing``, ``pred.shape``, ``pred.unreadable``.
+            SampleFault: side ``prediction``; ``pred.missing``, ``pred.shape``, ``pred.unreadable`` and their like.
         """
-        key, n_boxes = geometry
-        if self._pose is not None:
-            return self._pose.prediction(key, n_boxes)
-        array = self._array(key)
-        if self._task == "depth":
-            return DepthPrediction(_as_float(array), self._kind)
-        if self._task == "normal":
-            return NormalPrediction(_as_float(array))
-        return SegPrediction(array)
+        return self._results.prediction(*geometry)
 
-    def _array(self, key: str) -> NDArray[Any]:
-        try:
-            path = safe_join(self._path, f"{key}.npy")
-            if self._task == "seg" and not path.exists():
-                return read_labels(f"{key}.png", root=self._path)
-            return load_npy(path)
-        except DataMissing:
-            raise SampleFault("pred.missing", f"no {key}.npy below {self._path}", side="prediction") from None
-        except SampleFault as fault:
-            code = "pred.missing" if fault.code == "image.missing" else "pred.unreadable"
-            raise SampleFault(code, fault.detail, side="prediction") from None
-        except (DataError, PathEscape) as error:
-            raise SampleFault("pred.unreadable", str(error), side="prediction") from None
+
+def _pose(context: ModelContext, path: Path) -> PoseResults:
+    if context.space is None:
+        raise UsageError(f"{context.variant.id}: stored poses need `space:` in the model card.")
+    options = _checked_options(context)
+    annotations = Path(options["annotations"]) if options["annotations"] else None
+    return PoseResults(path, len(context.space.names), annotations, options["keypoint_scores"] == "stored")
 
 
 def _checked_options(context: ModelContext) -> dict[str, str]:
-    defaults = _OPTIONS[context.card.task]
-    options = {**defaults, **context.options}
-    unknown = sorted(set(options) - set(defaults))
+    options = {**_POSE_OPTIONS, **context.options}
+    unknown = sorted(set(options) - set(_POSE_OPTIONS))
     if unknown:
-        raise UsageError(f"{context.variant.id} has no option {unknown}. Known: {sorted(defaults)}.")
-    allowed = {"kind": get_args(DepthKind), "keypoint_scores": ("final", "stored")}
+        raise UsageError(f"{context.variant.id} has no option {unknown}. Known: {sorted(_POSE_OPTIONS)}.")
+    allowed = {"keypoint_scores": ("final", "stored")}
     for name, value in options.items():
         if not isinstance(value, str) or value not in allowed.get(name, (value,)):
             raise UsageError(f"{context.variant.id}: option {name} is {value!r}, expected one of {allowed.get(name)}.")
     return options
-
-
-def _as_float(array: NDArray[Any]) -> NDArray[Any]:
-    """Real numbers as float32; anything else as it is, for the task's check to refuse."""
-    return array.astype(np.float32) if array.dtype.kind in "fiu" else array

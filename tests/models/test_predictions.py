@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.options import read_options
 from sapiens_bench.cards.schema import ModelCard
-from sapiens_bench.errors import CheckpointRejected, SampleFault, UsageError, WeightsMissing
+from sapiens_bench.errors import CardError, CheckpointRejected, SampleFault, UsageError, WeightsMissing
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.dense_options import DENSE_PREDICTIONS
 from sapiens_bench.models.predictions import Predictions
 from sapiens_bench.tasks.depth.types import DepthPrediction
 from sapiens_bench.types import Model, ModelInput
@@ -33,7 +35,9 @@ def built(task: str, weights: Path | None, **options: Any) -> Predictions:
         )
     )
     space = Catalog.load().space("coco17") if task == "pose" else None
-    return Predictions(ModelContext(card, card.variants[0], weights, {}, "cpu", "fp32", space, options))
+    kind = DENSE_PREDICTIONS.get(task)
+    chosen: Any = read_options(kind, options, "model stored") if kind else options
+    return Predictions(ModelContext(card, card.variants[0], weights, {}, "cpu", "fp32", space, chosen))
 
 
 def asked(key: str, n_boxes: int = 1) -> ModelInput:
@@ -132,6 +136,8 @@ def test_what_cannot_be_built_says_why(tmp_path: Path) -> None:
     with pytest.raises(CheckpointRejected, match="not a folder"):
         built("depth", tmp_path / "absent")
     with pytest.raises(UsageError, match="no option"):
+        built("pose", tmp_path, kind="x")
+    with pytest.raises(CardError, match="kind"):
         built("normal", tmp_path, kind="x")
-    with pytest.raises(UsageError, match="expected one of"):
+    with pytest.raises(CardError, match="kind"):
         built("depth", tmp_path, kind="x")
