@@ -213,7 +213,7 @@ def test_a_picture_of_another_size_names_both_files_and_sizes(root: Path, open_f
 
 def test_a_bomb_beside_ordinary_truth_is_refused_by_its_header(root: Path, open_folder: Open) -> None:
     Image.new("P", (9000, 9000)).save(root / "images/b.png")
-    assert code_of(open_folder(root, "depth"), 1) == "label.shape"
+    assert code_of(open_folder(root, "depth"), 1) == "image.too_large"
     with pytest.raises(SampleFault, match=r"9000x9000 is over 1000000 pixels \(--max-pixels\)"):
         open_folder(root, "depth", max_pixels=1_000_000)[1]
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sapiens_bench.adapters.context import DataContext
+from sapiens_bench.adapters.dense import label_maps
 from sapiens_bench.adapters.dense.label_maps import LabelMaps
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.locate import dataset_root
 from sapiens_bench.cards.options import read_options
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, LabelSpaceMismatch, SampleFault
 from sapiens_bench.tasks.seg.task import make_task
@@ -211,3 +213,77 @@ def test_the_manifest_follows_the_labels(tmp_path: Path) -> None:
     assert opened("humans-2k", tmp_path).manifest_sha256 == first
     pair(tmp_path, "x", ALL_LABELS[::-1].copy())
     assert opened("humans-2k", tmp_path).manifest_sha256 != first
+
+
+def test_the_first_folder_that_is_there_is_taken(tmp_path: Path) -> None:
+    for number, place in enumerate(("", "instance-level_human_parsing/")):
+        root = tmp_path / str(number)
+        put(root / f"{place}Validation/Images/x.jpg", np.zeros((4, 5, 3), np.uint8))
+        put(root / f"{place}Validation/Category_ids/x.png", ALL_LABELS)
+        put(root / f"{place}Validation/Instance_ids/x.png", ALL_LABELS)
+        assert opened("cihp", root, "lip20").keys == ["cihp/x"]
+        assert dataset_root(CATALOG.dataset("cihp"), root) == root
+    inside = "TrainVal_images/TrainVal_images/val_images", "TrainVal_parsing_annotations/" * 2 + "val_segmentations"
+    put(tmp_path / "lip" / inside[0] / "10.JPG", np.zeros((4, 5, 3), np.uint8))
+    put(tmp_path / "lip" / inside[1] / "10.png", ALL_LABELS)
+    assert opened("lip", dataset_root(CATALOG.dataset("lip"), tmp_path / "lip"), "lip20").keys == ["lip/10"]
+    with pytest.raises(DataMissing, match=r"images/val_images/\S+ or val_images/"):
+        dataset_root(CATALOG.dataset("lip"), tmp_path / "0")
+
+
+def test_pictures_of_labels_beside_them_are_no_labels(tmp_path: Path) -> None:
+    pair(tmp_path, "x", ALL_LABELS)
+    put(tmp_path / "labels/x_vis.png", np.dstack([ALL_LABELS] * 3))
+    adapter = opened("humans-2k", tmp_path)
+    assert adapter.keys == ["humans-2k/x"]
+    assert any("labels: x_vis left out" in note for note in adapter.notes)
+
+
+def test_masks_of_0_and_255_are_refused_until_they_are_declared(tmp_path: Path) -> None:
+    mask = (ALL_LABELS > 9).astype(np.uint8) * 255
+    pair(tmp_path, "x", mask)
+    with pytest.raises(DatasetRejected, match="no pixel of any foreground class"):
+        opened("humans-2k", tmp_path)
+    card = CATALOG.dataset("humans-2k")
+    person = card.protocols["default"].model_copy(update={"space": "person2"})
+    options = read_options(LabelMaps.Options, {"label_encoding": "mask"}, "test")
+    found = LabelMaps(
+        DataContext(card, person, CATALOG.space("person2"), CATALOG.sources_of("person2"), tmp_path, "", "", 0, options)
+    )
+    assert np.array_equal(found[0].target.labels_HW, mask > 0)
+    with pytest.raises(CardError, match="label set of masks is person2"):
+        opened("humans-2k", tmp_path, label_encoding="mask")
+
+
+def test_identity_follows_picture_and_labels(tmp_path: Path) -> None:
+    pair(tmp_path, "x", ALL_LABELS)
+    adapter = opened("humans-2k", tmp_path)
+    before = adapter.identity(0)
+    (tmp_path / "images/x.jpg").write_bytes(b"another picture")
+    assert adapter.identity(0) != before
+
+
+def test_a_phone_picture_is_turned_as_its_labels_show(tmp_path: Path) -> None:
+    pair(tmp_path, "x", ALL_LABELS)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (4, 5)).save(tmp_path / "images/x.jpg", exif=exif)
+    adapter = opened("humans-2k", tmp_path)
+    assert adapter[0].input.image_HW3.shape == (4, 5, 3)
+    assert any("orientation 6, read as viewed" in note for note in adapter.notes)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float32, np.uint16])
+def test_label_arrays_of_any_whole_type(tmp_path: Path, dtype: type) -> None:
+    pair(tmp_path, "x", ALL_LABELS)
+    (tmp_path / "labels/x.png").unlink()
+    np.save(tmp_path / "labels/x.npy", ALL_LABELS.astype(dtype))
+    assert np.array_equal(opened("humans-2k", tmp_path)[0].target.labels_HW, ALL_LABELS)
+
+
+def test_distinct_labels_are_those_of_numpy_in_any_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.random.default_rng(0).integers(0, 28, (37, 53))
+    for block in (1, 100, 10_000):
+        monkeypatch.setattr(label_maps, "BLOCK", block)
+        for dtype in (np.uint8, np.int64):
+            assert label_maps.distinct(labels.astype(dtype)) == np.unique(labels).tolist()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +112,7 @@ def implausible(depth_HW: NDArray[np.float32], valid_HW: NDArray[np.bool_], fram
     return frame.suspicion(float(np.median(depth_HW[valid_HW]))) if valid_HW.any() else ""
 
 
-def label_doubts(present: Sequence[NDArray[Any]], names: Sequence[str], over: LookOver) -> None:
+def label_doubts(present: Sequence[Sequence[int]], names: Sequence[str], over: LookOver) -> None:
     """Truth without any foreground would give 100 % to a model that predicts nobody: refused, or said.
 
     Args:
@@ -121,7 +120,7 @@ def label_doubts(present: Sequence[NDArray[Any]], names: Sequence[str], over: Lo
         names: of the set they are in; the first is the background.
         over: takes faults and notes.
     """
-    labels = {int(v) for values in present for v in values}
+    labels = {label for values in present for label in values}
     foreground = labels - {0, IGNORE}
     if not present:
         return

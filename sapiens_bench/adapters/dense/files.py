@@ -14,7 +14,7 @@ from sapiens_bench.adapters.dense.layout import Layout
 from sapiens_bench.adapters.folders import read_matrix
 from sapiens_bench.adapters.surface import ray_factor
 from sapiens_bench.errors import SampleFault
-from sapiens_bench.pixels.decode import Picture, open_picture
+from sapiens_bench.pixels.decode import Picture, open_picture, refuse_bomb
 from sapiens_bench.pixels.dense_maps import (
     Limits,
     read_depth_map,
@@ -51,8 +51,10 @@ class DenseFiles:
         return path
 
     def picture(self, index: int) -> Picture:
-        """The picture, its pixels not yet decoded."""
-        return open_picture(self.path("image", index), max_pixels=self._max_pixels)
+        """The picture, its pixels not yet decoded: a bomb is refused before the truth is read."""
+        picture = open_picture(self.path("image", index), max_pixels=self._max_pixels)
+        refuse_bomb(picture)
+        return picture
 
     def mask(self, index: int) -> NDArray[np.bool_] | None:
         """bool [H, W]; None where the folder has no masks."""

@@ -30,7 +30,7 @@ from sapiens_bench.adapters.dense.doubts import LookOver, geometric_faults, impl
 from sapiens_bench.adapters.dense.files import DenseFiles, Depth
 from sapiens_bench.adapters.dense.frames import FILE, Frame, read_frame
 from sapiens_bench.adapters.dense.infer import inferred
-from sapiens_bench.adapters.dense.label_maps import as_indices, mapped, source_table
+from sapiens_bench.adapters.dense.label_maps import as_indices, distinct, mapped, source_table
 from sapiens_bench.adapters.dense.layout import Layout
 from sapiens_bench.adapters.dense.options import FolderOptions
 from sapiens_bench.adapters.folders import identity, manifest, whole_image
@@ -191,12 +191,12 @@ class DenseFolder:
         return [*(f"trusted in spite of: {fault}" for fault in over.faults[:3]), *over.all_notes]
 
     def _look_at_labels(self, over: LookOver) -> None:
-        present: list[NDArray[Any]] = []
+        present: list[list[int]] = []
 
         def look(index: int) -> None:
             picture = self._picture(index)
             stored = self._label_map(index, picture)[1]
-            present.append(np.unique(stored))
+            present.append(distinct(stored))
             self._note_turn(over, index, picture, stored.shape)
 
         over.each(self.layout.stems, look)

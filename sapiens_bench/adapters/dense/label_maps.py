@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +30,7 @@ from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.cards.spaces import SpaceMap
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, SampleFault
 from sapiens_bench.pixels.codecs import ExifPolicy, rgb_of
-from sapiens_bench.pixels.decode import open_picture
+from sapiens_bench.pixels.decode import Picture, open_picture, refuse_bomb
 from sapiens_bench.pixels.dense_maps import LABEL_SUFFIXES, Limits, read_label_map
 from sapiens_bench.pixels.files import shown
 from sapiens_bench.pixels.paths import path_fault
@@ -37,6 +38,7 @@ from sapiens_bench.tasks.seg.types import IGNORE, SegTarget
 from sapiens_bench.types import Sample
 
 DECLARATION = "frame.json"  # of a folder that says itself what it is (adapters/dense/folder.py)
+BLOCK = 1 << 20  # pixels
 LabelEncoding = Literal["index", "mask"]
 _SUFFIXES = {"images": IMAGE_SUFFIXES, "labels": LABEL_SUFFIXES}
 
@@ -110,15 +112,21 @@ class LabelMaps:
         Raises:
             SampleFault: side ``input``; picture or label map at fault, or a label that the source set does not have.
         """
+        picture = self._picture(index)
         labels = self.target(index)
         height, width = labels.labels_HW.shape
-        picture = open_picture(self._images[index], max_pixels=self._max_pixels)
         image = rgb_of(picture, picture.settled(self._exif, (width, height)))
         return Sample(index, self.keys[index], self.groups[index], whole_image(self.keys[index], image), labels)
 
     def target(self, index: int) -> SegTarget:
         """The labels alone; the picture is not opened."""
         return SegTarget(mapped(self._stored(index), self._table, self._labels[index]))
+
+    def _picture(self, index: int) -> Picture:
+        """The picture, its pixels not yet decoded: a bomb is refused before its label map is."""
+        picture = open_picture(self._images[index], max_pixels=self._max_pixels)
+        refuse_bomb(picture)
+        return picture
 
     def _stored(self, index: int) -> NDArray[Any]:
         limits = Limits(max_pixels=self._max_pixels)
@@ -142,13 +150,13 @@ class LabelMaps:
     def _look_over(self, path: str) -> list[str]:
         """Refuse truth without any foreground; say what is wrong with the samples that were looked at."""
         over = LookOver(len(self))
-        present: list[NDArray[Any]] = []
+        present: list[list[int]] = []
 
         def look(index: int) -> None:
             stored = self._stored(index)
-            present.append(np.unique(stored))
+            present.append(distinct(stored))
             mapped(stored, self._table, self._labels[index])
-            picture = open_picture(self._images[index], max_pixels=self._max_pixels)
+            picture = self._picture(index)
             policy = picture.settled(self._exif, (stored.shape[1], stored.shape[0]))
             if self._exif == "undeclared" and picture.orientation != 1:
                 how = "as viewed" if policy == "apply" else "as stored"
@@ -216,10 +224,22 @@ def mapped(stored_HW: NDArray[Any], table: NDArray[np.uint8], path: Path) -> NDA
     Raises:
         SampleFault: ``label.value``; a label that the source set does not have.
     """
-    wrong = (stored_HW < 0) | ((stored_HW >= len(table)) & (stored_HW != IGNORE))
-    if wrong.any():
-        first = int(stored_HW[wrong][0])
-        raise SampleFault("label.value", f"{shown(path)}: label {first}; valid are 0..{len(table) - 1} and {IGNORE}")
+    wrong = [v for v in distinct(stored_HW) if not 0 <= v < len(table) and v != IGNORE]
+    if wrong:
+        raise SampleFault("label.value", f"{shown(path)}: label {wrong[0]}; valid are 0..{len(table) - 1} and {IGNORE}")
     wide = np.full(256, IGNORE, np.uint8)
     wide[: len(table)] = table
-    return wide[stored_HW.astype(np.uint8)]
+    return np.asarray(cv2.LUT(np.ascontiguousarray(stored_HW, np.uint8), wide), np.uint8)
+
+
+def distinct(stored_HW: NDArray[Any]) -> list[int]:
+    """The labels that occur, ascending; in blocks, since a large map must not become eight times as large."""
+    found: set[int] = set()
+    rows = max(1, BLOCK // max(1, stored_HW.shape[1]))
+    for start in range(0, len(stored_HW), rows):
+        block = stored_HW[start : start + rows]
+        if block.dtype == np.uint8:
+            found.update(np.flatnonzero(np.bincount(block.ravel(), minlength=256)).tolist())
+        else:
+            found.update(np.unique(block).tolist())
+    return sorted(found)
