@@ -276,5 +276,5 @@ def _folder_sha256(folder: Path) -> str:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
+        digest.update(os.fsencode(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n"))
     return digest.hexdigest()

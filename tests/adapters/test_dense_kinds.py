@@ -236,6 +236,17 @@ def test_a_mask_may_be_coloured_cut_out_or_an_array(root: Path, sphere: ModuleTy
     assert np.array_equal(open_folder(root, "depth")[1].target.mask_HW, mask)
 
 
+def test_odd_masks_are_said(root: Path, sphere: ModuleType, open_folder: Open) -> None:
+    sphere.put(root / "masks/a.png", np.zeros((120, 160), np.uint8))
+    sphere.put(root / "masks/b.png", np.full((120, 160), 255, np.uint8))
+    Image.open(root / "masks/c.png").save(root / "masks/c.jpg")
+    (root / "masks/c.png").unlink()
+    notes = " ".join(open_folder(root, "depth").notes)
+    assert "samples without a pixel to score, which are left out for every model (1; the first: a)" in notes
+    assert "masks that cover the whole picture: is the background black? (1; the first: b)" in notes
+    assert "masks in JPEG" in notes
+
+
 # ---------------------------------------------------------------- depth
 
 

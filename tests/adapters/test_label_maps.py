@@ -16,6 +16,8 @@ from sapiens_bench.adapters.dense.label_maps import LabelMaps
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import dataset_root
 from sapiens_bench.cards.options import read_options
+from sapiens_bench.cards.schema import SpaceCard, SpaceMapCard
+from sapiens_bench.cards.spaces import SourceSpace, build_map
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, LabelSpaceMismatch, SampleFault
 from sapiens_bench.tasks.seg.task import make_task
 
@@ -287,3 +289,21 @@ def test_distinct_labels_are_those_of_numpy_in_any_block(monkeypatch: pytest.Mon
         monkeypatch.setattr(label_maps, "BLOCK", block)
         for dtype in (np.uint8, np.int64):
             assert label_maps.distinct(labels.astype(dtype)) == np.unique(labels).tolist()
+
+
+def test_a_label_set_from_outside_the_package_is_known_to_the_adapter(tmp_path: Path) -> None:
+    """Sets and maps come resolved in the context: no card folder is looked up below the plan."""
+    mine = SpaceCard.model_validate(
+        {"schema": "space/1", "id": "mine", "title": "t", "kind": "labels", "source": "s", "names": ("Nothing", "Body")}
+    )
+    pairs = {"Nothing": "Background", "Body": "Person"}
+    joined = SpaceMapCard.model_validate(
+        {"schema": "space-map/1", "id": "m", "source": "mine", "target": "person2", "provenance": "p", "pairs": pairs}
+    )
+    pair(tmp_path, "x", (ALL_LABELS > 9).astype(np.uint8))
+    card, person = CATALOG.dataset("humans-2k"), CATALOG.space("person2")
+    protocol = card.protocols["default"].model_copy(update={"space": "person2"})
+    options = read_options(LabelMaps.Options, {"annotated_in": "mine"}, "test")
+    known = {"mine": SourceSpace(mine, build_map(joined, mine, person))}
+    found = LabelMaps(DataContext(card, protocol, person, known, tmp_path, "", "", 0, options))
+    assert np.array_equal(found[0].target.labels_HW, ALL_LABELS > 9)

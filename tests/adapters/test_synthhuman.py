@@ -16,6 +16,7 @@ from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.dense import synthhuman
 from sapiens_bench.adapters.dense.synthhuman import SynthHuman
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.locate import dataset_root
 from sapiens_bench.cards.options import read_options
 from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault
 
@@ -150,3 +151,20 @@ def test_real_exr_files_read_the_same(tmp_path: Path, sphere: ModuleType) -> Non
     depth, normals = opened(tmp_path, "depth")[0].target, opened(tmp_path, "normal")[0].target
     assert np.allclose(depth.depth_HW[ball.mask_HW], ball.depth_HW[ball.mask_HW], rtol=1e-6)
     assert np.allclose(normals.normals_HW3[ball.mask_HW], ball.normals_HW3[ball.mask_HW], atol=1e-6)
+
+
+@pytest.mark.usefixtures("as_npz")
+def test_chunks_may_lie_in_folders_of_their_own(tmp_path: Path, sphere: ModuleType) -> None:
+    for chunk, ids in (("SynthHuman_0000", [0, 1000]), ("SynthHuman_0020", [100_000])):
+        (tmp_path / chunk).mkdir()
+        write(tmp_path / chunk, sphere, ids)
+    adapter = opened(tmp_path, "depth")
+    assert [k[-7:] for k in adapter.keys] == ["0000000", "0001000", "0100000"]
+    assert adapter[2].target.mask_HW.any()
+    assert dataset_root(CARD, tmp_path) == tmp_path
+    before = adapter.identity(2)
+    (tmp_path / "SynthHuman_0020/cam_0100000.txt").write_text("gone")
+    assert adapter.identity(2) != before
+    write(tmp_path, sphere, [0])
+    with pytest.raises(DatasetRejected, match=r"rgb_0000000\.png lies in"):
+        opened(tmp_path, "depth")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,9 @@ class LookOver:
     unreadable: list[str] = field(default_factory=list)
     holes: list[str] = field(default_factory=list)  # samples with numbers that stand for no depth
     turned: list[str] = field(default_factory=list)  # samples whose EXIF orientation was settled by their sizes
+    empty: list[str] = field(default_factory=list)  # samples without a pixel to score
+    full: list[str] = field(default_factory=list)  # samples whose mask is the whole picture
+    lossy: list[str] = field(default_factory=list)  # samples whose mask is a JPEG
 
     @property
     def indices(self) -> list[int]:
@@ -64,11 +68,29 @@ class LookOver:
         for what, seen in (
             ("numbers inside the mask that stand for no depth are not scored", self.holes),
             ("pictures with an EXIF orientation, which the size of their truth decides", self.turned),
+            ("samples without a pixel to score, which are left out for every model", self.empty),
+            ("masks that cover the whole picture: is the background black?", self.full),
+            ("masks in JPEG, whose noise around the person counts as person where it is above 0", self.lossy),
         ):
             if seen:
                 share = f"{len(seen)} of the {len(self.indices)} looked at" if not self.saw_all else f"{len(seen)}"
                 found.append(f"{what} ({share}; the first: {seen[0]})")
         return found
+
+
+def look_at_mask(over: LookOver, name: str, file: Path | None, mask_HW: NDArray[np.bool_], n_scored: int) -> None:
+    """Remember a sample whose mask is odd.
+
+    Args:
+        file: the mask's; None where the folder has no masks.
+        n_scored: pixels that have a value as well.
+    """
+    if not n_scored:
+        over.empty.append(name)
+    if file is not None and mask_HW.all():
+        over.full.append(name)
+    if file is not None and file.suffix.lower() in (".jpg", ".jpeg", ".jfif"):
+        over.lossy.append(name)
 
 
 def geometric_faults(

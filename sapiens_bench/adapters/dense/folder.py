@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.adapters.dense.doubts import LookOver, geometric_faults, implausible, label_doubts
+from sapiens_bench.adapters.dense.doubts import LookOver, geometric_faults, implausible, label_doubts, look_at_mask
 from sapiens_bench.adapters.dense.files import DenseFiles, Depth
 from sapiens_bench.adapters.dense.frames import FILE, Frame, read_frame
 from sapiens_bench.adapters.dense.infer import inferred
@@ -215,6 +215,7 @@ class DenseFolder:
                 raise
             if read.holes.text:
                 over.holes.append(f"{stem}, {read.holes.text}")
+            self._note_mask(over, index, read.mask_HW, target.mask_HW)
             if index in self._ends:
                 over.faults += self._contradictions(index, target)
             self._note_turn(over, index, picture, read.mask_HW.shape)
@@ -232,6 +233,7 @@ class DenseFolder:
             picture = self._picture(index)
             target = self._normals(index, picture)
             pairs.append((target.normals_HW3, target.mask_HW))
+            self._note_mask(over, index, target.mask_HW, target.mask_HW)
             stored = self._files.normals(index, frame, target.mask_HW.shape)
             if frame.encoding == "auto" and looks_coded(stored[target.mask_HW]):
                 over.faults.append(f"{self.layout.stems[index]}: {CODED}")
@@ -249,6 +251,10 @@ class DenseFolder:
     def _ends(self) -> set[int]:
         """The first, middle and last sample: those whose geometry is compared."""
         return {0, len(self) // 2, len(self) - 1}
+
+    def _note_mask(self, over: LookOver, index: int, mask: NDArray[np.bool_], scored: NDArray[np.bool_]) -> None:
+        path = self.layout.path("mask", index)
+        look_at_mask(over, self.layout.stems[index], path, mask, int(np.count_nonzero(scored)))
 
     def _note_turn(self, over: LookOver, index: int, picture: Picture | None, size_hw: Shape) -> None:
         if picture is not None and picture.orientation != 1 and self._exif == "undeclared":
