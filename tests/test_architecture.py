@@ -21,7 +21,6 @@ GROUPS: tuple[tuple[str, ...], ...] = (  # a module imports from groups above it
     ("adapters", "models", "profiling"),
     ("probe", "engine", "report"),
     ("checks",),  # compares all of the above with what is outside: official outputs, weight files, pycocotools
-    ("commands",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(GROUPS) for name in names}

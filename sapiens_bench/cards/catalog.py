@@ -197,6 +197,21 @@ class Catalog:
     def _own_tables(self) -> list[PublishedTable]:
         return _load_all(card_files(self.folders.published), PublishedTable)
 
+    def check_task(self, task: str, datasets: Sequence[str] = ()) -> None:
+        """See that a task exists and that every data set named has it.
+
+        Raises:
+            UnknownName: no model card has the task, or a data set does not exist.
+            UsageError: a data set has no such task; says which it has.
+        """
+        known = {entry.card.task for entry in self.models.values()}
+        if task not in known:
+            raise UnknownName("task", task, known, "`sapiens-bench list tasks` tells what each one is.")
+        for card in map(self.dataset, datasets):
+            tasks = sorted({protocol.task for protocol in card.protocols.values()})
+            if task not in tasks:
+                raise UsageError(f"{card.id} has no {task} task; it has {', '.join(tasks)}.")
+
     def model(self, name: str) -> ModelEntry:
         """The variant with this id; raises UnknownName with the nearest ids."""
         if name not in self.models:

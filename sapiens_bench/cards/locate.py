@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sapiens_bench.embedded
 from sapiens_bench.cards.schema import DatasetCard, HubFile, Variant, Weights, relative_path
-from sapiens_bench.errors import CardError, ChecksumMismatch, DataMissing, WeightsMissing
+from sapiens_bench.errors import CardError, ChecksumMismatch, DataMissing, UsageError, WeightsMissing
 
 _CHUNK = 1 << 20
 _SEARCH_DEPTH = 3
@@ -32,11 +32,29 @@ class WeightFiles:
 
 
 def cache_root() -> Path:
-    """``$SAPIENS_BENCH_CACHE``, or ``sapiens-bench`` in the user's cache folder; not created here."""
+    """``$SAPIENS_BENCH_CACHE``, or ``sapiens-bench`` in the user's cache folder; not created here.
+
+    Raises:
+        UsageError: no home folder is known, and no variable says where else.
+    """
     if explicit := os.environ.get("SAPIENS_BENCH_CACHE"):
-        return Path(explicit).expanduser()
+        return _expanded(explicit)
+    return _user_cache() / "sapiens-bench"
+
+
+def _user_cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "sapiens-bench"
+    return Path(base) if base else _expanded("~/.cache")
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{text}: no such home folder is known on this machine. Set SAPIENS_BENCH_CACHE (and HF_HOME) to folders "
+            "where files may be kept."
+        ) from None
 
 
 def weights_cache() -> Path:
@@ -48,11 +66,10 @@ def hub_cache() -> Path:
     """Folder of the Hugging Face hub cache, by that library's documented variables."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if value := os.environ.get(variable):
-            return Path(value).expanduser()
+            return _expanded(value)
     if home := os.environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "huggingface" / "hub"
+        return _expanded(home) / "hub"
+    return _user_cache() / "huggingface" / "hub"
 
 
 def layout_faults(card: DatasetCard, root: Path) -> list[str]:

@@ -7,13 +7,15 @@ import typer.main
 from sapiens_bench.cli import app
 
 FLAGS = {
-    "": ["--debug", "--version"],
+    "": ["--debug", "--install-completion", "--show-completion", "--version"],
+    "box-study": ["--format", "--out"],
     "data check": ["--cards", "--data-root", "--split"],
     "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
     "data path": ["--cards", "--data-root"],
     "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
     "data show": ["--cards", "--data-root"],
     "list": ["--cards", "--data-root", "--json", "--task", "--weights-root"],
+    "pareto": ["--cards", "--format", "--out", "--plots"],
     "profile": [
         "--batch", "--cards", "--compile", "--counts", "--device", "--format", "--input", "--models", "--option",
         "--out", "--precision", "--rounds", "--seconds", "--task", "--threads", "--weights-root",

@@ -126,7 +126,7 @@ def test_an_address_that_redirects_to_http_is_refused(tmp_path: Path) -> None:
     """Without a server: the redirect handler is asked directly."""
     from urllib.request import Request
 
-    from sapiens_bench.commands.weights import HttpsOnly
+    from sapiens_bench.cli.weights_cards import HttpsOnly
     from sapiens_bench.errors import SecurityRefusal
 
     with pytest.raises(SecurityRefusal, match="https only"):

@@ -115,11 +115,11 @@ def test_equal_footnotes_share_a_number(make_record: Make, rows: SimpleNamespace
     assert [r.notes for r in block.rows] == [(1,), (1,)]
 
 
-def test_subset_and_caveat_are_remarks_of_the_block(make_record: Make, rows: SimpleNamespace) -> None:
+def test_a_caveat_is_a_remark_and_a_subset_an_alarm_of_the_block(make_record: Make, rows: SimpleNamespace) -> None:
     cells = [rows.pose("a", "A", 0.5, caveat="our split")]
-    remarks = build(make_record(cells, request={"limit": 8})).blocks[0].remarks
-    assert "Protocol: our split" in remarks
-    assert any(r.startswith("SUBSET") and "8 images" in r for r in remarks)
+    block = build(make_record(cells, request={"limit": 8})).blocks[0]
+    assert "Protocol: our split" in block.remarks
+    assert any("first 8 images" in text for text in block.alarms)
 
 
 def test_a_single_group_is_said_to_have_no_interval(make_record: Make, rows: SimpleNamespace) -> None:

@@ -16,8 +16,8 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.locate import file_sha256, weight_files, weights_cache
 from sapiens_bench.cards.schema import HubFile, Weights
-from sapiens_bench.commands import listing
-from sapiens_bench.commands.output import grid, say
+from sapiens_bench.cli import listing
+from sapiens_bench.cli.output import grid, say
 from sapiens_bench.errors import ChecksumMismatch, SecurityRefusal, StorageFull, UnknownName, UsageError, WeightsMissing
 from sapiens_bench.report.numbers import size
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from sapiens_bench.cards.catalog import Catalog, ModelEntry
-from sapiens_bench.cards.locate import dataset_root, weight_files
-from sapiens_bench.cards.schema import DatasetCard, Variant
-from sapiens_bench.commands.output import grid, say, write
+import typer
+
+from sapiens_bench.cli.flags import Cards, DataRoot, TaskFilter, WeightsRoot
+from sapiens_bench.cli.output import grid, say, write
 from sapiens_bench.errors import (
     CardError,
     DataMissing,
     SapiensBenchError,
     SecurityRefusal,
     UnknownName,
+    UsageError,
     WeightsMissing,
 )
 from sapiens_bench.report.numbers import size
+
+if TYPE_CHECKING:
+    from sapiens_bench.cards.catalog import Catalog, ModelEntry
+    from sapiens_bench.cards.schema import DatasetCard, Variant
 
 TASKS: dict[str, str] = {
     "pose": "where the keypoints of every person are (OKS AP and AR)",
@@ -29,17 +34,20 @@ TASKS: dict[str, str] = {
 }
 
 
-def execute(
-    what: str,
-    *,
-    task: str | None,
-    cards: Sequence[Path],
-    data_root: Path | None,
-    weights_root: Path | None,
-    as_json: bool,
+def list_(
+    what: Annotated[
+        str, typer.Argument(metavar="[models|datasets|tasks|detectors|spaces]", help="Default: the first three.")
+    ] = "all",
+    task: TaskFilter = None,
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    cards: Cards = None,
+    json_: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Print one list, or (``all``) tasks, data sets and models."""
-    catalog = Catalog.load(cards)
+    """Show models, data sets, tasks, detectors and keypoint or label sets, and which are on this machine."""
+    from sapiens_bench.cards.catalog import Catalog
+
+    catalog = Catalog.load(cards or [])
     makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "tasks": lambda: tasks(catalog),
         "datasets": lambda: datasets(catalog, task, data_root),
@@ -49,12 +57,11 @@ def execute(
     }
     if what != "all" and what not in makers:
         raise UnknownName("list", what, [*makers, "all"])
-    known = {entry.card.task for entry in catalog.models.values()}
-    if task is not None and task not in known:
-        raise UnknownName("task", task, known)
+    if task is not None:
+        catalog.check_task(task)
     chosen = ["tasks", "datasets", "models"] if what == "all" else [what]
     found = {name: makers[name]() for name in chosen}
-    if as_json:
+    if json_:
         data: Any = found if what == "all" else found[what]
         write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     else:
@@ -100,6 +107,8 @@ def datasets(catalog: Catalog, task: str | None, data_root: Path | None) -> list
 
 def dataset_status(card: DatasetCard, data_root: Path | None) -> str:
     """``here``, ``made on first use``, ``not found``, or what is wrong with the files."""
+    from sapiens_bench.cards.locate import dataset_root
+
     if card.embedded:
         return "made on first use"
     try:
@@ -155,6 +164,8 @@ def model_status(entry: ModelEntry, weights_root: Path | None) -> str:
 
 def variant_status(variant: Variant, weights_root: Path | None) -> str:
     """The same for a variant of any card."""
+    from sapiens_bench.cards.locate import weight_files
+
     weights = variant.weights
     if weights is None:
         return "needs none"
@@ -164,6 +175,8 @@ def variant_status(variant: Variant, weights_root: Path | None) -> str:
         return "missing"
     except SecurityRefusal:
         return "wrong sha256"
+    except UsageError:  # about this machine, not about the file
+        raise
     except SapiensBenchError:
         return "unusable"
     return "shipped" if weights.get.embedded else "here"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sapiens_bench.commands.output import say
+from sapiens_bench.cli.output import say
 from sapiens_bench.errors import CheckpointRejected, UntrustedCheckpoint
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.commands.output import grid, say
+from sapiens_bench.cli.output import grid, say
 from sapiens_bench.errors import DataMissing, StorageFull, UsageError, VerificationFailed
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
 
