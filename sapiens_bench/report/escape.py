@@ -39,7 +39,8 @@ def latex(text: str) -> str:
 
     A word longer than a line of a narrow column (a path, an address) may be broken at its punctuation.
     """
-    return " ".join(map(_latex_word, one_line(text).split(" ")))
+    flat = " ".join(map(_latex_word, one_line(text).split(" ")))
+    return "{}" + flat if flat.startswith(("[", "*")) else flat  # behind a line's end they would be its argument
 
 
 def _latex_word(word: str) -> str:

@@ -132,10 +132,10 @@ def _cell(cell: TableCell | None, column: Column) -> TexCell:
         marked = rf"\emph{{{value}}}" + (rf"\textsuperscript{{{mark}}}" if mark else "") + _marks(cell.notes)
         return TexCell(marked, text, "0" + "00" * len(cell.notes))
     if not cell.has_interval:
-        return TexCell(value, text)
+        return TexCell(value, text, bold=cell.best)
     low, high = number(cell.low, column), number(cell.high, column)
     scripts = rf"$_{{\scriptscriptstyle {low}}}^{{\scriptscriptstyle {high}}}$"
-    return TexCell(value + scripts, text, max(low, high, key=len))
+    return TexCell(value + scripts, text, max(low, high, key=len), cell.best)
 
 
 def _notes(block: Block, table: ReportTable) -> Iterator[str]:

@@ -37,8 +37,9 @@ def render_document(document: Document, screen: Screen | None = None) -> str:
     for sheet in document.sheets:
         lines += [_paint(one_line(sheet.title), "bold", screen)] if sheet.title else []
         lines += [aligned(sheet, screen), *(f"  {one_line(note)}" for note in sheet.notes), ""]
-    width = max((len(name) for name in document.facts), default=0) + 1
-    lines += [f"{name + ':':<{width}} {one_line(value)}" for name, value in document.facts.items()]
+    facts = {one_line(name): one_line(value) for name, value in document.facts.items()}
+    width = max((len(name) for name in facts), default=0) + 1
+    lines += [f"{name + ':':<{width}} {value}" for name, value in facts.items()]
     lines += [_paint(one_line(note), "faint", screen) for note in document.notes]
     return "\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n"
 
