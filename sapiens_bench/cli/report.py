@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,17 +18,30 @@ if TYPE_CHECKING:
 EXAMPLES = "Example: sapiens-bench report results/runs/NAME --format html --out report.html"
 
 
+class PaperTable(StrEnum):
+    """Tables of the paper."""
+
+    pose, seg, depth, normal = "paper-pose", "paper-seg", "paper-depth", "paper-normal"
+    costs = "costs"
+
+
 def report(
     runs: RunFolders,
     format_: FormatOption = Format.text,
     out: OutFile = None,
     cards: Cards = None,
+    table: Annotated[
+        PaperTable | None,
+        typer.Option("--table", help="The paper's own tables: several runs (costs: and profiles) beside the print."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail when any image was excluded or missed.")] = False,
     study: Annotated[bool, typer.Option("--box-study", hidden=True)] = False,
     pareto: Annotated[bool, typer.Option("--pareto", hidden=True)] = False,
 ) -> None:
     """Print the table of a run, or the tables of a profile, as text, Markdown, LaTeX, HTML, CSV or JSON."""
-    if pareto:
+    if table is not None:
+        _paper_table(runs, table.value, fmt=format_.value, out=out, cards=cards or [])
+    elif pareto:
         from sapiens_bench.cli.pareto import show_pareto
 
         say("`report --pareto` is a command of its own: sapiens-bench pareto RUN PROFILE", "dim", to_stderr=True)
@@ -69,6 +83,46 @@ def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path
         raise IncompleteRun(f"INCOMPLETE: {table.incomplete}")
     if strict:
         _refuse_errors(record)
+
+
+def _paper_table(folders: list[Path], name: str, *, fmt: str, out: Path | None, cards: list[Path]) -> None:
+    """Print or write a table of the paper.
+
+    Raises:
+        StoreError: a folder holds no run (and, for costs, no profile).
+        UsageError: a run is of another task.
+        IncompleteRun: rows of a run are missing; the table is written first and marks them.
+    """
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.report.tables import build
+    from sapiens_bench.store.record import read_run
+
+    profiles = [folder for folder in folders if name == "costs" and (folder / "profile.json").is_file()]
+    others = [folder for folder in folders if folder not in profiles or (folder / "run.json").is_file()]
+    labels = _labels(others)
+    runs = [(label, read_run(folder)) for label, folder in zip(labels, others)]
+    if name == "costs":
+        from sapiens_bench.profiling.record import read_profile
+        from sapiens_bench.report.costs import cost_table
+
+        document = cost_table(runs, [read_profile(folder) for folder in profiles])
+    else:
+        from sapiens_bench.report.paper import paper_table
+
+        document = paper_table(name, runs, Catalog.load(cards))
+    show(document, fmt, out)
+    incomplete = [f"{label}: {missing}" for label, record in runs if (missing := build(record).incomplete)]
+    if incomplete:
+        raise IncompleteRun(f"INCOMPLETE: {'; '.join(incomplete)}")
+
+
+def _labels(folders: list[Path]) -> list[str]:
+    """Names of folders, with as much of the path as tells them apart."""
+    for depth in range(1, max((len(f.parts) for f in folders), default=1) + 1):
+        labels = ["/".join(folder.parts[-depth:]) for folder in folders]
+        if len(set(labels)) == len(labels):
+            break
+    return [str(folder) for folder in folders] if len(set(labels)) < len(labels) else labels
 
 
 def _show_profile(folder: Path, fmt: str, out: Path | None) -> None:

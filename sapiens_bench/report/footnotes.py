@@ -73,6 +73,8 @@ def block_remarks(record: RunRecord, cells: Sequence[CellRecord], rows: Sequence
     facts = dataset_facts(record, cells[0].dataset)
     if facts.boxes:
         remarks.append(f"Person boxes: {facts.boxes}")
+    if options := record.request.get("options"):
+        remarks.append(f"Options over the cards: {', '.join(f'{name}={value}' for name, value in options.items())}.")
     remarks += [f"Note: {note.rstrip('.')}." for note in facts.notes]
     measured = [row for row in rows if row.group != "unavailable"]
     remarks += _counts(measured, facts)

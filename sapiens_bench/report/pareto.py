@@ -89,7 +89,7 @@ def join(
 ) -> tuple[Group, ...]:
     """Groups with at least one model that has a score and a cost; measured ones first."""
     rows = [row for profile in profiles for row in profile.rows if row.counts or row.latency]
-    costs, axes = _costs(rows)
+    costs, axes = costs_by_model(rows)
     groups = [*_measured(runs, costs, axes), *(_printed(rows, costs, axes, catalog) if catalog else ())]
     return tuple(group for group in groups if any(point.costs for point in group.points))
 
@@ -120,7 +120,7 @@ def document(groups: Sequence[Group]) -> Document:
     return Document("Accuracy against cost", sheets, data=data)
 
 
-def _costs(rows: Sequence[ProfileRow]) -> tuple[dict[str, dict[str, float]], tuple[Cost, ...]]:
+def costs_by_model(rows: Sequence[ProfileRow]) -> tuple[dict[str, dict[str, float]], tuple[Cost, ...]]:
     """Costs by model. Times and memory come from one device, precision and batch: the one most models have."""
     found: dict[str, dict[str, float]] = {}
     timed = Counter((r.device, r.precision, r.batch, r.is_compiled) for r in rows if r.latency)

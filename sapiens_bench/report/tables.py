@@ -84,7 +84,7 @@ def _facts(record: RunRecord) -> dict[str, str]:
 
 
 def _block(record: RunRecord, cells: Sequence[CellRecord], catalog: Catalog | None, emphasis: Emphasis) -> Block:
-    printed = {cell.model: printed_numbers(cell, catalog) for cell in cells}
+    printed = {cell.model: printed_numbers(record, cell, catalog) for cell in cells}
     scores = _score_facts(cells)
     headline = next((c.headline for c in cells if c.headline in scores), "")
     columns = _columns(scores, [number for numbers in printed.values() for number in numbers], headline)

@@ -130,3 +130,21 @@ def test_a_dry_run_as_csv_has_one_line_per_model(call: Call) -> None:
 def test_a_data_set_without_the_task_says_which_it_has(call: Call, arguments: list[str], said: str) -> None:
     code, _, err = call(*arguments)
     assert (code, said in err) == (2, True), err
+
+
+def test_a_table_of_the_paper_joins_several_runs(
+    call: Call, run_and_profile: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run, profile = run_and_profile
+    write_run(tmp_path / "second", RunRecord(status="interrupted", task="pose"))
+    code, out, err = call("report", run, run, "--table", "paper-pose")
+    assert (code, err) == (0, "")
+    assert "d, p: not in the paper" in out
+    code, out, err = call("report", run, tmp_path / "second", "--table", "paper-pose", "--format", "md")
+    assert (code, "INCOMPLETE: second" in err) == (4, True)
+    assert "measured run" in out
+    code, out, err = call("report", run, profile, "--table", "costs")
+    assert (code, err) == (0, "")
+    assert "AP % ↑ (d/p)" in out
+    assert call("report", run, "--table", "paper-seg")[0] == 2
+    assert call("report", run, "--table", "paper-nose")[0] == 2

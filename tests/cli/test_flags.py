@@ -20,7 +20,7 @@ FLAGS = {
         "--batch", "--cards", "--compile", "--counts", "--device", "--format", "--input", "--models", "--option",
         "--out", "--precision", "--rounds", "--seconds", "--task", "--threads", "--weights-root",
     ],
-    "report": ["--box-study", "--cards", "--format", "--out", "--pareto", "--strict"],
+    "report": ["--box-study", "--cards", "--format", "--out", "--pareto", "--strict", "--table"],
     "run": [
         "--batch-size", "--boxes", "--cards", "--data-root", "--dataset", "--device", "--dry-run", "--format",
         "--limit", "--max-errors", "--models", "--n-boot", "--no-save-preds", "--option", "--out", "--pipeline",

@@ -94,3 +94,19 @@ def test_a_conflicting_number_is_marked_and_its_note_printed(
     for block, cell in found:
         assert cell.notes
         assert block.footnotes[cell.notes[0] - 1]
+
+
+def test_a_run_with_other_boxes_than_the_protocol_has_no_printed_number(
+    make_record: Make, coco_cell: Callable[..., CellRecord], catalog: Catalog
+) -> None:
+    model, _ = _printed(catalog, "detector-70")
+    own = catalog.datasets["coco-val2017"].protocols["detector-70"].options["boxes"]
+    for boxes, has_column in (("", True), (own, True), ("gt", False)):
+        record = make_record([coco_cell(model, "detector-70", 0.5)], request={"boxes": boxes})
+        kinds = {column.kind for column in build(record, catalog).blocks[0].columns}
+        assert ("published" in kinds) == has_column
+
+
+def test_options_over_a_card_are_told(make_record: Make) -> None:
+    block = build(make_record(request={"options": {"flip_test": False}})).blocks[0]
+    assert "Options over the cards: flip_test=False." in block.remarks
