@@ -44,8 +44,8 @@ def export(
     data = data_plan(card, chosen, catalog, request)
     with ProgressView(stderr()) as view:
         if isinstance(data.adapter, Materialised):
-            made = range(data.n_samples)
-            data.adapter.materialise(made, 1, lambda done, total: view(DataProgress(card.id, done, total)))
+            everything = range(data.n_samples)
+            data.adapter.materialise(everything, 1, lambda done, total: view(DataProgress(card.id, done, total)))
         faults = export_folder(
             data.adapter,
             out,

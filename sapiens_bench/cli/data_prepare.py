@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from sapiens_bench.cli.data_check import open_adapter
 from sapiens_bench.cli.flags import Cards, Limit, Name, Split, Workers, expanded
 from sapiens_bench.cli.output import next_commands, say, stderr
 from sapiens_bench.errors import DataMissing, SapiensBenchError, TooManyErrors, UnknownName
+
+if TYPE_CHECKING:
+    from sapiens_bench.adapters.prepare import PrepareReport
 
 
 def prepare(
@@ -51,20 +54,26 @@ def prepare(
             report = render_missing(
                 adapter, workers or cores(), lambda n, of: view(DataProgress(card.id, n, of)), limit
             )
-        size = f", {report.bytes / 1e6:.0f} MB written" if report.bytes else ""
-        if card.embedded:
-            say(f"{report.n_made + report.n_present} images of {card.id} are ready in {root}")
-        else:
-            say(f"{each}: {report.n_made} made, {report.n_present} already there, {report.n_failed} failed{size}")
-        for note in report.notes[:20]:
-            say(f"  {note}", "yellow")
-        for fault in report.faults[:20]:
-            say(f"  {fault.key}: {fault.code}: {fault.detail}", "red")
-        if report.manifest_path:
-            say(f"  manifest: {report.manifest_path}")
+        ready = f"images of {card.id} are ready in {root}" if card.embedded else ""
+        _tell(report, each, ready)
         failed += report.n_failed
     where = "" if card.embedded else f" --data-root {data_root}"
     task = next(iter(card.protocols.values())).task
     next_commands([(f"sapiens-bench run --task {task} --dataset {card.id}{where}", "evaluate every model on it")])
     if failed:
         raise TooManyErrors(f"{failed} sample(s) of {card.id} could not be made; they will be error rows.")
+
+
+def _tell(report: PrepareReport, protocol: str, ready: str) -> None:
+    """Counts, notes and the first faults; ``ready`` replaces the counts of a set that has nothing else to tell."""
+    size = f", {report.bytes / 1e6:.0f} MB written" if report.bytes else ""
+    if ready:
+        say(f"{report.n_made + report.n_present} {ready}")
+    else:
+        say(f"{protocol}: {report.n_made} made, {report.n_present} already there, {report.n_failed} failed{size}")
+    for note in report.notes[:20]:
+        say(f"  {note}", "yellow")
+    for fault in report.faults[:20]:
+        say(f"  {fault.key}: {fault.code}: {fault.detail}", "red")
+    if report.manifest_path:
+        say(f"  manifest: {report.manifest_path}")

@@ -24,7 +24,11 @@ from sapiens_bench.cli.output import grid, save, say, stderr
 from sapiens_bench.errors import UnknownName
 
 if TYPE_CHECKING:
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.cards.schema import DatasetCard
+    from sapiens_bench.engine.admit import DataPlan
     from sapiens_bench.engine.conventions import Conventions
+    from sapiens_bench.engine.request import Request
 
 SHOWN = 8
 
@@ -46,7 +50,6 @@ def conventions(
     """Score a model under all axis signs, or both depth directions; fail when the declared one is not the best."""
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.cli.progress import ProgressView
-    from sapiens_bench.engine.admit import DataPlan, data_plan
     from sapiens_bench.engine.conventions import refuse_wrong, verify_conventions
     from sapiens_bench.engine.events import DataProgress
     from sapiens_bench.engine.request import Request
@@ -64,21 +67,11 @@ def conventions(
         options=parse_options(option or []),
     )
     catalog = Catalog.load(request.cards)
-    entry = catalog.model(model)
-    card = catalog.dataset(dataset)
-    task = entry.card.task
-
-    def open_data() -> DataPlan:
-        of_task = {name for name, p in card.protocols.items() if p.task == task}
-        chosen = protocol or card.default_protocol(task)
-        if chosen is None or chosen not in of_task:
-            raise UnknownName(f"{task} protocol of {card.id}", chosen or task, of_task)
-        return data_plan(card, chosen, catalog, request)
-
+    entry, card = catalog.model(model), catalog.dataset(dataset)
     with ProgressView(stderr()) as view:
         found = verify_conventions(
             entry,
-            open_data,
+            lambda: _data(card, entry.card.task, catalog, request),
             catalog,
             request=request,
             n_images=images,
@@ -91,6 +84,21 @@ def conventions(
         save(json_, json.dumps(data, indent=1, allow_nan=False) + "\n")
     refuse_wrong(found)
     say(found.advice or f"{found.model}: the declaration holds.", "yellow" if found.advice else "green")
+
+
+def _data(card: DatasetCard, task: str, catalog: Catalog, request: Request) -> DataPlan:
+    """The data set under the protocol asked for, or its default for the model's task.
+
+    Raises:
+        UnknownName: it has no such protocol for that task.
+    """
+    from sapiens_bench.engine.admit import data_plan
+
+    of_task = {name for name, protocol in card.protocols.items() if protocol.task == task}
+    chosen = request.protocol or card.default_protocol(task)
+    if chosen is None or chosen not in of_task:
+        raise UnknownName(f"{task} protocol of {card.id}", chosen or task, of_task)
+    return data_plan(card, chosen, catalog, request)
 
 
 def _show(found: Conventions) -> None:

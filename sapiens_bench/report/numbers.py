@@ -64,12 +64,12 @@ def duration(seconds: float) -> str:
     """``"2 h 05 min"``, ``"3 min 20 s"``, ``"12 s"``; an en dash where unknown."""
     if not math.isfinite(seconds):
         return UNDEFINED
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    total = max(0, round(seconds))
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min {total % 60:02d} s"
+    return f"{total // 3600} h {total % 3600 // 60:02d} min"
 
 
 def plain(value: float, decimals: int = 1) -> str:
