@@ -106,7 +106,7 @@ RunFolder = Annotated[
 ]
 RunFolders = Annotated[
     list[Path],
-    typer.Argument(metavar="RUN...", help="Folders that `run` printed.", show_default=False, callback=expanded),
+    typer.Argument(metavar="RUN", help="Folders that `run` printed.", show_default=False, callback=expanded),
 ]
 ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", show_default=False, callback=expanded)]
 

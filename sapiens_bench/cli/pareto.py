@@ -24,7 +24,7 @@ def pareto(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN PROFILE...",
+            metavar="RUN|PROFILE",
             help="Folders that `run` and `profile` printed, in any order.",
             show_default=False,
             callback=expanded,
