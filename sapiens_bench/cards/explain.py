@@ -38,7 +38,8 @@ def _fault(kind: type[BaseModel], fault: Any) -> str:
         advice = f"did you mean {' or '.join(map(repr, close))}?" if close else f"valid keys: {', '.join(valid)}."
         return f"unknown key; {advice}"
     if fault["type"] == "missing":
-        return "is missing."
+        about = _model_at(kind, location[:-1]).model_fields.get(str(location[-1]))
+        return f"is missing. {' '.join((about.description or '').split())}".rstrip() if about else "is missing."
     message = str(fault["msg"]).removeprefix("Value error, ")
     value = fault.get("input")
     found = f" (found {value!r:.60})" if isinstance(value, str | int | float | bool) else ""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.parts.graph import load_graph
-from sapiens_bench.models.parts.person_crop import checked_options, weights_path
+from sapiens_bench.models.parts.person_crop import weights_path
 from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import ModelInput, Prepared
 
@@ -29,7 +29,8 @@ class SelfieSegmentation:
     """
 
     def __init__(self, context: ModelContext) -> None:
-        self.threshold = checked_options(context, {"threshold": 0.5})["threshold"]
+        options = context.options
+        self.threshold = float(options.get("threshold", 0.5) if isinstance(options, dict) else options.threshold)
         self.network = load_graph(weights_path(context), context.device, context.precision)
         self.size = self.network.input_size
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from sapiens_bench.api import evaluate, load_model
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.checks.golden.baselines_pose import context
-from sapiens_bench.engine.run import evaluate, load_model
 from sapiens_bench.errors import CardError, CheckpointRejected, DeviceError, WeightsMissing
 from sapiens_bench.models import simcc
 from sapiens_bench.models.simcc import Simcc, SimccSession
