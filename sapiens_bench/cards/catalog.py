@@ -226,6 +226,16 @@ class Catalog:
         refused = f" {len(self.broken)} card(s) were refused: {'; '.join(self.broken)}." if self.broken else ""
         return f"`sapiens-bench list` shows all {what}.{refused}"
 
+    def refuse_unknown_tasks(self, known: Sequence[str]) -> None:
+        """Leave out models and data sets of tasks that nobody has, each with its reason in ``broken``."""
+        for entry in [e for e in self.models.values() if e.card.task not in known]:
+            del self.models[entry.id]
+            self.broken[str(entry.path)] = str(UnknownName("task", entry.card.task, known))
+        for card in list(self.datasets.values()):
+            if wrong := next((p.task for p in card.protocols.values() if p.task not in known), None):
+                del self.datasets[card.id]
+                self.broken[str(self.card_paths[card.id])] = str(UnknownName("task", wrong, known))
+
     def select(self, task: str, patterns: Sequence[str]) -> list[ModelEntry]:
         """Variants of a task, in card order, each once.
 

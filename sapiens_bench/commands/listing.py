@@ -34,6 +34,7 @@ def execute(
 ) -> None:
     """Print one list, or (``all``) tasks, data sets and models."""
     catalog = Catalog.load(cards)
+    catalog.refuse_unknown_tasks(task_names())
     makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "tasks": lambda: tasks(catalog),
         "datasets": lambda: datasets(catalog, task, data_root),

@@ -20,9 +20,15 @@ from sapiens_bench.tasks.normal.types import NormalPrediction
 from sapiens_bench.types import Prepared
 
 
+class ToldOptions(Options):
+    sign: tuple[int, int, int]
+
+
 class Told:
+    Options = ToldOptions
+
     def __init__(self, context):
-        self.sign = np.asarray(context.options["sign"], np.float32)
+        self.sign = np.asarray(context.options.sign, np.float32)
 
     def prepare(self, x):
         return Prepared({{}}, x.key.rpartition("/")[2])
