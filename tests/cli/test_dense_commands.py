@@ -16,6 +16,7 @@ Call = Callable[..., tuple[int, str, str]]
 CODE = """
 import numpy as np
 from pathlib import Path
+from sapiens_bench.cards.options import Options
 from sapiens_bench.tasks.normal.types import NormalPrediction
 from sapiens_bench.types import Prepared
 
