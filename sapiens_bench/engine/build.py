@@ -21,7 +21,7 @@ from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
 from sapiens_bench.cards.spaces import SourceSpace
 from sapiens_bench.errors import CardError, SapiensBenchError, UnknownName
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import OPTIONS
+from sapiens_bench.models.options import options_class
 from sapiens_bench.types import Adapter, Model, Sample, Task
 
 _TABLES = {  # what -> (module, its table, entry-point group)
@@ -153,10 +153,10 @@ def options_of(entry: ModelEntry, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def wrapper_options(entry: ModelEntry) -> type[Options] | None:
     """The options class of a variant's wrapper; None: not declared yet."""
-    kind: Any = OPTIONS.get(entry.card.wrapper)
+    kind = options_class(entry.card.wrapper, entry.card.task)
     if kind is None and entry.card.wrapper not in table_of("wrapper"):
         kind = getattr(find_code("wrapper", entry.card.wrapper, entry.path), "Options", None)
-    return cast("type[Options] | None", kind.get(entry.card.task) if isinstance(kind, Mapping) else kind)
+    return kind
 
 
 def model_for(

@@ -20,6 +20,7 @@ from sapiens_bench.engine.device import resolve_device
 from sapiens_bench.engine.events import DataProgress, Event, Note, ignore
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import DataMissing, SampleFault, UsageError
+from sapiens_bench.models.options import DetectorOptions
 from sapiens_bench.store.files import write_atomic
 from sapiens_bench.store.fingerprint import fingerprint
 from sapiens_bench.types import Adapter
@@ -34,7 +35,7 @@ class BoxJob(NamedTuple):
 
     entry: DetectorEntry
     weights: WeightFiles
-    options: dict[str, Any]
+    options: DetectorOptions
     adapter: Adapter  # under ground-truth boxes; only its pictures are used
     dataset: str
     n: int
@@ -58,11 +59,14 @@ def box_job(card: DatasetCard, protocol: str, catalog: Catalog, request: Request
         UnknownName: no such detector. WeightsMissing: its weights are not here. DataMissing: the data set is not here.
         UsageError: the choice cannot be read, or the data set is not in a COCO format.
     """
+    from sapiens_bench.models.detectors import detector_options
+
     name, _, threshold = request.boxes.removeprefix(PREFIX).partition(",")
     entry = catalog.detector(name)
     options = dict(entry.variant.options)
     if threshold:
         options["score_threshold"] = _threshold(threshold, request.boxes)
+    chosen = detector_options(entry, options)
     weights = weight_files(entry.variant, request.weights_root, request.trust)
     about = card.protocols[protocol]
     space = None if about.space is None else catalog.space(about.space)
@@ -83,7 +87,7 @@ def box_job(card: DatasetCard, protocol: str, catalog: Catalog, request: Request
         }
     )
     n = min(len(adapter), request.limit or len(adapter))
-    return BoxJob(entry, weights, options, adapter, card.id, n, cache_root() / "boxes" / key[:16])
+    return BoxJob(entry, weights, chosen, adapter, card.id, n, cache_root() / "boxes" / key[:16])
 
 
 def _threshold(text: str, choice: str) -> float:

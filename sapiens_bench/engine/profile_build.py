@@ -230,7 +230,7 @@ def build_in_child(
         network = network_of(wrapper)
         random = False
         if network is not None and any(p.is_meta for p in network.parameters()):
-            from sapiens_bench.models.parts.program import DTYPES
+            from sapiens_bench.models.parts.precision import DTYPES
 
             network.to(DTYPES[precision])
             randomise(network, device, seed)

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.errors import CardError, UsageError
+from sapiens_bench.errors import CardError
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.pixels.resize import resize_depth
 from sapiens_bench.tasks.depth.types import DepthPrediction
@@ -44,12 +44,9 @@ def build(context: ModelContext) -> Model:
 
     Raises:
         CardError: no such rule, or one for another task.
-        UsageError: an option that floors do not have.
     """
-    rule = context.options.get("rule")
-    if unknown := sorted(set(context.options) - {"rule"}):
-        raise UsageError(f"{context.variant.id} has no option {unknown}. Known: ['rule'].")
-    if not isinstance(rule, str) or RULES.get(rule) != context.card.task:
+    rule: str = context.options.rule
+    if RULES.get(rule) != context.card.task:
         known = [name for name, task in RULES.items() if task == context.card.task]
         raise CardError(f"{context.variant.id}: rule {rule!r} is no floor for {context.card.task}; known: {known}")
     if rule == "silhouette-depth" or rule == "silhouette-normal":
@@ -86,10 +83,11 @@ class Silhouette:
     def __init__(self, context: ModelContext, answer: Literal["depth", "normal"]) -> None:
         from dataclasses import replace
 
+        from sapiens_bench.models.options import SelfieOptions
         from sapiens_bench.models.selfie import SelfieSegmentation
 
         self.answer = answer
-        self.network = SelfieSegmentation(replace(context, options={}))
+        self.network = SelfieSegmentation(replace(context, options=SelfieOptions()))
 
     def prepare(self, x: ModelInput) -> Prepared:
         """See ``SelfieSegmentation.prepare``."""

@@ -29,16 +29,13 @@ class SavedMaps:
     Options: ``maps``, the folder ``RUN/maps/<task>/<data set>/<protocol>/<model>``.
 
     Raises:
-        UsageError: no such option, or an unknown one.
+        UsageError: the option is not given.
         DataMissing: the folder is not there.
     """
 
     def __init__(self, context: ModelContext) -> None:
-        options = dict(context.options)
-        maps = options.pop("maps", "")
-        if options:
-            raise UsageError(f"{context.variant.id} has no option {sorted(options)}. Known: ['maps'].")
-        if not isinstance(maps, str | Path) or not str(maps):
+        maps: str = context.options.maps
+        if not maps:
             raise UsageError(
                 f"{context.variant.id} needs the option maps=RUN/maps/<task>/<data set>/<protocol>/<model>, "
                 f"a folder that `sapiens-bench run --save-maps` wrote."
