@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -38,7 +38,9 @@ def _fault(kind: type[BaseModel], fault: Any) -> str:
         advice = f"did you mean {' or '.join(map(repr, close))}?" if close else f"valid keys: {', '.join(valid)}."
         return f"unknown key; {advice}"
     if fault["type"] == "missing":
-        return "is missing."
+        field = _model_at(kind, location[:-1]).model_fields.get(str(location[-1]))
+        choices = get_args(field.annotation) if field is not None and get_origin(field.annotation) is Literal else ()
+        return f"is missing; one of {', '.join(map(repr, choices))}." if choices else "is missing."
     message = str(fault["msg"]).removeprefix("Value error, ")
     value = fault.get("input")
     found = f" (found {value!r:.60})" if isinstance(value, str | int | float | bool) else ""

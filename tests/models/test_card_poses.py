@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from sapiens_bench.cards.onnx_files import external_files
 from sapiens_bench.checks.golden.fixture import context, input_spec
+from sapiens_bench.engine.run import evaluate
 from sapiens_bench.errors import CardError, CheckpointRejected, DeviceError, PathEscape
 from sapiens_bench.models.exported import ExportedPoses
 from sapiens_bench.models.onnx import OnnxMaps, OnnxPoses
@@ -286,6 +289,38 @@ def test_a_mirrored_answer_that_agrees_changes_no_coordinate(columns: list[float
     mirrored = torch.tensor([[[(71 - columns[i]) / unit, 3.0, 0.5] for i in swap]])
     (merged,) = Coordinates(units, 72).merged((plain,), (mirrored,), swap)
     np.testing.assert_allclose(merged.numpy(), plain.numpy(), atol=1e-4)
+
+
+def card(folder: Path, identity: str, wrapper: str, weights: dict[str, Any], options: dict[str, Any]) -> None:
+    content = {
+        "schema": "model/1", "id": identity, "title": identity, "task": "pose", "wrapper": wrapper, "space": "coco17",
+        "licence": {"name": "none"}, "trained_on": "nothing", "input": {"height": HW[0], "width": HW[1]},
+        "variants": [{"id": identity, "title": identity, "options": options,
+                      "weights": {"get": {"how": "made by the test"}, **weights}}],
+    }  # fmt: skip
+    (folder / f"{identity}.yaml").write_text(json.dumps(content))  # JSON is YAML
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*", "ignore::torch.jit.TracerWarning")
+def test_cards_of_both_wrappers_run_on_real_photographs(tiny: ModuleType, shared: Path, tmp_path: Path) -> None:
+    weights, cards = tmp_path / "weights", tmp_path / "cards"
+    weights.mkdir()
+    cards.mkdir()
+    tiny.write(weights / "net.onnx", "heatmap", kind="uint8", batch=1)
+    torch.jit.trace(Brightest("simcc"), torch.zeros(1, 3, *HW)).save(str(weights / "net.pt2"))
+    pinned = hashlib.sha256((weights / "net.pt2").read_bytes()).hexdigest()
+    card(cards, "t-onnx", "onnx", {"file": "net.onnx", "format": "onnx", "sha256": None}, KINDS["heatmap"])
+    script = {"file": "net.pt2", "format": "torchscript", "sha256": pinned}
+    card(cards, "t-script", "exported", script, {"output": "simcc", "flip_test": True})
+    card(cards, "t-wrong", "exported", script, {"output": "heatmap"})
+    record = evaluate(
+        task="pose", models=("t-*",), datasets=("coco-val2017",), data_root=shared / "data" / "coco",
+        weights_root=weights, cards=(cards,), out=tmp_path / "out", device="cpu", n_boot=0, workers=1,
+    )  # fmt: skip
+    good, script_too, wrong = record.cells
+    assert [(c.status, c.counts.ok) for c in (good, script_too)] == [("done", 4)] * 2
+    assert wrong.status == "refused"
+    assert "output: simcc" in wrong.how
 
 
 def test_an_answer_is_recognised_by_its_shapes() -> None:

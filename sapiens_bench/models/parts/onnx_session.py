@@ -55,7 +55,7 @@ def open_onnx(path: Path, device: str) -> Opened:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = max(1, min(MAX_THREADS, torch.get_num_threads(), os.cpu_count() or 1))
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors; what fails is raised
+    options.log_severity_level = 4  # what fails is raised, and told in our words
     providers: list[Any] = ["CPUExecutionProvider"]
     if device.startswith("cuda") and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         number = int(device.partition(":")[2] or 0)
