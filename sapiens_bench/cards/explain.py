@@ -38,9 +38,11 @@ def _fault(kind: type[BaseModel], fault: Any) -> str:
         advice = f"did you mean {' or '.join(map(repr, close))}?" if close else f"valid keys: {', '.join(valid)}."
         return f"unknown key; {advice}"
     if fault["type"] == "missing":
-        field = _model_at(kind, location[:-1]).model_fields.get(str(location[-1]))
-        choices = get_args(field.annotation) if field is not None and get_origin(field.annotation) is Literal else ()
-        return f"is missing; one of {', '.join(map(repr, choices))}." if choices else "is missing."
+        about = _model_at(kind, location[:-1]).model_fields.get(str(location[-1]))
+        what = " ".join((about.description or "").split()) if about else ""
+        choices = get_args(about.annotation) if about and get_origin(about.annotation) is Literal else ()
+        listed = f"One of {', '.join(map(repr, choices))}." if choices else ""
+        return " ".join(part for part in ("is missing.", what, listed) if part)
     message = str(fault["msg"]).removeprefix("Value error, ")
     value = fault.get("input")
     found = f" (found {value!r:.60})" if isinstance(value, str | int | float | bool) else ""

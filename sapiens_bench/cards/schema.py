@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-TaskName = Literal["pose", "seg", "depth", "normal"]
 Rgb = tuple[int, int, int]
 WeightFormat = Literal["safetensors", "pth", "torchscript", "export", "onnx", "hf", "graph", "predictions"]
 
@@ -108,7 +107,7 @@ class ModelCard(Card):
     schema_: Literal["model/1"] = Field(alias="schema")
     id: Name
     title: str
-    task: TaskName
+    task: Name
     kind: Literal["network", "floor", "diagnostic"] = "network"  # diagnostic (oracle) is never part of "all"
     licence: Licence
     paper: Paper | None = None
@@ -142,7 +141,7 @@ class DetectorCard(Card):
 class EvalProtocol(Card):
     """How a data set is scored for one task. Cells are compared only inside one protocol."""
 
-    task: TaskName
+    task: Name
     title: str
     space: Name | None = None  # the set the score is computed in
     options: dict[str, Any] = {}  # for the adapter (split, boxes ...)

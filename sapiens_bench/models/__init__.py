@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sapiens_bench.cards.code import CodeTable
+
 WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called with the ModelContext
     "blazepose": "sapiens_bench.models.blazepose:BlazePose",
     "depth_anything": "sapiens_bench.models.depth_anything:DepthAnything",
@@ -22,3 +24,4 @@ WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called
     "simcc": "sapiens_bench.models.simcc:Simcc",
     "vitpose": "sapiens_bench.models.vitpose:VitPose",
 }
+TABLE = CodeTable("wrapper", WRAPPERS, "sapiens_bench.models")

@@ -1,20 +1,23 @@
 """The options of every wrapper and detector of this package, without the libraries that run them.
 
 The plan reads options before any network library is loaded, so they stand here and not beside the networks. A wrapper
-outside the package carries its class itself, as attribute ``Options``. The noise of ``noisy_oracle`` belongs to the
-task that it disturbs, so its options do, too.
+outside the package carries its class itself, as attribute ``Options``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, create_model, model_validator
 
 from sapiens_bench.cards.options import NoOptions, Options
 from sapiens_bench.errors import CardError
 from sapiens_bench.tasks.depth.types import DepthKind
+from sapiens_bench.types import TaskKind
+
+# One class; or one per task where they differ; or a function of the task that owns them.
+OptionsOf = type[Options] | Mapping[str, type[Options]] | Callable[[TaskKind], type[Options]]
 
 Sign = Literal[-1, 1]
 Padding = Annotated[float, Field(gt=0, le=10)]
@@ -237,14 +240,35 @@ class SelfieOptions(Options):
     """Probability from which a pixel is a person."""
 
 
-class FloorOptions(Options):
+class FloorOptions(SelfieOptions):
+    """Of a floor; the threshold is that of the person mask, where the floor needs one."""
+
     rule: str
-    """Which of the task's floors."""
+    """Which of the task's floors this is."""
+
+
+def floor_options(kind: TaskKind) -> type[Options]:
+    """``FloorOptions`` with the task's own rules as the only choices."""
+    if not kind.floors:
+        raise CardError(f"Task {kind.name!r} has no floors.")
+    rules: Any = Literal[tuple(kind.floors)]
+    about = FloorOptions.model_fields["rule"].description
+    return create_model("FloorOptions", __base__=FloorOptions, rule=(rules, Field(description=about)))
+
+
+def noise_options(kind: TaskKind) -> type[Options]:
+    """The strengths of the task's noise."""
+    if kind.noise is None:
+        raise CardError(f"Task {kind.name!r} has no noise, so no noisy oracle.")
+    found: type[Options] = kind.noise.Options
+    return found
 
 
 class SavedMapsOptions(Options):
-    maps: str = ""
-    """The folder RUN/maps/<task>/<data set>/<protocol>/<model>, which ``run --save-maps`` wrote."""
+    """Of maps that ``run --save-maps`` kept."""
+
+    maps: Annotated[str, Field(min_length=1)]
+    """The folder RUN/maps/<task>/<data set>/<protocol>/<model>."""
 
 
 class StoredPosesOptions(Options):
@@ -283,8 +307,7 @@ class TorchvisionDetectorOptions(DetectorOptions):
     """... but the longer one to no more than this."""
 
 
-# key of WRAPPERS or DETECTORS -> its class, or one class per task where they differ or where it has not every task
-OPTIONS: dict[str, type[Options] | Mapping[str, type[Options]]] = {
+OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
     "blazepose": {"pose": PersonCropOptions},
     "depth_anything": {"depth": DepthAnythingOptions},
     "exported": {
@@ -293,9 +316,10 @@ OPTIONS: dict[str, type[Options] | Mapping[str, type[Options]]] = {
         "depth": ExportedDepthOptions,
         "normal": ExportedNormalOptions,
     },
-    "floors": FloorOptions,
+    "floors": floor_options,
     "mask2former": {"seg": NoOptions},
     "movenet": {"pose": PersonCropOptions},
+    "noisy_oracle": noise_options,
     "onnx": {"pose": OnnxPoseOptions, "seg": OnnxSegOptions, "depth": OnnxDepthOptions, "normal": OnnxNormalOptions},
     "oracle": NoOptions,
     "pifuhd": {"normal": AxesOptions},
@@ -320,24 +344,24 @@ OPTIONS: dict[str, type[Options] | Mapping[str, type[Options]]] = {
     "torchvision": TorchvisionDetectorOptions,
     "vitpose": {"pose": VitPoseOptions},
 }
-OF_THE_TASK = frozenset({"noisy_oracle"})  # wrappers whose options the task declares
 
 
-def options_class(wrapper: str, task: str) -> type[Options] | None:
-    """The class of a wrapper's (or detector's) options for one task; None for code outside this table.
+def options_class(found: OptionsOf | None, kind: TaskKind) -> type[Options] | None:
+    """The class that holds for a task; None where nothing is declared.
 
     Raises:
-        CardError: the wrapper does not do this task.
+        CardError: the wrapper does other tasks only.
     """
-    found = OPTIONS.get(wrapper)
-    if not isinstance(found, Mapping):
+    if found is None or isinstance(found, type):
         return found
-    if task not in found:
-        raise CardError(f"wrapper {wrapper!r} does {', '.join(found)}, not {task}.")
-    return found[task]
+    if not isinstance(found, Mapping):
+        return found(kind)
+    if kind.name not in found:
+        raise CardError(f"Its wrapper does {', '.join(found)}, not {kind.name}.")
+    return found[kind.name]
 
 
-def has_option(wrapper: str, task: str, name: str) -> bool:
+def has_option(wrapper: str, kind: TaskKind, name: str) -> bool:
     """Whether a wrapper of this table takes an option, so that one value can be asked of a mixed list of models."""
-    kind = options_class(wrapper, task)
-    return kind is not None and name in kind.model_fields
+    declared = options_class(OPTIONS.get(wrapper), kind)
+    return declared is not None and name in declared.model_fields

@@ -27,7 +27,7 @@ class SelfieSegmentation:
     """The wrapper. One square per image, whatever its boxes."""
 
     def __init__(self, context: ModelContext) -> None:
-        chosen: SelfieOptions = context.options
+        chosen: SelfieOptions = context.options  # a floor's hold the same threshold
         self.threshold = chosen.threshold
         self.network = load_graph(weights_path(context), context.device, context.precision)
         self.size = self.network.input_size

@@ -12,7 +12,8 @@ import torch
 from sapiens_bench.cards.options import NoOptions, read_options
 from sapiens_bench.cards.schema import Get, InputSpec, Licence, ModelCard, SpaceCard, Variant, Weights
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import options_class
+from sapiens_bench.models.options import OPTIONS, options_class
+from sapiens_bench.tasks import task_kind
 from sapiens_bench.types import Model, ModelInput
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -40,7 +41,7 @@ def context(
         schema="model/1", id="tiny-family", title="tiny", task=task,  # type: ignore[arg-type]
         licence=Licence(name="none"), wrapper=wrapper, input=spec, trained_on="nothing", variants=(variant,),
     )  # fmt: skip
-    read = read_options(options_class(wrapper, task) or NoOptions, options, "model tiny")
+    read = read_options(options_class(OPTIONS[wrapper], task_kind(task)) or NoOptions, options, "model tiny")
     return ModelContext(card, variant, path, {}, device, precision, output, read, trusted=trusted)
 
 

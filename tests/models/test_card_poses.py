@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
+from sapiens_bench.api import evaluate
 from sapiens_bench.cards.onnx_files import external_files
 from sapiens_bench.checks.golden.fixture import context, input_spec
-from sapiens_bench.engine.run import evaluate
 from sapiens_bench.errors import CardError, CheckpointRejected, DeviceError, PathEscape
 from sapiens_bench.models.exported import ExportedPoses
 from sapiens_bench.models.onnx import OnnxMaps, OnnxPoses

@@ -13,11 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sapiens_bench.api import evaluate
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import WeightFiles
 from sapiens_bench.cards.schema import WeightFormat
-from sapiens_bench.engine.build import model_for
-from sapiens_bench.engine.run import evaluate
+from sapiens_bench.engine.build import build_model
+from sapiens_bench.engine.model_specs import space_of
+from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import CardError, CheckpointRejected, DeviceError, UntrustedCheckpoint, WeightsMissing
 from sapiens_bench.models.depth_anything import DepthAnything
 from sapiens_bench.models.exported import ExportedMaps
@@ -215,8 +217,9 @@ def test_every_published_card_lacks_nothing_but_its_weights() -> None:
     assert len(entries) >= 21
     absent = WeightFiles(None, {}, "", pinned=False)
     for entry in entries:
+        spec = ModelSpec(entry, absent, space_of(entry, catalog), entry.variant.options, "fp32", 0, "")
         with pytest.raises(WeightsMissing, match=entry.id):
-            model_for(entry, absent, catalog, device="cpu", precision="fp32", options={})
+            build_model(spec, "cpu")
 
 
 @pytest.mark.parametrize("name", ["depth_anything", "pifuhd_netF_tiny.safetensors"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import subprocess
 import sys
 from typing import Any, get_args
@@ -13,50 +15,56 @@ from sapiens_bench.cards.options import Options, read_options
 from sapiens_bench.errors import CardError
 from sapiens_bench.models import WRAPPERS, options
 from sapiens_bench.models.detectors import DETECTORS
-from sapiens_bench.models.options import OF_THE_TASK, OPTIONS, has_option, options_class
+from sapiens_bench.models.options import OPTIONS, has_option, options_class
 from sapiens_bench.models.sapiens2_load import SIZES as SAPIENS2_SIZES
 from sapiens_bench.models.sapiens_net import SIZES as SAPIENS_V1_SIZES
 from sapiens_bench.models.vitpose_convert import DATASETS
 from sapiens_bench.models.vitpose_convert import SIZES as VITPOSE_SIZES
+from sapiens_bench.tasks import task_kind, task_names
 
 HEAVY = ("torch", "torchvision", "transformers", "onnxruntime", "onnx", "timm", "cv2", "scipy")
 
 
-def classes() -> set[type[Options]]:
-    found: set[type[Options]] = set()
-    for kind in OPTIONS.values():
-        found |= {kind} if isinstance(kind, type) else set(kind.values())
+def by_task() -> dict[tuple[str, str], type[Options]]:
+    """Every (wrapper, task) that there is, with its class."""
+    found: dict[tuple[str, str], type[Options]] = {}
+    for wrapper, declared in OPTIONS.items():
+        for task in task_names():
+            with contextlib.suppress(CardError):
+                kind = options_class(declared, task_kind(task))
+                assert kind is not None
+                found[wrapper, task] = kind
     return found
 
 
 def read(wrapper: str, task: str, **given: Any) -> Options:
-    kind = options_class(wrapper, task)
+    kind = options_class(OPTIONS[wrapper], task_kind(task))
     assert kind is not None
     return read_options(kind, given, "model m")
 
 
 def test_every_wrapper_and_detector_declares_its_options() -> None:
-    assert set(OPTIONS) | OF_THE_TASK == set(WRAPPERS) | set(DETECTORS)
-    assert not set(OPTIONS) & OF_THE_TASK
+    assert set(OPTIONS) == set(WRAPPERS) | set(DETECTORS)
+    assert {wrapper for wrapper, _ in by_task()} == set(OPTIONS)
 
 
 def test_every_option_has_a_sentence_and_every_class_is_used() -> None:
-    for kind in classes():
+    used = set(by_task().values())
+    for kind in used:
         assert [name for name, field in kind.model_fields.items() if not field.description] == [], kind
     declared = {value for value in vars(options).values() if isinstance(value, type) and issubclass(value, Options)} - {
         Options
     }
-    unused = {kind for kind in declared if not any(issubclass(used, kind) for used in classes())}
-    assert unused == set()
+    assert {kind for kind in declared if not any(issubclass(one, kind) for one in used)} == set()
 
 
 def test_every_card_of_the_package_gives_options_that_its_wrapper_reads() -> None:
     catalog = Catalog.load()
     for entry in catalog.models.values():
-        if entry.card.wrapper not in OF_THE_TASK:
+        if not entry.id.startswith("saved-maps"):  # its folder is asked for on the command line
             read(entry.card.wrapper, entry.card.task, **entry.variant.options)
     for detector in catalog.detectors.values():
-        read(detector.card.wrapper, "", **detector.variant.options)
+        read(detector.card.wrapper, "pose", **detector.variant.options)
     assert len(catalog.models) > 60
     assert len(catalog.detectors) >= 2
 
@@ -89,19 +97,19 @@ def test_sizes_named_by_options_are_those_that_the_loaders_know() -> None:
         ("sapiens2", "normal", {"size": "2b"}, "'0.1b', '0.4b', '0.8b', '1b' or '5b'"),
         ("sapiens2", "pose", {"pipeline": "lite"}, "unknown key"),
         ("sapiens2", "depth", {"depth_kind": "metric_depth"}, "'scale_invariant_depth'"),
-        ("depth_anything", "depth", {}, "'depth_kind': is missing; one of 'metric_depth', 'scale_invariant_depth', "),
+        ("depth_anything", "depth", {}, "'depth_kind': is missing. What the network's numbers mean"),
         ("depth_anything", "depth", {"depth_kind": "near"}, "(found 'near')"),
         ("depth_anything", "depth", {"depth_kind": "metric_depth", "multiple": 0}, "greater than or equal to 1"),
         ("onnx", "normal", {"axis_sign": 1}, "axis_sign"),
         ("onnx", "normal", {"interpolation": "best"}, "'linear', 'cubic' or 'area'"),
-        ("onnx", "pose", {}, "'output': is missing; one of 'heatmap', 'simcc', 'coords'."),
+        ("onnx", "pose", {}, "One of 'heatmap', 'simcc', 'coords'."),
         ("onnx", "pose", {"output": "heatmap", "score": "mean"}, "'score' goes with output: simcc"),
         ("onnx", "pose", {"output": "coords"}, "needs 'units', pixel or share"),
         ("onnx", "pose", {"output": "heatmap", "blur_kernel": 10}, "must be odd"),
         ("exported", "seg", {"output": "labels"}, "'logits'"),
         ("floors", "seg", {}, "'rule': is missing"),
-        ("torchvision", "", {"max_boxes": 0}, "greater than or equal to 1"),
-        ("rtdetr", "", {"score_threshold": "high"}, "valid number (found 'high')"),
+        ("torchvision", "pose", {"max_boxes": 0}, "greater than or equal to 1"),
+        ("rtdetr", "pose", {"score_threshold": "high"}, "valid number (found 'high')"),
     ],
 )
 def test_wrong_options_are_named_with_what_is_right(wrapper: str, task: str, given: dict[str, Any], says: str) -> None:
@@ -112,15 +120,8 @@ def test_wrong_options_are_named_with_what_is_right(wrapper: str, task: str, giv
 
 
 def test_the_kind_of_depth_has_one_name_and_the_old_one_still_works() -> None:
-    named = {
-        (wrapper, task)
-        for wrapper, kind in OPTIONS.items()
-        if not isinstance(kind, type)
-        for task, one in kind.items()
-        if "depth_kind" in one.model_fields
-    }
-    assert {task for _, task in named} == {"depth"}
-    assert not any("kind" in kind.model_fields for kind in classes())
+    assert {task for (_, task), kind in by_task().items() if "depth_kind" in kind.model_fields} == {"depth"}
+    assert not any("kind" in kind.model_fields for kind in by_task().values())
     new, old = (
         read("predictions", "depth", depth_kind="metric_depth"),
         read("predictions", "depth", kind="metric_depth"),
@@ -131,22 +132,17 @@ def test_the_kind_of_depth_has_one_name_and_the_old_one_still_works() -> None:
 
 
 def test_a_wrapper_says_which_tasks_it_does() -> None:
-    with pytest.raises(CardError, match="'pifuhd' does normal, not depth"):
-        options_class("pifuhd", "depth")
-    with pytest.raises(CardError, match="'onnx' does pose, seg, depth, normal, not matting"):
-        options_class("onnx", "matting")
-    assert options_class("./mine.py:Mine", "matting") is None
+    with pytest.raises(CardError, match="does normal, not depth"):
+        options_class(OPTIONS["pifuhd"], task_kind("depth"))
+    matting = dataclasses.replace(task_kind("depth"), name="matting")
+    with pytest.raises(CardError, match="does pose, seg, depth, normal, not matting"):
+        options_class(OPTIONS["onnx"], matting)
+    assert options_class(None, matting) is None
 
 
 def test_only_wrappers_with_two_pipelines_take_the_option() -> None:
-    tasks = ("pose", "seg", "depth", "normal")
-    takers = {w for w in WRAPPERS for t in tasks if t in _tasks(w) and has_option(w, t, "pipeline")}
-    assert takers == {"sapiens_v1"}
-
-
-def _tasks(wrapper: str) -> set[str]:
-    kind = OPTIONS.get(wrapper)
-    return set(kind) if kind is not None and not isinstance(kind, type) else {"pose"}
+    takers = {(w, t) for w, t in by_task() if has_option(w, task_kind(t), "pipeline")}
+    assert takers == {("sapiens_v1", task) for task in ("pose", "seg", "depth", "normal")}
 
 
 def _loaded(code: str) -> set[str]:
@@ -170,5 +166,5 @@ def test_importing_a_wrapper_imports_torch_at_most() -> None:
 
 
 def test_a_movenet_loads_no_library_of_other_families() -> None:
-    code = "from sapiens_bench.engine.run import load_model\nload_model('movenet-lightning')"
+    code = "from sapiens_bench.api import load_model\nload_model('movenet-lightning')"
     assert _loaded(code) <= {"torch", "cv2"}

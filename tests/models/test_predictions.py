@@ -13,8 +13,9 @@ from sapiens_bench.cards.options import read_options
 from sapiens_bench.cards.schema import ModelCard
 from sapiens_bench.errors import CheckpointRejected, SampleFault, WeightsMissing
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import options_class
+from sapiens_bench.models.options import OPTIONS, options_class
 from sapiens_bench.models.predictions import Predictions
+from sapiens_bench.tasks import task_kind
 from sapiens_bench.tasks.depth.types import DepthPrediction
 from sapiens_bench.types import Model, ModelInput
 
@@ -35,7 +36,7 @@ def built(task: str, weights: Path | None, **options: Any) -> Predictions:
         )
     )
     space = Catalog.load().space("coco17") if task == "pose" else None
-    kind = options_class("predictions", task)
+    kind = options_class(OPTIONS["predictions"], task_kind(task))
     assert kind is not None
     read = read_options(kind, options, "model stored")
     return Predictions(ModelContext(card, card.variants[0], weights, {}, "cpu", "fp32", space, read))

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from sapiens_bench.api import evaluate, load_model
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.checks.golden.fixture import context, input_spec
-from sapiens_bench.engine.run import evaluate, load_model
 from sapiens_bench.errors import CheckpointRejected, DeviceError, WeightsMissing
 from sapiens_bench.models.parts import simcc_vectors
 from sapiens_bench.models.parts.decoders import SimccVectors

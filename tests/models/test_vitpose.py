@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from sapiens_bench.api import evaluate, load_model
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.checks.golden.fixture import context, input_spec
-from sapiens_bench.engine.run import evaluate, load_model
 from sapiens_bench.errors import CardError, CheckpointRejected, UntrustedCheckpoint, WeightsMissing
 from sapiens_bench.models.options import VitPoseOptions
 from sapiens_bench.models.parts import heatmaps

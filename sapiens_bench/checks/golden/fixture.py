@@ -18,7 +18,8 @@ from sapiens_bench.cards.schema import (
     Weights,
 )
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import options_class
+from sapiens_bench.models.options import OPTIONS, options_class
+from sapiens_bench.tasks import task_kind
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -30,7 +31,7 @@ def input_spec(height: int, width: int) -> InputSpec:
 
 def context(
     wrapper: str,
-    task: Any,  # a task's name
+    task: str,
     path: Path,
     form: WeightFormat,
     spec: InputSpec,
@@ -51,5 +52,6 @@ def context(
         trained_on="nothing",
         variants=(variant,),
     )
-    read = read_options(options_class(wrapper, task) or NoOptions, options or {}, f"fixture {path.stem}")
+    kind = options_class(OPTIONS[wrapper], task_kind(task)) or NoOptions
+    read = read_options(kind, options or {}, f"fixture {path.stem}")
     return ModelContext(card, variant, path, {}, "cpu", "fp32", space, read, trusted=True)
