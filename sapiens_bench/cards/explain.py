@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -41,7 +41,10 @@ def _fault(kind: type[BaseModel], fault: Any) -> str:
         return f"unknown key; {advice}"
     if fault["type"] == "missing":
         about = _model_at(kind, location[:-1]).model_fields.get(str(location[-1]))
-        return f"is missing. {' '.join((about.description or '').split())}".rstrip() if about else "is missing."
+        what = " ".join((about.description or "").split()) if about else ""
+        choices = get_args(about.annotation) if about and get_origin(about.annotation) is Literal else ()
+        listed = f"One of {', '.join(map(repr, choices))}." if choices else ""
+        return " ".join(part for part in ("is missing.", what, listed) if part)
     message = str(fault["msg"]).removeprefix("Value error, ")
     value = fault.get("input")
     found = f" (found {value!r:.60})" if isinstance(value, str | int | float | bool) else ""

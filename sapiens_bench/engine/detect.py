@@ -22,6 +22,7 @@ from sapiens_bench.engine.events import DataProgress, Event, Note, ignore
 from sapiens_bench.engine.model_specs import candidates
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import DataMissing, SampleFault, UsageError
+from sapiens_bench.models.options import DetectorOptions
 from sapiens_bench.store.files import write_atomic
 from sapiens_bench.store.fingerprint import fingerprint
 from sapiens_bench.types import Adapter
@@ -35,7 +36,7 @@ class BoxJob(NamedTuple):
 
     entry: DetectorEntry
     weights: WeightFiles
-    options: dict[str, Any]
+    options: DetectorOptions
     adapter: Adapter  # under ground-truth boxes; only its pictures are used
     dataset: str
     n: int
@@ -74,11 +75,14 @@ def make_box_files(
 
 
 def _jobs(request: Request, choice: DataChoice, catalog: Catalog) -> list[BoxJob]:
+    from sapiens_bench.models.detectors import detector_options
+
     name, _, threshold = choice.detector.partition(",")
     entry = catalog.detector(name)
     options = dict(entry.variant.options)
     if threshold:
         options["score_threshold"] = _threshold(threshold, choice.boxes)
+    chosen = detector_options(entry, options)
     weights = weight_files(entry.variant, request.weights_root, request.trust)
     jobs: list[BoxJob] = []
     for card in [catalog.dataset(name) for name in choice.names] or list(catalog.datasets.values()):
@@ -103,7 +107,7 @@ def _jobs(request: Request, choice: DataChoice, catalog: Catalog) -> list[BoxJob
             }
         )
         folder = cache_root() / "boxes" / key[:16]
-        jobs.append(BoxJob(entry, weights, options, adapter, card.id, data.facts.n_samples, folder))
+        jobs.append(BoxJob(entry, weights, chosen, adapter, card.id, data.facts.n_samples, folder))
     return jobs
 
 

@@ -260,7 +260,7 @@ def build_in_child(*, spec: str, encoder_only: bool, device: str) -> tuple[Calla
         network = network_of(wrapper)
         random = False
         if network is not None and any(p.is_meta for p in network.parameters()):
-            from sapiens_bench.models.parts.program import DTYPES
+            from sapiens_bench.models.parts.precision import DTYPES
 
             network.to(DTYPES[model.precision])
             randomise(network, device, model.seed)

@@ -24,6 +24,7 @@ from sapiens_bench.errors import (
     UntrustedCheckpoint,
     UsageError,
 )
+from sapiens_bench.models.options import SapiensV1Options
 from sapiens_bench.models.sapiens_load import build_network
 from sapiens_bench.pixels.codecs import read_rgb
 from sapiens_bench.store.record import RunRecord
@@ -100,7 +101,8 @@ def stored_keypoints(folder: Path, cell: Any, n_keypoints: int) -> dict[str, np.
 
 
 def tiny_network(path: Path, kind: str = "pose", outputs: int | None = 17) -> torch.nn.Module:
-    return build_network(kind, path, input_hw=INPUT_HW, outputs=outputs, options={"heads": 4})  # type: ignore[arg-type]
+    sizes = SapiensV1Options(heads=4)
+    return build_network(kind, path, input_hw=INPUT_HW, outputs=outputs, options=sizes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("pipeline", ["full", "lite"])
