@@ -15,7 +15,7 @@ from typing import Any, cast
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.options import AdapterOptions
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
-from sapiens_bench.cards.locate import WeightFiles
+from sapiens_bench.cards.locate import WeightFiles, confirm
 from sapiens_bench.cards.options import Options, read_options
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
 from sapiens_bench.cards.spaces import SourceSpace
@@ -175,6 +175,7 @@ def model_for(
 
     Raises:
         CheckpointRejected, UntrustedCheckpoint: the weight file cannot be used.
+        ChecksumMismatch: it is no longer the file that was verified.
         CardError: the wrapper cannot be built; names the reason.
     """
     space = entry.card.space_of(entry.variant)
@@ -195,6 +196,7 @@ def model_for(
         trusted=weights.trusted,
     )
     wrapper = find_code("wrapper", entry.card.wrapper, entry.path)
+    confirm(weights)  # hours may lie between the plan and this model's turn
     try:
         return cast("Model", wrapper(context))
     except SapiensBenchError:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sapiens_bench.adapters.options import AdapterOptions
 from sapiens_bench.cards.catalog import Catalog, DetectorEntry
-from sapiens_bench.cards.locate import WeightFiles, cache_root, dataset_root, weight_files
+from sapiens_bench.cards.locate import WeightFiles, cache_root, confirm, dataset_root, weight_files
 from sapiens_bench.cards.schema import DatasetCard
 from sapiens_bench.engine.build import adapter_for
 from sapiens_bench.engine.device import resolve_device
@@ -153,6 +153,7 @@ def _make(job: BoxJob, device: str, on_event: Callable[[Event], None]) -> None:
 
     on_event(Note(f"Detecting people with {job.entry.variant.title} on {job.n} images of {job.dataset}."))
     weights = detector_weights(job.entry, job.weights.path)
+    confirm(job.weights)
     detect = build_detector(DetectorContext(job.entry, weights, device, job.options))
     entries: list[dict[str, Any]] = []
     for start in range(0, job.n, PART):

@@ -64,7 +64,7 @@ def context(
     weights = Weights(file=path.name, format=kind, sha256=None, get=Get(how="fixture"))
     variant = Variant(id=f"golden-{path.stem}", title=path.stem, weights=weights)
     card = ModelCard(
-        schema="model/1", id="golden", title="golden", task=task,  # type: ignore[arg-type]
+        schema="model/1", id="golden", title="golden", task=task,
         licence=Licence(name="none"), wrapper=wrapper, input=input_spec, trained_on="nothing", variants=(variant,),
     )  # fmt: skip
     return ModelContext(card, variant, path, {}, "cpu", "fp32", output, options, trusted=True)

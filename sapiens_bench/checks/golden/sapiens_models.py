@@ -54,7 +54,7 @@ def wrapper(folder: Path, task: str, name: str, space: SpaceCard | None, pipelin
         schema="model/1",
         id="golden",
         title="golden",
-        task=task,  # type: ignore[arg-type]
+        task=task,
         licence=Licence(name="none"),
         wrapper="sapiens_v1",
         input=InputSpec(height=sizes["H"], width=sizes["W"]),
