@@ -18,12 +18,12 @@ from sapiens_bench.cli.flags import (
     Split,
     Task,
     TaskFilter,
+    Trust,
     WeightsRoot,
     Workers,
 )
 from sapiens_bench.commands.guard import GuardedGroup, complain, quiet_broken_pipe
 from sapiens_bench.commands.profile import add_to as add_profile
-from sapiens_bench.commands.weights_file import Trust
 
 _EXAMPLES = """Examples:
 
@@ -45,9 +45,7 @@ The same command run again goes on where the first one stopped.
 """
 
 
-app = typer.Typer(
-    cls=GuardedGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=_EXAMPLES
-)
+app = typer.Typer(cls=GuardedGroup, no_args_is_help=True, pretty_exceptions_enable=False, epilog=_EXAMPLES)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 add_profile(app)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
-from sapiens_bench.cards.locate import dataset_root, weight_files
-from sapiens_bench.cards.schema import DatasetCard, Variant
+from sapiens_bench.cards.locate import dataset_root, is_here
+from sapiens_bench.cards.schema import DatasetCard, Licence, Variant
 from sapiens_bench.commands.output import grid, say, write
 from sapiens_bench.errors import (
     CardError,
@@ -17,7 +17,6 @@ from sapiens_bench.errors import (
     SapiensBenchError,
     SecurityRefusal,
     UnknownName,
-    WeightsMissing,
 )
 from sapiens_bench.report.numbers import size
 
@@ -49,9 +48,8 @@ def execute(
     }
     if what != "all" and what not in makers:
         raise UnknownName("list", what, [*makers, "all"])
-    known = {entry.card.task for entry in catalog.models.values()}
-    if task is not None and task not in known:
-        raise UnknownName("task", task, known)
+    if task is not None and task not in catalog.tasks:
+        raise UnknownName("task", task, catalog.tasks)
     chosen = ["tasks", "datasets", "models"] if what == "all" else [what]
     found = {name: makers[name]() for name in chosen}
     if as_json:
@@ -60,8 +58,28 @@ def execute(
     else:
         for name, rows in found.items():
             _SHOW[name](rows)
+    warn_of_broken(catalog)
+
+
+def warn_of_broken(catalog: Catalog) -> None:
+    """Say which cards and plug-ins were left out, and why."""
     for path, reason in catalog.broken.items():
         say(f"warning: {path} is left out: {reason}", "yellow", to_stderr=True)
+
+
+def licence_brief(licence: Licence) -> str:
+    """Its name, with what it forbids."""
+    terms = (("no commercial use", licence.commercial), ("not to be passed on", licence.may_redistribute))
+    forbids = [words for words, allowed in terms if allowed is False]
+    return f"{licence.name} ({', '.join(forbids)})" if forbids else licence.name
+
+
+def licence_line(licence: Licence) -> str:
+    """All that a card says of it."""
+    commercial = {True: "commercial use allowed", False: "no commercial use", None: "commercial use: not stated"}
+    sharing = {True: "may be passed on", False: "not to be passed on", None: "passing it on: not stated"}
+    terms = (commercial[licence.commercial], sharing[licence.may_redistribute])
+    return "; ".join(part for part in (licence.name, licence.url, *terms, licence.note) if part)
 
 
 def tasks(catalog: Catalog) -> list[dict[str, Any]]:
@@ -91,7 +109,7 @@ def datasets(catalog: Catalog, task: str | None, data_root: Path | None) -> list
             "tasks": sorted({p.task for p in card.protocols.values()}),
             "protocols": list(card.protocols),
             "status": dataset_status(card, data_root),
-            "licence": card.licence.name,
+            **_licence_facts(card.licence),
         }
         for card in catalog.datasets.values()
         if task is None or card.default_protocol(task) is not None
@@ -124,13 +142,26 @@ def models(catalog: Catalog, task: str | None, weights_root: Path | None) -> lis
             "kind": entry.card.kind,
             "status": model_status(entry, weights_root),
             "size_bytes": entry.variant.weights.size_bytes if entry.variant.weights else None,
-            "licence": entry.card.licence.name,
+            **_licence_facts(entry.card.licence),
             "trained_on": entry.variant.trained_on or entry.card.trained_on,
             "in_all": entry.variant.in_all and entry.card.kind != "diagnostic",
         }
-        for entry in sorted(catalog.models.values(), key=lambda e: _task_order(e.card.task))
+        for entry in in_task_order(catalog)
         if task is None or entry.card.task == task
     ]
+
+
+def in_task_order(catalog: Catalog) -> list[ModelEntry]:
+    """Model variants, task by task, in card order."""
+    return sorted(catalog.models.values(), key=lambda e: _task_order(e.card.task))
+
+
+def _licence_facts(licence: Licence) -> dict[str, Any]:
+    return {
+        "licence": licence.name,
+        "commercial": licence.commercial,
+        "may_redistribute": licence.may_redistribute,
+    }
 
 
 def detectors(catalog: Catalog, weights_root: Path | None) -> list[dict[str, Any]]:
@@ -141,7 +172,7 @@ def detectors(catalog: Catalog, weights_root: Path | None) -> list[dict[str, Any
             "title": entry.variant.title,
             "status": variant_status(entry.variant, weights_root),
             "size_bytes": entry.variant.weights.size_bytes if entry.variant.weights else None,
-            "licence": entry.card.licence.name,
+            **_licence_facts(entry.card.licence),
             "get": entry.variant.weights.get.how if entry.variant.weights else "",
         }
         for name, entry in catalog.detectors.items()
@@ -155,18 +186,16 @@ def model_status(entry: ModelEntry, weights_root: Path | None) -> str:
 
 def variant_status(variant: Variant, weights_root: Path | None) -> str:
     """The same for a variant of any card."""
-    weights = variant.weights
-    if weights is None:
+    if variant.weights is None:
         return "needs none"
     try:
-        weight_files(variant, weights_root)
-    except WeightsMissing:
-        return "missing"
+        if not is_here(variant, weights_root):
+            return "missing"
     except SecurityRefusal:
         return "wrong sha256"
     except SapiensBenchError:
         return "unusable"
-    return "shipped" if weights.get.embedded else "here"
+    return "shipped" if variant.weights.get.embedded else "here"
 
 
 def spaces(catalog: Catalog) -> list[dict[str, Any]]:
@@ -184,6 +213,11 @@ def spaces(catalog: Catalog) -> list[dict[str, Any]]:
     ]
 
 
+def _terms(row: dict[str, Any]) -> str:
+    facts = {"commercial": row["commercial"], "may_redistribute": row["may_redistribute"]}
+    return licence_brief(Licence(name=row["licence"], **facts))
+
+
 def _show_tasks(rows: list[dict[str, Any]]) -> None:
     heads = ("Task", "What is predicted", "Models", "Data sets")
     grid(heads, [(r["id"], r["what"], str(r["models"]), str(r["datasets"])) for r in rows], right=(2, 3))
@@ -192,21 +226,19 @@ def _show_tasks(rows: list[dict[str, Any]]) -> None:
 
 def _show_datasets(rows: list[dict[str, Any]]) -> None:
     heads = ("Data set", "Title", "Tasks", "Files", "Licence")
-    grid(heads, [(r["id"], r["title"], ", ".join(r["tasks"]), r["status"], r["licence"]) for r in rows])
+    grid(heads, [(r["id"], r["title"], ", ".join(r["tasks"]), r["status"], _terms(r)) for r in rows])
     say("")
 
 
 def _show_models(rows: list[dict[str, Any]]) -> None:
     heads = ("Model", "Title", "Task", "Kind", "Weights", "Size", "Licence")
-    lines = [
-        (r["id"], r["title"], r["task"], r["kind"], r["status"], size(r["size_bytes"]), r["licence"]) for r in rows
-    ]
+    lines = [(r["id"], r["title"], r["task"], r["kind"], r["status"], size(r["size_bytes"]), _terms(r)) for r in rows]
     grid(heads, lines, right=(5,))
     say("")
 
 
 def _show_detectors(rows: list[dict[str, Any]]) -> None:
-    lines = [(r["id"], r["title"], r["status"], size(r["size_bytes"]), r["licence"], r["get"]) for r in rows]
+    lines = [(r["id"], r["title"], r["status"], size(r["size_bytes"]), _terms(r), r["get"]) for r in rows]
     grid(("Detector", "Title", "Weights", "Size", "Licence", "Get it"), lines, right=(3,))
     say("")
 
