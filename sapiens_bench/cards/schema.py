@@ -207,7 +207,7 @@ class SpaceCard(Card):
     schema_: Literal["space/1"] = Field(alias="schema")
     id: Name
     title: str
-    kind: Literal["keypoints", "labels"]
+    kind: Literal["keypoints", "labels"]  # of labels, 255 in a map is no entry but a pixel that is not scored
     source: str
     names: Annotated[tuple[str, ...], Field(min_length=1)]
     flip_index: tuple[int, ...] = ()  # index of each entry's mirror image (itself when it has none)
@@ -215,7 +215,6 @@ class SpaceCard(Card):
     groups: dict[str, tuple[int, ...]] = {}  # scored parts, e.g. body, foot, face; indices into names
     skeleton: tuple[tuple[int, int], ...] = ()
     colours: tuple[Rgb, ...] = ()
-    ignore_index: int | None = None  # labels only
 
     @model_validator(mode="after")
     def _consistent(self) -> SpaceCard:

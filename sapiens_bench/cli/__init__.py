@@ -154,7 +154,8 @@ def run(
 @app.command(name="list")
 def list_(
     what: Annotated[
-        str, typer.Argument(metavar="[models|datasets|tasks|detectors|spaces]", help="Default: the first three.")
+        str,
+        typer.Argument(metavar="[models|datasets|tasks|detectors|spaces|published]", help="Default: the first three."),
     ] = "all",
     task: TaskFilter = None,
     data_root: DataRoot = None,
@@ -162,7 +163,7 @@ def list_(
     cards: Cards = None,
     json_: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Show models, data sets, tasks, detectors and keypoint or label sets, and which are on this machine."""
+    """Show models, data sets, tasks, detectors, keypoint or label sets, printed tables; which are on this machine."""
     from sapiens_bench.commands import listing
 
     listing.execute(what, task=task, cards=cards or [], data_root=data_root, weights_root=weights_root, as_json=json_)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import cache_root, dataset_root, hub_cache, weights_cache
 from sapiens_bench.cards.schema import DatasetCard
-from sapiens_bench.commands.listing import dataset_status, licence_line
+from sapiens_bench.commands.licences import licence_line
+from sapiens_bench.commands.listing import dataset_status
 from sapiens_bench.commands.output import grid, next_commands, say, stderr
 from sapiens_bench.errors import (
     DataError,

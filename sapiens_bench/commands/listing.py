@@ -10,6 +10,7 @@ from typing import Any
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.locate import dataset_root, is_here
 from sapiens_bench.cards.schema import DatasetCard, Licence, Variant
+from sapiens_bench.commands.licences import licence_brief
 from sapiens_bench.commands.output import grid, say, write
 from sapiens_bench.errors import (
     CardError,
@@ -45,6 +46,7 @@ def execute(
         "models": lambda: models(catalog, task, weights_root),
         "detectors": lambda: detectors(catalog, weights_root),
         "spaces": lambda: spaces(catalog),
+        "published": lambda: published(catalog),
     }
     if what != "all" and what not in makers:
         raise UnknownName("list", what, [*makers, "all"])
@@ -65,21 +67,6 @@ def warn_of_broken(catalog: Catalog) -> None:
     """Say which cards and plug-ins were left out, and why."""
     for path, reason in catalog.broken.items():
         say(f"warning: {path} is left out: {reason}", "yellow", to_stderr=True)
-
-
-def licence_brief(licence: Licence) -> str:
-    """Its name, with what it forbids."""
-    terms = (("no commercial use", licence.commercial), ("not to be passed on", licence.may_redistribute))
-    forbids = [words for words, allowed in terms if allowed is False]
-    return f"{licence.name} ({', '.join(forbids)})" if forbids else licence.name
-
-
-def licence_line(licence: Licence) -> str:
-    """All that a card says of it."""
-    commercial = {True: "commercial use allowed", False: "no commercial use", None: "commercial use: not stated"}
-    sharing = {True: "may be passed on", False: "not to be passed on", None: "passing it on: not stated"}
-    terms = (commercial[licence.commercial], sharing[licence.may_redistribute])
-    return "; ".join(part for part in (licence.name, licence.url, *terms, licence.note) if part)
 
 
 def tasks(catalog: Catalog) -> list[dict[str, Any]]:
@@ -208,8 +195,41 @@ def spaces(catalog: Catalog) -> list[dict[str, Any]]:
             "kind": card.kind,
             "entries": len(card.names),
             "maps_to": sorted(target for source, target in maps if source == card.id),
+            "source": card.source,
+            "names": list(card.names),
+            "flip_index": list(card.flip_index),
+            "sigmas": list(card.sigmas),
+            "groups": {name: list(indices) for name, indices in card.groups.items()},
+            "skeleton": [list(pair) for pair in card.skeleton],
+            "colours": [list(rgb) for rgb in card.colours],
         }
         for card in catalog.spaces.values()
+    ]
+
+
+def published(catalog: Catalog) -> list[dict[str, Any]]:
+    """Printed tables, one item for each data set and protocol in them, with every number as printed."""
+    return [
+        {
+            "id": entry.id,
+            "paper": table.paper,
+            "table": table.table,
+            "table_id": table.id,
+            "caption": table.caption,
+            "dataset": entry.dataset,
+            "protocol": entry.protocol,
+            "units": entry.units,
+            "rows": {
+                name: {
+                    "attributes": entry.row_attributes.get(name, {}),
+                    "values": {key: value.model_dump() if value else None for key, value in row.items()},
+                }
+                for name, row in entry.rows.items()
+            },
+            "sources": table.sources,
+            "notes": list(table.notes),
+        }
+        for table, entry in catalog.published.values()
     ]
 
 
@@ -250,10 +270,18 @@ def _show_spaces(rows: list[dict[str, Any]]) -> None:
     say("")
 
 
+def _show_published(rows: list[dict[str, Any]]) -> None:
+    heads = ("Entry", "Paper", "Table", "Data set", "Rows", "Caption")
+    lines = [(r["id"], r["paper"], r["table"], r["dataset"], str(len(r["rows"])), r["caption"]) for r in rows]
+    grid(heads, lines, right=(4,))
+    say("`list published --json` prints every number with its source.")
+
+
 _SHOW = {
     "tasks": _show_tasks,
     "datasets": _show_datasets,
     "models": _show_models,
     "detectors": _show_detectors,
     "spaces": _show_spaces,
+    "published": _show_published,
 }

@@ -14,6 +14,7 @@ from sapiens_bench.cards.catalog import Catalog, DetectorEntry, ModelEntry
 from sapiens_bench.cards.locate import is_here, weight_files
 from sapiens_bench.cards.schema import Weights
 from sapiens_bench.commands import listing
+from sapiens_bench.commands.licences import licence_brief, licence_line
 from sapiens_bench.commands.output import grid, say, stderr
 from sapiens_bench.errors import UnknownName, UsageError, WeightsMissing
 from sapiens_bench.report.numbers import size
@@ -31,7 +32,7 @@ def show_list(*, task: str | None, cards: Sequence[Path], weights_root: Path | N
         raise UnknownName("task", task, catalog.tasks)
     rows = [
         (entry.variant.id, what, listing.variant_status(entry.variant, weights_root), size(weights.size_bytes),
-         _pinned(weights), source(weights), listing.licence_brief(entry.card.licence))
+         _pinned(weights), source(weights), licence_brief(entry.card.licence))
         for entry, what in _entries(catalog)
         if (weights := entry.variant.weights) is not None and task in (None, what)
     ]  # fmt: skip
@@ -63,7 +64,7 @@ def show(name: str, *, cards: Sequence[Path], weights_root: Path | None) -> None
     entry = _entry(Catalog.load(cards), name)
     weights = entry.variant.weights
     say(f"{entry.variant.title} ({entry.variant.id})", "bold")
-    say(f"Licence:  {listing.licence_line(entry.card.licence)}")
+    say(f"Licence:  {licence_line(entry.card.licence)}")
     if weights is None:
         say("Weights:  none needed")
         return
@@ -131,7 +132,7 @@ def _accept(entry: ModelEntry | DetectorEntry, accepted: str) -> None:
         UsageError: it was not accepted.
     """
     licence = entry.card.licence
-    say(f"Licence of {entry.variant.title}: {listing.licence_line(licence)}", to_stderr=True)
+    say(f"Licence of {entry.variant.title}: {licence_line(licence)}", to_stderr=True)
     if accepted.casefold() == licence.name.casefold():
         return
     if not accepted and sys.stdin.isatty():
@@ -140,7 +141,7 @@ def _accept(entry: ModelEntry | DetectorEntry, accepted: str) -> None:
         if typer.confirm("Have you read it, and do you accept it?", err=True):
             return
     raise UsageError(
-        f"The licence of {entry.variant.title} is {listing.licence_line(licence)}. Read it, then run "
+        f"The licence of {entry.variant.title} is {licence_line(licence)}. Read it, then run "
         f"`sapiens-bench weights get {entry.variant.id} --accept-licence {shlex.quote(licence.name)}`."
     )
 
