@@ -99,6 +99,7 @@ def build_model(spec: ModelSpec, device: str, *, task: Task | None = None, targe
 
     Raises:
         CheckpointRejected, UntrustedCheckpoint: the weight file cannot be used.
+        ChecksumMismatch: it is no longer the file that was verified.
         CardError: the wrapper cannot be built; names the reason.
     """
     entry = spec.entry
