@@ -176,7 +176,9 @@ def test_a_pinned_program_that_is_replaced_after_the_check_does_not_run(
     """Size and time kept: between the plan and a model's turn hours may pass."""
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.cards.locate import weight_files
-    from sapiens_bench.engine.build import model_for
+    from sapiens_bench.engine.build import build_model
+    from sapiens_bench.engine.model_specs import space_of
+    from sapiens_bench.engine.specs import ModelSpec
     from sapiens_bench.errors import ChecksumMismatch
 
     path = script(tmp_path / "s.pt2")
@@ -185,6 +187,7 @@ def test_a_pinned_program_that_is_replaced_after_the_check_does_not_run(
     catalog = Catalog.load([tmp_path / "cards"])
     entry = catalog.model("tiny")
     files = weight_files(entry.variant, tmp_path)
+    spec = ModelSpec(entry, files, space_of(entry, catalog), {}, "fp32", 0, "")
     assert files.pinned
     before, status = path.read_bytes(), path.stat()
     path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
@@ -192,7 +195,7 @@ def test_a_pinned_program_that_is_replaced_after_the_check_does_not_run(
     opened: list[object] = []
     monkeypatch.setattr(torch.jit, "load", lambda *a, **k: opened.append(a))
     with pytest.raises(ChecksumMismatch, match="changed after it had been checked"):
-        model_for(entry, files, catalog, device="cpu", precision="fp32", options={})
+        build_model(spec, "cpu")
     with pytest.raises(ChecksumMismatch):
         weight_files(entry.variant, tmp_path)
     assert opened == []
