@@ -17,13 +17,14 @@ manifest_app = typer.Typer(no_args_is_help=True, help="What was rendered from wh
 def show(name: Name, data_root: DataRoot = None, cards: Cards = None) -> None:
     """Licence, protocols, expected folders, and how to obtain it."""
     from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.cli.licences import licence_line
     from sapiens_bench.cli.listing import dataset_status
 
     card = Catalog.load(cards or []).dataset(name)
     say(f"{card.title} ({card.id})", "bold")
     if card.paper:
         say(f"Paper:    {card.paper.title} ({card.paper.year}) {card.paper.url}".rstrip())
-    say(f"Licence:  {card.licence.name} {card.licence.url or ''} {card.licence.note}".rstrip())
+    say(f"Licence:  {licence_line(card.licence)}")
     say(f"Files:    {dataset_status(card, data_root)}")
     say(f"Get it:   {' '.join(card.get.split())}")
     if card.layout:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sapiens_bench.cli.flags import Cards, DataRoot, Name, Split
 from sapiens_bench.cli.output import next_commands, say
-from sapiens_bench.errors import DataMissing, SapiensBenchError, UnknownName, VerificationFailed
+from sapiens_bench.errors import SapiensBenchError, UnknownName, VerificationFailed
 
 if TYPE_CHECKING:
     from sapiens_bench.cards.catalog import Catalog
@@ -28,7 +28,7 @@ def check(name: Name, data_root: DataRoot = None, split: Split = "", cards: Card
         say(f"  {len(card.checksums)} pinned file(s) have the right sha256")
     for protocol, facts in card.protocols.items():
         try:
-            adapter = open_adapter(catalog, card, protocol, root, split)
+            adapter = open_adapter(catalog, card, protocol, data_root, split)
         except SapiensBenchError as error:
             if facts.default:
                 raise
@@ -52,7 +52,7 @@ def _check_renders(catalog: Catalog, card: DatasetCard, root: Path, split: str) 
     from sapiens_bench.adapters.synthetic.humans import SyntheticHumans
     from sapiens_bench.engine.provenance import cores
 
-    adapter = open_adapter(catalog, card, next(iter(card.protocols)), root, split)
+    adapter = open_adapter(catalog, card, next(iter(card.protocols)), None, split)
     if not isinstance(adapter, SyntheticHumans):
         return
     make(adapter, cores())
@@ -67,28 +67,17 @@ def _check_renders(catalog: Catalog, card: DatasetCard, root: Path, split: str) 
     say(f"  {found.n_equal} images equal to the shipped manifest, {len(found.differences)} within tolerance")
 
 
-def open_adapter(catalog: Catalog, card: DatasetCard, protocol: str, root: Path, split: str) -> Adapter:
+def open_adapter(catalog: Catalog, card: DatasetCard, protocol: str, data_root: Path | None, split: str) -> Adapter:
     """A data set under one protocol.
 
     Raises:
-        UnknownName: it has no such protocol. DataMissing: it holds no image.
+        UnknownName: it has no such protocol. DataMissing, DatasetRejected: its files are absent or malformed.
+        UsageError: it holds no image.
     """
-    from sapiens_bench.adapters.options import AdapterOptions
-    from sapiens_bench.engine.build import adapter_for
+    from sapiens_bench.engine.data_specs import open_named
+    from sapiens_bench.engine.request import Request
 
-    chosen = card.protocols.get(protocol)
-    if chosen is None:
+    if protocol not in card.protocols:
         raise UnknownName(f"protocol of {card.id}", protocol, card.protocols)
-    space = None if chosen.space is None else catalog.space(chosen.space)
-    adapter = adapter_for(
-        card,
-        chosen,
-        space,
-        root,
-        AdapterOptions(split=split),
-        catalog.card_paths[card.id],
-        to_space=catalog.sources_of(chosen.space),
-    )
-    if len(adapter) == 0:
-        raise DataMissing(f"{card.title} holds no image under {root} (protocol {protocol}).")
-    return adapter
+    request = Request(task=card.protocols[protocol].task, data_root=data_root, split=split)
+    return open_named(card, protocol, request.data(), catalog).open.adapter

@@ -44,7 +44,7 @@ def prepare(
     # An embedded set is the same pictures under every protocol; scans are rendered per framing.
     for each in [protocol] if protocol else list(card.protocols)[: 1 if card.embedded else None]:
         try:
-            adapter = open_adapter(catalog, card, each, root, split)
+            adapter = open_adapter(catalog, card, each, data_root, split)
         except SapiensBenchError as error:
             if protocol or not isinstance(error, DataMissing):
                 raise

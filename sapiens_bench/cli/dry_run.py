@@ -41,7 +41,7 @@ def plan_document(plan: Plan) -> Document:
         notes=(*(f"Note: {note}" for note in plan.notes), *(f"Missing: {text}" for text in how)),
         data={
             "schema": "dry-run/1",
-            "task": plan.request.task,
+            "task": plan.task,
             "out": str(plan.out),
             "images": plan.n_images,
             "seconds": plan.estimate_s,

@@ -57,13 +57,14 @@ def existing_folder(value: Path | None) -> Path | None:
     Raises:
         UsageError: there is none: nothing would ever be found in it.
     """
-    path = None if value is None else _expanded(value)
-    if path is not None and not path.is_dir():
-        raise UsageError(f"{path} is no folder on this machine. Give --weights-root the folder with the weight files.")
-    return path
+    if value is None:
+        return None
+    from sapiens_bench.cards.folders import existing_weights_root
+
+    return existing_weights_root(_expanded(value))
 
 
-Task = Annotated[str, typer.Option("--task", help="pose, seg, depth or normal.", show_default=False)]
+Task = Annotated[str, typer.Option("--task", help="pose, seg, depth, normal, or a plug-in's.", show_default=False)]
 TaskFilter = Annotated[str | None, typer.Option("--task", help="Only this task.")]
 Models = Annotated[
     list[str] | None,
@@ -72,6 +73,10 @@ Models = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Options = Annotated[
     list[str] | None, typer.Option("--option", help="NAME=VALUE for the models, over their cards. Repeatable.")
+]
+DataOptions = Annotated[
+    list[str] | None,
+    typer.Option("--data-option", help="NAME=VALUE for the data sets, over their protocols. Repeatable."),
 ]
 Protocol = Annotated[str | None, typer.Option("--protocol", help="Default: the data set's own.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")]
@@ -111,17 +116,17 @@ RunFolders = Annotated[
 ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", show_default=False, callback=expanded)]
 
 
-def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_options(pairs: Sequence[str], flag: str = "--option") -> dict[str, Any]:
     """``["flip_test=true", "name=x"]`` -> ``{"flip_test": True, "name": "x"}``; values are JSON where they parse.
 
     Raises:
-        UsageError: not of the form name=value.
+        UsageError: not of the form name=value; ``flag`` is how the message names the option.
     """
     options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise UsageError(f"--option {pair!r} must have the form name=value, e.g. --option flip_test=false.")
+            raise UsageError(f"{flag} {pair!r} must have the form name=value.")
         try:
             options[name] = json.loads(text)
         except ValueError:

@@ -10,6 +10,7 @@ import typer
 
 from sapiens_bench.cli.flags import Cards, Format, FormatOption, OutFile, RunFolders
 from sapiens_bench.cli.output import say, show
+from sapiens_bench.cli.refusals import complain_of_refusals
 from sapiens_bench.errors import IncompleteRun, TooManyErrors, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def report(
         PaperTable | None,
         typer.Option("--table", help="The paper's own tables: several runs (costs: and profiles) beside the print."),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail when any image was excluded or missed.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail when an image was excluded or missed, or a model refused.")
+    ] = False,
     study: Annotated[bool, typer.Option("--box-study", hidden=True)] = False,
     pareto: Annotated[bool, typer.Option("--pareto", hidden=True)] = False,
 ) -> None:
@@ -62,6 +65,7 @@ def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path
         StoreError: no run there.
         IncompleteRun: rows are missing; the table is written first, headed INCOMPLETE.
         TooManyErrors: ``strict``, and an image was excluded or missed.
+        ModelsRefused: ``strict``, and a model was refused.
     """
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.report.tables import build
@@ -83,6 +87,7 @@ def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path
         raise IncompleteRun(f"INCOMPLETE: {table.incomplete}")
     if strict:
         _refuse_errors(record)
+        complain_of_refusals(record)
 
 
 def _paper_table(folders: list[Path], name: str, *, fmt: str, out: Path | None, cards: list[Path]) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from sapiens_bench.cli.flags import (
     Cards,
+    DataOptions,
     DataRoot,
     Device,
     Format,
@@ -29,6 +30,7 @@ from sapiens_bench.cli.flags import (
     split_commas,
 )
 from sapiens_bench.cli.output import next_commands, say, show, stderr, typed
+from sapiens_bench.cli.refusals import complain_of_refusals
 from sapiens_bench.errors import IncompleteRun, SapiensBenchError, TooManyErrors
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ EXAMPLES = """Examples:
     sapiens-bench run --task depth --dataset hi4d --data-root /data --weights-root /weights --device cuda
 
 The same command run again goes on where the first one stopped.
+
+Exit codes: 0 what is on this machine ran; 2 the request cannot be met; 3 too many images failed; 4 rows are missing;
+5 refused for security; 6 one or more models were refused, the others ran; 130 stopped.
 """
 
 
@@ -71,16 +76,24 @@ def run(
         int | None, typer.Option("--batch-size", min=1, help="Crops per forward pass. Default: 8, on a GPU 32.")
     ] = None,
     workers: Workers = None,
+    shard_size: Annotated[
+        int, typer.Option("--shard-size", min=1, help="Images per file of rows: what a stopped run may lose.")
+    ] = 64,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the intervals and diagnostics.")] = 0,
     n_boot: Annotated[int, typer.Option("--n-boot", min=0, help="Bootstrap draws; 0: no intervals.")] = 1000,
     data_root: DataRoot = None,
     weights_root: WeightsRoot = None,
     cards: Cards = None,
     option: Options = None,
+    data_option: DataOptions = None,
     pipeline: Annotated[
         Pipeline | None, typer.Option("--pipeline", help="Of Sapiens v1: the official one, or the lite demo's.")
     ] = None,
     trust_checkpoint: Trust = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option("--max-pixels", min=1, help="Larger pictures are refused from their header.", show_default="1e8"),
+    ] = None,
     max_errors: Annotated[
         float | None,
         typer.Option("--max-errors", min=0.0, max=1.0, help="Share of images that may fail.", show_default="0.01"),
@@ -106,6 +119,7 @@ def run(
         device=device,
         batch_size=batch_size,
         workers=workers,
+        shard_size=shard_size,
         seed=seed,
         precision=precision.value,
         cards=tuple(cards or ()),
@@ -113,6 +127,7 @@ def run(
         weights_root=weights_root,
         boxes=boxes,
         options=parse_options(option or []) | ({"pipeline": pipeline.value} if pipeline else {}),
+        data_options=parse_options(data_option or [], "--data-option"),
         trust=parse_trust(trust_checkpoint or []),
         max_errors=0.0 if strict and max_errors is None else max_errors,
         n_boot=n_boot,
@@ -120,6 +135,7 @@ def run(
         save_preds=save_preds,
         save_maps=save_maps,
         command=typed(),
+        **({} if max_pixels is None else {"max_pixels": max_pixels}),
     )
     _execute(request, dry_run=dry_run, fmt=format_.value)
 
@@ -130,22 +146,21 @@ def _execute(request: Request, *, dry_run: bool, fmt: str) -> None:
     Raises:
         SapiensBenchError: whatever the plan or the run refuses; after a run that is complete but has too many errors,
             or is incomplete, the table is printed first.
+        ModelsRefused: likewise, where some models ran and others were refused.
     """
     from sapiens_bench.cards.catalog import Catalog
 
     catalog = Catalog.load(request.cards)
-    catalog.check_task(request.task, request.datasets)
+    plan = _plan(request, catalog, dry_run=dry_run)
     if dry_run:
         from sapiens_bench.cli.dry_run import plan_document
 
-        show(plan_document(_plan(request, catalog)), fmt)
+        show(plan_document(plan), fmt)
         say("Nothing was run or written (--dry-run).", to_stderr=fmt != "text")
         return
     complaint: SapiensBenchError | None = None
-    _prepare_boxes(request, catalog)
-    plan = _plan(request, catalog)
     try:
-        record = _watched(plan, catalog)
+        record = _watched(plan)
     except (TooManyErrors, IncompleteRun) as error:
         from sapiens_bench.store.record import read_run
 
@@ -155,34 +170,30 @@ def _execute(request: Request, *, dry_run: bool, fmt: str) -> None:
     _show_results(record, plan.out, catalog, fmt)
     if complaint is not None:
         raise complaint
+    complain_of_refusals(record)
 
 
-def _prepare_boxes(request: Request, catalog: Catalog) -> None:
-    """Run the detector that the request names, where its boxes are not in the cache."""
+def _plan(request: Request, catalog: Catalog, *, dry_run: bool) -> Plan:
+    """The plan; a detector that the request names runs first where its boxes are not in the cache."""
     from sapiens_bench.cli.progress import ProgressView
-    from sapiens_bench.engine.detect import asks_for_detector, prepare_boxes
+    from sapiens_bench.engine.detect import make_box_files
+    from sapiens_bench.engine.plan import resolve
 
-    if asks_for_detector(request):
-        with ProgressView(stderr()) as view:
-            prepare_boxes(request, catalog, view)
-
-
-def _plan(request: Request, catalog: Catalog) -> Plan:
-    from sapiens_bench.engine.plan import make_plan
-
+    with ProgressView(stderr()) as view:  # shows something only while a detector works
+        boxes = make_box_files(request, catalog, view, dry_run=dry_run)
     console = stderr()
     if not console.is_terminal:
-        return make_plan(request, catalog)
+        return resolve(request, catalog, boxes)
     with console.status("Reading cards, data sets and weights ..."):
-        return make_plan(request, catalog)
+        return resolve(request, catalog, boxes)
 
 
-def _watched(plan: Plan, catalog: Catalog) -> RunRecord:
+def _watched(plan: Plan) -> RunRecord:
     from sapiens_bench.cli.progress import ProgressView
     from sapiens_bench.engine.run import run as run_plan
 
     with ProgressView(stderr(), len(plan.cells), plan.n_images) as view:
-        return run_plan(plan, catalog, view)
+        return run_plan(plan, view)
 
 
 def _show_results(record: RunRecord, out: Path, catalog: Catalog, fmt: str) -> None:

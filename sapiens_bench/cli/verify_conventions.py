@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,12 +21,8 @@ from sapiens_bench.cli.flags import (
     parse_options,
 )
 from sapiens_bench.cli.output import grid, save, say, stderr
-from sapiens_bench.errors import UnknownName
 
 if TYPE_CHECKING:
-    from sapiens_bench.cards.catalog import Catalog
-    from sapiens_bench.cards.schema import DatasetCard
-    from sapiens_bench.engine.admit import DataPlan
     from sapiens_bench.engine.conventions import Conventions
     from sapiens_bench.engine.request import Request
 
@@ -48,10 +44,7 @@ def conventions(
     json_: JsonOut = None,
 ) -> None:
     """Score a model under all axis signs, or both depth directions; fail when the declared one is not the best."""
-    from sapiens_bench.cards.catalog import Catalog
-    from sapiens_bench.cli.progress import ProgressView
-    from sapiens_bench.engine.conventions import refuse_wrong, verify_conventions
-    from sapiens_bench.engine.events import DataProgress
+    from sapiens_bench.engine.conventions import refuse_wrong
     from sapiens_bench.engine.request import Request
 
     request = Request(
@@ -66,17 +59,7 @@ def conventions(
         cards=tuple(cards or ()),
         options=parse_options(option or []),
     )
-    catalog = Catalog.load(request.cards)
-    entry, card = catalog.model(model), catalog.dataset(dataset)
-    with ProgressView(stderr()) as view:
-        found = verify_conventions(
-            entry,
-            lambda: _data(card, entry.card.task, catalog, request),
-            catalog,
-            request=request,
-            n_images=images,
-            on_progress=lambda done, total: view(DataProgress(card.id, done, total)),
-        )
+    found = _examined(model, dataset, request, images)
     _show(found)
     if json_ is not None:
         data = {"schema": "conventions/1", **asdict(found)}
@@ -86,19 +69,34 @@ def conventions(
     say(found.advice or f"{found.model}: the declaration holds.", "yellow" if found.advice else "green")
 
 
-def _data(card: DatasetCard, task: str, catalog: Catalog, request: Request) -> DataPlan:
-    """The data set under the protocol asked for, or its default for the model's task.
+def _examined(model: str, dataset: str, request: Request, n_images: int) -> Conventions:
+    """The model under every choice.
 
     Raises:
-        UnknownName: it has no such protocol for that task.
+        UnknownName: no such model, data set, protocol or option.
+        UsageError: the model has no convention. WeightsMissing ...: it cannot be loaded.
     """
-    from sapiens_bench.engine.admit import data_plan
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.checks.conventions import verify_conventions
+    from sapiens_bench.cli.progress import ProgressView
+    from sapiens_bench.engine.data_specs import open_named
+    from sapiens_bench.engine.device import resolve_device
+    from sapiens_bench.engine.events import DataProgress
+    from sapiens_bench.engine.model_specs import one_model
 
-    of_task = {name for name, protocol in card.protocols.items() if protocol.task == task}
-    chosen = request.protocol or card.default_protocol(task)
-    if chosen is None or chosen not in of_task:
-        raise UnknownName(f"{task} protocol of {card.id}", chosen or task, of_task)
-    return data_plan(card, chosen, catalog, request)
+    catalog = Catalog.load(request.cards)
+    request = replace(request, task=catalog.model(model).card.task)
+    card, choice = catalog.dataset(dataset), request.data()
+    protocol = choice.protocol or card.default_protocol(choice.task) or choice.task
+    with ProgressView(stderr()) as view:
+        return verify_conventions(
+            one_model(model, request.model(), catalog),
+            lambda: open_named(card, protocol, choice, catalog).open,
+            resolve_device(request.device, request.precision),
+            workers=request.workers or 1,
+            n_images=n_images,
+            on_progress=lambda done, total: view(DataProgress(card.id, done, total)),
+        )
 
 
 def _show(found: Conventions) -> None:

@@ -6,6 +6,7 @@ import math
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from sapiens_bench.errors import SapiensBenchError
 from sapiens_bench.report import layout
 from sapiens_bench.report.escape import one_line
 from sapiens_bench.report.numbers import MARKS, head, interval, number
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
 
 _TEMPLATES = resources.files("sapiens_bench.report") / "templates"
 _BAR_WIDTH, _BAR_HEIGHT = 120.0, 14.0  # px of the little picture beside the score that ranks
-_HEADINGS = {
-    "pose": "2D human pose",
-    "seg": "Body-part segmentation",
-    "depth": "Depth",
-    "normal": "Surface normals",
-}
 
 
 def render(table: ReportTable) -> str:
@@ -31,12 +26,22 @@ def render(table: ReportTable) -> str:
         "run.html",
         kind="report",
         title=table.title,
-        heading=_HEADINGS.get(table.task, table.task),
+        heading=_heading(table.task),
         table=table,
         blocks=[_block(block) for block in table.blocks],
         notes=(*table.legend, *table.notes),
         facts=table.facts,
     )
+
+
+def _heading(task: str) -> str:
+    """The task's title; its name where it is a plug-in's that is not installed here."""
+    from sapiens_bench.tasks import task_kind
+
+    try:
+        return task_kind(task).title
+    except SapiensBenchError:
+        return task
 
 
 def render_document(document: Document) -> str:

@@ -120,10 +120,13 @@ def test_a_dry_run_as_csv_has_one_line_per_model(call: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run", "--dataset", "cihp", "--task", "pose"], "cihp has no pose task; it has seg."),
-        (["run", "--dataset", "synthetic-humans,hi4d", "--task", "seg"], "hi4d has no seg task; it has depth, normal."),
-        (["data", "export", "cihp", "--task", "depth", "--out", "x"], "cihp has no depth task; it has seg."),
-        (["data", "export", "coco-val2017", "--task", "pose", "--out", "x"], "--task seg, depth or normal"),
+        (["run", "--dataset", "cihp", "--task", "pose"], "cihp has no pose; it has seg."),
+        (["run", "--dataset", "synthetic-humans,hi4d", "--task", "seg"], "hi4d has no seg; it has depth, normal."),
+        (["data", "export", "cihp", "--task", "depth", "--out", "x"], "cihp has no depth; it has seg."),
+        (
+            ["data", "export", "coco-val2017", "--task", "pose", "--out", "x"],
+            "Only maps can be written as a folder; pose has none.",
+        ),
         (["run", "--dataset", "cipp", "--task", "pose"], "Did you mean 'cihp'"),
     ],
 )

@@ -22,10 +22,10 @@ FLAGS = {
     ],
     "report": ["--box-study", "--cards", "--format", "--out", "--pareto", "--strict", "--table"],
     "run": [
-        "--batch-size", "--boxes", "--cards", "--data-root", "--dataset", "--device", "--dry-run", "--format",
-        "--limit", "--max-errors", "--models", "--n-boot", "--no-save-preds", "--option", "--out", "--pipeline",
-        "--precision", "--protocol", "--save-maps", "--save-preds", "--seed", "--split", "--strict", "--task",
-        "--trust-checkpoint", "--weights-root", "--workers",
+        "--batch-size", "--boxes", "--cards", "--data-option", "--data-root", "--dataset", "--device", "--dry-run",
+        "--format", "--limit", "--max-errors", "--max-pixels", "--models", "--n-boot", "--no-save-preds", "--option",
+        "--out", "--pipeline", "--precision", "--protocol", "--save-maps", "--save-preds", "--seed", "--shard-size",
+        "--split", "--strict", "--task", "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "verify coco": ["--cards", "--out"],
     "verify conventions": [
