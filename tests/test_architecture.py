@@ -21,7 +21,8 @@ GROUPS: tuple[tuple[str, ...], ...] = (  # a module imports from groups above it
     ("adapters", "models", "profiling", "fetch"),
     ("probe", "engine", "report"),
     ("checks",),  # compares all of the above with what is outside: official outputs, weight files, pycocotools
-    ("commands",),
+    ("api",),
+    ("commands", "testing"),
     ("cli",),
     ("testing", "__main__"),
 )

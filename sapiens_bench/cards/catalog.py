@@ -28,7 +28,6 @@ from sapiens_bench.cards.sources import (
     check_code,
     outside_cards,
     package_folders,
-    plugin_tasks,
 )
 from sapiens_bench.errors import CardError, LabelSpaceMismatch, UnknownName, UsageError
 
@@ -115,7 +114,6 @@ class Catalog:
     def _add_outside(self, extra: Sequence[Path]) -> None:
         outside = outside_cards(extra)
         self.broken.update(outside.broken)
-        known = self.tasks | plugin_tasks()
         loaded: list[tuple[Path, Card]] = []
         for path, may_name_code in outside.files:
             try:
@@ -127,7 +125,6 @@ class Catalog:
         # Sets, then maps, then the rest: cards of one folder may use each other.
         for path, card in sorted(loaded, key=lambda item: _RANK.get(type(item[1]), len(_RANK))):
             try:
-                self._check_tasks(card, path, known)
                 self._check_outside(card, path)
                 self._add(card, path)
             except CardError as error:
@@ -137,15 +134,6 @@ class Catalog:
     def tasks(self) -> set[str]:
         """Every task that a model card has."""
         return {entry.card.task for entry in self.models.values()}
-
-    def _check_tasks(self, card: Card, path: Path, known: set[str]) -> None:
-        """A task is one that the package's own cards have, or a plug-in's."""
-        named = [card.task] if isinstance(card, ModelCard) else []
-        if isinstance(card, DatasetCard):
-            named = [protocol.task for protocol in card.protocols.values()]
-        for task in named:
-            if task not in known:
-                raise CardError(f"{path}, key 'task': {UnknownName('task', task, known)}")
 
     def _check_outside(self, card: Card, path: Path) -> None:
         """Ids must be new and every set that is named must exist."""
@@ -267,6 +255,16 @@ class Catalog:
     def _hint(self, what: str) -> str:
         refused = f" {len(self.broken)} card(s) were refused: {'; '.join(self.broken)}." if self.broken else ""
         return f"`sapiens-bench list` shows all {what}.{refused}"
+
+    def refuse_unknown_tasks(self, known: Sequence[str]) -> None:
+        """Leave out models and data sets of tasks that nobody has, each with its reason in ``broken``."""
+        for entry in [e for e in self.models.values() if e.card.task not in known]:
+            del self.models[entry.id]
+            self.broken[str(entry.path)] = str(UnknownName("task", entry.card.task, known))
+        for card in list(self.datasets.values()):
+            if wrong := next((p.task for p in card.protocols.values() if p.task not in known), None):
+                del self.datasets[card.id]
+                self.broken[str(self.card_paths[card.id])] = str(UnknownName("task", wrong, known))
 
     def select(self, task: str, patterns: Sequence[str]) -> list[ModelEntry]:
         """Variants of a task, in card order, each once.

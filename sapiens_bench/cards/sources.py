@@ -87,11 +87,6 @@ def outside_cards(extra: Sequence[Path]) -> OutsideCards:
     return OutsideCards(tuple(dict.fromkeys(files)), broken)
 
 
-def plugin_tasks() -> set[str]:
-    """Names of the tasks that installed plug-ins add; none of them is imported."""
-    return {point.name for point in entry_points(group=TASK_POINTS)}
-
-
 def check_code(card: Card, path: Path, allowed: bool) -> None:
     """Refuse a card that names code it may not name.
 

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
+from sapiens_bench.cards.code import code_hash
 from sapiens_bench.cards.locate import WeightFiles, file_sha256, weight_files
-from sapiens_bench.engine.build import model_for
+from sapiens_bench.engine.build import build_model
+from sapiens_bench.engine.model_specs import space_of
+from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import (
     CheckpointRejected,
     DeviceError,
@@ -136,7 +139,7 @@ def _build_fault(entry: ModelEntry, catalog: Catalog, files: WeightFiles) -> Sap
     fault: SapiensBenchError | None = None
     for precision in ("fp32", "bf16"):
         try:
-            model_for(entry, files, catalog, device="cpu", precision=precision, options={})
+            build_model(_spec(entry, catalog, files, precision), "cpu")
         except DeviceError as error:
             fault = error
         except SapiensBenchError as error:
@@ -144,6 +147,12 @@ def _build_fault(entry: ModelEntry, catalog: Catalog, files: WeightFiles) -> Sap
         else:
             return None
     return fault
+
+
+def _spec(entry: ModelEntry, catalog: Catalog, files: WeightFiles, precision: str) -> ModelSpec:
+    options = dict(entry.variant.options)
+    code = code_hash(entry.card.wrapper, entry.path)
+    return ModelSpec(entry, files, space_of(entry, catalog), options, precision, 0, code)
 
 
 def _plain_facts(path: Path) -> tuple[str, int]:

@@ -20,13 +20,7 @@ from sapiens_bench.errors import (
     UnknownName,
 )
 from sapiens_bench.report.numbers import size
-
-TASKS: dict[str, str] = {
-    "pose": "where the keypoints of every person are (OKS AP and AR)",
-    "seg": "which body part or garment every pixel shows (mIoU, mAcc)",
-    "depth": "how far away every pixel of a person is (RMSE, AbsRel, delta)",
-    "normal": "which way the surface of a person faces (angles)",
-}
+from sapiens_bench.tasks import task_kind, task_names
 
 
 def execute(
@@ -40,6 +34,7 @@ def execute(
 ) -> None:
     """Print one list, or (``all``) tasks, data sets and models."""
     catalog = Catalog.load(cards)
+    catalog.refuse_unknown_tasks(task_names())
     makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "tasks": lambda: tasks(catalog),
         "datasets": lambda: datasets(catalog, task, data_root),
@@ -50,8 +45,8 @@ def execute(
     }
     if what != "all" and what not in makers:
         raise UnknownName("list", what, [*makers, "all"])
-    if task is not None and task not in catalog.tasks:
-        raise UnknownName("task", task, catalog.tasks)
+    if task is not None:
+        task_kind(task)
     chosen = ["tasks", "datasets", "models"] if what == "all" else [what]
     found = {name: makers[name]() for name in chosen}
     if as_json:
@@ -70,21 +65,21 @@ def warn_of_broken(catalog: Catalog) -> None:
 
 
 def tasks(catalog: Catalog) -> list[dict[str, Any]]:
-    """Every task of a model card, with counts."""
-    names = dict.fromkeys(entry.card.task for entry in catalog.models.values())
+    """Every task there is, with counts."""
     return [
         {
             "id": name,
-            "what": TASKS.get(name, ""),
+            "title": task_kind(name).title,
+            "what": task_kind(name).what,
             "models": sum(entry.card.task == name for entry in catalog.models.values()),
             "datasets": sum(card.default_protocol(name) is not None for card in catalog.datasets.values()),
         }
-        for name in sorted(names, key=_task_order)
+        for name in task_names()
     ]
 
 
 def _task_order(task: str) -> int:
-    return [*TASKS, task].index(task)
+    return [*task_names(), task].index(task)
 
 
 def datasets(catalog: Catalog, task: str | None, data_root: Path | None) -> list[dict[str, Any]]:

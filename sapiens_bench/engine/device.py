@@ -15,6 +15,16 @@ CPUINFO = Path("/proc/cpuinfo")
 _NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16", "avx10_2"})
 
 
+def check_device_name(name: str) -> None:
+    """Is it a name that a device could have? Loads nothing.
+
+    Raises:
+        DeviceError: no.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|meta|cuda(:\d+)?", name):
+        raise DeviceError(f"Device {name!r} is not known. Use auto, cpu, cuda, cuda:<number> or mps.")
+
+
 def resolve_device(name: str, precision: str = "fp32") -> str:
     """``auto`` -> ``cuda`` where there is a GPU, else ``cpu``; any other name is checked and returned.
 
@@ -26,10 +36,9 @@ def resolve_device(name: str, precision: str = "fp32") -> str:
 
     if precision not in PRECISIONS:
         raise UnknownName("precision", precision, PRECISIONS)
+    check_device_name(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|mps|meta|cuda(:\d+)?", name):
-        raise DeviceError(f"Device {name!r} is not known. Use auto, cpu, cuda, cuda:<number> or mps.")
     if name.startswith("cuda"):
         _check_cuda(name, precision)
     if name == "mps" and not torch.backends.mps.is_available():

@@ -260,3 +260,14 @@ def test_a_missing_map_says_what_exists_and_nothing_is_guessed(catalog: Catalog)
         catalog.space_map("blazepose33", "coco-wholebody133")
     with pytest.raises(LabelSpaceMismatch, match="has no map at all"):
         catalog.space_map("coco17", "goliath308")
+
+
+def test_a_card_of_a_task_that_nobody_has_is_left_out_by_name(tmp_path: Path) -> None:
+    (tmp_path / "dance.yaml").write_text(
+        "schema: model/1\nid: d\ntitle: D\ntask: dance\nlicence: {name: MIT}\nwrapper: movenet\ntrained_on: x\n"
+        "variants: [{id: dancer, title: Dancer}]\n"
+    )
+    catalog = Catalog.load([tmp_path])
+    catalog.refuse_unknown_tasks(["pose", "seg"])
+    assert "dancer" not in catalog.models
+    assert "Unknown task 'dance'" in catalog.broken[str(tmp_path / "dance.yaml")]

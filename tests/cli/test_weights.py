@@ -202,9 +202,11 @@ def test_a_pinned_program_that_is_replaced_after_the_check_does_not_run(
 def test_run_warns_about_a_trusted_file_and_records_it(
     call: Call, coco: Path, golden: Path, tmp_path: Path, tools: SimpleNamespace
 ) -> None:
+    from sapiens_bench.models.options import SapiensV1Options
     from sapiens_bench.models.sapiens_load import build_network
 
-    net = build_network("pose", golden / "pose17.safetensors", input_hw=(128, 96), outputs=17, options={"heads": 4})
+    sizes = SapiensV1Options(heads=4)
+    net = build_network("pose", golden / "pose17.safetensors", input_hw=(128, 96), outputs=17, options=sizes)
     path = tmp_path / "traced.pt2"
     torch.jit.trace(net, torch.zeros(2, 3, 128, 96)).save(str(path))
     variants = [tools.cards.variant("tiny", path.name, format="torchscript")]

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from sapiens_bench.engine.events import Event, ShardDone
 from sapiens_bench.engine.forward import Arrays, Forward
 from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
-from sapiens_bench.errors import SampleFault
-from sapiens_bench.models.saved_maps import map_name
+from sapiens_bench.errors import SampleFault, is_machine_fault
 from sapiens_bench.store.files import write_atomic
 from sapiens_bench.store.record import Timing
 from sapiens_bench.store.rows import Row, Shard, commit_shard, done_shards, item_key, prediction_row, shards_of
-from sapiens_bench.tasks.maps import encode_map
+from sapiens_bench.tasks.maps import map_name
 from sapiens_bench.types import Adapter, Cell, Model, Sample, Task
 
 
@@ -120,8 +119,9 @@ class CellJob:
 
     def keep_map(self, sample: Sample, prediction: Any, task: Task) -> None:
         """Write one prediction below ``maps/``."""
-        folder = self.out / "maps" / self.cell.folder
-        write_atomic(folder / map_name(sample.key), encode_map(prediction, sample.target, task))
+        assert task.kind.codec is not None  # the plan refuses --save-maps otherwise
+        data = task.kind.codec.encode(prediction, sample.target, task.names)
+        write_atomic(self.out / "maps" / self.cell.folder / map_name(sample.key), data)
 
     def _maps_note(self, number: int) -> Path:
         """The file that says that all maps of a shard are there."""
@@ -193,12 +193,16 @@ def _predict(
     try:
         prediction = model.finish(outputs, item.prepared.geometry)
     except Exception as error:  # any model may raise anything
+        if is_machine_fault(error):
+            raise
         return task.miss(sample.target), model_fault(error)
     try:
         if index_K is not None and task.remap is not None:
             prediction = task.remap(prediction, index_K)
         return task.check(prediction, sample.input, sample.target)
     except Exception as error:  # not even the shape could be looked at
+        if is_machine_fault(error):
+            raise
         fault = model_fault(error)
         code = fault.code if isinstance(error, SampleFault) else "pred.shape"
         return task.miss(sample.target), SampleFault(code, fault.detail, side="prediction")
@@ -209,6 +213,8 @@ def _measure(sample: Sample, prediction: Any, task: Task, fault: SampleFault | N
     try:
         return _values(sample.target, prediction, task), fault
     except Exception as error:  # one image must not end the run
+        if is_machine_fault(error):
+            raise
         detail = f"{type(error).__name__}: {error}"
     try:
         values = _values(sample.target, task.miss(sample.target), task)
