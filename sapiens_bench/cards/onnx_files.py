@@ -6,6 +6,7 @@ the graph, so whoever hashes the one has to hash the others.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from sapiens_bench.errors import CheckpointRejected, PathEscape
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+
+_KEY = b"\x0a\x08location"  # StringStringEntryProto.key, as every writer of protobuf puts it
 
 
 def read_model(path: Path) -> ModelProto:
@@ -31,6 +34,15 @@ def read_model(path: Path) -> ModelProto:
     if not model.graph.node:
         raise CheckpointRejected(f"{path} is no ONNX file, or a damaged one (it has no operations). Fetch it again.")
     return model
+
+
+def may_be_external(path: Path) -> bool:
+    """False where no tensor can lie outside the file: what would name the place is not in it. Needs no import."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return data.find(_KEY) >= 0
+    except (OSError, ValueError):  # an empty file cannot be mapped
+        return False
 
 
 def external_files(path: Path) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from sapiens_bench import adapters, models
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.cards.catalog import ModelEntry
+from sapiens_bench.cards.locate import confirm
 from sapiens_bench.cards.options import NoOptions, Options, read_options
 from sapiens_bench.engine.specs import DataSpec, ModelSpec
 from sapiens_bench.errors import CardError, SapiensBenchError
@@ -118,6 +119,7 @@ def build_model(spec: ModelSpec, device: str, *, task: Task | None = None, targe
         trusted=spec.weights.trusted,
     )
     wrapper = models.TABLE.find(entry.card.wrapper, entry.path)
+    confirm(spec.weights)  # hours may lie between the plan and this model's turn
     try:
         return cast("Model", wrapper(context))
     except SapiensBenchError:

@@ -154,15 +154,6 @@ def test_a_card_with_a_hostile_path_is_refused_by_name_and_all_else_works(
     assert says in catalog.broken[str(bad)]
 
 
-def test_a_task_that_nobody_has_is_refused_with_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad = write_model(tmp_path, "mine")
-    bad.write_text(bad.read_text(encoding="utf-8").replace("task: pose", "task: poes"), encoding="utf-8")
-    assert "Did you mean 'pose'" in Catalog.load([bad]).broken[str(bad)]
-    points = EntryPoints([EntryPoint("poes", "somewhere:make_task", sources.TASK_POINTS)])
-    monkeypatch.setattr(sources, "entry_points", lambda group: points.select(group=group))
-    assert "mine" in Catalog.load([bad]).models
-
-
 def test_a_damaged_card_of_the_package_is_left_out_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = sources.package_folders()
     copies = {name: tmp_path / name for name in ("baselines", "datasets", "published")}

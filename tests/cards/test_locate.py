@@ -14,7 +14,7 @@ import sapiens_bench.embedded
 from sapiens_bench.cards import hashes, locate
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import DatasetCard, Get, HubFile, Variant, Weights
-from sapiens_bench.errors import CheckpointRejected, ChecksumMismatch, DataMissing, UsageError, WeightsMissing
+from sapiens_bench.errors import ChecksumMismatch, DataMissing, PathEscape, UsageError, WeightsMissing
 
 DATA = b"weights of a network"
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -231,7 +231,7 @@ def test_external_data_that_are_missing_or_elsewhere_are_named(tmp_path: Path) -
         locate.weight_files(variant(file="net.onnx", format="onnx"), tmp_path)
     for place in ("../net.data", "/etc/passwd"):
         external(tmp_path, bytes(16), place)
-        with pytest.raises(CheckpointRejected, match="outside its own folder"):
+        with pytest.raises(PathEscape, match="does not lie below its folder"):
             locate.weight_files(variant(file="net.onnx", format="onnx"), tmp_path)
 
 
@@ -239,12 +239,13 @@ def test_external_data_are_found_in_subgraphs(tmp_path: Path) -> None:
     import onnx
     from onnx import helper
 
-    from sapiens_bench.cards.onnx_data import external_files
+    from sapiens_bench.cards.onnx_files import external_files, may_be_external
 
     inner = onnx.load(external(tmp_path, bytes(16)), load_external_data=False).graph
     branch = helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
     path = put(tmp_path / "outer.onnx", helper.make_model(helper.make_graph([branch], "g", [], [])).SerializeToString())
-    assert external_files(path) == [tmp_path / "net.data"]
+    assert external_files(path) == ["net.data"]
+    assert may_be_external(path)
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,7 +176,8 @@ def test_a_pinned_program_that_is_replaced_after_the_check_does_not_run(
     """Size and time kept: between the plan and a model's turn hours may pass."""
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.cards.locate import weight_files
-    from sapiens_bench.engine.build import model_for
+    from sapiens_bench.engine.build import build_model
+    from sapiens_bench.engine.specs import ModelSpec
     from sapiens_bench.errors import ChecksumMismatch
 
     path = script(tmp_path / "s.pt2")
@@ -191,8 +192,9 @@ def test_a_pinned_program_that_is_replaced_after_the_check_does_not_run(
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     opened: list[object] = []
     monkeypatch.setattr(torch.jit, "load", lambda *a, **k: opened.append(a))
+    spec = ModelSpec(entry, files, catalog.space("coco17"), dict(entry.variant.options), "fp32", 0, "")
     with pytest.raises(ChecksumMismatch, match="changed after it had been checked"):
-        model_for(entry, files, catalog, device="cpu", precision="fp32", options={})
+        build_model(spec, "cpu")
     with pytest.raises(ChecksumMismatch):
         weight_files(entry.variant, tmp_path)
     assert opened == []
