@@ -177,6 +177,7 @@ def test_a_pinned_program_that_is_replaced_after_the_check_does_not_run(
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.cards.locate import weight_files
     from sapiens_bench.engine.build import build_model
+    from sapiens_bench.engine.model_specs import space_of
     from sapiens_bench.engine.specs import ModelSpec
     from sapiens_bench.errors import ChecksumMismatch
 
@@ -186,13 +187,13 @@ def test_a_pinned_program_that_is_replaced_after_the_check_does_not_run(
     catalog = Catalog.load([tmp_path / "cards"])
     entry = catalog.model("tiny")
     files = weight_files(entry.variant, tmp_path)
+    spec = ModelSpec(entry, files, space_of(entry, catalog), {}, "fp32", 0, "")
     assert files.pinned
     before, status = path.read_bytes(), path.stat()
     path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     opened: list[object] = []
     monkeypatch.setattr(torch.jit, "load", lambda *a, **k: opened.append(a))
-    spec = ModelSpec(entry, files, catalog.space("coco17"), dict(entry.variant.options), "fp32", 0, "")
     with pytest.raises(ChecksumMismatch, match="changed after it had been checked"):
         build_model(spec, "cpu")
     with pytest.raises(ChecksumMismatch):
