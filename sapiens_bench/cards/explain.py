@@ -35,7 +35,9 @@ def _fault(kind: type[BaseModel], fault: Any) -> str:
         owner = _model_at(kind, location[:-1])
         valid = sorted(f.alias or key for key, f in owner.model_fields.items())
         close = nearest(str(location[-1]), valid)
-        advice = f"did you mean {' or '.join(map(repr, close))}?" if close else f"valid keys: {', '.join(valid)}."
+        advice = (
+            f"did you mean {' or '.join(map(repr, close))}?" if close else f"valid keys: {', '.join(valid) or 'none'}."
+        )
         return f"unknown key; {advice}"
     if fault["type"] == "missing":
         about = _model_at(kind, location[:-1]).model_fields.get(str(location[-1]))

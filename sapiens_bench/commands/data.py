@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import cache_root, dataset_root, hub_cache, weights_cache
 from sapiens_bench.cards.schema import DatasetCard
+from sapiens_bench.commands.licences import licence_line
 from sapiens_bench.commands.listing import dataset_status
 from sapiens_bench.commands.output import grid, next_commands, say, stderr
 from sapiens_bench.errors import (
@@ -30,7 +31,7 @@ def show(name: str, *, cards: Sequence[Path], data_root: Path | None) -> None:
     say(f"{card.title} ({card.id})", "bold")
     if card.paper:
         say(f"Paper:    {card.paper.title} ({card.paper.year}) {card.paper.url}".rstrip())
-    say(f"Licence:  {card.licence.name} {card.licence.url or ''} {card.licence.note}".rstrip())
+    say(f"Licence:  {licence_line(card.licence)}")
     say(f"Files:    {dataset_status(card, data_root)}")
     say(f"Get it:   {' '.join(card.get.split())}")
     if card.layout:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.commands.licences import leave_terms
 from sapiens_bench.commands.output import next_commands, say, stderr
 from sapiens_bench.errors import UsageError
 
@@ -56,6 +57,8 @@ def execute(
     for fault in faults[:20]:
         say(f"left out: {fault}", "yellow", to_stderr=True)
     say(f"{n_samples - len(faults)} of {n_samples} samples of {card.id} ({chosen}) written to {out}")
+    if terms := leave_terms(card, out):
+        say(terms, "yellow")
     next_commands(
         [(f"sapiens-bench run --task {task} --dataset folder --data-root {out}", "score models on the folder")]
     )

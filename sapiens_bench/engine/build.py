@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from pydantic import ConfigDict
-
 from sapiens_bench import adapters, models
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.cards.catalog import ModelEntry
@@ -92,8 +90,6 @@ def model_options(entry: ModelEntry) -> type[Options]:
     kind = task_kind(entry.card.task)
     if wrapper in OPTIONS:
         return options_class(OPTIONS[wrapper], kind) or NoOptions
-    if wrapper in models.WRAPPERS:  # frame: goes when every wrapper is in OPTIONS
-        return _AnyOptions
     code = models.TABLE.find(wrapper, entry.path)
     return options_class(getattr(code, "Options", None), kind) or NoOptions
 
@@ -103,6 +99,7 @@ def build_model(spec: ModelSpec, device: str, *, task: Task | None = None, targe
 
     Raises:
         CheckpointRejected, UntrustedCheckpoint: the weight file cannot be used.
+        ChecksumMismatch: it is no longer the file that was verified.
         CardError: the wrapper cannot be built; names the reason.
     """
     entry = spec.entry
@@ -114,9 +111,7 @@ def build_model(spec: ModelSpec, device: str, *, task: Task | None = None, targe
         device=device,
         precision=spec.precision,
         space=spec.space,
-        options=dict(spec.options)
-        if model_options(entry) is _AnyOptions
-        else read_options(model_options(entry), spec.options, f"model {entry.id}"),
+        options=read_options(model_options(entry), spec.options, f"model {entry.id}"),
         targets=targets.target if spec.is_diagnostic and targets is not None else None,
         task=task if spec.is_diagnostic else None,
         seed=spec.seed,
@@ -129,12 +124,6 @@ def build_model(spec: ModelSpec, device: str, *, task: Task | None = None, targe
         raise
     except Exception as error:  # a wrapper of a third party may fail in any way
         raise CardError(f"{entry.id} cannot be built: {type(error).__name__}: {error}") from error
-
-
-class _AnyOptions(Options):
-    """frame: of wrappers that still check their options themselves."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
 
 
 class TargetBook:

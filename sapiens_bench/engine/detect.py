@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sapiens_bench.cards.catalog import Catalog, DetectorEntry
-from sapiens_bench.cards.locate import WeightFiles, cache_root, weight_files
+from sapiens_bench.cards.locate import WeightFiles, cache_root, confirm, weight_files
 from sapiens_bench.engine.choices import DataChoice
 from sapiens_bench.engine.data_specs import open_named
 from sapiens_bench.engine.device import resolve_device
@@ -133,6 +133,7 @@ def _make(job: BoxJob, device: str, on_event: Callable[[Event], None]) -> None:
 
     on_event(Note(f"Detecting people with {job.entry.variant.title} on {job.n} images of {job.dataset}."))
     weights = detector_weights(job.entry, job.weights.path)
+    confirm(job.weights)
     detect = build_detector(DetectorContext(job.entry, weights, device, job.options))
     entries: list[dict[str, Any]] = []
     for start in range(0, job.n, PART):

@@ -11,6 +11,7 @@ from sapiens_bench.errors import DeviceError, UnknownName
 
 Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS = ("fp32", "bf16", "fp16")
+CPUINFO = Path("/proc/cpuinfo")
 _NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16", "avx10_2"})
 
 
@@ -70,14 +71,22 @@ def _check_cpu(precision: str) -> None:
         )
 
 
-def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def cpu_has_bf16(cpuinfo: Path = CPUINFO) -> bool:
     """Whether the CPU multiplies bf16 natively; False where the system does not tell."""
+    facts = cpu_facts(cpuinfo)
+    return bool(_NATIVE_BF16 & set((facts.get("flags") or facts.get("features", "")).split()))
+
+
+def cpu_facts(cpuinfo: Path = CPUINFO) -> dict[str, str]:
+    """What Linux says of the first processor, by lower-case name; empty elsewhere. psutil knows neither its model nor
+    its instruction sets, and packages that do start other programs to find out.
+    """
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return False
-    flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
-    return bool(_NATIVE_BF16 & set(flags.partition(":")[2].split()))
+        return {}
+    pairs = [line.partition(":") for line in lines]
+    return {name.strip().lower(): value.strip() for name, _, value in reversed(pairs) if value}
 
 
 def default_batch_size(device: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.code import code_hash
 from sapiens_bench.cards.locate import weight_files
-from sapiens_bench.cards.options import Options, read_options
+from sapiens_bench.cards.options import Options, option_names, read_options
 from sapiens_bench.engine.build import model_options
 from sapiens_bench.engine.choices import ModelChoice
 from sapiens_bench.engine.specs import ModelSpec
@@ -73,15 +73,14 @@ def _candidate(entry: ModelEntry, kind: type[Options], asked: Mapping[str, Any])
 
 def overlaid(entry: ModelEntry, kind: type[Options], asked: Mapping[str, Any]) -> dict[str, Any]:
     """The variant's options with those of ``asked`` that its wrapper has."""
-    takes_any = kind.model_config.get("extra") == "allow"  # frame: goes with build._AnyOptions
-    known = {name: v for name, v in asked.items() if name in kind.model_fields or (takes_any and name != "pipeline")}
-    return {**entry.variant.options, **known}
+    known = option_names(kind)
+    return {**entry.variant.options, **{name: value for name, value in asked.items() if name in known}}
 
 
 def _refuse_unknown(asked: Mapping[str, Any], classes: Mapping[str, type[Options]]) -> None:
-    known = {name for kind in classes.values() for name in kind.model_fields}
+    known = {name for kind in classes.values() for name in option_names(kind)}
     for name in asked:
-        if name not in known and classes and not any(k.model_config.get("extra") == "allow" for k in classes.values()):
+        if name not in known and classes:
             raise UnknownName("option", name, known, "`sapiens-bench list models --json` shows each model's options.")
 
 
@@ -89,11 +88,7 @@ def _left_out(asked: Mapping[str, Any], classes: Mapping[str, type[Options]]) ->
     """One note for each option that some of the models do not have."""
     notes: list[str] = []
     for name in asked:
-        without = [
-            model
-            for model, kind in classes.items()
-            if name not in kind.model_fields and kind.model_config.get("extra") != "allow"
-        ]
+        without = [model for model, kind in classes.items() if name not in option_names(kind)]
         if without:
             some = ", ".join(without[:5]) + (f" and {len(without) - 5} more" if len(without) > 5 else "")
             notes.append(f"--option {name} does not reach {some}: they have no such option.")

@@ -21,7 +21,7 @@ from sapiens_bench.errors import FingerprintMismatch, SapiensBenchError, Securit
 from sapiens_bench.store.files import free_bytes, write_atomic
 from sapiens_bench.store.fingerprint import differing, fingerprint
 from sapiens_bench.store.record import CellRecord
-from sapiens_bench.tasks import task_kind
+from sapiens_bench.tasks import task_kind, task_names
 
 FILE = "plan.json"
 SCHEMA = "plan/1"
@@ -113,6 +113,7 @@ def resolve(request: Request, catalog: Catalog, boxes: Mapping[str, Path] | None
     how, what, where = request.run(), request.model(), request.data()
     check_device_name(how.device)
     kind = task_kind(what.task)
+    catalog.refuse_unknown_tasks(task_names())
     if how.save_maps and kind.codec is None:
         raise UsageError(f"--save-maps keeps maps; predictions of {kind.name} are kept without it.")
     asked = candidates(what, catalog)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from sapiens_bench.errors import SampleFault
 from sapiens_bench.pixels.codecs import path_fault
-from sapiens_bench.pixels.png import decode_png, encode_png
 
 KEYWORD = "sapiens-bench"
 SCHEMA = "map/1"
@@ -40,6 +39,8 @@ def label_set(names: Sequence[str]) -> str:
 
 def write_map(pixels_HW: NDArray[Any], about: About) -> bytes:
     """The PNG file; ``about`` holds at least ``task``."""
+    from sapiens_bench.pixels.png import encode_png  # lists of tasks need no image library
+
     return encode_png(pixels_HW, {KEYWORD: json.dumps({"schema": SCHEMA, **about}, allow_nan=False)})
 
 
@@ -57,6 +58,8 @@ def read_map(
     Raises:
         SampleFault: side ``prediction``; ``pred.unreadable``, or ``pred.map`` for a map of another task or label set.
     """
+    from sapiens_bench.pixels.png import decode_png
+
     try:
         png = decode_png(data, name)
         about = json.loads(png.notes.get(KEYWORD, ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -166,6 +167,35 @@ def test_unknown_names_give_the_nearest(call: Call) -> None:
     code, _, err = call("weights", "check", "sapiens-1bb")
     assert code == 2
     assert "sapiens-1b" in err
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+def test_a_pinned_program_that_is_replaced_after_the_check_does_not_run(
+    tmp_path: Path, tools: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Size and time kept: between the plan and a model's turn hours may pass."""
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.cards.locate import weight_files
+    from sapiens_bench.engine.build import model_for
+    from sapiens_bench.errors import ChecksumMismatch
+
+    path = script(tmp_path / "s.pt2")
+    variant = tools.cards.variant("tiny", path.name, format="torchscript", sha256=tools.cards.sha256(path))
+    tools.cards.write_card(tmp_path / "cards", tools.cards.family("tiny-family", "pose17", [variant]))
+    catalog = Catalog.load([tmp_path / "cards"])
+    entry = catalog.model("tiny")
+    files = weight_files(entry.variant, tmp_path)
+    assert files.pinned
+    before, status = path.read_bytes(), path.stat()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    opened: list[object] = []
+    monkeypatch.setattr(torch.jit, "load", lambda *a, **k: opened.append(a))
+    with pytest.raises(ChecksumMismatch, match="changed after it had been checked"):
+        model_for(entry, files, catalog, device="cpu", precision="fp32", options={})
+    with pytest.raises(ChecksumMismatch):
+        weight_files(entry.variant, tmp_path)
+    assert opened == []
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*", "ignore::torch.jit.TracerWarning")

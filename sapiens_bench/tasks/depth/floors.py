@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.pixels.inflate import balloon_heights
 from sapiens_bench.tasks.depth.types import DepthPrediction
 
 
@@ -16,4 +15,6 @@ def constant(mask_HW: NDArray[np.bool_]) -> DepthPrediction:
 
 def inflated(mask_HW: NDArray[np.bool_]) -> DepthPrediction:
     """Height towards the viewer makes a pixel nearer; only order and proportions matter after the fit."""
+    from sapiens_bench.pixels.inflate import balloon_heights
+
     return DepthPrediction(-balloon_heights(mask_HW), "affine_invariant_depth")
