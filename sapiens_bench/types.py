@@ -82,7 +82,7 @@ class Model(Protocol):
     ``prepare`` and ``finish`` work on one image, on the CPU, possibly in several threads at once. ``forward`` gets the
     crops of several images packed along the first axis, already on the model's device, under ``torch.inference_mode``;
     it must treat every crop independently of its neighbours. It is not called for zero crops: ``finish`` then gets
-    ``outputs == {}``.
+    ``outputs == {}``. An attribute ``notes``, a tuple of sentences, may say what a user should know about how it ran.
     """
 
     def prepare(self, x: ModelInput) -> Prepared: ...

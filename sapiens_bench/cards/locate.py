@@ -14,7 +14,7 @@ from sapiens_bench.cards.folders import weights_cache as weights_cache
 from sapiens_bench.cards.hashes import HashedFile, confirm_file, hash_file
 from sapiens_bench.cards.hashes import file_sha256 as file_sha256
 from sapiens_bench.cards.hub_cache import cached, repository
-from sapiens_bench.cards.onnx_files import external_files, may_be_external
+from sapiens_bench.cards.onnx_data import external_files
 from sapiens_bench.cards.schema import DatasetCard, Variant, Weights
 from sapiens_bench.errors import CardError, ChecksumMismatch, DataMissing, WeightsMissing
 
@@ -189,11 +189,11 @@ def _parts(path: Path, weights: Weights) -> list[HashedFile]:
     if path.is_dir():
         return [hash_file(file) for file in _folder_files(path)]
     found = [replace(hash_file(path), carries_code=weights.format in _CARRIES_CODE)]
-    if weights.format == "onnx" and may_be_external(path):
-        for name in external_files(path):
-            if not (path.parent / name).is_file():
-                raise WeightsMissing(f"{path} keeps weights in {name}, which is not beside it. Fetch both.")
-            found.append(hash_file(path.parent / name))
+    if weights.format == "onnx":
+        for file in external_files(path):
+            if not file.is_file():
+                raise WeightsMissing(f"{path} keeps weights in {file.name}, which is not beside it. Fetch both.")
+            found.append(hash_file(file))
     return found
 
 

@@ -76,7 +76,7 @@ def run_cell(
             on_event(ShardDone(job.cell, shard.number, len(scored), failed, len(scored) / max(seconds, 1e-9)))
     timing.wait_s, timing.prepare_s = stage.loader.wait_s, stage.loader.prepare_s
     timing.forward_s = stage.forward.seconds
-    return timing, _notes(job, stage.forward)
+    return timing, [*_notes(job, stage.forward), *(f"{job.cell.model}: {note}" for note in getattr(model, "notes", ()))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,8 @@ class _Run:
                 return
             record.timing, notes = run_cell(job, adapter, model, data.open.task, self.on_event)
             for note in notes:
-                self._note(note)
+                if note not in self.record.notes:  # of a model that runs on several data sets
+                    self._note(note)
         self._count(spec, data, read_rows(job.folder))
         self.on_event(CellFinished(record))
 

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sapiens_bench.cards.onnx_files import read_model
 from sapiens_bench.errors import CheckpointRejected, UsageError
 from sapiens_bench.profiling.record import CountRecord, ModuleCount
 
@@ -47,7 +46,15 @@ def initialisers(path: Path) -> list[Initialiser]:
     Raises:
         CheckpointRejected: not an ONNX file, or cut off.
     """
-    return [Initialiser(each.name, tuple(each.dims), each.data_type) for each in read_model(path).graph.initializer]
+    import onnx
+
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except Exception as error:  # protobuf has error types of its own
+        raise CheckpointRejected(f"{path} is not a readable ONNX file: {error}.") from None
+    if not graph.node:
+        raise CheckpointRejected(f"{path} is not a readable ONNX file: it has no graph.")
+    return [Initialiser(tensor.name, tuple(tensor.dims), tensor.data_type) for tensor in graph.initializer]
 
 
 def count_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> CountRecord:
