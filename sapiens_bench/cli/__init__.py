@@ -12,6 +12,7 @@ import typer
 
 from sapiens_bench.cli import box_study, data, listing, pareto, profile, report, run, verify, weights
 from sapiens_bench.cli.guard import GuardedGroup, complain, let_go_of_stdout
+from sapiens_bench.engine.threads import prepare_process
 
 _EXAMPLES = """Examples:
 
@@ -57,6 +58,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets question marks, not a crash
+    prepare_process()
     code: int | str | None = 0
     try:
         app()

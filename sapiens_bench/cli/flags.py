@@ -97,7 +97,7 @@ WeightsRoot = Annotated[
     typer.Option("--weights-root", callback=existing_folder, help="Where weight files lie, at any depth to 3."),
 ]
 Split = Annotated[str, typer.Option("--split", help="Part of the data set, e.g. tiny. Default: the protocol's.")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Loader threads. Default: up to 4.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Loader threads. Default: one a core.")]
 Trust = Annotated[
     list[str] | None,
     typer.Option("--trust-checkpoint", metavar="PATH:SHA256", help="A weight file you vouch for. Repeatable."),

@@ -67,7 +67,7 @@ def _request(record: RunRecord) -> Request:
     """The request of the run, from its record."""
     from sapiens_bench.engine.request import Request
 
-    known = {f.name for f in fields(Request)}
+    known = {f.name for f in fields(Request)} - {"weights_root", "trust"}  # no model is built; they may be gone
     values: dict[str, Any] = {k: v for k, v in record.request.items() if k in known and v is not None}
     return Request(**values)
 

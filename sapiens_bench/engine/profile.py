@@ -83,7 +83,7 @@ def run_profile(request: ProfileRequest, catalog: Catalog, on_event: Watcher = i
         DeviceError: the device does not exist here.
         Interrupted: Ctrl-C; rows that were finished are kept.
     """
-    return _Profile(request, catalog, on_event).whole()
+    return _Profile(request, catalog, on_event).complete()
 
 
 @dataclass(slots=True)
@@ -115,7 +115,7 @@ class _Profile:
             ceilings=dict(self.known),
         )
 
-    def whole(self) -> ProfileRecord:
+    def complete(self) -> ProfileRecord:
         try:
             jobs = self._counted()
             if jobs:

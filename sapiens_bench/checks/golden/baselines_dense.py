@@ -192,8 +192,8 @@ def _column(values: tuple[float, ...]) -> NDArray[np.float32]:
 
 def _mean_levels(item: str, ours: NDArray[Any], normalised: NDArray[Any]) -> Check:
     theirs = normalised.astype(np.float32) * _column(STD) + _column(MEAN)
-    away = float(np.abs(ours - theirs).mean()) if ours.shape == theirs.shape else float("inf")
-    return Check(item, away, MEAN_LEVELS, "mean grey levels; other resize filter")
+    error = float(np.abs(ours - theirs).mean()) if ours.shape == theirs.shape else float("inf")
+    return Check(item, error, MEAN_LEVELS, "mean grey levels; other resize filter")
 
 
 @torch.inference_mode()

@@ -74,8 +74,8 @@ def vitpose_hub_checks(folder: Path, stem: str, catalog: Catalog) -> Iterator[Ch
     theirs = processor(image, boxes=[boxes], return_tensors="pt")["pixel_values"]
     pixels = theirs.half().float()
     crops = model.prepare(ModelInput("golden", image, corners, np.ones(len(corners), np.float32))).tensors["crop"]
-    away = (model.normalise(torch.from_numpy(crops)) - theirs).abs().mean() * 57.0
-    yield Check(f"{name}/crop", float(away), 1.0, "mean grey levels; the library interpolates otherwise")
+    error = (model.normalise(torch.from_numpy(crops)) - theirs).abs().mean() * 57.0
+    yield Check(f"{name}/crop", float(error), 1.0, "mean grey levels; the library interpolates otherwise")
     whole = load_hub(VitPoseForPoseEstimation, str(place), place, (), {"local_files_only": True})
     with torch.inference_mode():
         maps = heatmaps_of(model.net, pixels[:1])
@@ -150,8 +150,8 @@ def simcc_checks(folder: Path, stem: str, catalog: Catalog) -> Iterator[Check]:
         yield compare(f"{stem}/center", center, z["center"], PIXELS)
         yield compare(f"{stem}/scale", scale, z["scale"], PIXELS)
         crop = warp(picture(folder), classic_matrix(center[0], scale[0], input_wh), input_wh)
-        away = float(np.abs(crop.astype(np.float64) - z["crop_rgb_first"]).mean())
-        yield Check(f"{stem}/crop_rgb_first", away, CROP_MEAN_LEVELS, "mean grey levels; OpenCV releases differ")
+        error = float(np.abs(crop.astype(np.float64) - z["crop_rgb_first"]).mean())
+        yield Check(f"{stem}/crop_rgb_first", error, CROP_MEAN_LEVELS, "mean grey levels; OpenCV releases differ")
 
 
 def simcc_network_checks(folder: Path, stem: str, catalog: Catalog) -> Iterator[Check]:

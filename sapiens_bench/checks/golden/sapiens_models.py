@@ -104,8 +104,8 @@ def pose_checks(folder: Path, name: str, catalog: Catalog) -> Iterator[Check]:
         ones = np.ones(len(z["bbox_xyxy"]), np.float32)
         x = ModelInput("golden", np.ascontiguousarray(z["image_bgr"][..., ::-1]), z["bbox_xyxy"], ones)
         crops = model.prepare(x).tensors["crop"][:, ::-1].astype(np.float64)
-        away = float(np.abs(crops - z["crop_bgr"]).mean())
-        yield Check(f"{name}/crop", away, CROP_MEAN_LEVELS, "mean grey levels; OpenCV releases differ")
+        error = float(np.abs(crops - z["crop_bgr"]).mean())
+        yield Check(f"{name}/crop", error, CROP_MEAN_LEVELS, "mean grey levels; OpenCV releases differ")
         rgb = torch.from_numpy(np.ascontiguousarray(z["crop_bgr"][:, ::-1]))
         yield compare(f"{name}/input", model.normalise(rgb), z["input"], NETWORK)
     image = torch.from_numpy(z["input"])
@@ -203,5 +203,5 @@ def lite_pose_checks(folder: Path, name: str, catalog: Catalog) -> Iterator[Chec
     yield compare(f"{name}/scale", scale, z["scale"], GEOMETRY)
     yield compare(f"{name}/size_wh", model.input_hw[::-1], z["size_wh"], 0)
     ours = model.normalise(torch.from_numpy(prepared.tensors["crop"])).numpy()
-    away = float(np.abs(ours - z["input"]).mean()) * 57.0
-    yield Check(f"{name}/input", away, CROP_MEAN_LEVELS, "mean grey levels; OpenCV releases differ")
+    error = float(np.abs(ours - z["input"]).mean()) * 57.0
+    yield Check(f"{name}/input", error, CROP_MEAN_LEVELS, "mean grey levels; OpenCV releases differ")
