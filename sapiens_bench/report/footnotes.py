@@ -75,6 +75,9 @@ def block_remarks(record: RunRecord, cells: Sequence[CellRecord], rows: Sequence
         remarks.append(f"Person boxes: {facts.boxes}")
     if options := record.request.get("options"):
         remarks.append(f"Options over the cards: {', '.join(f'{name}={value}' for name, value in options.items())}.")
+    if options := record.request.get("data_options"):
+        shown = ", ".join(f"{name}={value}" for name, value in options.items())
+        remarks.append(f"Options over the protocol: {shown}; not comparable with results under the protocol as it is.")
     remarks += [f"Note: {note.rstrip('.')}." for note in facts.notes]
     measured = [row for row in rows if row.group != "unavailable"]
     remarks += _counts(measured, facts)

@@ -196,6 +196,8 @@ def _other(record: RunRecord, cell: CellRecord, entry: PublishedEntry, catalog: 
         reasons.append(f"other person boxes (--boxes {boxes})")
     if options := record.request.get("options"):
         reasons.append("options over the card: " + ", ".join(f"{k}={v}" for k, v in options.items()))
+    if options := record.request.get("data_options"):
+        reasons.append("options over the protocol: " + ", ".join(f"{k}={v}" for k, v in options.items()))
     if cell.counts.done != cell.counts.planned:
         reasons.append(f"INCOMPLETE: {cell.counts.done} of {cell.counts.planned} images are on disk")
     return "; ".join(reasons)

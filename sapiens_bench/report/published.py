@@ -36,7 +36,7 @@ def printed_numbers(record: RunRecord, cell: CellRecord, catalog: Catalog | None
     if catalog is None or cell.model not in catalog.models or cell.dataset not in catalog.datasets:
         return []
     protocol: EvalProtocol | None = catalog.datasets[cell.dataset].protocols.get(cell.protocol)
-    if protocol is None or other_boxes(record, protocol):
+    if protocol is None or other_boxes(record, protocol) or record.request.get("data_options"):
         return []
     rows = catalog.published_rows(catalog.models[cell.model].variant, protocol)
     return [number for row in rows for number in _numbers(row)]

@@ -73,6 +73,7 @@ def test_the_difference_is_measured_minus_printed_in_the_printed_unit(catalog: C
         ("depth-list", {}, {"limit": 8}, "the first 8 images"),
         ("depth-list", {}, {"split": "tiny"}, "split 'tiny'"),
         ("depth-list", {}, {"options": {"flip_test": False}}, "flip_test=False"),
+        ("depth-list", {}, {"data_options": {"erode": 3}}, "options over the protocol: erode=3"),
         ("depth-list", {"status": "incomplete", "counts": Counts(planned=1195, ok=64)}, {}, "64 of 1195 images"),
     ],
 )
