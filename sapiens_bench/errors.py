@@ -24,6 +24,7 @@ SapiensBenchError                 exit 2 unless noted
 ├── MachineFault                  exit 4: this machine ran out of something; no image is charged, the command resumes
 ├── VerificationFailed            exit 1: something that was compared differs
 ├── TooManyErrors                 exit 3: error rows above --max-errors
+├── ModelsRefused                 exit 6: the run is complete, but one or more of its models were refused
 ├── Interrupted                   exit 130 / 143: Ctrl-C or SIGTERM; the same command resumes
 └── SampleFault                   never leaves the engine: one image's fault, becomes that row's error
 """
@@ -190,6 +191,12 @@ class TooManyErrors(SapiensBenchError):
     """More error rows than ``--max-errors`` allows."""
 
     exit_code = 3
+
+
+class ModelsRefused(SapiensBenchError):
+    """The run is complete, but one or more of the models that were asked for were refused; the others ran."""
+
+    exit_code = 6
 
 
 class Interrupted(SapiensBenchError):

@@ -22,7 +22,6 @@ GROUPS: tuple[tuple[str, ...], ...] = (  # a module imports from groups above it
     ("probe", "engine", "report"),
     ("checks",),  # compares all of the above with what is outside: official outputs, weight files, pycocotools
     ("api",),
-    ("commands", "testing"),
     ("cli",),
     ("testing", "__main__"),
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import file_sha256
 from sapiens_bench.checks import weights
-from sapiens_bench.commands.output import say
+from sapiens_bench.cli.output import say
 from sapiens_bench.engine.request import parse_trust
 from sapiens_bench.errors import CheckpointRejected, ChecksumMismatch, UntrustedCheckpoint
 from sapiens_bench.report.numbers import size

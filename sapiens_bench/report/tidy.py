@@ -1,16 +1,16 @@
-"""Table -> CSV (one line per number) and JSON, in the units of the scores: a share is 0..1, whatever tables show."""
+"""Table -> CSV, one line per number in the unit of the score: a share is 0..1, whatever tables show."""
 
 from __future__ import annotations
 
 import csv
-import json
 import math
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from io import StringIO
 from typing import Any
 
 from sapiens_bench.report.escape import csv_cell, one_line
-from sapiens_bench.report.table import Block, Column, Row, Table
+from sapiens_bench.report.sheet import Document
+from sapiens_bench.report.table import Block, Column, ReportTable, TableRow
 
 _FIELDS = (
     "task", "dataset", "protocol", "model", "title", "group", "status", "rank", "score", "kind", "unit",
@@ -19,7 +19,7 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def render_csv(table: Table) -> str:
+def render(table: ReportTable) -> str:
     """Tidy CSV: one line per model and score; a model without numbers has one line without a score."""
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -33,7 +33,21 @@ def render_csv(table: Table) -> str:
     return stream.getvalue()
 
 
-def _line(block: Block, row: Row, column: Column | None) -> dict[str, Any]:
+def render_document(document: Document) -> str:
+    """CSV: the title of its table in the first column; each table has its own head line."""
+    stream = StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for sheet in document.sheets:
+        writer.writerow(["table", *map(_text, sheet.heads)])
+        writer.writerows([_text(sheet.title), *map(_text, row)] for row in sheet.rows)
+    return stream.getvalue()
+
+
+def _text(text: str) -> str:
+    return csv_cell(one_line(text))
+
+
+def _line(block: Block, row: TableRow, column: Column | None) -> dict[str, Any]:
     notes = list(row.notes)
     values: dict[str, Any] = {name: getattr(block, name) for name in ("task", "dataset", "protocol")}
     values |= {f.name: getattr(row, f.name) for f in fields(row) if f.name in _FIELDS}
@@ -56,22 +70,4 @@ def _csv_value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    return csv_cell(one_line(str(value)))
-
-
-def render_json(table: Table) -> str:
-    """The whole table object; an undefined number is ``null`` and its cell carries the reason."""
-    data = {"schema": "table/1", **_plain(table)}
-    return json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return _text(str(value))

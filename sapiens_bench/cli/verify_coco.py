@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.commands.output import grid, say
+from sapiens_bench.cli.output import grid, say
 from sapiens_bench.errors import DataMissing, StorageFull, UsageError, VerificationFailed
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
 
@@ -67,7 +67,7 @@ def _request(record: RunRecord) -> Request:
     """The request of the run, from its record."""
     from sapiens_bench.engine.request import Request
 
-    known = {f.name for f in fields(Request)}
+    known = {f.name for f in fields(Request)} - {"weights_root", "trust"}  # no model is built; they may be gone
     values: dict[str, Any] = {k: v for k, v in record.request.items() if k in known and v is not None}
     return Request(**values)
 

@@ -1,4 +1,4 @@
-"""``sapiens-bench verify``: read a run's rows again and count; compare this installation with fixtures."""
+"""``sapiens-bench verify run``: read a run's rows again and count."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sapiens_bench.commands.output import grid, say
-from sapiens_bench.errors import IncompleteRun, StorageFull, StoreError, VerificationFailed
+from sapiens_bench.cli.output import grid, say
+from sapiens_bench.errors import IncompleteRun, StorageFull, StoreError
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
 
 _MEASURED = ("done", "incomplete")
@@ -146,34 +146,6 @@ def _show(record: RunRecord, checks: Sequence[CellCheck]) -> None:
     ]  # fmt: skip
     heads = ("Data set", "Model", "Planned", "Found", "Duplicate", "Corrupt", "Error", "sha256 of rows")
     grid(heads, rows, right=(2, 3, 4, 5, 6))
-
-
-def golden(folder: Path, *, json_out: Path | None, cards: Sequence[Path], weights_root: Path | None) -> None:
-    """Compare this installation with a folder of official inputs and outputs.
-
-    Raises:
-        DataMissing: nothing to compare with.
-        VerificationFailed: an item differs by more than its tolerance.
-    """
-    from sapiens_bench.cards.catalog import Catalog
-    from sapiens_bench.checks.golden.verify import verify
-
-    checks = list(verify(folder, Catalog.load(cards), weights_root))
-    rows = [("ok" if c.passed else "FAIL", c.item, f"{c.difference:.3g}", f"{c.tolerance:.3g}", c.note) for c in checks]
-    grid(("", "Item", "Difference", "Tolerance", "Note"), rows, right=(2, 3))
-    failed = [c for c in checks if not c.passed]
-    if json_out is not None:
-        items = [{**asdict(c), "difference": _finite(c.difference), "passed": c.passed} for c in checks]
-        _write_json(json_out, {"schema": "golden/1", "folder": str(folder), "checks": items})
-    if failed:
-        raise VerificationFailed(
-            f"{len(failed)} of {len(checks)} items differ: {', '.join(c.item for c in failed[:5])}"
-        )
-    say(f"All {len(checks)} items agree.", "green")
-
-
-def _finite(value: float) -> float | None:
-    return value if value - value == 0 else None
 
 
 def _write_json(path: Path, data: object) -> None:

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.commands.licences import leave_terms
-from sapiens_bench.commands.output import next_commands, say, stderr
+import typer
+
+from sapiens_bench.cli.flags import Cards, DataRoot, Limit, Name, Protocol, Split, expanded
+from sapiens_bench.cli.output import next_commands, say, stderr
 from sapiens_bench.errors import UsageError
 
 
-def execute(
-    name: str,
-    task: str,
-    out: Path,
-    *,
-    cards: Sequence[Path],
-    data_root: Path | None,
-    protocol: str | None,
-    split: str,
-    limit: int | None,
+def export(
+    name: Name,
+    task: Annotated[str, typer.Option("--task", help="seg, depth or normal.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", callback=expanded, help="Folder to write to.", show_default=False)],
+    protocol: Protocol = None,
+    split: Split = "",
+    limit: Limit = None,
+    data_root: DataRoot = None,
+    cards: Cards = None,
 ) -> None:
-    """Write images, masks, truth, intrinsics and ``frame.json`` below ``out``.
-
-    Raises:
-        UnknownName: the data set has no such task or protocol.
-        DataMissing, DatasetRejected: it cannot be read.
-    """
+    """Write images, masks and truth as a plain folder that `--dataset folder` and Sapiens' own code read."""
     from sapiens_bench.adapters.dense.export import export_folder
-    from sapiens_bench.commands.progress import Watcher
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.cli.licences import leave_terms
+    from sapiens_bench.cli.progress import ProgressView
     from sapiens_bench.engine.data_specs import open_named
     from sapiens_bench.engine.events import DataProgress
     from sapiens_bench.engine.request import Request
     from sapiens_bench.tasks import task_kind
     from sapiens_bench.types import Materialised
 
-    catalog = Catalog.load(cards)
+    catalog = Catalog.load(cards or [])
     card = catalog.dataset(name)
     if task_kind(task).codec is None:
         raise UsageError(f"Only maps can be written as a folder; {task} has none.")
@@ -44,15 +41,15 @@ def execute(
     request = Request(task=task, data_root=data_root, split=split, limit=limit)
     data = open_named(card, chosen, request.data(), catalog)
     adapter, n_samples, space = data.open.adapter, data.facts.n_samples, data.spec.space
-    with Watcher(stderr(), 0, 0) as watcher:
+    with ProgressView(stderr()) as view:
         if isinstance(adapter, Materialised):
-            adapter.materialise(range(n_samples), 1, lambda done, total: watcher(DataProgress(card.id, done, total)))
+            adapter.materialise(range(n_samples), 1, lambda done, total: view(DataProgress(card.id, done, total)))
         faults = export_folder(
             adapter,
             out,
             space=space.id if space else "",
             limit=n_samples,
-            progress=lambda done, total: watcher(DataProgress(card.id, done, total)),
+            progress=lambda done, total: view(DataProgress(card.id, done, total)),
         )
     for fault in faults[:20]:
         say(f"left out: {fault}", "yellow", to_stderr=True)

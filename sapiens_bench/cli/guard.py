@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from sapiens_bench.errors import SapiensBenchError
+from sapiens_bench.errors import SapiensBenchError, StorageFull, UsageError
 
 INTERNAL_ERROR = 70  # EX_SOFTWARE: a defect of ours
 
@@ -24,6 +27,7 @@ class GuardedGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            _check_folder()
             return super().invoke(ctx)
         except (KeyboardInterrupt, Exception) as error:
             if ctx.params.get("debug") or _belongs_to_the_parser(error):
@@ -40,6 +44,18 @@ class DefaultGroup(TyperGroup):
         return super().parse_args(ctx, args)
 
 
+def _check_folder() -> None:
+    """Relative paths mean nothing in a folder that was deleted, and half of all libraries ask for it.
+
+    Raises:
+        UsageError: the current folder is gone.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UsageError("The current folder does not exist any more. Change into one that does (cd ~).") from None
+
+
 def _belongs_to_the_parser(error: BaseException) -> bool:
     """Usage errors, --help and exits of typer, whose classes moved between its versions."""
     return isinstance(error, typer.Exit | typer.Abort | BrokenPipeError) or hasattr(error, "format_message")
@@ -47,34 +63,34 @@ def _belongs_to_the_parser(error: BaseException) -> bool:
 
 def complain(error: BaseException) -> int:
     """Tell the user on stderr; returns the exit code."""
-    from sapiens_bench.commands.output import say
+    from sapiens_bench.cli.output import say
 
+    text, code = _verdict(error)
+    with suppress(StorageFull, BrokenPipeError):  # nobody can be told when stderr is full as well
+        say(f"error: {text}", "red", to_stderr=True)
+    return code
+
+
+def _verdict(error: BaseException) -> tuple[str, int]:
+    """What to say, and the exit code."""
     if isinstance(error, KeyboardInterrupt):
-        say(
-            "error: Stopped. Rows already on disk are kept; the same command goes on from there.", "red", to_stderr=True
-        )
-        return 130
+        return "Stopped. Rows already on disk are kept; the same command goes on from there.", 130
     if isinstance(error, SapiensBenchError):
-        say(f"error: {error}", "red", to_stderr=True)
-        return error.exit_code
+        return str(error), error.exit_code
     if isinstance(error, MemoryError):
-        say("error: Out of memory. Give a smaller --batch-size or --workers.", "red", to_stderr=True)
-        return 2
+        return "Out of memory. Give a smaller --batch-size or --workers.", 2
     if isinstance(error, OSError) and error.filename:
-        say(f"error: {error.filename}: {error.strerror or type(error).__name__}.", "red", to_stderr=True)
-        return 2
+        return f"{error.filename}: {error.strerror or type(error).__name__}.", 2
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.strerror}. Free some space and give the same command again.", StorageFull.exit_code
     detail = " ".join(str(error).split())[:300]
-    say(
-        f"error: {type(error).__name__}: {detail}\nThis is a defect of sapiens-bench or of a plug-in. "
-        f"Run the command again with --debug and report what it prints.",
-        "red",
-        to_stderr=True,
-    )
-    return INTERNAL_ERROR
+    return (
+        f"{type(error).__name__}: {detail}\nThis is a defect of sapiens-bench or of a plug-in. "
+        f"Run the command again with --debug and report what it prints."
+    ), INTERNAL_ERROR
 
 
-def quiet_broken_pipe() -> None:
-    """``sapiens-bench list | head`` ends without a message."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def let_go_of_stdout() -> None:
+    """What is left in the buffer goes nowhere: ``sapiens-bench list | head`` ends without a message."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

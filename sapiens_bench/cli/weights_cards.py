@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from sapiens_bench.cards.catalog import Catalog, DetectorEntry, ModelEntry
 from sapiens_bench.cards.locate import is_here, weight_files
 from sapiens_bench.cards.schema import Weights
-from sapiens_bench.commands import listing
-from sapiens_bench.commands.licences import licence_brief, licence_line
-from sapiens_bench.commands.output import grid, say, stderr
+from sapiens_bench.cli import listing
+from sapiens_bench.cli.licences import licence_brief, licence_line
+from sapiens_bench.cli.output import grid, say, stderr
 from sapiens_bench.errors import UnknownName, UsageError, WeightsMissing
 from sapiens_bench.report.numbers import size
 from sapiens_bench.tasks import task_kind, task_names

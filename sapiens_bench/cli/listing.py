@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from sapiens_bench.cards.catalog import Catalog, ModelEntry
-from sapiens_bench.cards.locate import dataset_root, is_here
-from sapiens_bench.cards.schema import DatasetCard, Licence, Variant
-from sapiens_bench.commands.licences import licence_brief
-from sapiens_bench.commands.output import grid, say, write
+import typer
+
+from sapiens_bench.cli.flags import Cards, DataRoot, TaskFilter, WeightsRoot
+from sapiens_bench.cli.output import grid, say, write
 from sapiens_bench.errors import (
     CardError,
     DataMissing,
     SapiensBenchError,
     SecurityRefusal,
     UnknownName,
+    UsageError,
 )
 from sapiens_bench.report.numbers import size
-from sapiens_bench.tasks import task_kind, task_names
+
+if TYPE_CHECKING:
+    from sapiens_bench.cards.catalog import Catalog, ModelEntry
+    from sapiens_bench.cards.schema import DatasetCard, Licence, Variant
 
 
-def execute(
-    what: str,
-    *,
-    task: str | None,
-    cards: Sequence[Path],
-    data_root: Path | None,
-    weights_root: Path | None,
-    as_json: bool,
+def list_(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="[models|datasets|tasks|detectors|spaces|published]", help="Default: the first three."),
+    ] = "all",
+    task: TaskFilter = None,
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    cards: Cards = None,
+    json_: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Print one list, or (``all``) tasks, data sets and models."""
-    catalog = Catalog.load(cards)
+    """Show models, data sets, tasks, detectors, keypoint or label sets, printed tables; which are on this machine."""
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.tasks import task_kind, task_names
+
+    catalog = Catalog.load(cards or [])
     catalog.refuse_unknown_tasks(task_names())
     makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "tasks": lambda: tasks(catalog),
@@ -49,7 +57,7 @@ def execute(
         task_kind(task)
     chosen = ["tasks", "datasets", "models"] if what == "all" else [what]
     found = {name: makers[name]() for name in chosen}
-    if as_json:
+    if json_:
         data: Any = found if what == "all" else found[what]
         write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     else:
@@ -66,6 +74,8 @@ def warn_of_broken(catalog: Catalog) -> None:
 
 def tasks(catalog: Catalog) -> list[dict[str, Any]]:
     """Every task there is, with counts."""
+    from sapiens_bench.tasks import task_kind, task_names
+
     return [
         {
             "id": name,
@@ -96,6 +106,8 @@ def datasets(catalog: Catalog, task: str | None, data_root: Path | None) -> list
 
 def dataset_status(card: DatasetCard, data_root: Path | None) -> str:
     """``here``, ``made on first use``, ``not found``, or what is wrong with the files."""
+    from sapiens_bench.cards.locate import dataset_root
+
     if card.embedded:
         return "made on first use"
     try:
@@ -131,6 +143,8 @@ def models(catalog: Catalog, task: str | None, weights_root: Path | None) -> lis
 
 def in_task_order(catalog: Catalog) -> list[ModelEntry]:
     """Model variants, task by task, in card order."""
+    from sapiens_bench.tasks import task_names
+
     order = {name: position for position, name in enumerate(task_names())}
     return sorted(catalog.models.values(), key=lambda entry: order.get(entry.card.task, len(order)))
 
@@ -165,6 +179,8 @@ def model_status(entry: ModelEntry, weights_root: Path | None) -> str:
 
 def variant_status(variant: Variant, weights_root: Path | None) -> str:
     """The same for a variant of any card."""
+    from sapiens_bench.cards.locate import is_here
+
     if variant.weights is None:
         return "needs none"
     try:
@@ -172,6 +188,8 @@ def variant_status(variant: Variant, weights_root: Path | None) -> str:
             return "missing"
     except SecurityRefusal:
         return "wrong sha256"
+    except UsageError:  # about this machine, not about the file
+        raise
     except SapiensBenchError:
         return "unusable"
     return "shipped" if variant.weights.get.embedded else "here"
@@ -226,6 +244,9 @@ def published(catalog: Catalog) -> list[dict[str, Any]]:
 
 
 def _terms(row: dict[str, Any]) -> str:
+    from sapiens_bench.cards.schema import Licence
+    from sapiens_bench.cli.licences import licence_brief
+
     facts = {"commercial": row["commercial"], "may_redistribute": row["may_redistribute"]}
     return licence_brief(Licence(name=row["licence"], **facts))
 
