@@ -122,15 +122,18 @@ def load(store: Store, index: int, parts: Collection[str] = PARTS) -> Picture:
 
     Raises:
         SampleFault: a file is missing or damaged.
+        MemoryError, OSError: the machine ran out of something.
     """
-    rgb = read_rgb(store.png(index), expected_size=(store.width, store.height), root=store.root)
     path = store.npz(index)
     try:
+        rgb = read_rgb(store.png(index), expected_size=(store.width, store.height), root=store.root)
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return _unpacked(archive, rgb, parts)
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (SampleFault, OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if fault := machine_fault(error):
             raise fault from None
+        if isinstance(error, SampleFault):
+            raise
         raise SampleFault(
             "label.unreadable",
             f"{path}: {type(error).__name__}: {error}. Delete the file; it is rendered again.",
