@@ -154,8 +154,6 @@ def shaded_normals(
 
     Args:
         normals_V3: unit vertex normals in world axes (``vertex_normals``).
-
-    Source: specs of the ground-truth renderer, algorithm step 5.
     """
     height, width = hits.face_HW.shape
     out = np.full((height * width, 3), np.nan, np.float32)

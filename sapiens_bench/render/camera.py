@@ -21,7 +21,7 @@ from sapiens_bench.errors import ShapeError, UsageError
 Framing = Literal["full", "upper", "face"]
 FRAMINGS: tuple[Framing, ...] = ("full", "upper", "face")
 
-MARGIN = 0.10  # of the framed extent, split over both sides (specs: "whole box with 10 % margin")
+MARGIN = 0.10  # of the framed extent, split over both sides
 FACE_SHARE = 0.13  # of the height, counted from the highest point
 ORTHOGRAPHIC_DISTANCE_M = 10.0  # of the camera from the middle of what it sees
 FILM_WIDTH_MM, FILM_HEIGHT_MM = 36.0, 24.0  # "35 mm equivalent": the long image side sees 36 mm
@@ -210,7 +210,7 @@ class Box3:
 
 @dataclass(frozen=True, slots=True)
 class CameraDraw:
-    """Ranges of the virtual camera for scans, and the name that seeds its draws (specs/protocols.md 4)."""
+    """Ranges of the virtual camera for scans, and the name that seeds its draws."""
 
     protocol: str
     width: int = 768

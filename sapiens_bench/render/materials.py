@@ -52,6 +52,7 @@ class Coats:
 
     coats: tuple[Coat, ...]
     of_material: tuple[int, ...]  # coat of each entry of ``mesh.materials``; one more for faces before any usemtl
+    doubt: str = ""  # what stands in for a texture that is named and not there
 
 
 @dataclass(slots=True)
@@ -107,11 +108,12 @@ def _fallback(mesh: MeshData, library: dict[str, _Material]) -> Coats:
     folder = mesh.path.parent
     images = [f for f in listing(folder) if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file()]
     image = named_file(folder, _FALLBACK) or (images[0] if len(images) == 1 else None)
-    if image is not None:
-        return Coats((Coat(Map(image)),), (0,) * (len(mesh.materials) + 1))
-    if mesh.colours_V3 is not None:
-        return Coats((), ())
     named = sorted({m.statement for m in library.values() if m.statement})
+    doubt = f"map_Kd names {', '.join(map(repr, named[:3]))}, which is not there; drawn with " if named else ""
+    if image is not None:
+        return Coats((Coat(Map(image)),), (0,) * (len(mesh.materials) + 1), doubt and doubt + image.name)
+    if mesh.colours_V3 is not None:
+        return Coats((), (), doubt and doubt + "the colours of its vertices")
     why = f"map_Kd names {', '.join(map(repr, named[:3]))}, which is not there" if named else "no map_Kd names one"
     choice = f"; {len(images)} images lie beside it" if images else ""
     raise SampleFault("mesh.texture", f"{mesh.path} has no texture: {why}{choice}. Put the image beside the mesh.")

@@ -127,7 +127,7 @@ def rasterise(
     Raises:
         ShapeError: wrong shapes, indices out of range, or vertices that are not finite.
 
-    Source: specs of the ground-truth renderer (module docstring).
+    The module docstring defines the result.
     """
     vertices, faces = _checked(vertices_V3, faces_F3)
     screen = _project(vertices, faces, camera)

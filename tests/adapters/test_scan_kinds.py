@@ -354,6 +354,13 @@ def test_faces_without_texture_coordinates_are_grey_and_said(tmp_path: Path) -> 
     assert any("faces without colour" in note for note in prepare(opened(tmp_path)).notes)
 
 
+def test_a_picture_that_stands_in_for_a_missing_texture_is_said(tmp_path: Path) -> None:
+    folder = scan(tmp_path / "0000")
+    (folder / "material0.jpeg").rename(folder / "preview.png")
+    (note,) = prepare(opened(tmp_path)).notes
+    assert "'material0.jpeg', which is not there; drawn with preview.png" in note
+
+
 def bomb(path: Path, side: int) -> None:
     """A PNG of one grey, tiny on disk: its palette index 0 deflates to nothing."""
 

@@ -162,7 +162,7 @@ class _Scan:
             "background": {"name": background.name, "sha256": background.sha256},
             "untextured_share": round(picture.untextured_share, 6),
         }
-        notes = []
+        notes = [f"scan {self.job.scan}: {paint.coats.doubt}"] if paint.coats.doubt else []
         if picture.untextured_share > MAX_BARE:
             share = f"{100 * picture.untextured_share:.1f} %"
             notes.append(f"scan {self.job.scan} has faces without colour ({share} of a view); they are drawn grey")
