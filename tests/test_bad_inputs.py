@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,18 +84,19 @@ def test_every_picture_has_its_outcome(corpus: Corpus) -> None:
     assert corpus.canary_is_quiet()
 
 
-def opened(corpus: Corpus, catalog: Catalog, annotations: str) -> CocoKeypoints:
+def opened(coco: ModuleType, corpus: Corpus, catalog: Catalog, annotations: str) -> CocoKeypoints:
     options = {"annotations": annotations, "images": "images", "boxes": "gt"}
     protocol = EvalProtocol(task="pose", title="gt", space="coco17", options=options, default=True)
-    return CocoKeypoints(catalog.dataset("coco-val2017"), protocol, catalog.space("coco17"), corpus.root)
+    card = catalog.dataset("coco-val2017")
+    return CocoKeypoints(coco.context(card, protocol, corpus.root, space=catalog.space("coco17")))
 
 
-def test_every_annotation_file_has_its_outcome(corpus: Corpus, catalog: Catalog) -> None:
+def test_every_annotation_file_has_its_outcome(coco: ModuleType, corpus: Corpus, catalog: Catalog) -> None:
     wrong = []
     for case in corpus.of("annotation"):
         faults: list[str] = []
         try:
-            data = opened(corpus, catalog, case["file"])
+            data = opened(coco, corpus, catalog, case["file"])
             for i in range(len(data)):
                 try:
                     data[i]
@@ -184,10 +186,12 @@ def stored(corpus: Corpus, catalog: Catalog, file: str) -> Predictions:
     )
 
 
-def test_every_stored_prediction_has_its_outcome_and_none_raises_the_score(corpus: Corpus, catalog: Catalog) -> None:
+def test_every_stored_prediction_has_its_outcome_and_none_raises_the_score(
+    coco: ModuleType, corpus: Corpus, catalog: Catalog
+) -> None:
     import pyarrow as pa
 
-    data = opened(corpus, catalog, "annotations/ann_ok.json")
+    data = opened(coco, corpus, catalog, "annotations/ann_ok.json")
     protocol = catalog.dataset("coco-val2017").protocols["gt-box"]
     task = task_for(protocol, catalog.space("coco17"))
     wrong, scores = [], {}

@@ -36,7 +36,15 @@ def flatten_people(targets: Sequence[PoseTarget], n_keypoints: int) -> People:
         area_G=_joined([t.area_N for t in targets], ()).astype(np.float64),
         is_crowd_G=_joined([t.is_crowd_N for t in targets], ()).astype(bool),
         boxes_xywh_G4=boxes,
+        is_ignored_G=_ignored(targets),
     )
+
+
+def _ignored(targets: Sequence[PoseTarget]) -> NDArray[np.bool_] | None:
+    """Whom a target leaves out though points are labelled; None where nobody is like that."""
+    if all(t.is_ignored_N is None for t in targets):
+        return None
+    return _joined([np.zeros(len(t.area_N), bool) if t.is_ignored_N is None else t.is_ignored_N for t in targets], ())
 
 
 def flatten_predictions(

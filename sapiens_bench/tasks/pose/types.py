@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,25 @@ class PoseTarget:
     area_N: NDArray[np.float64]  # px², the annotated segment's area
     is_crowd_N: NDArray[np.bool_]
     boxes_xyxy_px_N4: NDArray[np.float64]
-    ids_N: NDArray[np.int64]  # annotation ids
+    ids_N: NDArray[np.integer]  # annotation ids
+    # People who are not scored although points of theirs are labelled (num_keypoints 0, as pycocotools has it); None:
+    # nobody of the image is like that.
+    is_ignored_N: NDArray[np.bool_] | None = None
+
+    @property
+    def is_scored_N(self) -> NDArray[np.bool_]:
+        """Whom a prediction must find."""
+        is_scored = ~self.is_crowd_N & (self.visible_NK > 0).any(axis=1)
+        return is_scored if self.is_ignored_N is None else is_scored & ~self.is_ignored_N
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationIndex:
+    """What results made elsewhere refer to: ids of images and categories. No label is in it."""
+
+    image_ids: Mapping[str, int]  # sample key -> image id
+    categories: Mapping[int, str]  # every declared category: id -> name
+    scored: frozenset[int]  # ids of those that are scored
 
 
 @dataclass(frozen=True, slots=True)
