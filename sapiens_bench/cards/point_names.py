@@ -14,7 +14,14 @@ _NUMBERED = re.compile(r"(?:[a-z]{0,2}|(?:key)?[ _-]?(?:points?|kpts?)|joint|lan
 
 
 class NamesDiffer(ValueError):
-    """Two lists of names do not name the same points; the text says where."""
+    """Two lists of names do not name the same points; the text says where.
+
+    ``in_place`` is True where no known name stands at another point's place: then it may be the spelling alone.
+    """
+
+    def __init__(self, text: str, in_place: bool) -> None:
+        super().__init__(text)
+        self.in_place = in_place
 
 
 def words(name: str) -> tuple[str, ...]:
@@ -44,9 +51,12 @@ def order_by_name(found: Sequence[str], wanted: Sequence[str]) -> NDArray[np.int
     order = np.arange(len(wanted), dtype=np.int64)
     if theirs == ours:
         return order
-    if len(set(theirs)) < n or set(theirs) != set(ours):
-        different = [i for i in range(n) if theirs[i] not in set(ours)] or [i for i in range(n) if theirs[i] != ours[i]]
-        i = different[0]
-        raise NamesDiffer(f"point {i} is {found[i]!r} there and {wanted[i]!r} here ({len(different)} names differ)")
+    known = set(ours)
+    if len(set(theirs)) < n or set(theirs) != known:
+        astray = [i for i in range(n) if theirs[i] in known and theirs[i] != ours[i]]
+        foreign = [i for i in range(n) if theirs[i] not in known]
+        first = (astray or foreign)[0]
+        places = f"point {first} is {found[first]!r} there and {wanted[first]!r} here"
+        raise NamesDiffer(f"{places} ({len(astray) + len(foreign)} names differ)", in_place=not astray)
     order[:n] = [theirs.index(name) for name in ours]
     return order

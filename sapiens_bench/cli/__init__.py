@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sapiens_bench.cli import data, verify, weights
+from sapiens_bench.cli import data, score, verify, weights
 from sapiens_bench.cli.flags import (
     Cards,
     DataRoot,
@@ -52,6 +52,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 add_profile(app)
 app.add_typer(verify.app, name="verify")
+app.command("score", epilog=score.EXAMPLES)(score.score)
 
 
 def _version(wanted: bool) -> None:
@@ -104,6 +105,10 @@ def run(
     option: Annotated[
         list[str] | None, typer.Option("--option", help="NAME=VALUE for the models, over their cards. Repeatable.")
     ] = None,
+    data_option: Annotated[
+        list[str] | None,
+        typer.Option("--data-option", help="NAME=VALUE for the data sets, over their protocols. Repeatable."),
+    ] = None,
     pipeline: Annotated[
         Pipeline | None, typer.Option("--pipeline", help="Of Sapiens v1: the official one, or the lite demo's.")
     ] = None,
@@ -141,6 +146,7 @@ def run(
         data_root=data_root,
         weights_root=weights_root,
         boxes=boxes,
+        data_options=command.parse_options(data_option or [], "--data-option"),
         options=command.parse_options(option or []) | ({"pipeline": pipeline.value} if pipeline else {}),
         trust=parse_trust(trust_checkpoint or []),
         max_errors=0.0 if strict and max_errors is None else max_errors,

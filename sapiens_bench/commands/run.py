@@ -139,13 +139,13 @@ def _next(out: Path, record: RunRecord) -> list[tuple[str, str]]:
     return commands
 
 
-def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_options(pairs: Sequence[str], flag: str = "--option") -> dict[str, Any]:
     """``["flip_test=true", "name=x"]`` -> ``{"flip_test": True, "name": "x"}``; values are JSON where they parse."""
     options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise UsageError(f"--option {pair!r} must have the form name=value, e.g. --option flip_test=false.")
+            raise UsageError(f"{flag} {pair!r} must have the form name=value, e.g. {flag} flip_test=false.")
         try:
             options[name] = json.loads(text)
         except ValueError:

@@ -12,6 +12,7 @@ from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.locate import WeightFiles, dataset_root, weight_files
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
 from sapiens_bench.cards.spaces import SpaceMap
+from sapiens_bench.engine import stored
 from sapiens_bench.engine.build import adapter_for, check_code, task_for
 from sapiens_bench.engine.detect import asks_for_detector, boxes_file
 from sapiens_bench.engine.request import Request
@@ -51,8 +52,12 @@ def data_plan(card: DatasetCard, protocol_name: str, catalog: Catalog, request: 
         UsageError: it holds no sample.
     """
     protocol = card.protocols[protocol_name]
+    if request.data_options:
+        protocol = protocol.model_copy(update={"options": {**protocol.options, **request.data_options}})
     space = None if protocol.space is None else catalog.space(protocol.space)
-    root = dataset_root(card, request.data_root)
+    root = stored.truth_root(card, request, catalog) or dataset_root(
+        card, request.data_root, pictures=stored.needs_pictures(request, catalog)
+    )
     boxes = str(boxes_file(card, protocol_name, catalog, request)) if asks_for_detector(request) else request.boxes
     options = AdapterOptions(boxes=boxes, split=request.split, seed=request.seed)
     task = task_for(protocol, space)
@@ -71,7 +76,7 @@ def data_plan(card: DatasetCard, protocol_name: str, catalog: Catalog, request: 
 def admit(entry: ModelEntry, data: DataPlan, catalog: Catalog, request: Request) -> tuple[WeightFiles, SpaceMap | None]:
     """Verified weights and the map between the sets, or the reason why not, as an exception of ours."""
     check_code("wrapper", entry.card.wrapper)  # first: nobody should fetch weights that this version cannot run
-    files = weight_files(entry.variant, request.weights_root, request.trust)
+    files = weight_files(entry.variant, stored.results_root(entry) or request.weights_root, request.trust)
     return files, _space_map(entry, data, catalog)
 
 

@@ -151,6 +151,12 @@ def options_of(entry: ModelEntry, asked: Mapping[str, Any]) -> dict[str, Any]:
     return {**entry.variant.options, **known}
 
 
+def reads_results(entry: ModelEntry) -> bool:
+    """Whether a variant is the stored output of another program, which is read anew for each data set."""
+    weights = entry.variant.weights
+    return weights is not None and weights.format == "predictions"
+
+
 def wrapper_options(entry: ModelEntry) -> type[Options] | None:
     """The options class of a variant's wrapper; None: not declared yet."""
     kind: Any = OPTIONS.get(entry.card.wrapper)
@@ -170,8 +176,10 @@ def model_for(
     seed: int = 0,
     task: Task | None = None,
     targets: TargetBook | None = None,
+    adapter: Adapter | None = None,
 ) -> Model:
-    """Build one variant. ``task`` and ``targets`` reach diagnostics only: no other model can see ground truth.
+    """Build one variant. ``task`` and ``targets`` reach diagnostics only: no other model can see ground truth. Of
+    ``adapter``, results made elsewhere get the ids that they refer to.
 
     Raises:
         CheckpointRejected, UntrustedCheckpoint: the weight file cannot be used.
@@ -193,6 +201,7 @@ def model_for(
         task=task if diagnostic else None,
         seed=seed,
         trusted=weights.trusted,
+        index=getattr(adapter, "index", None) if reads_results(entry) else None,
     )
     wrapper = find_code("wrapper", entry.card.wrapper, entry.path)
     try:

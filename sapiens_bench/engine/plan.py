@@ -12,6 +12,7 @@ from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.locate import WeightFiles
 from sapiens_bench.cards.schema import DatasetCard
 from sapiens_bench.cards.spaces import SpaceMap
+from sapiens_bench.engine import stored
 from sapiens_bench.engine.admit import DataPlan, admit, code_hash, data_plan, template
 from sapiens_bench.engine.build import options_of
 from sapiens_bench.engine.request import Request, plain
@@ -125,6 +126,7 @@ def make_plan(request: Request, catalog: Catalog) -> Plan:
         DataMissing: no data set of the task is on this machine.
         WeightsMissing (or what else is in the way): nothing at all can run.
     """
+    stored.register(request, catalog)
     entries = catalog.select(request.task, request.models)
     data, missing, notes = _find_data(request, catalog)
     cells: list[PlannedCell] = []
@@ -155,6 +157,7 @@ def make_plan(request: Request, catalog: Catalog) -> Plan:
         free_bytes=free_bytes(out),
         notes=[
             *notes,
+            *(f"{d.card.id}: {note}" for d in data for note in getattr(d.adapter, "notes", ())),
             *_trust_notes(request, cells),
             *(f"Card refused: {path}: {reason}" for path, reason in catalog.broken.items()),
         ],

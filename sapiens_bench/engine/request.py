@@ -38,6 +38,7 @@ class Request:
     shard_size: int = 64
     n_boot: int = 1000
     split: str = ""
+    data_options: Mapping[str, Any] = field(default_factory=dict)  # for the adapters, over those of the protocol
     save_preds: bool = True
     save_maps: bool = False  # dense tasks: keep every prediction as PNG (8-bit labels, 16-bit depth and normals)
     command: str = ""  # as typed, for the record

@@ -16,7 +16,7 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.engine import provenance, scores
 from sapiens_bench.engine.boxes import about_boxes
-from sapiens_bench.engine.build import TargetBook, model_for
+from sapiens_bench.engine.build import TargetBook, model_for, reads_results
 from sapiens_bench.engine.conventions import Conventions, examine, refuse_wrong
 from sapiens_bench.engine.detect import prepare_boxes
 from sapiens_bench.engine.device import default_batch_size, default_workers, resolve_device
@@ -172,7 +172,7 @@ class _Run:
         claim(job.folder, planned.fields, cell.shard_size)
         n_missing = sum(len(shard.indices) for shard in job.missing_shards(adapter.keys))
         self.on_event(CellStarted(cell, planned.title, cell.n_samples - n_missing))
-        if n_missing:
+        if n_missing or reads_results(planned.entry):  # results are read again for what must be said about them
             self._materialise(planned)
             try:
                 adapter, model = self._model(planned)
@@ -232,7 +232,8 @@ class _Run:
         """The model of a cell and the adapter it is to be run with; the last model stays loaded for its next cell."""
         request, entry, data = self.plan.request, planned.entry, planned.data
         diagnostic = entry.card.kind == "diagnostic"
-        if self.loaded is not None and self.loaded[0] == entry.id and not diagnostic:
+        per_data = diagnostic or reads_results(entry)
+        if self.loaded is not None and self.loaded[0] == entry.id and not per_data:
             return data.adapter, self.loaded[1]
         self.loaded = None  # frees the device before the next model comes
         book = TargetBook(data.adapter, n_kept=8 * (self.workers + self.batch_size))
@@ -246,8 +247,13 @@ class _Run:
             seed=request.seed,
             task=data.task,
             targets=book,
+            adapter=data.adapter,
         )
         self.loaded = (entry.id, model)
+        for note in getattr(model, "notes", ()):
+            self._note(f"{planned.title}: {note}")
+        if not getattr(model, "needs_pictures", True) and hasattr(data.adapter, "without_pictures"):
+            return data.adapter.without_pictures(), model
         return (book if diagnostic else data.adapter), model
 
     def _check_conventions(self, planned: PlannedCell, model: Model) -> None:

@@ -20,10 +20,14 @@ FLAGS = {
     ],
     "report": ["--box-study", "--cards", "--format", "--out", "--pareto", "--strict"],
     "run": [
-        "--batch-size", "--boxes", "--cards", "--data-root", "--dataset", "--device", "--dry-run", "--format",
-        "--limit", "--max-errors", "--models", "--n-boot", "--no-save-preds", "--option", "--out", "--pipeline",
+        "--batch-size", "--boxes", "--cards", "--data-option", "--data-root", "--dataset", "--device", "--dry-run",
+        "--format", "--limit", "--max-errors", "--models", "--n-boot", "--no-save-preds", "--option", "--out", "--pipeline",
         "--precision", "--protocol", "--save-maps", "--save-preds", "--seed", "--split", "--strict", "--task",
         "--trust-checkpoint", "--weights-root", "--workers",
+    ],
+    "score": [
+        "--cards", "--data-option", "--format", "--limit", "--max-errors", "--n-boot", "--nms", "--option", "--out",
+        "--seed", "--space", "--task", "--truth",
     ],
     "verify coco": ["--cards", "--out"],
     "verify conventions": [

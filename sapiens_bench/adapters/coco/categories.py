@@ -42,16 +42,25 @@ def scored_category(
     entries = _declared(categories, faults)
     declared = {identity: str(entry.get("name", "")) for identity, entry in entries.items()}
     ids, note = _choose(declared, entries, options.category, faults)
-    orders = [_order(entries[i], declared[i], layout, names, options, faults) for i in sorted(ids)]
+    notes = [note] if note else []
+    orders = [_order(entries[i], layout, names, options, faults, notes) for i in sorted(ids)]
     order = orders[0] if orders else None
     if any(not _same(order, other) for other in orders):
         faults.add("label.names", "the categories list their points in different orders")
     found = [declared[i] for i in sorted(ids)]
     name = found[0] if len(found) == 1 else f"{len(found)} categories"
-    notes = [note] if note else []
     if order is not None and (order != np.arange(len(order))).any():
         notes.append("The annotation file lists its points in another order; they were put into that of the set.")
-    return Scored(frozenset(ids), name, declared, order, tuple(notes))
+    return Scored(frozenset(ids), name, declared, order, tuple(dict.fromkeys(notes)))
+
+
+def listed_names(categories: Sequence[Any], options: CocoOptions, faults: Faults) -> tuple[str, ...]:
+    """Names of the points as the scored category lists them; none where it lists none."""
+    entries = _declared(categories, faults)
+    declared = {identity: str(entry.get("name", "")) for identity, entry in entries.items()}
+    ids, _ = _choose(declared, entries, options.category, faults)
+    listed = entries[ids[0]].get("keypoints") if ids else None
+    return tuple(str(name) for name in listed) if isinstance(listed, list) else ()
 
 
 def _declared(categories: Sequence[Any], faults: Faults) -> dict[int, dict[str, Any]]:
@@ -100,13 +109,14 @@ def _choose(
 
 def _order(
     entry: dict[str, Any],
-    category: str,
     layout: KeypointFormat,
     names: Sequence[str],
     options: CocoOptions,
     faults: Faults,
+    notes: list[str],
 ) -> NDArray[np.int64] | None:
-    listed = entry.get("keypoints")
+    """The order of a category's points, by their names; None where those say nothing."""
+    listed, category = entry.get("keypoints"), str(entry.get("name", ""))
     if options.names == "ignore" or not isinstance(listed, list) or not listed or not names:
         return None
     texts = [str(name) for name in listed]
@@ -118,7 +128,10 @@ def _order(
     try:
         return order_by_name(texts, names)
     except NamesDiffer as error:
-        faults.add("label.names", f"category {category!r}: {error}")
+        if error.in_place:
+            notes.append(f"Category {category!r} spells its points otherwise: {error}. They are taken in its order.")
+        else:
+            faults.add("label.names", f"category {category!r}: {error}")
         return None
 
 

@@ -78,32 +78,31 @@ def _areas(persons: Persons, options: CocoOptions, faults: Faults) -> tuple[NDAr
     counts = ~persons.is_crowd_P & (persons.count_P != 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = area / (boxes[:, 2] * boxes[:, 3])
-    n_odd = int(np.count_nonzero(counts & (area > 0) & ((share < _TINY) | (share > _LARGE))))
-    return area, [f"The areas of {n_odd} people do not fit their boxes: OKS is strict or lax there."] if n_odd else []
+    is_odd = counts & np.isfinite(share) & (area > 0) & ((share < _TINY) | (share > _LARGE))
+    n_odd = int(np.count_nonzero(is_odd))
+    odd = f"People whose area does not fit their box: {n_odd}; OKS is too strict or too lax there."
+    return area, [odd] if n_odd else []
 
 
 def _count_notes(persons: Persons, n_labelled_P: NDArray[np.int64], is_uncounted: NDArray[np.bool_]) -> list[str]:
     layout, notes = persons.layout, []
     if persons.n_without_points:
-        notes.append(f"{persons.n_without_points} people have no '{layout.fields[0][0]}' at all and are ignored.")
+        notes.append(f"People without any '{layout.fields[0][0]}': {persons.n_without_points}; ignored.")
     n_uncounted = int(np.count_nonzero(is_uncounted))
     if n_uncounted and layout.counts_all:
-        notes.append(
-            f"{n_uncounted} people have {layout.count} 0 although points of theirs are labelled: they are ignored, as "
-            "pycocotools does."
-        )
+        notes.append(f"People of {layout.count} 0 with labelled points: {n_uncounted}; ignored, as in pycocotools.")
     elif n_uncounted:
         notes.append(
-            f"{n_uncounted} people have labelled points but {layout.count} 0: they count for the parts that are "
-            "labelled, and no ground-truth box is made of them (as in MMPose)."
+            f"People of {layout.count} 0 with labelled points: {n_uncounted}; they count for the labelled parts, and "
+            "no ground-truth box is made of them (as in MMPose)."
         )
     if layout.counts_all and layout.counts_exactly:
         known = (persons.count_P != UNKNOWN) & (persons.count_P > 0) & ~persons.is_crowd_P
         n_wrong = int(np.count_nonzero(known & (persons.count_P != n_labelled_P)))
         if n_wrong:
             notes.append(
-                f"{layout.count} of {n_wrong} people is not the number of their labelled points; it only decides "
-                "whether they count."
+                f"People of whom {layout.count} is not the number of labelled points: {n_wrong}; it only decides "
+                "whether somebody counts, as in pycocotools."
             )
     return notes
 

@@ -53,4 +53,4 @@ class CocoOptions(Options):
     crowd_index: tuple[Share, Share] | None = None
     """Only images whose ``crowdIndex`` is at least the first number and below the second."""
     renumber: bool = False
-    """Number annotations from 1 on while reading (a file with id 0 is refused otherwise)."""
+    """Number annotations from 1 on while reading, where one has id 0 (which is refused otherwise)."""

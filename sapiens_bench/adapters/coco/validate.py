@@ -155,7 +155,9 @@ def _fill(
     if len(references) and not len(order) and scored.ids and not images.left_out:
         ids = ", ".join(map(str, sorted(scored.ids)))
         faults.add("label.category", f"no annotation has category {ids} ({scored.name})")
-    notes = [f"{n_unlisted} annotations of images that are not listed were left out."] if n_unlisted else []
+    notes = [f"Annotations of images that are not listed: {n_unlisted}; left out."] if n_unlisted else []
+    if any(size == (0, 0) for size in images.sizes):
+        notes.append("The file declares no sizes: boxes are not clipped, and pictures are not compared with it.")
     return notes
 
 
@@ -188,7 +190,7 @@ def _references(
         found.append((identity, image if is_read else None))
     if n_strange:
         faults.add("label.format", f"{n_strange} entries of 'annotations' are not objects")
-    if options.renumber:
+    if options.renumber and 0 in seen:
         found = [(number, image) for number, (_, image) in enumerate(found, start=1)]
     return found, n_unlisted
 

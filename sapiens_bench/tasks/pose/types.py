@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,14 +41,53 @@ class AnnotationIndex:
     scored: frozenset[int]  # ids of those that are scored
 
 
+PART_SCORES = {  # part -> field of a results file that ranks it; "whole" is the whole set
+    "whole": "wholebody_score",
+    "foot": "foot_score",
+    "face": "face_score",
+    "left_hand": "lefthand_score",
+    "right_hand": "righthand_score",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ResultScores:
+    """Of results made elsewhere: no box was asked for, so every instance counts, and nobody need have been found."""
+
+    is_final: bool = True  # instance scores stand as they are; False: the protocol's score rule makes them
+    is_suppressed: bool = False  # the protocol's suppression is applied once more
+    # Part (key of PART_SCORES) -> float64 [N], the score that ranks it. Source: jin-s13/COCO-WholeBody
+    # evaluation/myeval_*.py; empty where the file has none.
+    parts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    # float64 [N], px²: that of the results' own boxes, which pycocotools ``loadRes`` takes where the first result has
+    # one; None: the extent of the keypoints.
+    area_N: NDArray[np.float64] | None = None
+
+    def take(self, index_N: NDArray[np.int64]) -> ResultScores:
+        """Those of some instances."""
+        area = None if self.area_N is None else self.area_N[index_N]
+        return replace(self, parts={name: scores[index_N] for name, scores in self.parts.items()}, area_N=area)
+
+
 @dataclass(frozen=True, slots=True)
 class PosePrediction:
-    """One instance per box the model was run on."""
+    """One instance per box the model was run on, or every result of the image where they were made elsewhere."""
 
     keypoints_NK2_px: Floats  # original image
     keypoint_scores_NK: Floats  # any scale the model has; the score rule thresholds them
     instance_scores_N: Floats  # box score x any presence score; NOT yet multiplied by keypoint scores
     boxes_xyxy_px_N4: Floats  # the boxes the model was run on, unpadded
+    results: ResultScores | None = None  # None: a model's own instances
+
+    def take(self, index_N: NDArray[np.int64]) -> PosePrediction:
+        """Some of the instances."""
+        return PosePrediction(
+            keypoints_NK2_px=self.keypoints_NK2_px[index_N],
+            keypoint_scores_NK=self.keypoint_scores_NK[index_N],
+            instance_scores_N=self.instance_scores_N[index_N],
+            boxes_xyxy_px_N4=self.boxes_xyxy_px_N4[index_N],
+            results=None if self.results is None else self.results.take(index_N),
+        )
 
 
 def empty_prediction(n_keypoints: int) -> PosePrediction:
