@@ -137,6 +137,7 @@ class PoseResults:
         self._points_RK3 = np.full((n, k, 3), np.nan)
         self._scores_R = np.array([_number(e.get("score" if self._is_final else _box_score(e))) for e in people])
         self._boxes_R4 = np.full((n, 4), np.nan)
+        self._areas_R = np.full(n, np.nan)
         self._bad: dict[int, int] = {}  # result -> how many values it has
         for position, entry in enumerate(people):
             points, n_values = _triples(entry, k)
@@ -145,6 +146,7 @@ class PoseResults:
                 continue
             self._points_RK3[position] = points if self._order_K is None else points[self._order_K]
             self._boxes_R4[position] = _box(entry, points[:, :2])
+            self._areas_R[position] = _area(entry)
         self._parts = {
             part: np.array([_number(e.get(name, e.get("score"))) for e in people])
             for part, name in PART_SCORES.items()
@@ -177,8 +179,12 @@ class PoseResults:
         )
 
     def _areas(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        boxes = self._boxes_R4[rows]
-        return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) if self._has_areas else None
+        """Areas of the results' own boxes, where the file has them; of the keypoints for an entry without."""
+        if not self._has_areas:
+            return None
+        corners = self._boxes_R4[rows]
+        extent = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
+        return np.where(np.isnan(self._areas_R[rows]), extent, self._areas_R[rows])
 
     def _identity(self, key: str) -> Any:
         if self._index is not None:
@@ -244,6 +250,12 @@ def _box(entry: Mapping[str, Any], keypoints_K2: NDArray[np.float64]) -> NDArray
             a, b, c, d = (_number(v) for v in box[:4])
             return np.array([a, b, c, d] if is_corners else [a, b, a + c, b + d])
     return np.concatenate([keypoints_K2.min(axis=0), keypoints_K2.max(axis=0)])
+
+
+def _area(entry: Mapping[str, Any]) -> float:
+    """Width x height of the stored box; NaN where none is stored. Source: pycocotools ``loadRes``."""
+    box = entry.get("bbox")
+    return _number(box[2]) * _number(box[3]) if isinstance(box, list) and len(box) >= 4 else float("nan")
 
 
 def _stem_ids(annotations: Path) -> dict[str, int]:

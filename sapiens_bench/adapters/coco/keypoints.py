@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +47,14 @@ class CocoKeypoints:
         card, root, options = context.card, context.root, context.options
         source = context.source(options.annotated_in)
         self._keep = _kept(source, context)
-        layout = format_of(source.card if source else None, options.format, options.field, context.where)
+        self.layout = format_of(source.card if source else None, options.format, options.field, context.where)
         self.annotations = safe_join(root, options.annotations)
         data = strict_json.read_bytes(self.annotations)
         sha256 = hashlib.sha256(data).hexdigest()
         _check_pin(card.checksums, options.annotations, sha256, self.annotations)
         choice = context.boxes or options.boxes
         reading = options if choice == options.boxes else options.model_copy(update={"boxes": choice})
-        self._people = read_people(data, self.annotations, layout, reading, source.card.names if source else ())
+        self._people = read_people(data, self.annotations, self.layout, reading, source.card.names if source else ())
         del data
         self._max_pixels, self._exif = context.max_pixels, _exif(context)
         self._pictures = _picture_folder(root, options.images, self._people.file_names)
@@ -64,7 +64,7 @@ class CocoKeypoints:
         self.groups: list[str] = self.keys
         self.boxes, self.boxes_sha256 = self._boxes.source, self._boxes.sha256
         self.notes = (*self._people.notes, *(f"{self.boxes}: {note}" for note in self._boxes.notes))
-        self.manifest_sha256 = _manifest(context, sha256, layout.name, self._boxes, self._keep)
+        self.manifest_sha256 = _manifest(context, sha256, self.layout.name, self._boxes, self._keep)
         self.index = AnnotationIndex(
             image_ids=dict(zip(self.keys, self._people.image_ids, strict=True)),
             categories=self._people.categories,
@@ -139,6 +139,26 @@ class CocoKeypoints:
             ids_N=people.ids_P[persons],
             is_ignored_N=is_ignored if is_ignored.any() else None,
         )
+
+    @property
+    def people(self) -> CocoPeople:
+        """What was read of the annotation file."""
+        return self._people
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the file's ``keypoints`` are the points that are scored, in their order."""
+        order = self._people.order_K
+        in_order = order is None or bool((order == np.arange(len(order))).all())
+        return in_order and self._keep is None and [name for name, _ in self.layout.fields] == ["keypoints"]
+
+    def own_points(self, entry: Mapping[str, Any]) -> NDArray[np.float64]:
+        """x, y, v of the points that are scored, of an annotation as the file holds it, float64 [K, 3]."""
+        nothing = {name: [0.0] * (3 * n) for name, n in self.layout.fields}
+        values = [v for name in nothing for v in entry.get(name, nothing[name])]
+        points = np.array(values, np.float64).reshape(-1, 3)
+        points = points if self._people.order_K is None else points[self._people.order_K]
+        return points if self._keep is None else points[self._keep]
 
     def box_quality(self, n_images: int) -> BoxQuality:
         """The driving boxes of the first images against the people that are scored; no picture is opened."""

@@ -29,7 +29,7 @@ def finished(
     """The checked arrays with their row faults and notes; faults of the file go into ``faults``."""
     layout, points = persons.layout, persons.keypoints_PK3
     _check_visibility(persons, faults)
-    area, area_notes = _areas(persons, options, faults)
+    area, is_of_box, area_notes = _areas(persons, options, faults)
     is_labelled_PK = points[..., 2] > 0
     n_labelled_P = is_labelled_PK[:, : layout.n_body].sum(axis=1)
     count_P = np.where(persons.count_P == UNKNOWN, n_labelled_P, persons.count_P)
@@ -49,6 +49,9 @@ def finished(
         category_ids=scored.ids,
         categories=scored.declared,
         row_faults={},
+        order_K=scored.order_K,
+        area_is_of_box=is_of_box,
+        is_renumbered=images.is_renumbered,
         notes=(*scored.notes, *notes, *area_notes, *_count_notes(persons, n_labelled_P, is_uncounted)),
     )
     return _with_faults(people, n_labelled_P, options)
@@ -64,15 +67,15 @@ def _check_visibility(persons: Persons, faults: Faults) -> None:
         start += n_points
 
 
-def _areas(persons: Persons, options: CocoOptions, faults: Faults) -> tuple[NDArray[np.float64], list[str]]:
-    """Area of each person, px², by the rule that the options name."""
+def _areas(persons: Persons, options: CocoOptions, faults: Faults) -> tuple[NDArray[np.float64], bool, list[str]]:
+    """Area of each person, px², by the rule that the options name; whether it is made of the box; notes."""
     boxes, area = persons.boxes_xywh_P4, persons.area_P
     is_missing = np.isnan(area)
     rule = options.area or ("0.53 x box" if len(area) and is_missing.all() else "file")
     if rule != "file":
         why = "" if options.area else ": the annotation file has none"
         note = f"Areas are {BOX_SHARE} x the box (as crowdposetools and xtcocotools take them){why}."
-        return boxes[:, 2] * boxes[:, 3] * BOX_SHARE, [note]
+        return boxes[:, 2] * boxes[:, 3] * BOX_SHARE, True, [note]
     for p in np.flatnonzero(is_missing).tolist():
         faults.add("label.area", f"{persons.position_P[p]}: no area; OKS has no scale without it")
     counts = ~persons.is_crowd_P & (persons.count_P != 0)
@@ -81,7 +84,7 @@ def _areas(persons: Persons, options: CocoOptions, faults: Faults) -> tuple[NDAr
     is_odd = counts & np.isfinite(share) & (area > 0) & ((share < _TINY) | (share > _LARGE))
     n_odd = int(np.count_nonzero(is_odd))
     odd = f"People whose area does not fit their box: {n_odd}; OKS is too strict or too lax there."
-    return area, [odd] if n_odd else []
+    return area, False, [odd] if n_odd else []
 
 
 def _count_notes(persons: Persons, n_labelled_P: NDArray[np.int64], is_uncounted: NDArray[np.bool_]) -> list[str]:

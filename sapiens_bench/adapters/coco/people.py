@@ -17,6 +17,7 @@ class Images:
     names: list[str] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     left_out: set[int] = field(default_factory=set)  # ids of images that an option excludes
+    is_renumbered: bool = False  # annotations got numbers of ours, since one has id 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ class CocoPeople:
     categories: Mapping[int, str]  # every category of the file
     row_faults: dict[int, tuple[str, str]]  # image index -> (code, detail) of its first faulty label
     notes: tuple[str, ...]  # what must be said beside every score
+    order_K: NDArray[np.int64] | None = None  # place in the file of each point of its set; None: as they stand
+    area_is_of_box: bool = False  # areas are the stated share of the boxes
+    is_renumbered: bool = False
 
     @property
     def image_P(self) -> NDArray[np.int64]:

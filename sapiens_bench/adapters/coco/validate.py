@@ -156,6 +156,8 @@ def _fill(
         ids = ", ".join(map(str, sorted(scored.ids)))
         faults.add("label.category", f"no annotation has category {ids} ({scored.name})")
     notes = [f"Annotations of images that are not listed: {n_unlisted}; left out."] if n_unlisted else []
+    if images.is_renumbered:
+        notes.append("An annotation has id 0, whose match COCO evaluation counts as a miss: they are numbered from 1.")
     if any(size == (0, 0) for size in images.sizes):
         notes.append("The file declares no sizes: boxes are not clipped, and pictures are not compared with it.")
     return notes
@@ -190,7 +192,8 @@ def _references(
         found.append((identity, image if is_read else None))
     if n_strange:
         faults.add("label.format", f"{n_strange} entries of 'annotations' are not objects")
-    if options.renumber and 0 in seen:
+    images.is_renumbered = options.renumber and 0 in seen
+    if images.is_renumbered:
         found = [(number, image) for number, (_, image) in enumerate(found, start=1)]
     return found, n_unlisted
 

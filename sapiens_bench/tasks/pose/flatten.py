@@ -22,6 +22,7 @@ class FlatPredictions(NamedTuple):
     source_D: NDArray[np.int64]  # position in the predictions laid end to end, before suppression
     parts: dict[str, NDArray[np.float64]]  # scores [D] that rank a part, of results that have them; see ResultScores
     is_final_D: NDArray[np.bool_]  # results whose scores are final
+    has_own_area_D: NDArray[np.bool_]  # results that brought their area along
 
 
 def flatten_people(targets: Sequence[PoseTarget], n_keypoints: int) -> People:
@@ -85,14 +86,17 @@ def flatten_predictions(
     y = keypoints[..., 1].astype(np.float64, order="C")
     is_whole = len(area_index) == n_keypoints
     area = keypoint_area(x, y) if is_whole else keypoint_area(x[:, area_index], y[:, area_index])
-    if any(p.results is not None and p.results.area_N is not None for p in predictions):
-        area = np.where(np.isnan(own := _own_areas(predictions, counts)[source]), area, own)
-    return FlatPredictions(Detections(image_D, x, y, scores, area), keypoint_scores, source, parts, is_final)
+    own = _own_areas(predictions, counts)[source]
+    has_own = ~np.isnan(own)
+    found = Detections(image_D, x, y, scores, np.where(has_own, own, area))
+    return FlatPredictions(found, keypoint_scores, source, parts, is_final, has_own)
 
 
 def _own_areas(predictions: Sequence[PosePrediction], counts: Sequence[int]) -> NDArray[np.float64]:
     """Areas that results bring along, px²; NaN for instances without."""
     given = [None if p.results is None else p.results.area_N for p in predictions]
+    if all(area is None for area in given):
+        return np.full(sum(counts), np.nan)
     return np.concatenate([np.full(n, np.nan) if a is None else a for a, n in zip(given, counts, strict=True)])
 
 
