@@ -14,12 +14,12 @@ import pytest
 from sapiens_bench.adapters.coco.keypoints import CocoKeypoints
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import EvalProtocol, ModelCard
-from sapiens_bench.engine.build import task_for
 from sapiens_bench.errors import CheckpointRejected, DataError, SampleFault
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.options import StoredPosesOptions
 from sapiens_bench.models.predictions import Predictions
 from sapiens_bench.pixels.codecs import load_npy, load_npz, read_rgb
+from sapiens_bench.tasks import task_for
 from sapiens_bench.tasks.depth.types import DepthPrediction, DepthTarget
 from sapiens_bench.tasks.normal.types import NormalPrediction, NormalTarget
 from sapiens_bench.tasks.pose.types import AnnotationIndex

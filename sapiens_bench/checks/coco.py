@@ -14,8 +14,7 @@ from sapiens_bench.checks import coco_files
 from sapiens_bench.checks.coco_evaluation import STATISTICS, Part, statistics
 from sapiens_bench.checks.coco_files import Files
 from sapiens_bench.engine import scores
-from sapiens_bench.engine.build import options_of, reads_results
-from sapiens_bench.engine.plan import Plan, make_plan
+from sapiens_bench.engine.plan import Plan, resolve
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import DataMissing, StorageFull, UsageError
 from sapiens_bench.models.result_files import read_results
@@ -58,7 +57,7 @@ def check_run(root: Path, record: RunRecord, catalog: Catalog, out: Path | None 
     """
     if record.task != "pose":
         raise UsageError(f"{root} is a run of {record.task!r}; COCO files are made of poses.")
-    plan = make_plan(_request(record), catalog)
+    plan = resolve(_request(record), catalog)
     truths: dict[tuple[str, str], _Truth] = {}
     for cell in record.cells:
         if cell.status != "done":
@@ -67,7 +66,7 @@ def check_run(root: Path, record: RunRecord, catalog: Catalog, out: Path | None 
         if key not in truths:
             truths[key] = _Truth(root, record, cell, plan)
             _keep(out, cell, "truth", truths[key].files.content)
-        results, is_final = _results(root, cell, truths[key], plan, catalog)
+        results, is_final = _results(root, cell, truths[key], plan)
         _keep(out, cell, cell.model, results.content)
         yield CellCheck(cell, _theirs(truths[key], results, is_final), (*truths[key].files.remarks, *results.remarks))
 
@@ -81,12 +80,13 @@ class _Truth:
     """The data set of some cells."""
 
     def __init__(self, root: Path, record: RunRecord, cell: CellRecord, plan: Plan) -> None:
-        self.plan = next(d for d in plan.data if (d.card.id, d.protocol_name) == (cell.dataset, cell.protocol))
+        found = next(d for d in plan.data if (d.spec.id, d.spec.protocol_name) == (cell.dataset, cell.protocol))
+        adapter: Any = found.open.adapter
+        self.adapter, self.task, self.space = adapter, found.open.task, found.spec.space
         done = [c for c in record.cells if (c.dataset, c.protocol, c.status) == (cell.dataset, cell.protocol, "done")]
         rows = [read_rows(root / "rows" / c.task / c.dataset / c.protocol / c.model) for c in done]
         left_out = scores.excluded(rows)
-        self.used = [i for i in range(self.plan.n_samples) if i not in left_out]
-        adapter: Any = self.plan.adapter
+        self.used = [i for i in range(found.facts.n_samples) if i not in left_out]
         self.data: CocoKeypoints | None = adapter if isinstance(adapter, CocoKeypoints) else None
         self.files, self.category = self._made() if self.data is None else self._read(self.data)
 
@@ -94,8 +94,8 @@ class _Truth:
         return coco_files.read_truth(data), min(data.index.scored)
 
     def _made(self) -> tuple[Files, int]:
-        targets = [self.plan.adapter[i].target for i in self.used]
-        names = self.plan.space.names if self.plan.space else ()
+        targets = [self.adapter[i].target for i in self.used]
+        names = self.space.names if self.space else ()
         made = coco_truth(targets, [i + 1 for i in self.used], names)
         return Files(made, is_original=False, remarks=["annotation file: made of the data set's labels"]), 1
 
@@ -106,7 +106,7 @@ class _Truth:
     @property
     def metric(self) -> OksMetric:
         """Of the protocol."""
-        metric = self.plan.task.metrics[0]
+        metric = self.task.metrics[0]
         assert isinstance(metric, OksMetric)
         return metric
 
@@ -119,7 +119,7 @@ def _theirs(truth: _Truth, results: Files, is_final: bool) -> dict[str, float]:
         found = statistics(
             truth.files.content,
             results.content,
-            truth.plan.space.sigmas if truth.plan.space else (),
+            truth.space.sigmas if truth.space else (),
             image_ids=[truth.image_id(i) for i in truth.used],
             category=truth.category,
             max_detections=metric.scoring.max_detections,
@@ -147,21 +147,19 @@ def _parts(metric: OksMetric, is_final: bool, by_count: bool) -> dict[str, Part 
     }
 
 
-def _results(root: Path, cell: CellRecord, truth: _Truth, plan: Plan, catalog: Catalog) -> tuple[Files, bool]:
+def _results(root: Path, cell: CellRecord, truth: _Truth, plan: Plan) -> tuple[Files, bool]:
     """The results of a cell, and whether their scores were final."""
-    planned = next((c for c in plan.cells if (c.cell.dataset, c.cell.model) == (cell.dataset, cell.model)), None)
-    if planned is None or not reads_results(planned.entry) or truth.data is None:
+    spec = next((c for c in plan.cells if (c.cell.dataset, c.cell.model) == (cell.dataset, cell.model)), None)
+    if spec is None or not spec.model.is_results or truth.data is None:
         return _exported(root, cell, truth, ""), False
-    options = options_of(planned.entry, plan.request.options)
+    options, space, weights = spec.model.options, spec.model.space, spec.model.weights
     is_final = options.get("keypoint_scores", "final") == "final"
-    found = None if planned.weights.path is None else read_results(planned.weights.path)
+    found = None if weights.path is None else read_results(weights.path)
     as_given = is_final and not options.get("nms") and not cell.counts.prediction_errors
-    space = planned.entry.card.space_of(planned.entry.variant)
     if not as_given or found is None or found.is_per_picture or space is None:
         return _exported(root, cell, truth, "results: as they were scored, not as the file has them"), is_final
-    names = catalog.space(space).names
-    index_K = None if planned.space_map is None else planned.space_map.index
-    return coco_files.read_results(found, truth.data, names, index_K), is_final
+    index_K = None if spec.space_map is None else spec.space_map.index
+    return coco_files.read_results(found, truth.data, space.names, index_K), is_final
 
 
 def _exported(root: Path, cell: CellRecord, truth: _Truth, remark: str) -> Files:
@@ -170,10 +168,10 @@ def _exported(root: Path, cell: CellRecord, truth: _Truth, remark: str) -> Files
     stored = dict(read_predictions(folder)) if folder.is_dir() else {}
     if not stored:
         raise DataMissing(f"{folder} holds no predictions. Run again without --no-save-preds.")
-    place = {key: i for i, key in enumerate(truth.plan.adapter.keys)}
+    place = {key: i for i, key in enumerate(truth.adapter.keys)}
     used = set(truth.used)
     kept = {place[key]: columns for key, columns in stored.items() if place.get(key) in used}
-    from_columns = truth.plan.task.from_columns
+    from_columns = truth.task.from_columns
     assert from_columns is not None
     predictions = [from_columns(columns) for columns in kept.values()]
     ids = [truth.image_id(i) for i in kept]

@@ -18,7 +18,6 @@ from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.guess_space import guessed_space
 from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, Get, Licence, ModelCard, SpaceCard, Variant, Weights
-from sapiens_bench.engine.build import reads_results
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import UsageError, WeightsMissing
 from sapiens_bench.models.result_files import points_of
@@ -52,7 +51,11 @@ def register(request: Request, catalog: Catalog) -> None:
 
 def needs_pictures(request: Request, catalog: Catalog) -> bool:
     """Whether any model looks at pictures; stored poses do not."""
-    return request.task != "pose" or not all(map(reads_results, catalog.select(request.task, request.models)))
+    return request.task != "pose" or not all(map(_is_results, catalog.select(request.task, request.models)))
+
+
+def _is_results(entry: ModelEntry) -> bool:
+    return entry.variant.weights is not None and entry.variant.weights.format == "predictions"
 
 
 def results_root(entry: ModelEntry) -> Path | None:
@@ -62,17 +65,14 @@ def results_root(entry: ModelEntry) -> Path | None:
     return entry.path.parent if is_made else None
 
 
-def truth_root(card: DatasetCard, request: Request, catalog: Catalog) -> Path | None:
-    """Root of a data set whose card was made for an annotation file; None for cards that somebody wrote."""
-    path = catalog.card_paths[card.id]
-    if card.id not in {catalog.aliases.get(name) for name in request.datasets}:
-        return None
-    return _base(path, request)
+def truth_root(card: DatasetCard, path: Path, data_root: Path | None) -> Path | None:
+    """Root of a data set whose card was made for the annotation file ``path``; None for cards that somebody wrote."""
+    is_made = set(card.protocols) == {PROTOCOL} and path.name == card.title
+    return _base(path, data_root) if is_made else None
 
 
-def _base(path: Path, request: Request) -> Path:
+def _base(path: Path, root: Path | None) -> Path:
     """``--data-root`` where the annotation file lies in it, else the file's own folder."""
-    root = request.data_root
     return root if root is not None and path.resolve().is_relative_to(root.resolve()) else path.parent
 
 
@@ -108,7 +108,7 @@ def _truth_card(path: Path, space: str, request: Request, catalog: Catalog) -> D
         chosen = catalog.space(seen.space) if seen.space else guessed_space(
             seen.n_points, seen.names, catalog.spaces, str(path)
         )  # fmt: skip
-    annotations = path.resolve().relative_to(_base(path, request).resolve()).as_posix()
+    annotations = path.resolve().relative_to(_base(path, request.data_root).resolve()).as_posix()
     protocol = EvalProtocol(
         task="pose",
         title=f"{len(chosen.names)} points ({chosen.id})",

@@ -7,7 +7,7 @@ import typer.main
 from sapiens_bench.cli import app
 
 FLAGS = {
-    "": ["--debug", "--version"],
+    "": ["--debug", "--install-completion", "--show-completion", "--version"],
     "data check": ["--cards", "--data-root", "--split"],
     "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
     "data path": ["--cards", "--data-root"],
@@ -21,9 +21,9 @@ FLAGS = {
     "report": ["--box-study", "--cards", "--format", "--out", "--pareto", "--strict"],
     "run": [
         "--batch-size", "--boxes", "--cards", "--data-option", "--data-root", "--dataset", "--device", "--dry-run",
-        "--format", "--limit", "--max-errors", "--models", "--n-boot", "--no-save-preds", "--option", "--out", "--pipeline",
-        "--precision", "--protocol", "--save-maps", "--save-preds", "--seed", "--split", "--strict", "--task",
-        "--trust-checkpoint", "--weights-root", "--workers",
+        "--format", "--limit", "--max-errors", "--models", "--n-boot", "--no-save-preds", "--option", "--out",
+        "--pipeline", "--precision", "--protocol", "--save-maps", "--save-preds", "--seed", "--split", "--strict",
+        "--task", "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "score": [
         "--cards", "--data-option", "--format", "--limit", "--max-errors", "--n-boot", "--nms", "--option", "--out",

@@ -46,8 +46,10 @@ def results(rng: np.random.Generator, document: dict[str, Any], *, boxes: bool, 
         if rng.random() < 0.2:
             continue
         points = np.array(person["keypoints"]).reshape(-1, 3)
-        for _ in range(rng.integers(1, 3)):
-            found.append(_result(rng, person["image_id"], points[:, :2], ties, rng.choice([0.3, 3.0, 12.0])))
+        found += [
+            _result(rng, person["image_id"], points[:, :2], ties, rng.choice([0.3, 3.0, 12.0]))
+            for _ in range(rng.integers(1, 3))
+        ]
     for image in document["images"]:
         for _ in range(rng.integers(0, 4)):
             corner = rng.uniform(0, 150, 2)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from sapiens_bench.cards.options import read_options
 from sapiens_bench.cards.schema import ModelCard
 from sapiens_bench.errors import CardError, CheckpointRejected, SampleFault, WeightsMissing
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import OPTIONS
+from sapiens_bench.models.options import OPTIONS, options_class
 from sapiens_bench.models.predictions import Predictions
+from sapiens_bench.tasks import task_kind
 from sapiens_bench.tasks.depth.types import DepthPrediction
 from sapiens_bench.tasks.pose.types import AnnotationIndex
 from sapiens_bench.types import Model, ModelInput
@@ -37,9 +37,9 @@ def built(task: str, weights: Path | None, index: AnnotationIndex | None = None,
         )
     )
     space = Catalog.load().space("coco17") if task == "pose" else None
-    kind = OPTIONS["predictions"]
-    assert isinstance(kind, Mapping)
-    read = read_options(kind[task], options, "model stored")
+    kind = options_class(OPTIONS["predictions"], task_kind(task))
+    assert kind is not None
+    read = read_options(kind, options, "model stored")
     return Predictions(ModelContext(card, card.variants[0], weights, {}, "cpu", "fp32", space, read, index=index))
 
 
@@ -218,7 +218,7 @@ def test_files_that_are_no_results_are_refused_by_name(tmp_path: Path, text: str
 def test_dense_predictions_are_read_from_files_named_by_key(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     np.save(tmp_path / "set/a.npy", np.full((12, 16), 2.0))
-    depth = answer(built("depth", tmp_path, kind="metric_depth"), "set/a")
+    depth = answer(built("depth", tmp_path, depth_kind="metric_depth"), "set/a")
     assert isinstance(depth, DepthPrediction)
     assert (depth.kind, depth.depth_HW.dtype) == ("metric_depth", np.float32)
     np.save(tmp_path / "set/n.npy", np.zeros((12, 16, 3)))
