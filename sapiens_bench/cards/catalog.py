@@ -22,13 +22,7 @@ from sapiens_bench.cards.schema import (
     SpaceMapCard,
     Variant,
 )
-from sapiens_bench.cards.sources import (
-    CardFolders,
-    card_files,
-    check_code,
-    outside_cards,
-    package_folders,
-)
+from sapiens_bench.cards.sources import CardFolders, card_files, check_code, outside_cards, package_folders
 from sapiens_bench.errors import CardError, LabelSpaceMismatch, UnknownName, UsageError
 
 if TYPE_CHECKING:  # index tables need numpy, a third of what `list` takes: imported where a map is built

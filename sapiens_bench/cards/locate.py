@@ -107,7 +107,7 @@ def weight_files(
     Raises:
         WeightsMissing: says what was looked for, where, and how to get it.
         ChecksumMismatch: the bytes found are not those that the card pins, or not those the user vouched for.
-        CheckpointRejected: an ONNX file that cannot be parsed, or that names weights outside its folder.
+        CheckpointRejected, PathEscape: an ONNX file that cannot be parsed, or that names weights outside its folder.
     """
     weights = variant.weights
     if weights is None:
@@ -124,13 +124,12 @@ def weight_files(
     also: dict[str, Path] = {}
     known = {part.path: part for part in main}
     for name, expected in weights.also.items():
-        beside = (path if path.is_dir() else path.parent) / name
-        found = beside if beside.is_file() else find_weights(variant, name, weights_root)
+        found = _further(variant, path, name, weights_root)
         part = known.setdefault(found, hash_file(found))
         _check(found, part.sha256, expected, variant.id)
         also[name] = found
-    unpinned = {part.path for part in main[1:] if path.is_file()} - {also[n] for n, sha in weights.also.items() if sha}
-    pinned = weights.sha256 is not None and vouched is None and not unpinned
+    unnamed = {part.path for part in main[1:]} - set(also.values()) if path.is_file() else set()
+    pinned = weights.sha256 is not None and all(weights.also.values()) and vouched is None and not unnamed
     return WeightFiles(path, also, sha256, pinned, vouched is not None, tuple(known.values()))
 
 
@@ -161,8 +160,9 @@ def is_here(variant: Variant, weights_root: Path | None = None) -> bool:
         if weights.sha256 is not None or any(weights.also.values()):
             weight_files(variant, weights_root)
         else:
-            for name in (weights.file, *weights.also):
-                find_weights(variant, name, weights_root)
+            path = find_weights(variant, weights.file, weights_root)
+            for name in weights.also:
+                _further(variant, path, name, weights_root)
     except WeightsMissing:
         return False
     return True
@@ -179,6 +179,12 @@ def find_weights(variant: Variant, name: str, weights_root: Path | None = None) 
     if found is None:
         raise WeightsMissing(_missing(variant, name, weights_root))
     return found
+
+
+def _further(variant: Variant, path: Path, name: str, weights_root: Path | None) -> Path:
+    """A further file: beside the first, else wherever a file of the variant may lie."""
+    beside = (path if path.is_dir() else path.parent) / name
+    return beside if beside.is_file() else find_weights(variant, name, weights_root)
 
 
 def _parts(path: Path, weights: Weights) -> list[HashedFile]:

@@ -24,6 +24,7 @@ from sapiens_bench.cli.flags import (
 )
 from sapiens_bench.commands.guard import GuardedGroup, complain, quiet_broken_pipe
 from sapiens_bench.commands.profile import add_to as add_profile
+from sapiens_bench.engine.threads import prepare_process
 
 _EXAMPLES = """Examples:
 
@@ -203,6 +204,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets question marks, not a crash
+    prepare_process()
     try:
         app()
     except BrokenPipeError:

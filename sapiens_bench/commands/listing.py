@@ -78,10 +78,6 @@ def tasks(catalog: Catalog) -> list[dict[str, Any]]:
     ]
 
 
-def _task_order(task: str) -> int:
-    return [*task_names(), task].index(task)
-
-
 def datasets(catalog: Catalog, task: str | None, data_root: Path | None) -> list[dict[str, Any]]:
     """Data-set cards, and whether their files are where the card says."""
     return [
@@ -135,7 +131,8 @@ def models(catalog: Catalog, task: str | None, weights_root: Path | None) -> lis
 
 def in_task_order(catalog: Catalog) -> list[ModelEntry]:
     """Model variants, task by task, in card order."""
-    return sorted(catalog.models.values(), key=lambda e: _task_order(e.card.task))
+    order = {name: position for position, name in enumerate(task_names())}
+    return sorted(catalog.models.values(), key=lambda entry: order.get(entry.card.task, len(order)))
 
 
 def _licence_facts(licence: Licence) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sapiens_bench.commands.licences import licence_brief, licence_line
 from sapiens_bench.commands.output import grid, say, stderr
 from sapiens_bench.errors import UnknownName, UsageError, WeightsMissing
 from sapiens_bench.report.numbers import size
+from sapiens_bench.tasks import task_kind, task_names
 
 if TYPE_CHECKING:
     from sapiens_bench.fetch.download import Progress
@@ -28,8 +29,9 @@ _LINE_EVERY_S = 10.0
 def show_list(*, task: str | None, cards: Sequence[Path], weights_root: Path | None) -> None:
     """Every variant that has weights: here or not, how large, pinned or not, from where, under which terms."""
     catalog = Catalog.load(cards)
-    if task is not None and task not in catalog.tasks:
-        raise UnknownName("task", task, catalog.tasks)
+    catalog.refuse_unknown_tasks(task_names())
+    if task is not None:
+        task_kind(task)
     rows = [
         (entry.variant.id, what, listing.variant_status(entry.variant, weights_root), size(weights.size_bytes),
          _pinned(weights), source(weights), licence_brief(entry.card.licence))

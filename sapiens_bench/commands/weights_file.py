@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def check(what: str, *, weights_root: Path | None, cards: Sequence[Path], trust:
         UntrustedCheckpoint: it could run code. ChecksumMismatch: other bytes than vouched for or pinned.
     """
     vouched = parse_trust(tuple(trust))
-    path = Path(what).expanduser()
+    path = Path(os.path.expanduser(what))  # a home that is not known stays as it is written
     if path.is_file():
         report = weights.inspect_file(path, trusted=_is_vouched(path, vouched))
     else:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sapiens_bench.engine.events import Event, ShardDone
 from sapiens_bench.engine.forward import Arrays, Forward
 from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
+from sapiens_bench.engine.threads import Threads
 from sapiens_bench.errors import SampleFault, is_machine_fault
 from sapiens_bench.store.files import write_atomic
 from sapiens_bench.store.record import Timing
@@ -86,7 +87,7 @@ class CellJob:
     cell: Cell
     out: Path
     batch_size: int
-    workers: int
+    threads: Threads
     device: str
     save_preds: bool
     save_maps: bool = False  # keep dense predictions as PNG files below maps/
@@ -136,20 +137,21 @@ def staged(job: CellJob, adapter: Adapter, model: Model, task: Task, shards: Seq
     """The stage for these shards; on Ctrl-C its threads drop what they have not begun."""
     indices = [index for shard in shards for index in shard.indices]
     keep = job.save_preds and task.to_columns is not None
-    window = job.workers + job.batch_size
-    pool = ThreadPoolExecutor(max(1, job.workers // 2), thread_name_prefix="sapiens-score")
+    window = job.threads.loaders + job.batch_size
+    pool = ThreadPoolExecutor(job.threads.scorers, thread_name_prefix="sapiens-score")
+    forward = Forward(model, job.device, job.batch_size, job.threads.operators)
     finished = False
     try:
-        with Loader(adapter, model.prepare, indices, job.workers, window) as loader:
+        with Loader(adapter, model.prepare, indices, job.threads.loaders, window) as loader:
 
             def score(item: Loaded, outputs: Arrays | SampleFault) -> Scored:
                 return score_item(item, outputs, model, task, job, keep)
 
-            forward = Forward(model, job.device, job.batch_size)
             yield Stage(loader, forward, score, pool, job.batch_size, backlog=max(2, job.batch_size))
         finished = True
     finally:
         pool.shutdown(wait=finished, cancel_futures=True)
+        forward.close()
 
 
 def score_item(

@@ -52,6 +52,7 @@ class RunChoice:
     device: str
     batch_size: int | None  # crops per forward pass; None: by device
     workers: int | None  # loader threads; None: by cores
+    threads: int | None  # cores to be used; None: all that this process may use
     shard_size: int
     n_boot: int
     seed: int  # of the bootstrap

@@ -13,7 +13,7 @@ from sapiens_bench.adapters.context import MAX_PIXELS
 from sapiens_bench.engine.choices import DataChoice, ModelChoice, RunChoice
 from sapiens_bench.errors import UsageError
 
-_LEAST = {"limit": 1, "batch_size": 1, "workers": 1, "shard_size": 1, "n_boot": 0, "max_pixels": 1}
+_LEAST = {"limit": 1, "batch_size": 1, "workers": 1, "threads": 1, "shard_size": 1, "n_boot": 0, "max_pixels": 1}
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Request:
     device: str = "auto"
     batch_size: int | None = None  # crops per forward pass; 8 on a CPU, 32 on a GPU
     workers: int | None = None  # loader threads
+    threads: int | None = None  # cores to be used; None: all that this process may use
     seed: int = 0
     precision: str = "fp32"
     cards: tuple[Path, ...] = ()
@@ -102,6 +103,7 @@ class Request:
             device=self.device,
             batch_size=self.batch_size,
             workers=self.workers,
+            threads=self.threads,
             shard_size=self.shard_size,
             n_boot=self.n_boot,
             seed=self.seed,

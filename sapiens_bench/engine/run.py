@@ -17,10 +17,11 @@ from sapiens_bench.engine.build import TargetBook, build_model
 from sapiens_bench.engine.cell import CellJob, run_cell
 from sapiens_bench.engine.conventions import Conventions, examine, refuse_wrong
 from sapiens_bench.engine.data_specs import FoundData
-from sapiens_bench.engine.device import default_batch_size, default_workers, resolve_device
+from sapiens_bench.engine.device import default_batch_size, resolve_device
 from sapiens_bench.engine.events import CellFinished, CellStarted, DataProgress, Event, Note, ignore
 from sapiens_bench.engine.plan import Plan, first_reason
 from sapiens_bench.engine.specs import CellSpec
+from sapiens_bench.engine.threads import Threads, division, prepare_process
 from sapiens_bench.errors import (
     IncompleteRun,
     Interrupted,
@@ -73,10 +74,11 @@ class _Run:
         self.plan, self.how, self.on_event = plan, plan.how, on_event
         self.device = resolve_device(plan.how.device, plan.cells[0].model.precision)
         self.batch_size = plan.how.batch_size or default_batch_size(self.device)
-        self.workers = plan.how.workers or default_workers()
+        self.threads = division(plan.how.threads, plan.how.workers)
+        prepare_process(plan.how.threads)
         self.records = {(c.cell.dataset, c.cell.model): c.record.model_copy(deep=True) for c in plan.cells}
         self.records |= {(record.dataset, record.model): record for record in plan.unavailable}
-        self.record = _header(plan, self.device, self.batch_size, self.workers)
+        self.record = _header(plan, self.device, self.batch_size, self.threads)
         self.loaded: tuple[str, Model] | None = None
         self.materialised: set[str] = set()
         self.conventions: dict[str, Conventions] = {}
@@ -128,7 +130,7 @@ class _Run:
             cell=cell,
             out=self.plan.out,
             batch_size=self.batch_size,
-            workers=self.workers,
+            threads=self.threads,
             device=self.device,
             save_preds=self.how.save_preds,
             save_maps=self.how.save_maps,
@@ -200,7 +202,7 @@ class _Run:
         if self.loaded is not None and self.loaded[0] == spec.model.id and not per_data:
             return adapter, self.loaded[1]
         self.loaded = None  # frees the device before the next model comes
-        book = TargetBook(adapter, n_kept=8 * (self.workers + self.batch_size))
+        book = TargetBook(adapter, n_kept=8 * (self.threads.loaders + self.batch_size))
         model = build_model(spec.model, self.device, task=data.open.task, targets=book, adapter=adapter)
         self.loaded = (spec.model.id, model)
         for note in getattr(model, "notes", ()):
@@ -230,7 +232,7 @@ class _Run:
         def progress(done: int, total: int) -> None:
             self.on_event(DataProgress(data.spec.id, done, total))
 
-        adapter.materialise(range(data.facts.n_samples), self.how.workers or provenance.cores(), progress)
+        adapter.materialise(range(data.facts.n_samples), self.threads.cores, progress)
 
     def _record(self, spec: CellSpec) -> CellRecord:
         return self.records[spec.cell.dataset, spec.cell.model]
@@ -250,7 +252,7 @@ class _Run:
             self._save(status)
 
 
-def _header(plan: Plan, device: str, batch_size: int, workers: int) -> RunRecord:
+def _header(plan: Plan, device: str, batch_size: int, threads: Threads) -> RunRecord:
     """The record before any result."""
     return RunRecord(
         status="running",
@@ -262,7 +264,7 @@ def _header(plan: Plan, device: str, batch_size: int, workers: int) -> RunRecord
         git=provenance.git_state(),
         packages=provenance.packages(),
         hardware=provenance.hardware(device),
-        request={**plan.asked, "device": device, "batch_size": batch_size, "workers": workers},
+        request={**plan.asked, "device": device, "batch_size": batch_size, **asdict(threads)},
         cards=plan.cards,
         datasets={data.spec.id: _about(data, plan.asked["boxes"]) for data in plan.data},
         seeds={"bootstrap": plan.how.seed, "models": plan.how.seed},
