@@ -20,6 +20,7 @@ from sapiens_bench.cards.schema import DatasetCard, Variant, Weights
 from sapiens_bench.errors import CardError, ChecksumMismatch, DataMissing, WeightsMissing
 
 _SEARCH_DEPTH = 3
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _CARRIES_CODE = frozenset({"pth", "torchscript", "export"})  # pickles and programs
 
 
@@ -65,8 +66,10 @@ def checksum_faults(card: DatasetCard, root: Path) -> list[str]:
     return faults
 
 
-def dataset_root(card: DatasetCard, data_root: Path | None) -> Path:
+def dataset_root(card: DatasetCard, data_root: Path | None, *, pictures: bool = True) -> Path:
     """Folder of a data set: ``data_root/<id>``, or ``data_root`` itself, whichever has the card's layout.
+
+    ``pictures`` False does without the pictures of the layout, for results made elsewhere.
 
     Embedded sets live in the cache and are made there on first use.
 
@@ -84,7 +87,7 @@ def dataset_root(card: DatasetCard, data_root: Path | None) -> Path:
         if not root.is_dir():
             tried.append(f"{root} does not exist")
             continue
-        missing = layout_faults(card, root)
+        missing = [glob for glob in layout_faults(card, root) if pictures or not glob.lower().endswith(_PICTURES)]
         if missing:
             tried.append(f"{root} has no {', '.join(missing)}")
             continue

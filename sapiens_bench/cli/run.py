@@ -137,10 +137,10 @@ def run(
         command=typed(),
         **({} if max_pixels is None else {"max_pixels": max_pixels}),
     )
-    _execute(request, dry_run=dry_run, fmt=format_.value)
+    execute(request, dry_run=dry_run, fmt=format_.value)
 
 
-def _execute(request: Request, *, dry_run: bool, fmt: str) -> None:
+def execute(request: Request, *, dry_run: bool, fmt: str) -> None:
     """Run a request and print its table.
 
     Raises:

@@ -24,6 +24,7 @@ class DataChoice:
     max_pixels: int
     options: Mapping[str, Any]  # for the adapters, over those of the protocol
     root: Path | None
+    pictures: bool = True  # False: no model looks at them, so they need not be there
 
     @property
     def detector(self) -> str:

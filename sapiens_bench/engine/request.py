@@ -70,7 +70,9 @@ class Request:
 
     def data(self) -> DataChoice:
         """The part that says which data sets."""
-        named = (part.strip() for text in self.datasets for part in text.split(","))
+        of_files = ("truth:", "truth[")  # names of files may hold commas
+        split = ([text] if text.startswith(of_files) else text.split(",") for text in self.datasets)
+        named = (part.strip() for parts in split for part in parts)
         return DataChoice(
             task=self.task,
             names=tuple(dict.fromkeys(name for name in named if name)),

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pyarrow as pa
 
@@ -139,7 +139,7 @@ class _Run:
         claim(job.folder, spec.fields, cell.shard_size)
         n_missing = sum(len(shard.indices) for shard in job.missing_shards(adapter.keys))
         self.on_event(CellStarted(cell, spec.title, cell.n_samples - n_missing))
-        if n_missing:
+        if n_missing or spec.model.is_results:  # results are read again for their notes
             self._materialise(data)
             try:
                 adapter, model = self._model(spec, data)
@@ -198,12 +198,17 @@ class _Run:
     def _model(self, spec: CellSpec, data: FoundData) -> tuple[Adapter, Model]:
         """The model of a cell and the adapter it is to be run with; the last model stays loaded for its next cell."""
         adapter = data.open.adapter
-        if self.loaded is not None and self.loaded[0] == spec.model.id and not spec.model.is_diagnostic:
+        per_data = spec.model.is_diagnostic or spec.model.is_results
+        if self.loaded is not None and self.loaded[0] == spec.model.id and not per_data:
             return adapter, self.loaded[1]
         self.loaded = None  # frees the device before the next model comes
         book = TargetBook(adapter, n_kept=8 * (self.threads.loaders + self.batch_size))
-        model = build_model(spec.model, self.device, task=data.open.task, targets=book)
+        model = build_model(spec.model, self.device, task=data.open.task, targets=book, adapter=adapter)
         self.loaded = (spec.model.id, model)
+        for note in getattr(model, "notes", ()):
+            self._note(f"{spec.title}: {note}")
+        if not getattr(model, "needs_pictures", True) and hasattr(adapter, "without_pictures"):
+            return cast("Adapter", adapter.without_pictures()), model
         return (book if spec.model.is_diagnostic else adapter), model
 
     def _check_conventions(self, spec: CellSpec, data: FoundData, model: Model) -> None:

@@ -27,6 +27,10 @@ FLAGS = {
         "--out", "--pipeline", "--precision", "--protocol", "--save-maps", "--save-preds", "--seed", "--shard-size",
         "--split", "--strict", "--task", "--trust-checkpoint", "--weights-root", "--workers",
     ],
+    "score": [
+        "--cards", "--data-option", "--format", "--limit", "--max-errors", "--n-boot", "--nms", "--option", "--out",
+        "--seed", "--space", "--task", "--truth",
+    ],
     "verify coco": ["--cards", "--out"],
     "verify conventions": [
         "--cards", "--data-root", "--dataset", "--device", "--images", "--json", "--model", "--option", "--precision",
