@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.cards.schema import DatasetCard, EvalProtocol
-from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault, UsageError
-from sapiens_bench.pixels.files import raise_if_machine, read_regular, shown
+from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault, raise_if_machine
+from sapiens_bench.pixels.files import read_regular, shown
 from sapiens_bench.pixels.listing import composed, listed
 from sapiens_bench.types import ModelInput
 
@@ -196,14 +195,3 @@ def read_matrix(path: Path) -> NDArray[np.float64]:
     if K[0, 0] <= 0 or K[1, 1] <= 0 or tuple(K[2]) != (0.0, 0.0, 1.0):
         raise SampleFault("label.camera", f"{shown(path)}: not a camera matrix (fx {K[0, 0]:g}, fy {K[1, 1]:g})")
     return K
-
-
-def where(card: DatasetCard, protocol: EvalProtocol) -> str:
-    """How messages name a protocol. TODO(frame): goes when adapters/scans takes the context."""
-    return f"data set {card.id}, protocol {protocol.title!r}"
-
-
-def refuse_split(card: DatasetCard, split: str) -> None:
-    """Raises UsageError for a data set without splits. TODO(frame): goes when adapters/scans takes the context."""
-    if split:
-        raise UsageError(f"data set {card.id} has no splits; leave --split {split!r} out")

@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.tasks.normal.angles import angles_deg
-from sapiens_bench.tasks.normal.evidence import FRAMES as FRAMES
-from sapiens_bench.tasks.normal.evidence import SIGNS as SIGNS
-from sapiens_bench.tasks.normal.evidence import Sign as Sign
+from sapiens_bench.tasks.normal.evidence import SIGNS, Sign
 
 MAX_PIXELS = 40_000  # looked at per picture
 MIN_PIXELS = 200  # fewer say nothing

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from sapiens_bench.cards.options import Options
-from sapiens_bench.pixels.dense_maps import Encoding
+from sapiens_bench.pixels.coded_normals import Encoding
 from sapiens_bench.tasks.depth.types import DepthKind
 
 Sign = Literal[-1, 1]
@@ -30,7 +30,9 @@ class StoredLabels(_Stored):
 class StoredDepth(_Stored):
     """Of ``predictions`` for depth."""
 
-    kind: DepthKind = "affine_invariant_depth"
+    depth_kind: DepthKind = Field(
+        default="affine_invariant_depth", validation_alias=AliasChoices("depth_kind", "kind")
+    )  # ``kind`` is the name of earlier versions
     """What the numbers mean, hence in which space they are fitted to the truth."""
     unit: Literal["m", "cm", "mm"] = "m"
     """Unit of metric depth."""

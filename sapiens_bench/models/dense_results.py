@@ -19,21 +19,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.errors import CheckpointRejected, SampleFault, ShapeError
+from sapiens_bench.errors import CheckpointRejected, SampleFault, ShapeError, raise_if_machine
 from sapiens_bench.models.dense_options import StoredDepth, StoredLabels, StoredNormals
 from sapiens_bench.pixels.arrays import npy_dtype
+from sapiens_bench.pixels.coded_normals import looks_coded
 from sapiens_bench.pixels.dense_maps import (
     DEPTH_SUFFIXES,
     LABEL_SUFFIXES,
     NORMAL_SUFFIXES,
     Limits,
-    looks_coded,
     read_depth_map,
     read_label_map,
     read_normal_map,
 )
 from sapiens_bench.pixels.exr import require
-from sapiens_bench.pixels.files import raise_if_machine, shown
+from sapiens_bench.pixels.files import shown
 from sapiens_bench.pixels.listing import composed, listed
 from sapiens_bench.pixels.resize import resize_depth, resize_labels, resize_normals
 from sapiens_bench.pixels.shapes import Shape, misfit
@@ -90,7 +90,7 @@ class DenseResults:
             if isinstance(self._options, StoredLabels):
                 return SegPrediction(self._labels(path, size_hw, self._options))
             if isinstance(self._options, StoredDepth):
-                return DepthPrediction(self._depth(path, size_hw, self._options), self._options.kind)
+                return DepthPrediction(self._depth(path, size_hw, self._options), self._options.depth_kind)
             return NormalPrediction(self._normals(path, size_hw, self._options))
         except SampleFault as fault:
             code = fault.code if fault.code.startswith("pred.") else _CODES.get(fault.code, "pred.unreadable")
@@ -141,7 +141,7 @@ class DenseResults:
         def read(path: Path, limits: Limits) -> NDArray[np.float32]:
             numbers = read_depth_map(path, limits)
             values = numbers.values_HW.astype(np.float32)
-            if options.kind == "metric_depth":
+            if options.depth_kind == "metric_depth":
                 if numbers.are_counts:
                     values[numbers.values_HW == 0] = np.nan
                 values *= np.float32((options.count if numbers.are_counts else 1.0) * METRES[options.unit])

@@ -3,13 +3,13 @@
 - pose: the weight file is a COCO results JSON (``models/pose_results.py``).
 - depth, normal, seg: the weight "file" is a folder with a file for each sample (``models/dense_results.py``).
 
-Options: pose ``annotations`` (file) and ``keypoint_scores`` ("final" or "stored"); of the others: dense_options.py.
+Options: ``StoredPosesOptions`` of models/options.py; ``StoredLabels``, ``StoredDepth`` and ``StoredNormals`` of
+models/dense_options.py.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
@@ -19,8 +19,6 @@ from sapiens_bench.models.dense_results import DenseResults
 from sapiens_bench.models.pose_results import PoseResults
 from sapiens_bench.types import ModelInput, Prepared
 
-_POSE_OPTIONS = {"annotations": "", "keypoint_scores": "final"}
-
 
 class Predictions:
     """Reads what another program predicted; there is no network, so ``forward`` is never called.
@@ -28,51 +26,38 @@ class Predictions:
     Raises:
         WeightsMissing: the card names no file.
         CheckpointRejected: the results file is malformed, or the folder holds no predictions.
-        UsageError: an unknown option for poses.
+        UsageError: a pose card without ``space``.
+
+    ``notes`` is what must be said under the table.
     """
+
+    needs_pictures: ClassVar[bool] = False  # the engine then opens none, where the data set allows it
 
     def __init__(self, context: ModelContext) -> None:
         if context.weights is None:
             raise WeightsMissing(f"{context.variant.id}: the card names no file or folder with stored predictions.")
         self._results: PoseResults | DenseResults
-        if context.card.task == "pose":
-            self._results = _pose(context, context.weights)
-        else:
+        if context.card.task != "pose":
             self._results = DenseResults(context.weights, context.card.task, context.options)
+        elif context.space is None:
+            raise UsageError(f"{context.variant.id}: stored poses need `space:` in the model card.")
+        else:
+            self._results = PoseResults(context.weights, context.space.names, context.index, context.options)
+        self.notes = self._results.notes
 
     def prepare(self, x: ModelInput) -> Prepared:
-        """Only the name, and how many people or pixels are asked for: the pixels were looked at elsewhere."""
-        asked = len(x.boxes_xyxy_px) if isinstance(self._results, PoseResults) else x.image_HW3.shape[:2]
-        return Prepared({}, (x.key, asked))
+        """Only the name and the size are asked for: the pixels were looked at elsewhere."""
+        size_hw = () if isinstance(self._results, PoseResults) else (x.image_HW3.shape[:2],)
+        return Prepared({}, (x.key, *size_hw))
 
     def forward(self, tensors: dict[str, Any]) -> dict[str, Any]:
         """Never called, since ``prepare`` makes no crops."""
         return {}
 
-    def finish(self, outputs: dict[str, NDArray[Any]], geometry: tuple[str, Any]) -> Any:
+    def finish(self, outputs: dict[str, NDArray[Any]], geometry: tuple[Any, ...]) -> Any:
         """The stored prediction; its numbers are checked by the task.
 
         Raises:
             SampleFault: side ``prediction``; ``pred.missing``, ``pred.shape``, ``pred.unreadable`` and their like.
         """
         return self._results.prediction(*geometry)
-
-
-def _pose(context: ModelContext, path: Path) -> PoseResults:
-    if context.space is None:
-        raise UsageError(f"{context.variant.id}: stored poses need `space:` in the model card.")
-    options = _checked_options(context)
-    annotations = Path(options["annotations"]) if options["annotations"] else None
-    return PoseResults(path, len(context.space.names), annotations, options["keypoint_scores"] == "stored")
-
-
-def _checked_options(context: ModelContext) -> dict[str, str]:
-    options = {**_POSE_OPTIONS, **context.options}
-    unknown = sorted(set(options) - set(_POSE_OPTIONS))
-    if unknown:
-        raise UsageError(f"{context.variant.id} has no option {unknown}. Known: {sorted(_POSE_OPTIONS)}.")
-    allowed = {"keypoint_scores": ("final", "stored")}
-    for name, value in options.items():
-        if not isinstance(value, str) or value not in allowed.get(name, (value,)):
-            raise UsageError(f"{context.variant.id}: option {name} is {value!r}, expected one of {allowed.get(name)}.")
-    return options

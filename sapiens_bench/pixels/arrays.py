@@ -6,7 +6,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from sapiens_bench.errors import DataMissing, DatasetRejected
-from sapiens_bench.pixels.files import open_regular, raise_if_machine
+from sapiens_bench.errors import DataMissing, DatasetRejected, raise_if_machine
+from sapiens_bench.pixels.files import open_regular
 
 MAX_BYTES = 1 << 31  # of one array in a plain file
 MAX_MEMBER_BYTES = 1 << 28
@@ -55,25 +55,48 @@ def load_npz(
     """Every array of a ``.npz`` file, by name.
 
     Args:
-        only: of these names the first that is there is read and nothing else; where none is, the file must hold a
-            single array.
+        only: names of the members to open, where they are there; the others may be anything.
 
     Raises:
         DataMissing: no such file.
         DatasetRejected: not a zip, an encrypted or repeated member, a member over ``max_member_bytes`` or (above 64
-            MiB) blown up more than 100 times, a member that ``load_npy`` would refuse, or none of ``only``.
+            MiB) blown up more than 100 times, or a member that ``load_npy`` would refuse.
     """
+
+    def wanted(members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+        return [member for member in members if not only or _name(member) in only]
+
+    return _members(path, wanted, max_member_bytes)
+
+
+def load_one(path: Path, names: Sequence[str], *, max_member_bytes: int = MAX_MEMBER_BYTES) -> NDArray[Any]:
+    """The first of ``names`` that a ``.npz`` file has, or, where it has none of them, its only array.
+
+    Raises:
+        DataMissing, DatasetRejected: as ``load_npz``; or there are several arrays of other names.
+    """
+
+    def wanted(members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+        named = [[member for member in members if _name(member) == name] for name in names]
+        if found := next((each for each in named if each), members if len(members) == 1 else []):
+            return found
+        there = ", ".join(sorted(_name(member)[:40] for member in members)[:8])
+        raise DatasetRejected(str(path), [f"no array {' or '.join(names)}; the file has {there}"], _REMEDY)
+
+    return next(iter(_members(path, wanted, max_member_bytes).values()))
+
+
+def _members(
+    path: Path, wanted: Callable[[list[zipfile.ZipInfo]], list[zipfile.ZipInfo]], limit: int
+) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     try:
         with open_regular(path) as opened, zipfile.ZipFile(opened) as archive:
-            for member in _wanted(archive.infolist(), only, str(path)):
-                _check_member(member, max_member_bytes, arrays, str(path))
+            for member in wanted(archive.infolist()):
+                _check_member(member, limit, arrays, str(path))
                 with archive.open(member) as file:  # reads at most file_size bytes, and checks the CRC
                     data = file.read(member.file_size + 1)
-                name = f"{path}[{member.filename}]"
-                arrays[member.filename.removesuffix(".npy")] = _read_array(
-                    BytesIO(data), len(data), max_member_bytes, name
-                )
+                arrays[_name(member)] = _read_array(BytesIO(data), len(data), limit, f"{path}[{member.filename}]")
     except OSError as error:
         raise_if_machine(error)
         raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from None
@@ -82,16 +105,8 @@ def load_npz(
     return arrays
 
 
-def _wanted(members: list[zipfile.ZipInfo], only: Sequence[str], path: str) -> list[zipfile.ZipInfo]:
-    if not only:
-        return members
-    for name in only:
-        if named := [member for member in members if member.filename == f"{name}.npy"]:
-            return named
-    if len(members) == 1:
-        return members
-    names = sorted(member.filename.removesuffix(".npy")[:40] for member in members)
-    raise DatasetRejected(path, [f"no array {' or '.join(only)}; the file has {', '.join(names[:8])}"], _REMEDY)
+def _name(member: zipfile.ZipInfo) -> str:
+    return member.filename.removesuffix(".npy")
 
 
 _REMEDY = "Fetch or write the file again; object arrays must be saved as plain numbers."
@@ -101,7 +116,7 @@ def _check_member(member: zipfile.ZipInfo, limit: int, seen: dict[str, NDArray[A
     fault = ""
     if not member.filename.endswith(".npy"):
         fault = "is not an array"
-    elif member.filename.removesuffix(".npy") in seen:
+    elif _name(member) in seen:
         fault = "appears twice"
     elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         fault = f"is packed by method {member.compress_type}, which NumPy never writes"

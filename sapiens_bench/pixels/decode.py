@@ -20,13 +20,13 @@ from typing import IO, Literal
 
 from PIL import Image
 
-from sapiens_bench.errors import PathEscape, SampleFault
-from sapiens_bench.pixels.files import open_regular, raise_if_machine, shown
+from sapiens_bench.errors import PathEscape, SampleFault, raise_if_machine
+from sapiens_bench.pixels.files import open_regular, shown
 from sapiens_bench.pixels.paths import safe_join
 
-# "undeclared": nobody said whether an EXIF orientation counts; a picture that has one is read only where the size of
+# "unstated": nobody said whether an EXIF orientation counts; a picture that has one is read only where the size of
 # its truth decides the question, and is an error row otherwise.
-ExifPolicy = Literal["ignore", "apply", "undeclared"]
+ExifPolicy = Literal["ignore", "apply", "unstated"]
 Size = tuple[int, int]  # width, height
 
 MAX_PIXELS = 100_000_000
@@ -67,12 +67,12 @@ class Picture:
         return self.stored[::-1] if exif == "apply" and self.orientation >= 5 else self.stored
 
     def settled(self, exif: ExifPolicy, expected: Size | None) -> ExifPolicy:
-        """The policy for this picture: "undeclared" becomes one of the others where the expected size decides.
+        """The policy for this picture: "unstated" becomes one of the others where the expected size decides.
 
         Raises:
             SampleFault: ``image.size``, ``image.exif_policy``.
         """
-        if exif == "undeclared":
+        if exif == "unstated":
             exif = self._decided(expected)
         found = self.size(exif)
         if expected is None or found == tuple(expected):

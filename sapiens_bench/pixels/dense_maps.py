@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import DataError, SampleFault
-from sapiens_bench.pixels.arrays import MAX_BYTES, load_npy, load_npz
+from sapiens_bench.pixels.arrays import MAX_BYTES, load_npy, load_one
 from sapiens_bench.pixels.codecs import depth_counts, labels_of, mask_of, stored_of
+from sapiens_bench.pixels.coded_normals import Encoding, decoded_normals
 from sapiens_bench.pixels.decode import MAX_PIXELS, open_picture
 from sapiens_bench.pixels.exr import DEPTH_CHANNELS, NORMAL_CHANNELS, read_exr_choice
 from sapiens_bench.pixels.files import shown
@@ -26,8 +27,6 @@ from sapiens_bench.pixels.shapes import Shape, fitted, misfit, one_of_equal_chan
 ARRAYS = (".npy", ".npz")
 DEPTH_SUFFIXES = NORMAL_SUFFIXES = (*ARRAYS, ".exr", ".png", ".tif", ".tiff")
 LABEL_SUFFIXES = (*ARRAYS, ".png", ".bmp", ".gif", ".tif", ".tiff")
-Encoding = Literal["auto", "vector", "colour"]
-SHORTEST = 0.1  # a coded normal shorter than this is the grey of "no value"
 _BYTES_PER_PIXEL = 48  # of an array whose size is known: three channels of float64, twice
 
 
@@ -102,27 +101,6 @@ def read_normal_map(
     return normals
 
 
-def decoded_normals(counts_HW3: NDArray[Any]) -> NDArray[np.float32]:
-    """Vectors of normals coded as colours, float32 [H, W, 3]; NaN for black and for grey, which code no direction.
-
-    Args:
-        counts_HW3: unsigned integers over their whole range, or floating-point numbers from 0 to 1.
-    """
-    top = float(np.iinfo(counts_HW3.dtype).max) if counts_HW3.dtype.kind in "iu" else 1.0
-    normals = counts_HW3.astype(np.float32) / np.float32(top / 2) - 1
-    nothing = (counts_HW3 == 0).all(axis=-1) | (np.einsum("hwc,hwc->hw", normals, normals) < SHORTEST**2)
-    normals[nothing] = np.nan
-    return np.asarray(normals, np.float32)
-
-
-def looks_coded(vectors_N3: NDArray[np.floating[Any]]) -> bool:
-    """Do vectors look like (n + 1) / 2, all between 0 and 1 and of no common length? Real normals have both signs."""
-    finite = vectors_N3[np.isfinite(vectors_N3).all(axis=1) & (vectors_N3 != 0).any(axis=1)]
-    if len(finite) < 50 or finite.min() < 0 or finite.max() > 1:
-        return False
-    return float(np.abs(np.linalg.norm(finite, axis=1) - 1).mean()) > 0.05
-
-
 def read_label_map(path: Path, limits: Limits) -> NDArray[Any]:
     """An index map, [H, W], any integer dtype: booleans and whole floating-point numbers become integers.
 
@@ -158,9 +136,11 @@ def _numbers(path: Path, members: Sequence[str], limits: Limits) -> NDArray[Any]
         if path.suffix.lower() == ".npy":
             array = load_npy(path, max_bytes=limits.n_bytes)
         else:
-            array = next(iter(load_npz(path, max_member_bytes=limits.n_bytes, only=members).values()))
+            array = load_one(path, members, max_member_bytes=limits.n_bytes)
     except DataError as error:
         needed = f" (needed is {limits.size_hw})" if limits.size_hw else ""
+        if not limits.size_hw and limits.n_bytes < MAX_BYTES and f"the limit is {limits.n_bytes}" in str(error):
+            needed = f" for at most {limits.max_pixels} pixels (--max-pixels)"
         raise SampleFault("label.array", f"{' '.join(str(error).split())}{needed}") from None
     if array.dtype.kind not in "fiub":
         raise SampleFault("label.array", f"{shown(path)}: {array.dtype} values are not numbers")

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.errors import SampleFault, UsageError
+from sapiens_bench.errors import SampleFault, UsageError, raise_if_machine
 from sapiens_bench.pixels.decode import MAX_PIXELS, locate
-from sapiens_bench.pixels.files import open_regular, raise_if_machine, shown
+from sapiens_bench.pixels.files import open_regular, shown
 
 DEPTH_CHANNELS = (("Z",), ("depth",), ("Y",), ("R",), ("V",))
 NORMAL_CHANNELS = (("X", "Y", "Z"), ("R", "G", "B"))

@@ -1,8 +1,4 @@
-"""Opening what a data set or a user names: regular files only, never waited for; and the machine's faults kept apart.
-
-A pipe in place of a label must not hang a run, and a full disk must not become the fault of the picture that was being
-read when it happened.
-"""
+"""Opening what a data set or a user names: regular files only, never waited for; and what counts as no file at all."""
 
 from __future__ import annotations
 
@@ -12,18 +8,12 @@ import stat
 from pathlib import Path
 from typing import IO
 
-# What a machine runs out of. Everything else that the system says about a file is that file's fault.
-MACHINE_ERRNOS = frozenset(
-    number
-    for name in ("ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM")
-    if (number := getattr(errno, name, None)) is not None
-)
+JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r", "$recycle.bin"})
 
 
-def raise_if_machine(error: BaseException) -> None:
-    """Raise ``error`` again when the machine is at fault and not a file: memory, space, quota, open files."""
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE_ERRNOS):
-        raise error
+def is_junk(name: str) -> bool:
+    """Left behind by a file manager or an archive program (``._0000.obj``, ``.DS_Store``, ``__MACOSX``)."""
+    return name.startswith(".") or name.lower() in JUNK
 
 
 def open_regular(path: Path | str) -> IO[bytes]:
@@ -34,7 +24,7 @@ def open_regular(path: Path | str) -> IO[bytes]:
         ValueError: the path holds a NUL character.
     """
     # Non-blocking, so that a pipe without a writer is opened at once and can be looked at.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "a folder, pipe or device, not a file", str(path))

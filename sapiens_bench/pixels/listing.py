@@ -16,9 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sapiens_bench.pixels.files import shown
+from sapiens_bench.pixels.files import is_junk, shown
 
-JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"})
 DEPTH = 4  # folders below the one that is named
 
 
@@ -28,11 +27,6 @@ class Found(NamedTuple):
     path: str
     inside: str  # path below the folder that was listed
     is_link: bool
-
-
-def is_junk(name: str) -> bool:
-    """Left behind by a file manager or an archive program."""
-    return name.startswith(".") or name.lower() in JUNK
 
 
 def composed(name: str) -> str:

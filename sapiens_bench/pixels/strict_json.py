@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sapiens_bench.errors import DataMissing, DatasetRejected
-from sapiens_bench.pixels.files import raise_if_machine, read_regular
+from sapiens_bench.errors import DataMissing, DatasetRejected, raise_if_machine
+from sapiens_bench.pixels.files import read_regular
 
 _REMEDY = "Fetch or export the file again; `sapiens-bench data check` repeats this check."
 _NOT_A_NUMBER = re.compile(r"(?<![\w\"])(?:NaN|-?Infinity)\b")
@@ -27,13 +27,13 @@ def read_bytes(path: Path) -> bytes:
     """The file's bytes. A pipe in its place is refused, not waited for.
 
     Raises:
-        DataMissing: it cannot be read.
+        DataMissing: it cannot be read, or is no regular file.
     """
     try:
         return read_regular(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise_if_machine(error)
-        raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from None
+        raise DataMissing(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def parse(data: bytes, path: Path | str, *, finite: bool = True) -> Any:

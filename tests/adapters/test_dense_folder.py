@@ -13,14 +13,15 @@ import pytest
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.dense.export import export_folder
 from sapiens_bench.adapters.dense.folder import DenseFolder
-from sapiens_bench.adapters.surface import SIGNS, normals_from_depth, ray_factor, sign_angles
+from sapiens_bench.adapters.surface import normals_from_depth, ray_factor, sign_angles
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.options import read_options
 from sapiens_bench.cards.schema import EvalProtocol
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, LabelSpaceMismatch, SampleFault, UsageError
 from sapiens_bench.pixels.png import encode_png
-from sapiens_bench.tasks.depth.task import make_task
+from sapiens_bench.tasks import task_for
 from sapiens_bench.tasks.depth.task import perfect as perfect_depth
+from sapiens_bench.tasks.normal.evidence import SIGNS
 
 CATALOG = Catalog.load()
 CARD = CATALOG.dataset("folder")
@@ -308,7 +309,7 @@ def test_what_does_not_fit_is_that_samples_fault(root: Path, sphere: ModuleType)
         "f": "input label.shape", "g": "input label.camera",
     }  # fmt: skip
     empty = adapter[7]
-    task = make_task(CARD.protocols["depth"], None)
+    task = task_for(CARD.protocols["depth"], None)
     fault = task.check(perfect_depth(empty.target), empty.input, empty.target)[1]
     assert fault is not None
     assert (fault.code, fault.side) == ("label.empty", "input")

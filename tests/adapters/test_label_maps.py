@@ -19,7 +19,7 @@ from sapiens_bench.cards.options import read_options
 from sapiens_bench.cards.schema import SpaceCard, SpaceMapCard
 from sapiens_bench.cards.spaces import SourceSpace, build_map
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, LabelSpaceMismatch, SampleFault
-from sapiens_bench.tasks.seg.task import make_task
+from sapiens_bench.tasks import task_for
 
 CATALOG = Catalog.load()
 OFFICIAL = ["cihp", "lip", "atr", "pascal-person-part"]
@@ -82,7 +82,7 @@ def test_official_protocols_score_the_surviving_classes_and_no_other(dataset: st
     assert len(protocol.scoring["classes"]) in (7, 8)
     assert "never beside a 28-class number" in protocol.caveat
     assert protocol.published == ()
-    scores = make_task(protocol, CATALOG.space("body28")).metrics[0].scores
+    scores = task_for(protocol, CATALOG.space("body28")).metrics[0].scores
     assert sum(name.startswith("iou/") for name in scores) == len(protocol.scoring["classes"])
 
 
@@ -307,3 +307,41 @@ def test_a_label_set_from_outside_the_package_is_known_to_the_adapter(tmp_path: 
     known = {"mine": SourceSpace(mine, build_map(joined, mine, person))}
     found = LabelMaps(DataContext(card, protocol, person, known, tmp_path, "", "", 0, options))
     assert np.array_equal(found[0].target.labels_HW, ALL_LABELS > 9)
+
+
+@pytest.mark.parametrize(("ignored", "dtype"), [(200, np.uint8), (1000, np.uint16), (-1, np.int16)])
+def test_what_is_not_scored_is_what_the_label_set_of_the_files_says(tmp_path: Path, ignored: int, dtype: Any) -> None:
+    stored = np.array([[0, 1, ignored], [1, 0, 0]], dtype)
+    pair(tmp_path, "a", np.zeros((2, 3), np.uint8))
+    (tmp_path / "labels/a.png").unlink()
+    np.save(tmp_path / "labels/a.npy", stored)
+    fields: dict[str, Any] = {"schema": "space/1", "id": "mine", "title": "x", "kind": "labels", "source": "x"}
+    mine = SpaceCard(**fields, names=("back", "front"), ignore_index=ignored)
+    person = CATALOG.space("person2")
+    pairs = {"back": person.names[0], "front": person.names[1]}
+    map_fields: dict[str, Any] = {"schema": "space-map/1", "id": "m", "source": "mine", "target": "person2"}
+    joined = build_map(SpaceMapCard(**map_fields, provenance="x", pairs=pairs), mine, person)
+    card = CATALOG.dataset("humans-2k")
+    p = card.protocols[card.default_protocol("seg") or ""].model_copy(update={"space": "person2"})
+
+    def labels(*, is_known: bool = True) -> LabelMaps:
+        known = mine if is_known else mine.model_copy(update={"ignore_index": None})
+        return LabelMaps(
+            DataContext(
+                card=card, protocol=p, space=person, to_space={"mine": SourceSpace(known, joined)}, root=tmp_path,
+                split="", boxes="", seed=0, options=read_options(LabelMaps.Options, {"annotated_in": "mine"}, "test"),
+            )
+        )  # fmt: skip
+
+    assert labels()[0].target.labels_HW.tolist() == [[0, 1, 255], [1, 0, 0]]
+    with pytest.raises(SampleFault, match=rf"label {ignored}; valid are 0..1 and 255"):
+        labels(is_known=False).target(0)
+    np.save(tmp_path / "labels/a.npy", np.where(stored == ignored, 255, stored).astype(np.int16))
+    with pytest.raises(SampleFault, match=rf"label 255; valid are 0..1 and {ignored}"):
+        labels().target(0)
+
+
+def test_an_ignored_number_is_no_label() -> None:
+    fields: dict[str, Any] = {"schema": "space/1", "id": "mine", "title": "x", "source": "x", "names": ("a", "b")}
+    with pytest.raises(ValueError, match="ignore_index"):
+        SpaceCard(**fields, kind="labels", ignore_index=1)

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from sapiens_bench.adapters.dense.score import results_card, truth_card
-from sapiens_bench.engine.run import evaluate
+from sapiens_bench.api import evaluate
 from sapiens_bench.errors import UsageError
 from sapiens_bench.store.record import CellRecord
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from sapiens_bench.errors import DataMissing, DatasetRejected, PathEscape, SampleFault, UsageError
 from sapiens_bench.pixels import arrays, decode, strict_json
+from sapiens_bench.pixels.arrays import load_one
 from sapiens_bench.pixels.codecs import (
     load_npy,
     load_npz,
@@ -78,26 +79,26 @@ def with_orientation(folder: Path, size_wh: tuple[int, int], orientation: int) -
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_undeclared_orientation_is_settled_by_the_size_of_the_truth(tmp_path: Path, orientation: int) -> None:
+def test_unstated_orientation_is_settled_by_the_size_of_the_truth(tmp_path: Path, orientation: int) -> None:
     path = with_orientation(tmp_path, (32, 24), orientation)
-    assert read_rgb(path, exif="undeclared", expected_size=(32, 24)).shape == (24, 32, 3)
-    assert read_rgb(path, exif="undeclared", expected_size=(24, 32)).shape == (32, 24, 3)
-    assert code_of(read_rgb, path, exif="undeclared", expected_size=(24, 31)) == "image.size"
+    assert read_rgb(path, exif="unstated", expected_size=(32, 24)).shape == (24, 32, 3)
+    assert read_rgb(path, exif="unstated", expected_size=(24, 32)).shape == (32, 24, 3)
+    assert code_of(read_rgb, path, exif="unstated", expected_size=(24, 31)) == "image.size"
 
 
 @pytest.mark.parametrize(("size_wh", "orientation"), [((32, 24), 3), ((32, 24), 2), ((32, 24), 4), ((24, 24), 6)])
-def test_undeclared_orientation_that_no_size_can_settle_asks_for_a_declaration(
+def test_unstated_orientation_that_no_size_can_settle_asks_for_a_declaration(
     tmp_path: Path, size_wh: tuple[int, int], orientation: int
 ) -> None:
     path = with_orientation(tmp_path, size_wh, orientation)
     with pytest.raises(SampleFault, match=f"EXIF orientation {orientation}.*'exif: apply'") as caught:
-        read_rgb(path, exif="undeclared", expected_size=size_wh)
+        read_rgb(path, exif="unstated", expected_size=size_wh)
     assert caught.value.code == "image.exif_policy"
     assert read_rgb(path, exif="ignore", expected_size=size_wh).shape[:2] == size_wh[::-1]
 
 
 def test_a_picture_without_orientation_needs_no_declaration(tmp_path: Path) -> None:
-    assert read_rgb(saved(tmp_path, SCENE, "a.png"), exif="undeclared").shape == (24, 32, 3)
+    assert read_rgb(saved(tmp_path, SCENE, "a.png"), exif="unstated").shape == (24, 32, 3)
 
 
 def test_sixteen_bit_grey_is_divided_by_257_and_not_clipped(tmp_path: Path) -> None:
@@ -400,10 +401,12 @@ def test_flipped_array_files_are_refused_or_read_and_nothing_else(tmp_path: Path
 def test_of_an_archive_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", normal=np.ones(3), rgb=np.zeros(3))
     assert list(load_npz(tmp_path / "a.npz", only=("normals", "normal"))) == ["normal"]
+    assert load_one(tmp_path / "a.npz", ("normals", "normal")).tolist() == [1, 1, 1]
     np.savez(tmp_path / "one.npz", np.ones(2))
-    assert list(load_npz(tmp_path / "one.npz", only=("depth",))) == ["arr_0"]
+    assert load_one(tmp_path / "one.npz", ("depth",)).tolist() == [1, 1]
+    assert load_npz(tmp_path / "a.npz", only=("depth",)) == {}
     with pytest.raises(DatasetRejected, match="no array depth; the file has normal, rgb"):
-        load_npz(tmp_path / "a.npz", only=("depth",))
+        load_one(tmp_path / "a.npz", ("depth",))
 
 
 def test_a_label_map_may_be_packed_a_thousandfold(tmp_path: Path) -> None:

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sapiens_bench.errors import SampleFault
+from sapiens_bench.pixels.coded_normals import decoded_normals, looks_coded
 from sapiens_bench.pixels.dense_maps import (
     Limits,
-    decoded_normals,
-    looks_coded,
     read_depth_map,
     read_label_map,
     read_mask_map,

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from sapiens_bench.adapters.dense.frames import DepthFrame
 from sapiens_bench.adapters.surface import best_sign, normals_from_depth, ray_factor, sign_angles
 from sapiens_bench.errors import SampleFault
-from sapiens_bench.tasks.seg.types import IGNORE
 
 LOOKED_AT = 8  # samples, evenly spread
 CLEAR_SHARE = 0.7  # another reading beats the declared one when its angle is below this share of it ...
@@ -134,24 +133,25 @@ def implausible(depth_HW: NDArray[np.float32], valid_HW: NDArray[np.bool_], fram
     return frame.suspicion(float(np.median(depth_HW[valid_HW]))) if valid_HW.any() else ""
 
 
-def label_doubts(present: Sequence[Sequence[int]], names: Sequence[str], over: LookOver) -> None:
+def label_doubts(present: Sequence[Sequence[int]], names: Sequence[str], ignored: int, over: LookOver) -> None:
     """Truth without any foreground would give 100 % to a model that predicts nobody: refused, or said.
 
     Args:
         present: the distinct labels of each map that was looked at, as stored.
         names: of the set they are in; the first is the background.
+        ignored: the number that is no label but a pixel that is not scored.
         over: takes faults and notes.
     """
     labels = {label for values in present for label in values}
-    foreground = labels - {0, IGNORE}
+    foreground = labels - {0, ignored}
     if not present:
         return
     what = names[1] if len(names) == 2 else "any foreground class"
     n = f"the {len(present)} label maps looked at"
-    if not foreground and IGNORE in labels:
+    if not foreground and ignored in labels:
         over.faults.append(
-            f"{n} hold only {' and '.join(map(str, sorted(labels)))}, and {IGNORE} means ignored: no pixel of {what} "
-            f"is left, and a model that predicts nobody would score 100 %. If {IGNORE} marks the person, declare the "
+            f"{n} hold only {' and '.join(map(str, sorted(labels)))}, and {ignored} means ignored: no pixel of {what} "
+            f"is left, and a model that predicts nobody would score 100 %. If {ignored} marks the person, declare the "
             "encoding 'mask' (and a label set of two, person2)"
         )
     elif not foreground and over.saw_all:

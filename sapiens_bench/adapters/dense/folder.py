@@ -30,14 +30,14 @@ from sapiens_bench.adapters.dense.doubts import LookOver, geometric_faults, impl
 from sapiens_bench.adapters.dense.files import DenseFiles, Depth
 from sapiens_bench.adapters.dense.frames import FILE, Frame, read_frame
 from sapiens_bench.adapters.dense.infer import inferred
-from sapiens_bench.adapters.dense.label_maps import as_indices, distinct, mapped, source_table
+from sapiens_bench.adapters.dense.label_maps import NO_LABELS, SourceLabels, as_indices, distinct, mapped, source_labels
 from sapiens_bench.adapters.dense.layout import Layout
 from sapiens_bench.adapters.dense.options import FolderOptions
 from sapiens_bench.adapters.folders import identity, manifest, whole_image
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, SampleFault
 from sapiens_bench.pixels.codecs import ExifPolicy, rgb_of
+from sapiens_bench.pixels.coded_normals import looks_coded
 from sapiens_bench.pixels.decode import Picture
-from sapiens_bench.pixels.dense_maps import looks_coded
 from sapiens_bench.pixels.files import shown
 from sapiens_bench.pixels.shapes import Shape
 from sapiens_bench.tasks.depth.types import DepthTarget
@@ -80,11 +80,11 @@ class DenseFolder:
             notes += said
             _check_declared(frame, context, shown(root / FILE))
         self._frame = frame
-        self._exif: ExifPolicy = frame.exif or (card.exif if "exif" in card.model_fields_set else "undeclared")
-        self._names, self._table = self._labels(context)
+        self._exif: ExifPolicy = frame.exif or (card.exif if "exif" in card.model_fields_set else "unstated")
+        self._source = self._labels(context)
         self.keys: list[str] = [f"{card.id}/{stem}" for stem in self.layout.stems]
         self.groups: list[str] = self.keys
-        parts = [card.id, self._task, self._exif, frame.model_dump_json(), str(self._table.tolist())]
+        parts = [card.id, self._task, self._exif, frame.model_dump_json(), self._source.identity]
         pictures, truth = self.layout.paths(pictures=True), self.layout.paths(pictures=False)
         self.manifest_sha256: str = manifest(parts, root, pictures, truth)
         self.notes: tuple[str, ...] = (*notes, *self._look_over(shown(root / FILE)))
@@ -144,7 +144,7 @@ class DenseFolder:
         assert self._frame.labels is not None
         stored = as_indices(self._files.labels(index), self._frame.labels.encoding)
         self._settled(index, picture, stored.shape)
-        return mapped(stored, self._table, self._files.path("seg", index)), stored
+        return mapped(stored, self._source, self._files.path("seg", index)), stored
 
     def _mask(self, index: int, picture: Picture | None) -> NDArray[np.bool_] | None:
         mask = self._files.mask(index)
@@ -174,11 +174,11 @@ class DenseFolder:
             raise SampleFault("label.depth_unit", f"{path}: {fault}")
         return DepthTarget(np.where(valid, depth, np.float32(np.nan)), valid), read
 
-    def _labels(self, context: DataContext) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
-        """Names of the set that the files are in, and the target label of each; both empty for depth and normals."""
+    def _labels(self, context: DataContext) -> SourceLabels:
+        """The set that the files are in; empty for depth and normals."""
         if self._task != "seg" or self._frame.labels is None:
-            return (), np.zeros(0, np.uint8)
-        return source_table(context, self._frame.labels.space, self._frame.labels.encoding)
+            return NO_LABELS
+        return source_labels(context, self._frame.labels.space, self._frame.labels.encoding)
 
     def _look_over(self, path: str) -> list[str]:
         """Refuse the folder when its own numbers contradict what it declares; what else there is to say."""
@@ -200,7 +200,7 @@ class DenseFolder:
             self._note_turn(over, index, picture, stored.shape)
 
         over.each(self.layout.stems, look)
-        label_doubts(present, self._names, over)
+        label_doubts(present, self._source.names, self._source.ignored, over)
 
     def _look_at_depth(self, over: LookOver) -> None:
         odd: list[str] = []
@@ -257,7 +257,7 @@ class DenseFolder:
         look_at_mask(over, self.layout.stems[index], path, mask, int(np.count_nonzero(scored)))
 
     def _note_turn(self, over: LookOver, index: int, picture: Picture | None, size_hw: Shape) -> None:
-        if picture is not None and picture.orientation != 1 and self._exif == "undeclared":
+        if picture is not None and picture.orientation != 1 and self._exif == "unstated":
             how = "as viewed" if self._settled(index, picture, size_hw) == "apply" else "as stored"
             over.turned.append(f"{self.layout.stems[index]}, orientation {picture.orientation}, read {how}")
 

@@ -30,10 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sapiens_bench.adapters.surface import FRAMES
 from sapiens_bench.errors import DataMissing, DatasetRejected
 from sapiens_bench.pixels import strict_json
-from sapiens_bench.pixels.dense_maps import Encoding
+from sapiens_bench.pixels.coded_normals import Encoding
+from sapiens_bench.tasks.normal.evidence import FRAMES
 
 FILE = "frame.json"
 METRES: dict[str, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}

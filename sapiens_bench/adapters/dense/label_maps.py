@@ -1,12 +1,13 @@
 """Pictures with index maps: Humans-2K, CIHP, LIP, ATR, PASCAL-Person-Part, Face Synthetics.
 
-Source labels that the map leaves out become 255: ignored, not background. 255 in a file is ignored as well.
+Source labels that the map leaves out become 255: ignored, not background. So does what the files' own label set calls
+not scored (``ignore_index`` of its card; 255 where it says nothing).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,9 +25,7 @@ from sapiens_bench.adapters.folders import (
     partners,
     whole_image,
 )
-from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.options import Options
-from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.cards.spaces import SpaceMap
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, SampleFault
 from sapiens_bench.pixels.codecs import ExifPolicy, rgb_of
@@ -82,7 +81,7 @@ class LabelMaps:
         self._options: LabelMapOptions = context.options
         if (root / DECLARATION).is_file():
             raise DataMissing(f"{root} declares itself in {DECLARATION}: it is data set 'folder', not {card.id!r}.")
-        self._names, self._table = source_table(context, self._options.annotated_in, self._options.label_encoding)
+        self._source = source_labels(context, self._options.annotated_in, self._options.label_encoding)
         listings = self._list(root, context.where)
         stems, left_out = partners(listings)
         if not stems:
@@ -90,12 +89,12 @@ class LabelMaps:
                 f"{card.title} under {root}: no picture has a label map. {no_partners(listings, _SUFFIXES)}."
             )
         self._max_pixels = context.max_pixels
-        declared = card.exif if "exif" in card.model_fields_set else "undeclared"
+        declared = card.exif if "exif" in card.model_fields_set else "unstated"
         self._exif: ExifPolicy = self._options.exif or declared
         self._images, self._labels = ([listings[role].files[s] for s in stems] for role in ("images", "labels"))
         self.keys: list[str] = [f"{card.id}/{stem}" for stem in stems]
         self.groups: list[str] = self.keys
-        parts = [card.id, self._exif, self._options.label_encoding, str(self._table.tolist())]
+        parts = [card.id, self._exif, self._options.label_encoding, self._source.identity]
         self.manifest_sha256: str = manifest(parts, root, self._images, self._labels)
         self.notes: tuple[str, ...] = (*left_out, *self._look_over(shown(root)))
 
@@ -120,7 +119,7 @@ class LabelMaps:
 
     def target(self, index: int) -> SegTarget:
         """The labels alone; the picture is not opened."""
-        return SegTarget(mapped(self._stored(index), self._table, self._labels[index]))
+        return SegTarget(mapped(self._stored(index), self._source, self._labels[index]))
 
     def _picture(self, index: int) -> Picture:
         """The picture, its pixels not yet decoded: a bomb is refused before its label map is."""
@@ -155,15 +154,15 @@ class LabelMaps:
         def look(index: int) -> None:
             stored = self._stored(index)
             present.append(distinct(stored))
-            mapped(stored, self._table, self._labels[index])
+            mapped(stored, self._source, self._labels[index])
             picture = self._picture(index)
             policy = picture.settled(self._exif, (stored.shape[1], stored.shape[0]))
-            if self._exif == "undeclared" and picture.orientation != 1:
+            if self._exif == "unstated" and picture.orientation != 1:
                 how = "as viewed" if policy == "apply" else "as stored"
                 over.turned.append(f"{self.keys[index]}, orientation {picture.orientation}, read {how}")
 
         over.each(self.keys, look)
-        label_doubts(present, self._names, over)
+        label_doubts(present, self._source.names, self._source.ignored, over)
         if over.faults and not self._options.trusted:
             raise DatasetRejected(path, over.faults, "The option 'trusted' scores such label maps all the same.")
         return [*over.faults, *over.all_notes]
@@ -178,10 +177,24 @@ def _first_folder(root: Path, names: str | tuple[str, ...], about: str) -> Path:
     return next((root / name for name in asked if (root / name).is_dir()), root / asked[0])
 
 
-def source_table(
-    context: DataContext, annotated_in: str, encoding: LabelEncoding
-) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
-    """Names of the set that files are annotated in, and the target label of each, uint8 [K]; 255 where there is none.
+class SourceLabels(NamedTuple):
+    """The label set that files are annotated in, on its way to the protocol's."""
+
+    names: tuple[str, ...]
+    table: NDArray[np.uint8]  # [K] target label of each; 255 where there is none
+    ignored: int  # the number in a file that is no label but a pixel that is not scored
+
+    @property
+    def identity(self) -> str:
+        """What a manifest has to know of it."""
+        return str(self.table.tolist()) + (f" ignored {self.ignored}" if self.ignored != IGNORE else "")
+
+
+NO_LABELS = SourceLabels((), np.zeros(0, np.uint8), IGNORE)
+
+
+def source_labels(context: DataContext, annotated_in: str, encoding: LabelEncoding) -> SourceLabels:
+    """The set that files are annotated in; "" stands for the protocol's own.
 
     Raises:
         CardError: the protocol has no label set, or masks are declared for a set of more than two.
@@ -195,7 +208,8 @@ def source_table(
             f"{context.where}: masks say who is a person and not which of the {len(source.card.names)} labels of "
             f"{source.card.id} it is; the label set of masks is person2"
         )
-    return source.card.names, targets_of(source.map)
+    ignored = IGNORE if source.card.ignore_index is None else source.card.ignore_index
+    return SourceLabels(source.card.names, targets_of(source.map), ignored)
 
 
 def targets_of(space_map: SpaceMap) -> NDArray[np.uint8]:
@@ -203,20 +217,13 @@ def targets_of(space_map: SpaceMap) -> NDArray[np.uint8]:
     return np.where(space_map.index < 0, IGNORE, space_map.index).astype(np.uint8)
 
 
-def label_table(annotated_in: str, space: SpaceCard) -> NDArray[np.uint8]:
-    """``targets_of`` by name. TODO(frame): goes when adapters/synthetic takes the context."""
-    if not annotated_in or annotated_in == space.id:
-        return np.arange(len(space.names), dtype=np.uint8)
-    return targets_of(Catalog.load().space_map(annotated_in, space.id))
-
-
 def as_indices(stored_HW: NDArray[Any], encoding: LabelEncoding) -> NDArray[Any]:
     """Labels as indices: of a mask, 0 and 1."""
     return (stored_HW != 0).astype(np.uint8) if encoding == "mask" else stored_HW
 
 
-def mapped(stored_HW: NDArray[Any], table: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
-    """Labels through a table; 255 stays 255.
+def mapped(stored_HW: NDArray[Any], source: SourceLabels, path: Path) -> NDArray[np.uint8]:
+    """Labels of the files as those of the protocol; 255 where nothing is scored.
 
     Args:
         stored_HW: integers of any width.
@@ -224,11 +231,15 @@ def mapped(stored_HW: NDArray[Any], table: NDArray[np.uint8], path: Path) -> NDA
     Raises:
         SampleFault: ``label.value``; a label that the source set does not have.
     """
-    wrong = [v for v in distinct(stored_HW) if not 0 <= v < len(table) and v != IGNORE]
-    if wrong:
-        raise SampleFault("label.value", f"{shown(path)}: label {wrong[0]}; valid are 0..{len(table) - 1} and {IGNORE}")
+    n = len(source.table)
+    found = distinct(stored_HW)
+    if wrong := [v for v in found if not 0 <= v < n and v != source.ignored]:
+        valid = f"valid are 0..{n - 1} and {source.ignored}"
+        raise SampleFault("label.value", f"{shown(path)}: label {wrong[0]}; {valid} (not scored)")
+    if found and not (found[0] >= 0 and found[-1] <= IGNORE):  # only the ignored number can be outside of 8 bits
+        stored_HW = np.where(stored_HW == source.ignored, IGNORE, stored_HW)
     wide = np.full(256, IGNORE, np.uint8)
-    wide[: len(table)] = table
+    wide[:n] = source.table
     return np.asarray(cv2.LUT(np.ascontiguousarray(stored_HW, np.uint8), wide), np.uint8)
 
 

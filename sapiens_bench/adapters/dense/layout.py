@@ -12,10 +12,10 @@ from sapiens_bench.adapters.folders import (
     no_partners,
     partners,
 )
-from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, UsageError
+from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, UsageError, raise_if_machine
 from sapiens_bench.pixels.dense_maps import ARRAYS, DEPTH_SUFFIXES, LABEL_SUFFIXES, NORMAL_SUFFIXES
 from sapiens_bench.pixels.exr import require
-from sapiens_bench.pixels.files import raise_if_machine, shown
+from sapiens_bench.pixels.files import shown
 from sapiens_bench.pixels.listing import subfolders
 from sapiens_bench.pixels.paths import path_fault
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sapiens_bench.adapters.dense.frames import Sign
 from sapiens_bench.cards.options import Options
-from sapiens_bench.pixels.dense_maps import Encoding
+from sapiens_bench.pixels.coded_normals import Encoding
 
 
 class FolderOptions(Options):

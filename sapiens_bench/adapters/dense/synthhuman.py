@@ -25,15 +25,16 @@ from pydantic import Field
 
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.folders import identity, manifest, read_matrix, whole_image
-from sapiens_bench.adapters.surface import Sign, best_sign, normals_from_depth, sign_angles
+from sapiens_bench.adapters.surface import best_sign, normals_from_depth, sign_angles
 from sapiens_bench.cards.options import Options
-from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault, UsageError
+from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault, UsageError, raise_if_machine
 from sapiens_bench.pixels.codecs import read_rgb
 from sapiens_bench.pixels.exr import NORMAL_CHANNELS, read_exr_choice
-from sapiens_bench.pixels.files import raise_if_machine, shown
+from sapiens_bench.pixels.files import shown
 from sapiens_bench.pixels.listing import subfolders
 from sapiens_bench.pixels.shapes import misfit
 from sapiens_bench.tasks.depth.types import DepthTarget
+from sapiens_bench.tasks.normal.evidence import Sign
 from sapiens_bench.tasks.normal.types import NormalTarget
 from sapiens_bench.types import Sample
 

@@ -5,7 +5,6 @@ Axes: N scored pixels of one image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,18 +48,6 @@ def upside_down(pred_N: NDArray[Any], gt_N: NDArray[Any], kind: DepthKind) -> st
     nearer = "larger values are nearer" if kind != INVERSE else "larger values are farther"
     other = INVERSE if kind != INVERSE else "affine_invariant_depth"
     return (
-        f"correlation {found:.3f} with the truth: {nearer}, against the declared kind {kind!r}. "
-        f"Declare kind {other!r}, or turn negated values over"
+        f"correlation {found:.3f} with the truth: {nearer}, against the declared {kind!r}. "
+        f"Declare depth_kind {other!r}, or turn negated values over"
     )
-
-
-def kind_advice(is_inverse: bool, options: Sequence[str]) -> str:
-    """What to write into a model's card when its depth is read the wrong way round.
-
-    Args:
-        is_inverse: larger values turned out to be nearer.
-        options: names of the options that its wrapper has.
-    """
-    kind = INVERSE if is_inverse else "affine_invariant_depth"
-    name = next((name for name in ("kind", "depth_kind") if name in options), "")
-    return f"options: {{{name}: {kind}}}" if name else f"its wrapper has no option for it, but has to return {kind!r}"

@@ -112,20 +112,3 @@ def _words(e: Evidence, order: str, n: int) -> str:
     if order != "xyz":
         facts.append("the first channel, not the third, behaves like z")
     return f"{' and '.join(facts) or 'the outline of the mask speaks against it'} ({n} picture(s) looked at)"
-
-
-def axis_sign_advice(choice: Sign, order: str, declared: Sign, options: Sequence[str]) -> str:
-    """What to write into a model's card so that its normals come out in our frame.
-
-    Args:
-        choice: signs that made its answers right, on top of ``declared``; ``order`` of its channels likewise.
-        declared: its option ``axis_sign`` now.
-        options: names of the options that its wrapper has.
-    """
-    sign = [a * b for a, b in zip(choice, declared, strict=True)]
-    wanted = {"axis_sign": str(sign)} | ({"order": order} if order != "xyz" else {})
-    absent = [name for name in wanted if name not in options]
-    text = ", ".join(f"{name}: {value}" for name, value in wanted.items())
-    if not absent:
-        return f"options: {{{text}}}"
-    return f"its wrapper has no option {' or '.join(absent)}, so store or return the normals as it would ({text})"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sapiens_bench.tasks.depth.direction import correlation, kind_advice, upside_down
+from sapiens_bench.tasks.depth.convention import FARTHER, NEARER, Direction
+from sapiens_bench.tasks.depth.direction import correlation, upside_down
 from sapiens_bench.tasks.depth.task import check
 from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction, DepthTarget
 
@@ -68,6 +69,8 @@ def test_a_single_pixel_or_a_flat_truth_says_nothing() -> None:
 
 
 def test_advice_names_the_option_that_is_there() -> None:
-    assert kind_advice(True, ("kind", "resize")) == f"options: {{kind: {INVERSE}}}"
-    assert kind_advice(False, ("depth_kind",)) == f"options: {{depth_kind: {DEPTH}}}"
-    assert "no option" in kind_advice(True, ())
+    advice = Direction().correction
+    assert f"options: {{depth_kind: {INVERSE}}}" in advice(NEARER, {"depth_kind": DEPTH, "resize": ""})
+    assert f"options: {{kind: {DEPTH}}}" in advice(FARTHER, {"kind": INVERSE})
+    assert "no option" in advice(NEARER, {})
+    assert repr(INVERSE) in advice(NEARER, {})

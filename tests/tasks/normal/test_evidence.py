@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sapiens_bench.tasks.normal.evidence import ORDERS, SIGNS, Sign, axis_sign_advice, doubt_frame, frame_evidence
+from sapiens_bench.tasks.normal.evidence import ORDERS, SIGNS, Sign, doubt_frame, frame_evidence
 
 
 def ball(sphere: ModuleType, x: float = 0.35) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -67,11 +67,3 @@ def test_a_large_map_says_the_same_as_a_small_one(sphere: ModuleType) -> None:
     doubt = doubt_frame([(np.nan_to_num(big.normals_HW3) * np.array([1, -1, -1], np.float32), big.mask_HW)])
     assert doubt is not None
     assert doubt.sign == (1, -1, -1)
-
-
-def test_advice_names_options_that_are_there_and_takes_the_present_ones_into_account() -> None:
-    options = ("axis_sign", "order", "resize")
-    assert axis_sign_advice((1, -1, -1), "xyz", (1, 1, 1), options) == "options: {axis_sign: [1, -1, -1]}"
-    assert axis_sign_advice((-1, 1, -1), "xyz", (-1, -1, 1), options) == "options: {axis_sign: [1, -1, -1]}"
-    assert axis_sign_advice((1, 1, 1), "zyx", (1, 1, 1), options) == "options: {axis_sign: [1, 1, 1], order: zyx}"
-    assert "no option axis_sign" in axis_sign_advice((1, -1, -1), "xyz", (1, 1, 1), ("kind",))
