@@ -121,8 +121,21 @@ class Metric(Protocol):
         """Sort and flatten ``rows`` once; the result maps image weights (how often each row was drawn) to scores.
 
         ``rows`` holds only rows that enter the metric, in index order, columns with the prefix. Weights are int64 [n]
-        or None for all ones. Undefined scores are NaN.
+        or None for all ones. Undefined scores are NaN. The result may offer many weightings at once as well:
+        ``batch(weights [B, n] of any integer type, keys or None) -> {key: float64 [B]}`` (stats/sums.py, Aggregate);
+        without it a bootstrap calls it once per draw.
         """
+        ...
+
+
+@runtime_checkable
+class MeasuresMany(Protocol):
+    """A metric that measures many images faster together than one by one."""
+
+    def measure_many(
+        self, targets: Sequence[Any], predictions: Sequence[Any]
+    ) -> list[dict[str, int | float | NDArray[Any]]]:
+        """One row per image, each equal to that of ``Metric.measure`` to the last bit and type."""
         ...
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from sapiens_bench.stats.bootstrap import draw_weights, intervals
+from sapiens_bench.stats.sums import DrawCounts
 from sapiens_bench.store.record import Counts, ErrorExample, ScoreRecord
 from sapiens_bench.types import Interval, Metric, Task
 
@@ -66,10 +66,10 @@ class Weights:
     def __init__(self, n_draws: int, seed: int) -> None:
         self._n_draws, self._seed = n_draws, seed
         self._groups: list[str] | None = None
-        self._weights: NDArray[np.int64] = np.zeros((0, 0), np.int64)
+        self._weights: DrawCounts = np.zeros((0, 0), np.uint8)
 
-    def __call__(self, groups: list[str]) -> NDArray[np.int64]:
-        """int64 [draws, rows]."""
+    def __call__(self, groups: list[str]) -> DrawCounts:
+        """How often each row is drawn, [draws, rows]."""
         if groups != self._groups:
             self._groups, self._weights = groups, draw_weights(groups, self._n_draws, self._seed)
         return self._weights

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sapiens_bench.stats.sums import means_of_defined
 
 # Neighbour ratios above 1 + t are an edge, t from 5 % to 25 % (Bochkovskii et al., Depth Pro, section 4.3).
 THRESHOLDS: NDArray[np.float64] = np.linspace(0.05, 0.25, 10)
@@ -52,18 +54,12 @@ def edge_counts(pred_HW: NDArray[np.floating], gt_HW: NDArray[np.floating], mask
 
 
 def edge_f1(
-    both: NDArray[np.int64], predicted: NDArray[np.int64], true: NDArray[np.int64]
-) -> tuple[float, float, float]:
-    """Precision, recall and F1, each a mean over thresholds weighted by the threshold; NaN where undefined."""
+    both_BT: NDArray[Any], predicted_BT: NDArray[Any], true_BT: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Precision, recall and F1 [B], each a mean over thresholds weighted by the threshold; NaN where undefined."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision, recall = both / predicted, both / true
+        precision, recall = both_BT / predicted_BT, both_BT / true_BT
         # No predicted edge where there are true ones is a miss (F1 0), not an undefined score.
-        f1 = np.where(true > 0, 2 * both / (predicted + true), np.nan)
-    return _weighted(precision), _weighted(recall), _weighted(f1)
-
-
-def _weighted(values: NDArray[np.float64]) -> float:
-    defined = np.isfinite(values)
-    if not defined.any():
-        return float("nan")
-    return float((values * THRESHOLDS)[defined].sum() / THRESHOLDS[defined].sum())
+        f1 = np.where(true_BT > 0, 2 * both_BT / (predicted_BT + true_BT), np.nan)
+    means = [means_of_defined(values, THRESHOLDS) for values in (precision, recall, f1)]
+    return means[0], means[1], means[2]

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError
+from sapiens_bench.tasks.normal.median import BIN_DEG, N_BINS
 
-BIN_DEG = 0.05
-N_BINS = 3600
 THRESHOLDS_DEG = (5.0, 7.5, 11.25, 22.5, 30.0)
 
 
@@ -63,17 +62,3 @@ def angle_sums(pred_N3: NDArray[np.float32], gt_N3: NDArray[np.float32]) -> Angl
     below = np.array([np.count_nonzero(angle < np.float32(t)) for t in THRESHOLDS_DEG], np.int64)
     histogram = np.bincount(bins, minlength=N_BINS)
     return AngleSums(len(angle), float(wide.sum()), float((wide * wide).sum()), below, histogram)
-
-
-def histogram_median(histogram: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Median in degrees of histograms [..., 3600], linear inside its bin (error at most half a bin); NaN when empty."""
-    counts = np.asarray(histogram, np.float64)
-    cumulative = counts.cumsum(axis=-1)
-    total = cumulative[..., -1]
-    half = total[..., None] / 2
-    bin_ = np.argmax(cumulative >= half, axis=-1)
-    inside = np.take_along_axis(counts, bin_[..., None], -1)[..., 0]
-    before = np.take_along_axis(cumulative, bin_[..., None], -1)[..., 0] - inside
-    with np.errstate(invalid="ignore", divide="ignore"):
-        median = BIN_DEG * (bin_ + (half[..., 0] - before) / inside)
-    return np.asarray(np.where(total > 0, median, np.nan))

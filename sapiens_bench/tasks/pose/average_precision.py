@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sapiens_bench.stats.sums import DrawCounts, weighted_sums
 from sapiens_bench.tasks.pose.oks import AREA_NAMES, EPSILON, N_CELLS, OKS_THRESHOLDS
 
 RECALL_LEVELS = np.linspace(0, 1, 101)
@@ -91,9 +92,9 @@ class PartOutcomes:
             hits[:, cell] = np.bincount(image, minlength=len(hits))
         return hits
 
-    def statistics(self, weights_BI: NDArray[np.int64], names: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+    def statistics(self, weights_BI: DrawCounts, names: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
         """Name -> float64 [B]; NaN where no person counts."""
-        n_people_BA = weights_BI @ self.n_people_IA
+        n_people_BA = weighted_sums(weights_BI, self.n_people_IA).astype(np.int64)
         wanted = [(name, STATISTICS[name]) for name in names]
         cells = sorted({s.area * _N_T + t for _, s in wanted if s.kind == "precision" for t in s.thresholds})
         precision = self._precision(weights_BI, n_people_BA, cells) if cells else {}
@@ -104,13 +105,13 @@ class PartOutcomes:
                 values = np.concatenate([precision[c] for c in columns], axis=1)
             else:
                 n = n_people_BA[:, s.area : s.area + 1]
-                values = (weights_BI @ self._hits_IC[:, columns]) / np.maximum(n, 1)
+                values = weighted_sums(weights_BI, self._hits_IC[:, columns]) / np.maximum(n, 1)
             mean = np.ascontiguousarray(values).mean(axis=1)
             result[name] = np.where(n_people_BA[:, s.area] > 0, mean, np.nan)
         return result
 
     def _precision(
-        self, weights_BI: NDArray[np.int64], n_people_BA: NDArray[np.int64], cells: list[int]
+        self, weights_BI: DrawCounts, n_people_BA: NDArray[np.int64], cells: list[int]
     ) -> dict[int, NDArray[np.float64]]:
         """Cell -> interpolated precision [B, R]."""
         copies = int(weights_BI.max(initial=1))

@@ -8,12 +8,14 @@ A person without a labelled point of a part is ignored for that part (matching i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError
+from sapiens_bench.stats.sums import Aggregate, DrawCounts
 from sapiens_bench.tasks.pose.average_precision import STATISTICS, Elements, PartOutcomes
 from sapiens_bench.tasks.pose.flatten import flatten_people, flatten_predictions
 from sapiens_bench.tasks.pose.oks import Detections, Group, Matches, match, seen, variances
@@ -85,8 +87,11 @@ class OksMetric:
             columns[_column("n_people", name)] = pa.ListArray.from_arrays(by_area, n_people.ravel())
         return pa.table({f"{self.name}/{key}": column for key, column in columns.items()})
 
-    def aggregate(self, rows: pa.Table) -> OksScores:
-        """Flatten and sort the rows once; see OksScores."""
+    def aggregate(self, rows: pa.Table) -> Aggregate:
+        """Flatten and sort the rows once; see ``Aggregate``. A weight w stands for w copies of the image, side by side.
+
+        A score is NaN where no person counts.
+        """
         scores, counts = _flat(rows, f"{self.name}/scores", np.float64)
         elements = Elements.sort(scores, np.repeat(np.arange(rows.num_rows), counts))
         parts = {}
@@ -94,7 +99,7 @@ class OksMetric:
             bits, _ = _flat(rows, f"{self.name}/{_column('outcomes', name)}", np.int64)
             n_people, _ = _flat(rows, f"{self.name}/{_column('n_people', name)}", np.int64)
             parts[name] = PartOutcomes(elements, bits[elements.order_E], n_people.reshape(rows.num_rows, 3))
-        return OksScores(parts, tuple(self.scores))
+        return Aggregate(tuple(self.scores), rows.num_rows, partial(_statistics, parts))
 
     def _match(
         self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]
@@ -107,35 +112,22 @@ class OksMetric:
         return flat.detections, match(people, flat.detections, len(targets), self.groups, limit, present)
 
 
-class OksScores:
-    """Scores of a set of rows under any image weights. A weight w stands for w copies of the image, side by side."""
-
-    def __init__(self, parts: Mapping[str, PartOutcomes], keys: tuple[str, ...]) -> None:
-        self._parts, self._keys = parts, keys
-        self._n_rows = len(next(iter(parts.values())).n_people_IA)
-
-    def __call__(self, weights: NDArray[np.int64] | None = None) -> dict[str, float]:
-        """Every score; weights int64 [n rows], None for all ones; NaN where no person counts."""
-        one = np.ones(self._n_rows, np.int64) if weights is None else np.asarray(weights, np.int64)
-        return {key: float(values[0]) for key, values in self.batch(one[None]).items()}
-
-    def batch(self, weights_BN: NDArray[np.int64], keys: Sequence[str] | None = None) -> dict[str, NDArray[np.float64]]:
-        """Many weightings at once, only the scores asked for: key -> float64 [B]; equal to one call per weighting."""
-        wanted = self._keys if keys is None else tuple(keys)
-        if weights_BN.ndim != 2 or weights_BN.shape[1] != self._n_rows:
-            raise ShapeError(f"weights have shape {weights_BN.shape}, expected [draws, {self._n_rows}].")
-        needed: dict[str, dict[str, None]] = {}
-        for key in wanted:
-            part, _, name = key.rpartition("/")
-            for source in _HANDS if part == "hand" else (part,):
-                needed.setdefault(source, {})[name] = None
-        found = {part: self._parts[part].statistics(weights_BN, tuple(names)) for part, names in needed.items()}
-        result = {}
-        for key in wanted:
-            part, _, name = key.rpartition("/")
-            is_mean = part == "hand"
-            result[key] = (found[_HANDS[0]][name] + found[_HANDS[1]][name]) / 2 if is_mean else found[part][name]
-        return result
+def _statistics(
+    parts: Mapping[str, PartOutcomes], weights_BN: DrawCounts, keys: tuple[str, ...]
+) -> dict[str, NDArray[np.float64]]:
+    """The statistics of the parts that ``keys`` need."""
+    needed: dict[str, dict[str, None]] = {}
+    for key in keys:
+        part, _, name = key.rpartition("/")
+        for source in _HANDS if part == "hand" else (part,):
+            needed.setdefault(source, {})[name] = None
+    found = {part: parts[part].statistics(weights_BN, tuple(names)) for part, names in needed.items()}
+    result = {}
+    for key in keys:
+        part, _, name = key.rpartition("/")
+        is_mean = part == "hand"
+        result[key] = (found[_HANDS[0]][name] + found[_HANDS[1]][name]) / 2 if is_mean else found[part][name]
+    return result
 
 
 def _column(kind: str, group: str) -> str:

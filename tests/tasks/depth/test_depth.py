@@ -151,8 +151,8 @@ def test_a_step_the_wrong_way_round_is_no_hit() -> None:
 
 def test_predicting_no_edge_scores_zero_and_no_true_edge_is_undefined() -> None:
     flat, full = np.ones((6, 10), np.float32), np.ones((6, 10), bool)
-    assert edge_f1(*edge_counts(flat, step(5), full))[2] == 0.0
-    assert math.isnan(edge_f1(*edge_counts(step(5), flat, full))[2])
+    assert edge_f1(*(c[None] for c in edge_counts(flat, step(5), full)))[2] == [0.0]
+    assert math.isnan(edge_f1(*(c[None] for c in edge_counts(step(5), flat, full)))[2][0])
 
 
 @pytest.mark.parametrize(

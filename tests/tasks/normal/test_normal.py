@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sapiens_bench.tasks.normal.angles import BIN_DEG, N_BINS, angle_sums, angles_deg, histogram_median
+from sapiens_bench.tasks.normal.angles import angle_sums, angles_deg
+from sapiens_bench.tasks.normal.median import BIN_DEG, N_BINS, histogram_median
 from sapiens_bench.tasks.normal.metrics import NormalMetric, contradictions
 from sapiens_bench.tasks.normal.task import check, perfect
 from sapiens_bench.tasks.normal.types import NormalPrediction, NormalTarget
