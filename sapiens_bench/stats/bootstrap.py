@@ -48,7 +48,8 @@ def draw_weights(groups: Sequence[str], n_draws: int, seed: int) -> DrawCounts:
     names, group_N = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     n, stream = len(names), generator("bootstrap", seed)
     step = max(1, _CHUNK_DRAWS // max(1, n))
-    chunks = [_group_counts(stream, min(step, n_draws - start), n)[:, group_N] for start in range(0, n_draws, step)]
+    starts = range(0, n_draws, step)
+    chunks = [np.take(_group_counts(stream, min(step, n_draws - s), n), group_N, axis=1) for s in starts]
     return np.concatenate(chunks) if chunks else np.zeros((0, len(group_N)), np.uint8)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.tasks.pose.oks import Detections, People, keypoint_area
-from sapiens_bench.tasks.pose.scoring import PoseScoring, instance_scores, padded_area, suppress
+from sapiens_bench.tasks.pose.oks import Detections, People, columns_of, keypoint_area
+from sapiens_bench.tasks.pose.scoring import PoseScoring, instance_scores, padded_area, suppress_all
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
 
 
@@ -63,8 +62,7 @@ def flatten_predictions(
         scores, image_D = scores[source], image_D[source]
     x = keypoints[..., 0].astype(np.float64, order="C")
     y = keypoints[..., 1].astype(np.float64, order="C")
-    is_whole = len(area_index) == n_keypoints
-    area = keypoint_area(x, y) if is_whole else keypoint_area(x[:, area_index], y[:, area_index])
+    area = keypoint_area(columns_of(x, area_index), columns_of(y, area_index))
     return FlatPredictions(Detections(image_D, x, y, scores, area), keypoint_scores, source)
 
 
@@ -78,15 +76,8 @@ def suppressed(
     n_images: int,
 ) -> NDArray[np.int64]:
     """Indices of the instances that stay after suppression inside each image; ``image_D`` ascends."""
-    starts = np.searchsorted(image_D, np.arange(n_images + 1))
-    kept = []
-    for start, end in pairwise(starts):
-        part = slice(int(start), int(end))
-        if scoring.nms == "hard" and end - start == 1:
-            kept.append(np.array([start], np.int64))  # nobody to be suppressed by
-        elif end > start:
-            kept.append(start + suppress(scoring, keypoints_DK2[part], scores_D[part], area_D[part], variances_K))
-    return np.concatenate(kept) if kept else np.zeros(0, np.int64)
+    counts_I = np.bincount(image_D, minlength=n_images)
+    return suppress_all(scoring, keypoints_DK2, scores_D, area_D, variances_K, counts_I)
 
 
 def _joined(arrays: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from sapiens_bench.errors import ShapeError
 from sapiens_bench.stats.sums import Aggregate, DrawCounts
 from sapiens_bench.tasks.pose.average_precision import STATISTICS, Elements, PartOutcomes
 from sapiens_bench.tasks.pose.flatten import flatten_people, flatten_predictions
-from sapiens_bench.tasks.pose.oks import Detections, Group, Matches, match, seen, variances
+from sapiens_bench.tasks.pose.matching import match
+from sapiens_bench.tasks.pose.oks import Group, Matches, seen, variances
 from sapiens_bench.tasks.pose.scoring import PoseScoring
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
 from sapiens_bench.types import ScoreInfo
@@ -26,6 +28,7 @@ from sapiens_bench.types import ScoreInfo
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Row = dict[str, int | float | NDArray[Any]]
 WHOLE = ""  # name of the group of all keypoints; its columns and scores have no prefix
 _HANDS = ("left_hand", "right_hand")
 _SOURCE = "pycocotools COCOeval, keypoints"
@@ -54,36 +57,42 @@ class OksMetric:
         self.area_index = indices.get("body", indices[WHOLE])
         self.scores: Mapping[str, ScoreInfo] = _score_infos(self.groups)
 
-    def measure(self, target: PoseTarget, prediction: PosePrediction) -> dict[str, int | float | NDArray[Any]]:
+    def measure(self, target: PoseTarget, prediction: PosePrediction) -> Row:
         """Row of one image.
 
         ``scores`` f64 [D] falling; per group ``outcomes`` i64 [D] (bits: oks.Matches) and ``n_people`` i64 [3].
         """
-        detections, matches = self._match([target], [prediction])
-        row: dict[str, int | float | NDArray[Any]] = {"scores": detections.scores_D[matches.kept]}
-        for name in self.groups:
-            row[_column("outcomes", name)] = matches.outcomes[name]
-            row[_column("n_people", name)] = matches.n_people[name][0]
-        return row
+        return self.measure_many([target], [prediction])[0]
 
-    def measure_many(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> pa.Table:
-        """Rows of many images in one pass, columns with the metric's prefix; the same values as ``measure``.
+    def measure_many(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> list[Row]:
+        """Rows of many images in one pass.
+
+        Raises:
+            ShapeError: as many predictions as targets are needed.
+        """
+        scores, ends, matches = self._match(targets, predictions)
+        rows: list[Row] = [{"scores": part} for part in _cut(scores, ends)]
+        for name in self.groups:
+            outcomes, n_people = _column("outcomes", name), _column("n_people", name)
+            for row, part, counts in zip(rows, _cut(matches.outcomes[name], ends), matches.n_people[name], strict=True):
+                row[outcomes], row[n_people] = part, counts
+        return rows
+
+    def measure_table(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> pa.Table:
+        """The rows of ``measure_many`` as ``aggregate`` takes them, columns with the metric's prefix.
 
         Raises:
             ShapeError: as many predictions as targets are needed.
         """
         import pyarrow as pa
 
-        if len(targets) != len(predictions):
-            raise ShapeError(f"{len(targets)} targets and {len(predictions)} predictions: need one each per image.")
-        detections, matches = self._match(targets, predictions)
-        counts = np.bincount(detections.image_D[matches.kept], minlength=len(targets))
-        per_detection = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        columns = {"scores": pa.ListArray.from_arrays(per_detection, detections.scores_D[matches.kept])}
+        scores, ends, matches = self._match(targets, predictions)
+        offsets = ends.astype(np.int32)
+        columns = {"scores": pa.ListArray.from_arrays(offsets, scores)}
         for name in self.groups:
             n_people = matches.n_people[name]
             by_area = np.arange(len(targets) + 1, dtype=np.int32) * n_people.shape[1]
-            columns[_column("outcomes", name)] = pa.ListArray.from_arrays(per_detection, matches.outcomes[name])
+            columns[_column("outcomes", name)] = pa.ListArray.from_arrays(offsets, matches.outcomes[name])
             columns[_column("n_people", name)] = pa.ListArray.from_arrays(by_area, n_people.ravel())
         return pa.table({f"{self.name}/{key}": column for key, column in columns.items()})
 
@@ -103,13 +112,22 @@ class OksMetric:
 
     def _match(
         self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]
-    ) -> tuple[Detections, Matches]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], Matches]:
+        """Scores of the detections that may count, by image; where each image's begin, and the end; their matches."""
+        if len(targets) != len(predictions):
+            raise ShapeError(f"{len(targets)} targets and {len(predictions)} predictions: need one each per image.")
         n_keypoints = len(self.variances_K)
         people = flatten_people(targets, n_keypoints)
         flat = flatten_predictions(predictions, n_keypoints, self.scoring, self.variances_K, self.area_index)
         present = seen(flat.keypoint_scores_DK, self.groups) if self.scoring.drop_zero_score else None
-        limit = self.scoring.max_detections
-        return flat.detections, match(people, flat.detections, len(targets), self.groups, limit, present)
+        matches = match(people, flat.detections, len(targets), self.groups, self.scoring.max_detections, present)
+        counts = np.bincount(flat.detections.image_D[matches.kept], minlength=len(targets))
+        return flat.detections.scores_D[matches.kept], np.concatenate([[0], np.cumsum(counts)]), matches
+
+
+def _cut(values: NDArray[Any], bounds: NDArray[np.int64]) -> list[NDArray[Any]]:
+    """The stretches between neighbouring bounds."""
+    return [values[start:end] for start, end in pairwise(bounds.tolist())]
 
 
 def _statistics(
