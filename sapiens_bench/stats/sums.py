@@ -1,4 +1,4 @@
-"""Weighted sums over rows for many weightings at once, exact whatever the order, the BLAS or its threads.
+"""Sums that are the same on every machine; weighted sums over rows for many weightings at once.
 
 Axes: B weightings, N rows, M columns. A float64 matrix product of whole numbers is exact while every sum stays below
 2**53. Columns of any float64 values are cut into slices of few enough bits (each a whole multiple of one unit), whose
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sapiens_bench.errors import ShapeError
 
 DrawCounts = NDArray[np.integer[Any]]  # how often each row is drawn, never negative; any integer type
+BLOCK = 16_384  # values; a few arrays of this size fit into a core's cache
 _MANTISSA_BITS = 53
 _CHUNK_VALUES = 1 << 20  # weights held as float64 at once
 
@@ -109,6 +110,23 @@ def means_of_defined(values_BC: NDArray[np.float64], weights_C: NDArray[np.float
             weights = weights_C[is_defined]
             out[rows] = (values * weights).sum(axis=1) / weights.sum()
     return out
+
+
+def tree_sum(n: int, sum_of: Callable[[int, int], float]) -> float:
+    """The sum numpy gives over ``n`` values, from its sums over stretches: ``sum_of(start, stop)`` of up to a block.
+
+    Source: numpy adds halves of whole eights (``pairwise_sum`` in umath/loops_utils.h.src), so its sum of many values
+    is the sum of its sums of the halves. The order is the same on every machine; that of a BLAS dot is not.
+    """
+
+    def add(start: int, length: int) -> float:
+        if length <= BLOCK:
+            return float(sum_of(start, start + length))
+        half = length // 2
+        half -= half % 8
+        return add(start, half) + add(start + half, length - half)
+
+    return add(0, n)
 
 
 def _slices(values_NM: NDArray[np.float64], total: int) -> list[tuple[Any, NDArray[np.float64]]]:

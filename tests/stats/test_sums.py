@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sapiens_bench.errors import ShapeError
 from sapiens_bench.stats.bootstrap import intervals, point_scores
-from sapiens_bench.stats.sums import Aggregate, means_of_defined, weighted_means, weighted_sums
+from sapiens_bench.stats.sums import Aggregate, means_of_defined, tree_sum, weighted_means, weighted_sums
 
 FINITE = st.floats(-1e200, 1e200, allow_subnormal=True)
 
@@ -95,6 +95,12 @@ def test_means_of_defined_values_equal_numpys_row_by_row(seed: int) -> None:
         else:
             assert plain == row[is_defined].mean()
             assert weighted == (row * weights)[is_defined].sum() / weights[is_defined].sum()
+
+
+def test_a_sum_of_stretches_equals_numpys_sum_of_everything() -> None:
+    values = np.random.default_rng(0).random(400_000) ** 5
+    for n in (0, 1, 9, 16_384, 16_385, 32_771, 100_003, 399_999):
+        assert tree_sum(n, lambda start, stop: values[start:stop].sum()) == values[:n].sum()
 
 
 def test_an_aggregate_computes_only_the_keys_asked_for() -> None:

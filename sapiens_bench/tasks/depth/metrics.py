@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from sapiens_bench.stats.sums import Aggregate, DrawCounts, weighted_means, weighted_sums
 from sapiens_bench.tasks.columns import numbers, vectors
-from sapiens_bench.tasks.depth.alignment import ALIGNMENTS, Alignment
-from sapiens_bench.tasks.depth.edges import THRESHOLDS, edge_counts, edge_f1
-from sapiens_bench.tasks.depth.sums import Aligner, DepthSums, Truth, depth_sums
+from sapiens_bench.tasks.depth.alignment import ALIGNMENTS, Alignment, Values
+from sapiens_bench.tasks.depth.edges import THRESHOLDS, EdgeCounts, edge_counts, edge_f1
+from sapiens_bench.tasks.depth.sums import Aligner, DepthSums, Truth, all_depth_sums
 from sapiens_bench.tasks.depth.types import DepthPrediction, DepthTarget
 from sapiens_bench.types import ScoreInfo
 
@@ -97,10 +97,8 @@ class DepthMetric:
         finite = np.isfinite(pred)
         if not finite.all():
             pred, gt = pred[finite], gt[finite]
-        truth = Truth(gt)
         row: dict[str, int | float | NDArray[Any]] = {"n_mask": len(finite)}
-        for a in ALIGNMENTS:
-            sums = depth_sums(pred, truth, prediction.kind, a)
+        for a, sums in all_depth_sums(pred, Truth(gt), prediction.kind).items():
             row |= {f"{a}/{field}": value for field, value in zip(FIELDS, sums, strict=True)}
         return row
 
@@ -142,15 +140,20 @@ class DepthEdgeMetric:
     def measure(self, target: DepthTarget, prediction: DepthPrediction) -> dict[str, int | float | NDArray[Any]]:
         """Pair counts per threshold, int64 [10] each."""
         mask = target.mask_HW & np.isfinite(prediction.depth_HW)
-        aligned = np.zeros(mask.shape)
-        if mask.any():
-            truth = Truth(target.depth_HW[mask].astype(np.float64))
-            values = prediction.depth_HW[mask].astype(np.float64)
-            aligned[mask] = Aligner(values, truth, prediction.kind, self.alignment)(values)
-        counts = edge_counts(aligned, target.depth_HW, mask)
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not len(rows):
+            return EdgeCounts.none()._asdict() | {"true": _all_true(target)}
+        window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        pred, gt = masked(prediction.depth_HW, mask), masked(target.depth_HW, mask)
+        align = Aligner(Values(pred), Truth(gt), prediction.kind, self.alignment)
+        counts = edge_counts(prediction.depth_HW[window], target.depth_HW[window], mask[window], align)
         # Edges that a model left out by giving no value are edges it missed.
-        everything = counts if mask.sum() == target.mask_HW.sum() else _all_true(target)
-        return {"both": counts.both, "predicted": counts.predicted, "true": everything.true}
+        is_whole = len(gt) == np.count_nonzero(target.mask_HW)
+        return {
+            "both": counts.both,
+            "predicted": counts.predicted,
+            "true": counts.true if is_whole else _all_true(target),
+        }
 
     def aggregate(self, rows: pa.Table) -> Aggregate:
         """See ``Aggregate``; the pairs of all images are counted together."""
@@ -164,13 +167,13 @@ class DepthEdgeMetric:
         return Aggregate(tuple(self.scores), rows.num_rows, batch)
 
 
-def masked(map_HW: NDArray[np.floating[Any]], mask_HW: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Values where the mask is True, row-major, float64."""
-    return map_HW[mask_HW].astype(np.float64)
+def masked(map_HW: NDArray[np.floating[Any]], mask_HW: NDArray[np.bool_]) -> NDArray[np.floating[Any]]:
+    """Values where the mask is True, row-major, as they are stored."""
+    return map_HW[mask_HW]
 
 
-def _all_true(target: DepthTarget) -> Any:
-    return edge_counts(target.depth_HW, target.depth_HW, target.mask_HW)
+def _all_true(target: DepthTarget) -> NDArray[np.int64]:
+    return edge_counts(target.depth_HW, target.depth_HW, target.mask_HW).true
 
 
 def _by_name(

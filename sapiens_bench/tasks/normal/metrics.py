@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sapiens_bench.stats.sums import Aggregate, DrawCounts, weighted_means, weighted_sums
 from sapiens_bench.tasks.columns import numbers, vectors
-from sapiens_bench.tasks.normal.angles import THRESHOLDS_DEG, angle_sums
+from sapiens_bench.tasks.normal.angles import THRESHOLDS_DEG, angle_sums, angles_deg
 from sapiens_bench.tasks.normal.median import N_BINS, histogram_median, pooled_medians
 from sapiens_bench.tasks.normal.types import NormalPrediction, NormalTarget
 from sapiens_bench.types import ScoreInfo
@@ -61,10 +61,11 @@ class NormalMetric:
 
     def measure(self, target: NormalTarget, prediction: NormalPrediction) -> dict[str, int | float | NDArray[Any]]:
         """Sums of ``AngleSums`` and ``n_mask``."""
-        mask = target.mask_HW
-        sums = angle_sums(prediction.normals_HW3[mask], target.normals_HW3[mask])
+        rows = np.flatnonzero(target.mask_HW)
+        pred, gt = (np.reshape(normals, (-1, 3)) for normals in (prediction.normals_HW3, target.normals_HW3))
+        sums = angle_sums(angles_deg(pred, gt, rows if len(rows) < len(gt) else None))
         return {
-            "n_mask": int(np.count_nonzero(mask)),
+            "n_mask": len(rows),
             "n": sums.n,
             "angle_deg": sums.angle_deg,
             "angle_sq_deg": sums.angle_sq_deg,
