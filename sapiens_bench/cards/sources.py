@@ -69,7 +69,7 @@ def outside_cards(extra: Sequence[Path]) -> OutsideCards:
         name = f"plug-in {point.name}"
         try:
             spec = find_spec(point.value)
-        except Exception as error:  # the plug-in's parent package runs here; `list` must survive whatever it does
+        except (Exception, SystemExit) as error:  # the plug-in's parent package runs here; `list` must survive it
             broken[name] = f"{point.value} cannot be found: {type(error).__name__}: {error}"
             continue
         places = list(spec.submodule_search_locations or ()) if spec else []

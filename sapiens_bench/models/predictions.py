@@ -3,13 +3,12 @@
 - pose: the weight file is a COCO results JSON (``models/pose_results.py``).
 - depth, normal, seg: the weight "file" is a folder with ``<sample key>.npy`` for each image (seg: or ``.png``).
 
-Options: pose ``annotations`` (file) and ``keypoint_scores`` ("final" or "stored"); depth ``kind``.
+Options: ``models/options.py``, StoredPosesOptions and StoredDepthOptions.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,17 +25,10 @@ from sapiens_bench.errors import (
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.pose_results import PoseResults
 from sapiens_bench.pixels.codecs import load_npy, read_labels, safe_join
-from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction
+from sapiens_bench.tasks.depth.types import DepthPrediction
 from sapiens_bench.tasks.normal.types import NormalPrediction
 from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import ModelInput, Prepared
-
-_OPTIONS = {
-    "pose": {"annotations": "", "keypoint_scores": "final"},
-    "depth": {"kind": "affine_invariant_depth"},
-    "normal": {},
-    "seg": {},
-}
 
 
 class Predictions:
@@ -45,43 +37,45 @@ class Predictions:
     Raises:
         WeightsMissing: the card names no file.
         CheckpointRejected: the results file is malformed, or the folder is none.
-        UsageError: an unknown option.
+        UsageError: a pose card without ``space``.
+
+    ``notes`` is what must be said under the table.
     """
+
+    needs_pictures: ClassVar[bool] = False  # of poses: the engine then opens none, where the data set allows it
 
     def __init__(self, context: ModelContext) -> None:
         if context.weights is None:
             raise WeightsMissing(f"{context.variant.id}: the card names no file or folder with stored predictions.")
         self._task, self._path = context.card.task, context.weights
-        options = _checked_options(context)
-        self._kind: Any = options.get("kind")
+        self._kind: Any = getattr(context.options, "depth_kind", None)
+        self.notes: list[str] = []
         self._pose: PoseResults | None = None
         if self._task == "pose":
             if context.space is None:
                 raise UsageError(f"{context.variant.id}: stored poses need `space:` in the model card.")
-            annotations = Path(options["annotations"]) if options["annotations"] else None
-            stored = options["keypoint_scores"] == "stored"
-            self._pose = PoseResults(self._path, len(context.space.names), annotations, stored)
+            self._pose = PoseResults(self._path, context.space.names, context.index, context.options)
+            self.notes = self._pose.notes
         elif not self._path.is_dir():
             raise CheckpointRejected(f"{self._path} is not a folder of <sample key>.npy files.")
 
     def prepare(self, x: ModelInput) -> Prepared:
-        """Only the name and how many people are asked for: the pixels were looked at elsewhere."""
-        return Prepared({}, (x.key, len(x.boxes_xyxy_px)))
+        """Only the name is asked for: the pixels were looked at elsewhere."""
+        return Prepared({}, x.key)
 
     def forward(self, tensors: dict[str, Any]) -> dict[str, Any]:
         """Never called, since ``prepare`` makes no crops."""
         return {}
 
-    def finish(self, outputs: dict[str, NDArray[Any]], geometry: tuple[str, int]) -> Any:
+    def finish(self, outputs: dict[str, NDArray[Any]], geometry: str) -> Any:
         """The stored prediction; its numbers are checked by the task.
 
         Raises:
             SampleFault: side ``prediction``; ``pred.missing``, ``pred.shape``, ``pred.unreadable``.
         """
-        key, n_boxes = geometry
         if self._pose is not None:
-            return self._pose.prediction(key, n_boxes)
-        array = self._array(key)
+            return self._pose.prediction(geometry)
+        array = self._array(geometry)
         if self._task == "depth":
             return DepthPrediction(_as_float(array), self._kind)
         if self._task == "normal":
@@ -101,19 +95,6 @@ class Predictions:
             raise SampleFault(code, fault.detail, side="prediction") from None
         except (DataError, PathEscape) as error:
             raise SampleFault("pred.unreadable", str(error), side="prediction") from None
-
-
-def _checked_options(context: ModelContext) -> dict[str, str]:
-    defaults = _OPTIONS[context.card.task]
-    options = {**defaults, **context.options}
-    unknown = sorted(set(options) - set(defaults))
-    if unknown:
-        raise UsageError(f"{context.variant.id} has no option {unknown}. Known: {sorted(defaults)}.")
-    allowed = {"kind": get_args(DepthKind), "keypoint_scores": ("final", "stored")}
-    for name, value in options.items():
-        if not isinstance(value, str) or value not in allowed.get(name, (value,)):
-            raise UsageError(f"{context.variant.id}: option {name} is {value!r}, expected one of {allowed.get(name)}.")
-    return options
 
 
 def _as_float(array: NDArray[Any]) -> NDArray[Any]:

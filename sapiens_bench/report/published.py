@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sapiens_bench.cards.catalog import Catalog, PublishedRow
 from sapiens_bench.cards.schema import EvalProtocol
-from sapiens_bench.store.record import CellRecord
+from sapiens_bench.store.record import CellRecord, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,26 +18,35 @@ class Printed:
     head: str  # as printed in the table's head
     value: float
     confidence: str
-    source: str  # paper, table and row
+    source: str  # paper, table with its caption, row with what is printed beside its scores
     unit: str  # "" where the printed unit is a share or a sentence
     percent: bool  # printed as per cent of our share
     higher_is_better: bool
     note: str = ""
 
 
-def printed_numbers(cell: CellRecord, catalog: Catalog | None) -> list[Printed]:
+def other_boxes(record: RunRecord, protocol: EvalProtocol | None) -> str:
+    """The person boxes of the run, where they are not those of its protocol; "" where they are."""
+    asked = str(record.request.get("boxes") or "")
+    return "" if protocol is not None and asked == protocol.options.get("boxes") else asked
+
+
+def printed_numbers(record: RunRecord, cell: CellRecord, catalog: Catalog | None) -> list[Printed]:
     """Numbers for a cell, in the order of the protocol's entries; empty where no card allows a comparison."""
     if catalog is None or cell.model not in catalog.models or cell.dataset not in catalog.datasets:
         return []
     protocol: EvalProtocol | None = catalog.datasets[cell.dataset].protocols.get(cell.protocol)
-    if protocol is None:
+    if protocol is None or other_boxes(record, protocol) or record.request.get("data_options"):
         return []
     rows = catalog.published_rows(catalog.models[cell.model].variant, protocol)
     return [number for row in rows for number in _numbers(row)]
 
 
 def _numbers(row: PublishedRow) -> Iterable[Printed]:
-    source = f"{row.table.paper}, Table {row.table.table}, row “{row.name}”"
+    caption = row.table.caption.rstrip(".")
+    beside = row.entry.row_attributes.get(row.name, {})
+    attributes = "".join(f", {key.replace('_', ' ')} {value}" for key, value in beside.items())
+    source = f"{row.table.paper}, Table {row.table.table} ({caption}), row “{row.name}”{attributes}"
     for score, key in row.entry.metrics.items():
         value = row.entry.rows[row.name].get(key)
         if value is None or not isinstance(value.value, float):

@@ -8,9 +8,8 @@ import numpy as np
 
 from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
 from sapiens_bench.engine.scores import measure_together
-from sapiens_bench.tasks.pose.task import make_task as pose_task
+from sapiens_bench.tasks import task_for
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
-from sapiens_bench.tasks.seg.task import make_task as seg_task
 from sapiens_bench.tasks.seg.types import SegPrediction, SegTarget
 from sapiens_bench.types import Task
 
@@ -48,20 +47,20 @@ def assert_alike(task: Task, pairs: list[tuple[Any, Any]]) -> None:
 
 def test_a_metric_that_can_measure_many_does_and_another_goes_one_by_one() -> None:
     rng = np.random.default_rng(0)
-    pose = pose_task(EvalProtocol(task="pose", title="p", default=True), KEYPOINTS)
+    pose = task_for(EvalProtocol(task="pose", title="p", default=True), KEYPOINTS)
     assert_alike(pose, [poses(rng) for _ in range(12)])
-    seg = seg_task(EvalProtocol(task="seg", title="s", default=True), LABELS)
+    seg = task_for(EvalProtocol(task="seg", title="s", default=True), LABELS)
     assert not hasattr(seg.metrics[0], "measure_many")
     assert_alike(seg, [labels(rng) for _ in range(3)])
 
 
 def test_no_images_give_no_rows() -> None:
-    assert measure_together(pose_task(EvalProtocol(task="pose", title="p", default=True), KEYPOINTS), [], []) == []
+    assert measure_together(task_for(EvalProtocol(task="pose", title="p", default=True), KEYPOINTS), [], []) == []
 
 
 def test_an_image_that_breaks_a_metric_leaves_the_others_to_be_measured_alone() -> None:
     rng = np.random.default_rng(0)
-    seg = seg_task(EvalProtocol(task="seg", title="s", default=True), LABELS)
+    seg = task_for(EvalProtocol(task="seg", title="s", default=True), LABELS)
     target, prediction = labels(rng)
     wrong = SegPrediction(prediction.labels_HW[:3])
     assert measure_together(seg, [target, target], [prediction, wrong]) is None

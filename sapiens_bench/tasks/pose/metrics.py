@@ -8,9 +8,9 @@ A person without a labelled point of a part is ignored for that part (matching i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from sapiens_bench.errors import ShapeError
 from sapiens_bench.stats.sums import Aggregate, DrawCounts
 from sapiens_bench.tasks.pose.average_precision import STATISTICS, Elements, PartOutcomes
-from sapiens_bench.tasks.pose.flatten import flatten_people, flatten_predictions
+from sapiens_bench.tasks.pose.flatten import FlatPredictions, flatten_people, flatten_predictions
 from sapiens_bench.tasks.pose.matching import match
-from sapiens_bench.tasks.pose.oks import Group, Matches, seen, variances
+from sapiens_bench.tasks.pose.oks import AREA_NAMES, Group, seen, variances
 from sapiens_bench.tasks.pose.scoring import PoseScoring
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
 from sapiens_bench.types import ScoreInfo
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Row = dict[str, int | float | NDArray[Any]]
+N_AREAS = len(AREA_NAMES)
 WHOLE = ""  # name of the group of all keypoints; its columns and scores have no prefix
 _HANDS = ("left_hand", "right_hand")
 _SOURCE = "pycocotools COCOeval, keypoints"
@@ -60,7 +61,9 @@ class OksMetric:
     def measure(self, target: PoseTarget, prediction: PosePrediction) -> Row:
         """Row of one image.
 
-        ``scores`` f64 [D] falling; per group ``outcomes`` i64 [D] (bits: oks.Matches) and ``n_people`` i64 [3].
+        ``scores`` f64 [D] falling; per group ``outcomes`` i64 [D] (bits: oks.Matches) and ``n_people`` i64 [3]. Where
+        results rank a part by another score than the whole set, the part has ``scores_<part>`` too, and its outcomes
+        follow those.
         """
         return self.measure_many([target], [prediction])[0]
 
@@ -70,12 +73,16 @@ class OksMetric:
         Raises:
             ShapeError: as many predictions as targets are needed.
         """
-        scores, ends, matches = self._match(targets, predictions)
-        rows: list[Row] = [{"scores": part} for part in _cut(scores, ends)]
-        for name in self.groups:
-            outcomes, n_people = _column("outcomes", name), _column("n_people", name)
-            for row, part, counts in zip(rows, _cut(matches.outcomes[name], ends), matches.n_people[name], strict=True):
-                row[outcomes], row[n_people] = part, counts
+        rows: list[Row] = [{} for _ in targets]
+        for index in self._alike(targets, predictions):
+            for name, found in self._match([targets[i] for i in index], [predictions[i] for i in index]).items():
+                scores, outcomes, n_people = (_column(kind, name) for kind in ("scores", "outcomes", "n_people"))
+                for i, begin, end in zip(index, found.ends[:-1].tolist(), found.ends[1:].tolist(), strict=True):
+                    if found.has_own_scores:
+                        rows[i][scores] = found.scores_D[begin:end]
+                    rows[i][outcomes] = found.outcomes_D[begin:end]
+                for i, counts in zip(index, found.n_people_IA, strict=True):
+                    rows[i][n_people] = counts
         return rows
 
     def measure_table(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> pa.Table:
@@ -86,48 +93,113 @@ class OksMetric:
         """
         import pyarrow as pa
 
-        scores, ends, matches = self._match(targets, predictions)
-        offsets = ends.astype(np.int32)
-        columns = {"scores": pa.ListArray.from_arrays(offsets, scores)}
-        for name in self.groups:
-            n_people = matches.n_people[name]
-            by_area = np.arange(len(targets) + 1, dtype=np.int32) * n_people.shape[1]
-            columns[_column("outcomes", name)] = pa.ListArray.from_arrays(offsets, matches.outcomes[name])
-            columns[_column("n_people", name)] = pa.ListArray.from_arrays(by_area, n_people.ravel())
-        return pa.table({f"{self.name}/{key}": column for key, column in columns.items()})
+        alike = self._alike(targets, predictions)
+        tables = []
+        for index in alike or [[]]:
+            columns = {}
+            by_area = np.arange(len(index) + 1, dtype=np.int32) * N_AREAS
+            for name, found in self._match([targets[i] for i in index], [predictions[i] for i in index]).items():
+                offsets = found.ends.astype(np.int32)
+                if found.has_own_scores:
+                    columns[_column("scores", name)] = pa.ListArray.from_arrays(offsets, found.scores_D)
+                columns[_column("outcomes", name)] = pa.ListArray.from_arrays(offsets, found.outcomes_D)
+                columns[_column("n_people", name)] = pa.ListArray.from_arrays(by_area, found.n_people_IA.ravel())
+            tables.append(pa.table({f"{self.name}/{key}": column for key, column in columns.items()}))
+        if len(tables) == 1:
+            return tables[0]
+        order = np.argsort(np.concatenate(alike), kind="stable")
+        return pa.concat_tables(tables, promote_options="default").take(order)
 
     def aggregate(self, rows: pa.Table) -> Aggregate:
         """Flatten and sort the rows once; see ``Aggregate``. A weight w stands for w copies of the image, side by side.
 
         A score is NaN where no person counts.
         """
-        scores, counts = _flat(rows, f"{self.name}/scores", np.float64)
-        elements = Elements.sort(scores, np.repeat(np.arange(rows.num_rows), counts))
+        shared = self._elements(rows, WHOLE)
         parts = {}
         for name in self.groups:
+            has_own = name != WHOLE and f"{self.name}/{_column('scores', name)}" in rows.column_names
+            elements = self._elements(rows, name) if has_own else shared
             bits, _ = _flat(rows, f"{self.name}/{_column('outcomes', name)}", np.int64)
             n_people, _ = _flat(rows, f"{self.name}/{_column('n_people', name)}", np.int64)
-            parts[name] = PartOutcomes(elements, bits[elements.order_E], n_people.reshape(rows.num_rows, 3))
+            parts[name] = PartOutcomes(elements, bits[elements.order_E], n_people.reshape(rows.num_rows, N_AREAS))
         return Aggregate(tuple(self.scores), rows.num_rows, partial(_statistics, parts))
 
-    def _match(
-        self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64], Matches]:
-        """Scores of the detections that may count, by image; where each image's begin, and the end; their matches."""
+    def _elements(self, rows: pa.Table, group: str) -> Elements:
+        """Detections in the order that ranks a group: by its own scores in the rows that have them."""
+        whole, column = f"{self.name}/scores", f"{self.name}/{_column('scores', group)}"
+        scores, counts = _flat(rows, column, np.float64, whole)
+        return Elements.sort(scores, np.repeat(np.arange(rows.num_rows), counts))
+
+    def _alike(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> list[list[int]]:
+        """Positions of the images that may be measured in one pass, so that each has the row it would have alone.
+
+        These rank the same parts by scores of their own, and hold keypoint scores of one type: joining types would
+        widen some, and the score rule compares them as stored.
+
+        Raises:
+            ShapeError: as many predictions as targets are needed.
+        """
         if len(targets) != len(predictions):
             raise ShapeError(f"{len(targets)} targets and {len(predictions)} predictions: need one each per image.")
+        alike: dict[tuple[Any, ...], list[int]] = {}
+        for i, prediction in enumerate(predictions):
+            parts = () if prediction.results is None else tuple(sorted(prediction.results.parts))
+            alike.setdefault((parts, prediction.keypoint_scores_NK.dtype), []).append(i)
+        return list(alike.values())
+
+    def _match(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> dict[str, _Found]:
+        """Group -> what came of its detections. Groups are matched together unless results rank them one by one."""
         n_keypoints = len(self.variances_K)
         people = flatten_people(targets, n_keypoints)
         flat = flatten_predictions(predictions, n_keypoints, self.scoring, self.variances_K, self.area_index)
-        present = seen(flat.keypoint_scores_DK, self.groups) if self.scoring.drop_zero_score else None
-        matches = match(people, flat.detections, len(targets), self.groups, self.scoring.max_detections, present)
-        counts = np.bincount(flat.detections.image_D[matches.kept], minlength=len(targets))
-        return flat.detections.scores_D[matches.kept], np.concatenate([[0], np.cumsum(counts)]), matches
+        present, alone = self._present(flat), self._ranks(flat)
+        together = {name: group for name, group in self.groups.items() if name not in alone}
+        passes = [({name: self.groups[name]}, scores) for name, scores in alone.items()]
+        found: dict[str, _Found] = {}
+        for groups, scores in [(together, flat.detections.scores_D), *passes]:
+            detections = replace(flat.detections, scores_D=scores)
+            matches = match(people, detections, len(targets), groups, self.scoring.max_detections, present)
+            counts = np.bincount(detections.image_D[matches.kept], minlength=len(targets))
+            ends = np.concatenate([[0], np.cumsum(counts)])
+            for name in groups:
+                has_own = name == WHOLE or name in alone or WHOLE in alone
+                outcomes, n_people = matches.outcomes[name], matches.n_people[name]
+                found[name] = _Found(scores[matches.kept], ends, outcomes, n_people, has_own)
+        return {name: found[name] for name in self.groups}
+
+    def _ranks(self, flat: FlatPredictions) -> dict[str, NDArray[np.float64]]:
+        """Scores of the parts that results rank by a score of their own; only where the set has parts."""
+        if len(self.groups) == 1:
+            return {}
+        of_group = {name: flat.parts.get(name or "whole") for name in self.groups}
+        return {name: scores for name, scores in of_group.items() if scores is not None}
+
+    def _present(self, flat: FlatPredictions) -> dict[str, NDArray[np.bool_]] | None:
+        """Group -> whether a detection takes part.
+
+        Final results of a set with parts: the official COCO-WholeBody evaluation passes over those without a positive
+        keypoint score in the part (myeval_*.py, ``k2 == 0``); pycocotools, for a plain set, does not.
+        """
+        is_strict_D = np.full(len(flat.is_final_D), self.scoring.drop_zero_score)
+        if len(self.groups) > 1:
+            is_strict_D = is_strict_D | flat.is_final_D
+        else:
+            is_strict_D = is_strict_D & ~flat.is_final_D
+        if not is_strict_D.any():
+            return None
+        positive = seen(flat.keypoint_scores_DK, self.groups)
+        return {name: is_positive | ~is_strict_D for name, is_positive in positive.items()}
 
 
-def _cut(values: NDArray[Any], bounds: NDArray[np.int64]) -> list[NDArray[Any]]:
-    """The stretches between neighbouring bounds."""
-    return [values[start:end] for start, end in pairwise(bounds.tolist())]
+class _Found(NamedTuple):
+    """Detections of one group that may count, by image, then falling score."""
+
+    scores_D: NDArray[np.float64]
+    ends: NDArray[np.int64]  # [I + 1] where the detections of each image begin, and the end
+    outcomes_D: NDArray[np.int64]
+    n_people_IA: NDArray[np.int64]
+    has_own_scores: bool  # the order is not that of the whole set, or the group is the whole set
 
 
 def _statistics(
@@ -177,13 +249,19 @@ def _score_infos(groups: Mapping[str, Group]) -> dict[str, ScoreInfo]:
     return infos
 
 
-def _flat(rows: pa.Table, column: str, dtype: type) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Values of a list column end to end, and the length of each row's list."""
+def _flat(
+    rows: pa.Table, column: str, dtype: type, instead: str | None = None
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Values of a list column end to end, and the length of each row's list; that of ``instead`` where it is null."""
     if rows.num_rows == 0:
         return np.zeros(0, dtype), np.zeros(0, np.int64)
     chunked = rows.column(column)
+    if instead is not None and chunked.null_count:  # rows of a miss, or of results that rank other parts
+        import pyarrow.compute as pc
+
+        chunked = pc.coalesce(chunked, rows.column(instead))
     values: list[NDArray[Any]] = [
         np.asarray(chunk.flatten().to_numpy(zero_copy_only=False), dtype) for chunk in chunked.chunks
     ]
-    counts = [chunk.value_lengths().to_numpy(zero_copy_only=False) for chunk in chunked.chunks]
+    counts = [chunk.value_lengths().fill_null(0).to_numpy(zero_copy_only=False) for chunk in chunked.chunks]
     return np.concatenate(values), np.concatenate(counts).astype(np.int64)

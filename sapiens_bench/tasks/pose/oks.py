@@ -32,6 +32,7 @@ class People:
     area_G: NDArray[np.float64]
     is_crowd_G: NDArray[np.bool_]
     boxes_xywh_G4: NDArray[np.float64]
+    is_ignored_G: NDArray[np.bool_] | None = None  # not scored whatever is visible; unlike a crowd, matched only once
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,12 @@ def outside_ranges(area_N: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def ignored(people: People, group: Group) -> NDArray[np.bool_]:
-    """Bool [G, A]: matching the person is neither right nor wrong (a crowd, no visible point, or outside the range)."""
-    is_blind = ~people.visible_GK[:, group.index].any(axis=1)
-    return (people.is_crowd_G | is_blind)[:, None] | outside_ranges(people.area_G)
+    """Bool [G, A]: matching the person is neither right nor wrong (a crowd, left out by the truth, no visible
+    point, or outside the range)."""
+    is_ignored_G = people.is_crowd_G | ~people.visible_GK[:, group.index].any(axis=1)
+    if people.is_ignored_G is not None:
+        is_ignored_G |= people.is_ignored_G
+    return is_ignored_G[:, None] | outside_ranges(people.area_G)
 
 
 def columns_of(values_NK: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:

@@ -75,6 +75,7 @@ def test_matching_agrees_on_values_that_ought_not_to_be(kernels: ModuleType, see
         area_G=np.abs(odd(rng.choice([0.0, 40.0, 2000.0, 9216.0], n_people))),
         is_crowd_G=rng.random(n_people) < 0.2,
         boxes_xywh_G4=odd(np.concatenate([corner, rng.uniform(0, 9, (n_people, 2))], axis=1)),
+        is_ignored_G=rng.random(n_people) < 0.2 if rng.random() < 0.5 else None,
     )
     near = rng.integers(0, n_people, n_found)
     found = Detections(
