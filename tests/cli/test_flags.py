@@ -25,7 +25,7 @@ FLAGS = {
         "--batch-size", "--boxes", "--cards", "--data-option", "--data-root", "--dataset", "--device", "--dry-run",
         "--format", "--limit", "--max-errors", "--max-pixels", "--models", "--n-boot", "--no-save-preds", "--option",
         "--out", "--pipeline", "--precision", "--protocol", "--save-maps", "--save-preds", "--seed", "--shard-size",
-        "--split", "--strict", "--task", "--trust-checkpoint", "--weights-root", "--workers",
+        "--split", "--strict", "--task", "--threads", "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "score": [
         "--cards", "--data-option", "--format", "--limit", "--max-errors", "--n-boot", "--nms", "--option", "--out",
