@@ -1,4 +1,4 @@
-"""What drives a top-down model: facts about the boxes for run.json."""
+"""What an adapter has to say about its files, and what drives a top-down model: facts for run.json."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from sapiens_bench.engine.admit import DataPlan
 
 
 def about_boxes(data: DataPlan) -> dict[str, Any]:
-    """Source, hash, what was left out, and quality against the people that are scored; empty without person boxes."""
+    """Fields of ``DatasetRecord``: notes; and of person boxes their source, hash and quality against the people that
+    are scored. An adapter with boxes speaks of these in ``notes``, unless it has ``boxes_notes`` besides."""
     adapter = data.adapter
     facts: dict[str, Any] = {}
-    for name, key in (("boxes", "boxes_source"), ("boxes_sha256", "boxes_sha256"), ("notes", "boxes_notes")):
-        value = getattr(adapter, name, None)
-        if value:
-            facts[key] = list(value) if isinstance(value, tuple | list) else str(value)
+    for name, key in (("boxes", "boxes_source"), ("boxes_sha256", "boxes_sha256")):
+        if value := getattr(adapter, name, None):
+            facts[key] = str(value)
+    notes, of_boxes = _texts(adapter, "notes"), _texts(adapter, "boxes_notes")
+    if "boxes_source" in facts and not hasattr(adapter, "boxes_notes"):
+        notes, of_boxes = [], notes
+    facts |= {"notes": notes, "boxes_notes": of_boxes}
     measure = getattr(adapter, "box_quality", None)
     if measure is not None:
-        quality = asdict(measure(data.n_samples))
-        facts["box_quality"] = {k: None if v != v else v for k, v in quality.items()}
+        facts["box_quality"] = asdict(measure(data.n_samples))
     return facts
+
+
+def _texts(adapter: object, name: str) -> list[str]:
+    value = getattr(adapter, name, None) or ()
+    return [value] if isinstance(value, str) else [str(text) for text in value]

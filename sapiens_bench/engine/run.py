@@ -25,10 +25,20 @@ from sapiens_bench.engine.events import CellFinished, CellStarted, DataProgress,
 from sapiens_bench.engine.plan import Plan, PlannedCell, check_disk, graver, make_plan
 from sapiens_bench.engine.request import Request, parse_trust
 from sapiens_bench.errors import IncompleteRun, Interrupted, SapiensBenchError, StorageFull, TooManyErrors
-from sapiens_bench.store.files import remove_strays
-from sapiens_bench.store.fingerprint import claim
-from sapiens_bench.store.record import CellRecord, RunRecord, RunStatus, costs_of, write_run
+from sapiens_bench.store.causes import row_causes
+from sapiens_bench.store.folder import CellClaim, open_run
+from sapiens_bench.store.record import (
+    CellRecord,
+    DatasetRecord,
+    GitRecord,
+    HardwareRecord,
+    RunRecord,
+    RunStatus,
+    costs_of,
+    write_run,
+)
 from sapiens_bench.store.rows import read_rows
+from sapiens_bench.store.throughput import carried_timing
 from sapiens_bench.types import Adapter, Materialised, Model
 
 MAX_ERRORS = 0.01
@@ -125,20 +135,23 @@ class _Run:
         self.records = {(c.cell.dataset, c.cell.model): c.record.model_copy(deep=True) for c in plan.cells}
         self.records |= {(record.dataset, record.model): record for record in plan.unavailable}
         self.record = _header(plan, catalog, self.device, self.batch_size, self.workers)
+        metrics = {data.card.id: data.task.metrics for data in plan.data}
+        self.record.bind(plan.out, lambda cell: metrics[cell.dataset])
         self.loaded: tuple[str, Model] | None = None
         self.made: set[str] = set()
         self.conventions: dict[str, Conventions] = {}
         self.first_error = plan.first_error
+        self.previous: RunRecord | None = None  # what run.json said before this run
 
     def whole(self) -> RunRecord:
         """Rows, scores, record; every way out leaves a run.json that tells the truth."""
-        with _terminate_like_ctrl_c():
+        check_disk(self.plan)
+        claims = [CellClaim(c.cell.folder, c.fields, c.cell.shard_size) for c in self.plan.cells]
+        with _terminate_like_ctrl_c(), open_run(self.plan.out, self.plan.as_json(), claims) as folder:
+            self.previous = folder.previous
             try:
-                self.plan.write()
-                check_disk(self.plan)
-                remove_strays(self.plan.out)
                 self._save("running")
-                for note in self.plan.notes:
+                for note in (*self.plan.notes, *folder.notes):
                     self._note(note)
                 for planned in self.plan.cells:
                     self._cell(planned)
@@ -150,8 +163,7 @@ class _Run:
                     f"Stopped. Everything committed is kept in {self.plan.out}; the same command goes on from there."
                 ) from None
             except Exception as error:  # ours or not: the record must not say "running" for ever
-                if (self.plan.out / "run.json").exists():
-                    self._save_anyway("incomplete" if isinstance(error, StorageFull) else "failed")
+                self._save_anyway("incomplete" if isinstance(error, StorageFull) else "failed")
                 raise
         return self._verdict()
 
@@ -168,9 +180,12 @@ class _Run:
             save_preds=self.plan.request.save_preds,
             save_maps=self.plan.request.save_maps,
             index_K=None if planned.space_map is None else planned.space_map.index,
+            identity=getattr(adapter, "identity", None),
         )
-        claim(job.folder, planned.fields, cell.shard_size)
-        n_missing = sum(len(shard.indices) for shard in job.missing_shards(adapter.keys))
+        missing, notes = job.missing_shards(adapter, planned.data.task)
+        for note in notes:
+            self._note(note)
+        n_missing = sum(len(shard.indices) for shard in missing)
         self.on_event(CellStarted(cell, planned.title, cell.n_samples - n_missing))
         if n_missing:
             self._materialise(planned)
@@ -179,10 +194,10 @@ class _Run:
                 self._check_conventions(planned, model)
             except SapiensBenchError as error:
                 self.first_error = graver(self.first_error, error)
-                record.status, record.how = "refused", str(error)
+                record.refuse(error)
                 self.on_event(CellFinished(record))
                 return
-            record.timing, notes = run_cell(job, adapter, model, planned.data.task, self.on_event)
+            record.timing, notes = run_cell(job, adapter, model, planned.data.task, self.on_event, missing)
             for note in notes:
                 self._note(note)
         self._count(planned, read_rows(job.folder))
@@ -192,7 +207,7 @@ class _Run:
         """Counts, examples and scores without intervals, from the rows."""
         record = self._record(planned)
         record.counts = scores.count(rows, planned.cell.n_samples)
-        record.errors = scores.examples(rows)
+        record.errors, record.causes = scores.examples(rows), row_causes(rows)
         record.status = "done" if record.counts.done == record.counts.planned else "incomplete"
         record.scores = scores.score(scores.scored_rows(rows, scores.excluded([rows])), planned.data.task)
 
@@ -209,7 +224,7 @@ class _Run:
                     scores.scored_rows(rows, left_out), data.task, weights if request.n_boot else None
                 )
             about = self.record.datasets[data.card.id]
-            about["n_excluded"], about["n_scored"] = len(left_out), data.n_samples - len(left_out)
+            about.n_excluded, about.n_scored = len(left_out), data.n_samples - len(left_out)
 
     def _verdict(self) -> RunRecord:
         """Write the final record, then complain if there is reason to."""
@@ -284,7 +299,10 @@ class _Run:
     def _save(self, status: RunStatus) -> None:
         self.record.status = status
         self.record.finished = "" if status == "running" else provenance.now()
-        self.record.cells = [self.records[key] for key in self.plan.order]
+        cells = [self.records[key] for key in self.plan.order]
+        self.record.cells = [
+            cell.model_copy(update={"timing": carried_timing(self.previous, self.record, cell)}) for cell in cells
+        ]
         write_run(self.plan.out, self.record)
 
     def _save_anyway(self, status: RunStatus) -> None:
@@ -306,23 +324,23 @@ def _header(plan: Plan, catalog: Catalog, device: str, batch_size: int, workers:
         command=request.command,
         version=__version__,
         started=provenance.now(),
-        git=provenance.git_state(),
+        git=GitRecord.model_validate(provenance.git_state()),
         packages=provenance.packages(),
-        hardware=provenance.hardware(device),
+        hardware=HardwareRecord.model_validate(provenance.hardware(device)),
         request={**request.as_json(), "device": device, "batch_size": batch_size, "workers": workers},
         cards=cards,
         datasets={
-            data.card.id: {
-                "title": data.card.title,
-                "licence": data.card.licence.name,
-                "n_images": data.n_samples,
-                "manifest_sha256": data.adapter.manifest_sha256,
-                "protocol": data.protocol_name,
-                "protocol_title": data.protocol.title,
-                "caveat": data.protocol.caveat,
-                "boxes": request.boxes or data.protocol.options.get("boxes", ""),
+            data.card.id: DatasetRecord(
+                title=data.card.title,
+                licence=data.card.licence.name,
+                n_images=data.n_samples,
+                manifest_sha256=data.adapter.manifest_sha256,
+                protocol=data.protocol_name,
+                protocol_title=data.protocol.title,
+                caveat=data.protocol.caveat,
+                boxes=request.boxes or str(data.protocol.options.get("boxes", "")),
                 **about_boxes(data),
-            }
+            )
             for data in plan.data
         },
         seeds={"bootstrap": request.seed, "models": request.seed},

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from sapiens_bench.errors import UsageError
 from sapiens_bench.report.table import Block, Cell, Column, Row, Table
-from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord
+from sapiens_bench.store.record import CellRecord, DatasetRecord, RunRecord, ScoreRecord
 
 _BOXES = (  # key in box_quality, title, shown as per cent, decimals
     ("mean_iou", "Box IoU", False, 3),
@@ -35,12 +34,12 @@ def box_study(records: Sequence[RunRecord]) -> Table:
     Raises:
         UsageError: fewer than two box sources, a run without person boxes, or the same model and source twice.
     """
-    groups: dict[tuple[str, int], list[tuple[RunRecord, CellRecord, dict[str, Any]]]] = {}
+    groups: dict[tuple[str, int], list[tuple[RunRecord, CellRecord, DatasetRecord]]] = {}
     for record in records:
         for cell in record.cells:
-            about = record.datasets.get(cell.dataset) or {}
-            if cell.status in ("done", "incomplete") and about.get("box_quality"):
-                groups.setdefault((cell.dataset, int(about["n_images"])), []).append((record, cell, about))
+            about = record.datasets.get(cell.dataset)
+            if cell.status in ("done", "incomplete") and about is not None and about.box_quality is not None:
+                groups.setdefault((cell.dataset, about.n_images), []).append((record, cell, about))
     if not groups:
         raise UsageError("A box study needs pose runs on COCO-format data: none of these records box quality.")
     sources = {_source(about) for members in groups.values() for _, _, about in members}
@@ -61,11 +60,11 @@ def box_study(records: Sequence[RunRecord]) -> Table:
     )
 
 
-def _source(about: dict[str, Any]) -> str:
-    return str(about.get("boxes_source") or about.get("boxes") or "")
+def _source(about: DatasetRecord) -> str:
+    return about.boxes_source or about.boxes
 
 
-def _block(dataset: str, n_images: int, members: Sequence[tuple[RunRecord, CellRecord, dict[str, Any]]]) -> Block:
+def _block(dataset: str, n_images: int, members: Sequence[tuple[RunRecord, CellRecord, DatasetRecord]]) -> Block:
     first = members[0][1]
     headline = next((cell.headline for _, cell, _ in members if cell.headline in cell.scores), first.headline)
     score = next((cell.scores[headline] for _, cell, _ in members if headline in cell.scores), None)
@@ -86,7 +85,7 @@ def _block(dataset: str, n_images: int, members: Sequence[tuple[RunRecord, CellR
         task=first.task,
         dataset=dataset,
         protocol=", ".join(protocols),
-        title=str(members[0][2].get("title") or dataset),
+        title=members[0][2].title or dataset,
         protocol_title="by box source",
         headline=headline,
         columns=_columns(headline, score),
@@ -103,10 +102,10 @@ def _columns(headline: str, score: ScoreRecord) -> tuple[Column, ...]:
     return (ours, loss, *boxes, Column("boxes/per_image", "Boxes per image", "score", "", False, 2, False))
 
 
-def _row(cell: CellRecord, about: dict[str, Any], headline: str, best: float) -> Row:
+def _row(cell: CellRecord, about: DatasetRecord, headline: str, best: float) -> Row:
     score = cell.scores.get(headline)
     cells = {f"boxes/{key}": Cell(_quality(about, key)) for key, *_ in _BOXES}
-    cells["boxes/per_image"] = Cell(_quality(about, "n_boxes") / max(1, int(about["n_images"])))
+    cells["boxes/per_image"] = Cell(_quality(about, "n_boxes") / max(1, about.n_images))
     if score is not None:
         cells[headline] = Cell(score.value, score.low, score.high, score.level, score.n_groups)
         cells["boxes/loss"] = Cell(best - score.value)
@@ -127,6 +126,5 @@ def _row(cell: CellRecord, about: dict[str, Any], headline: str, best: float) ->
     )
 
 
-def _quality(about: dict[str, Any], key: str) -> float:
-    value = about["box_quality"].get(key)
-    return math.nan if value is None else float(value)
+def _quality(about: DatasetRecord, key: str) -> float:
+    return float(getattr(about.box_quality, key))

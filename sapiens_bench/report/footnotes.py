@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS
 from sapiens_bench.report.table import Block, Row
-from sapiens_bench.store.record import CellRecord, RunRecord
+from sapiens_bench.store.record import CellRecord, DatasetRecord, RunRecord
 
 
 class Footnotes:
@@ -51,10 +50,9 @@ def row_notes(cell: CellRecord) -> list[str]:
 def block_remarks(record: RunRecord, cells: Sequence[CellRecord], rows: Sequence[Row]) -> tuple[str, ...]:
     """Remarks about a whole data set and protocol."""
     remarks = [f"Protocol: {caveat}" for caveat in dict.fromkeys(c.caveat for c in cells if c.caveat)]
-    raw = record.datasets.get(cells[0].dataset)
-    facts: dict[str, Any] = raw if isinstance(raw, dict) else {}
-    if facts.get("boxes"):
-        remarks.append(f"Person boxes: {facts['boxes']}")
+    facts = record.datasets.get(cells[0].dataset) or DatasetRecord()
+    if facts.boxes:
+        remarks.append(f"Person boxes: {facts.boxes}")
     if limit := record.request.get("limit"):
         remarks.append(f"SUBSET: only the first {limit} images (--limit); not comparable with full results.")
     if split := record.request.get("split"):
@@ -65,14 +63,14 @@ def block_remarks(record: RunRecord, cells: Sequence[CellRecord], rows: Sequence
     return tuple(remarks)
 
 
-def _counts(measured: Sequence[Row], facts: dict[str, Any]) -> list[str]:
+def _counts(measured: Sequence[Row], facts: DatasetRecord) -> list[str]:
     """Images in the metric. One that is at fault for any model leaves the metric of all, so the run's count rules."""
     if not measured:
         return []
-    if isinstance(facts.get("n_excluded"), int) and isinstance(facts.get("n_scored"), int):
-        excluded = facts["n_excluded"]
+    if facts.n_excluded is not None and facts.n_scored is not None:
+        excluded = facts.n_excluded
         tail = f", {excluded} excluded for every model (picture or label at fault)" if excluded else ""
-        return [f"{facts['n_scored']} images scored{tail}."]
+        return [f"{facts.n_scored} images scored{tail}."]
     pairs = dict.fromkeys((row.n_scored, row.n_excluded) for row in measured)
     if len(pairs) == 1:
         scored, excluded = next(iter(pairs))

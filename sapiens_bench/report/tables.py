@@ -53,10 +53,10 @@ def _incomplete(record: RunRecord, blocks: Sequence[Block]) -> str:
 
 def _facts(record: RunRecord) -> dict[str, str]:
     git, hardware = record.git, record.hardware
-    commit = str(git.get("commit") or "")[:12]
-    dirty = " (with uncommitted changes)" if git.get("dirty") else ""
-    gpus = hardware.get("gpus") if str(hardware.get("device", "")).startswith("cuda") else None
-    machine = ", ".join(str(part) for part in (gpus or [hardware.get("cpu", "")]) if part)
+    commit = git.commit[:12]
+    dirty = " (with uncommitted changes)" if git.dirty else ""
+    gpus = hardware.gpus if hardware.device.startswith("cuda") else None
+    machine = ", ".join(part for part in (gpus or [hardware.cpu]) if part)
     facts = {
         "command": record.command,
         "version": " ".join(p for p in (record.version, f"commit {commit}{dirty}" if commit else "") if p),
@@ -97,18 +97,16 @@ def _block(record: RunRecord, cells: Sequence[CellRecord], catalog: Catalog | No
 
 def _dataset_title(record: RunRecord, cell: CellRecord, catalog: Catalog | None) -> str:
     recorded = record.datasets.get(cell.dataset)
-    if isinstance(recorded, dict) and recorded.get("title"):
-        return str(recorded["title"])
+    if recorded is not None and recorded.title:
+        return recorded.title
     known = catalog.datasets.get(cell.dataset) if catalog else None
     return known.title if known else cell.dataset
 
 
 def _protocol_title(record: RunRecord, cell: CellRecord, catalog: Catalog | None) -> str:
     recorded = record.datasets.get(cell.dataset)
-    if isinstance(recorded, dict):
-        title = recorded.get("protocol_title") or recorded.get("protocol title")
-        if title:
-            return str(title)
+    if recorded is not None and recorded.protocol_title:
+        return recorded.protocol_title
     known = catalog.datasets.get(cell.dataset) if catalog else None
     protocol = known.protocols.get(cell.protocol) if known else None
     return protocol.title if protocol else ""
