@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sapiens_bench.cli import data, verify, weights
+from sapiens_bench.cli.errors import add_to as add_errors
 from sapiens_bench.cli.flags import (
     Cards,
     DataRoot,
@@ -52,6 +53,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 add_profile(app)
 app.add_typer(verify.app, name="verify")
+add_errors(app)
 
 
 def _version(wanted: bool) -> None:
