@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -261,9 +262,13 @@ def write_manifest(path: Path, entries: Sequence[ManifestEntry]) -> None:
         for entry in sorted(entries, key=lambda e: e.key)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(lines), "utf-8")
-    os.replace(temporary, path)
+    temporary = path.with_name(f".tmp-{uuid.uuid4().hex}")  # a name of its own: two writers, or a link planted there
+    try:
+        with open(temporary, "x", encoding="utf-8") as file:
+            file.writelines(lines)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_manifest(path: Path) -> list[ManifestEntry]:

@@ -65,12 +65,16 @@ def storage_error(error: OSError, path: Path) -> StoreError:
     reason = error.strerror or str(error)
     if error.errno in _NO_ROOM or error.errno in _NO_PERMISSION:
         room = f"{free_bytes(path) / 1e6:.0f} MB free there"
-        remedy = "Free some space" if error.errno in _NO_ROOM else "Make the folder writable"
         return StorageFull(
             f"{path} could not be written: {reason} ({room}). Everything committed so far is kept. "
-            f"{remedy}, then run the same command again: it goes on where it stopped."
+            f"{remedy(error)}, then run the same command again: it goes on where it stopped."
         )
     return StoreError(f"{path} could not be written: {reason}. What is committed is kept. Give another --out.")
+
+
+def remedy(error: OSError) -> str:
+    """What to do about a write that failed: a full disk needs room, and no room helps where writing is not allowed."""
+    return "Free some space" if error.errno in _NO_ROOM else "Make the folder writable"
 
 
 def save_output(path: Path, text: str) -> Path:
@@ -96,10 +100,8 @@ def save_output(path: Path, text: str) -> Path:
         cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
         number, reason = getattr(cause, "errno", None), getattr(cause, "strerror", None) or str(cause)
         room = f" ({free_bytes(target) / 1e6:.0f} MB free there)" if number in _NO_ROOM else ""
-        remedy = (
-            "Free some space, or write to another disk." if number in _NO_ROOM else "Name a file that you may write."
-        )
-        raise StorageFull(f"{path} could not be written: {reason}{room}. {remedy}") from None
+        advice = "Free some space, or write elsewhere." if number in _NO_ROOM else "Name a file that you may write."
+        raise StorageFull(f"{path} could not be written: {reason}{room}. {advice}") from None
     return path
 
 

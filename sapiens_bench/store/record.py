@@ -54,6 +54,8 @@ class ScoreRecord(Record):
 
 
 class Counts(Record):
+    """Images of a cell."""
+
     planned: int = 0
     ok: int = 0
     input_errors: int = 0  # excluded for every model of the data set
@@ -66,6 +68,8 @@ class Counts(Record):
 
 
 class ErrorExample(Record):
+    """One failed image."""
+
     key: str
     code: str
     detail: str
@@ -198,6 +202,8 @@ class HardwareRecord(Record):
 
 
 class RunRecord(Record):
+    """The whole of run.json."""
+
     schema_: Literal["run/2"] = Field(default="run/2", alias="schema")
     status: RunStatus
     task: PathPart

@@ -32,6 +32,7 @@ from sapiens_bench.errors import DataError, SampleFault, StorageFull
 from sapiens_bench.pixels.codecs import read_rgb
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.scene import VERSION, Picture, render
+from sapiens_bench.store.files import remedy
 
 NORMAL_STEPS = 32767
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -79,7 +80,7 @@ def make(store: Store, index: int) -> None:
         os.replace(png_part, store.png(index))
     except OSError as error:
         raise StorageFull(
-            f"{store.folder} cannot be written ({error.strerror or error}). Free some space (an image takes about "
+            f"{store.folder} cannot be written ({error.strerror or error}). {remedy(error)} (an image takes about "
             "0.6 MB) or set SAPIENS_BENCH_CACHE to another folder; the same command goes on where it stopped."
         ) from None
     finally:
