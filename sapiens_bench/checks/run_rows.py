@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from sapiens_bench.errors import PathEscape, ShardDamaged, StoreError
 from sapiens_bench.store.commits import Commit
-from sapiens_bench.store.files import read_file, refuse_links
+from sapiens_bench.store.files import read_file
 from sapiens_bench.store.fingerprint import is_sealed
 from sapiens_bench.store.paths import Kind, cell_folder
 from sapiens_bench.store.record import CellRecord
@@ -65,9 +65,7 @@ def check_cell(root: Path, cell: CellRecord, keys: Sequence[str] | None) -> tupl
 
 
 def _folder(root: Path, kind: Kind, cell: CellRecord) -> Path:
-    folder = cell_folder(root, kind, cell.task, cell.dataset, cell.protocol, cell.model)
-    refuse_links(root, folder)
-    return folder
+    return cell_folder(root, kind, cell.task, cell.dataset, cell.protocol, cell.model)
 
 
 def _shards(folder: Path, cell: CellRecord, check: CellCheck) -> tuple[list[pa.Table], list[Commit]]:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from sapiens_bench.errors import PathEscape
-from sapiens_bench.store.files import storage_error
+from sapiens_bench.store.files import refuse_links, storage_error
 
 Kind = Literal["rows", "preds", "maps"]
 QUARANTINE = "quarantine"
@@ -44,15 +44,17 @@ PathPart = Annotated[str, AfterValidator(_checked)]
 
 
 def cell_folder(root: Path, kind: Kind, task: str, dataset: str, protocol: str, model: str) -> Path:
-    """The folder of one cell.
+    """The folder of one cell; may not exist.
 
     Raises:
-        PathEscape: a name that cannot be a folder.
+        PathEscape: a name that cannot be a folder, or a link on the way.
     """
     for name in (task, dataset, protocol, model):
         if fault := part_fault(name):
             raise PathEscape(f"{name!r} cannot be the name of a folder below {root / kind}: {fault}.")
-    return root / kind / task / dataset / protocol / model
+    folder = root / kind / task / dataset / protocol / model
+    refuse_links(root, folder)
+    return folder
 
 
 def cell_folders(root: Path, kind: Kind) -> list[Path]:

@@ -212,8 +212,9 @@ def read_predictions(folder: Path) -> Iterator[tuple[str, dict[str, NDArray[Any]
     """(sample key, named arrays) of every prediction stored in a ``preds/`` cell folder, in index order by shard.
 
     Raises:
-        ShardDamaged: a shard is not what was committed.
+        ShardDamaged: a shard is not what was committed, or one that the rows beside it speak of is not there.
     """
+    _require_all(folder)
     sealed = is_sealed(folder)
     for number in shard_files(folder):
         try:
@@ -230,6 +231,21 @@ def read_predictions(folder: Path) -> Iterator[tuple[str, dict[str, NDArray[Any]
         for row in table.to_pylist():
             arrays = {n: np.asarray(row[n], kinds[n]).reshape(row[n + _SHAPE]) for n in names if row[n] is not None}
             yield row["key"], arrays
+
+
+def _require_all(folder: Path) -> None:
+    """Predictions without some of their shards would be taken for a method that found nobody there."""
+    preds = folder.parents[3] if len(folder.parents) > 3 else folder
+    rows = preds.parent / "rows" / folder.relative_to(preds)
+    if preds.name != "preds" or not rows.is_dir():
+        return
+    commits = (read_commit(rows, number) for number in shard_files(rows))
+    lost = [c.shard for c in commits if c is not None and c.predictions and not shard_path(folder, c.shard).is_file()]
+    if lost:
+        raise ShardDamaged(
+            f"{shard_path(folder, lost[0])} is not there ({len(lost)} in all). The `run` command of this folder makes "
+            f"it again."
+        )
 
 
 def _column(name: str, values: list[Any]) -> pa.Array:

@@ -109,6 +109,9 @@ def test_a_lost_prediction_shard_is_named_and_made_again(call: Call, run: Path, 
     code, _, err = call("verify", run)
     assert code == 4
     assert "preds: 1 shard(s) lost" in err
+    code, _, err = call("verify", "coco", run)
+    assert code == 2
+    assert "shard-00000.parquet is not there" in err
     assert call(*command)[0] == 0
     assert call("verify", run)[0] == 0
     assert call("verify", "coco", run)[0] == 0
@@ -198,6 +201,9 @@ def test_a_foreign_record_cannot_lead_out_of_the_folder(
 def test_a_linked_row_folder_is_refused(call: Call, run: Path, command: list[str], tmp_path: Path) -> None:
     (run / "rows").rename(tmp_path / "elsewhere")
     (run / "rows").symlink_to(tmp_path / "elsewhere")
+    code, _, err = call("errors", run)
+    assert code == 5
+    assert "is a link" in err
     code, _, err = call("verify", run)
     assert code == 4
     assert "is a link" in err
