@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sapiens_bench.engine.run import evaluate, load_model
+    from sapiens_bench.api import evaluate, load_model
 
 __version__ = "0.1.0"
 
 __all__ = ["__version__", "evaluate", "load_model"]
 
 _LAZY = {  # name -> module; importing the package itself stays cheap
-    "evaluate": "sapiens_bench.engine.run",
-    "load_model": "sapiens_bench.engine.run",
+    "evaluate": "sapiens_bench.api",
+    "load_model": "sapiens_bench.api",
 }
 
 

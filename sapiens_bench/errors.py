@@ -23,6 +23,7 @@ SapiensBenchError                 exit 2 unless noted
 │   ├── ShardDamaged              the bytes of a shard are not those that were committed, or are no shard
 │   ├── IncompleteRun             exit 4: planned rows and rows on disk differ
 │   └── StorageFull               exit 4: no space or no permission; what is committed stays
+├── MachineFault                  exit 4: this machine ran out of something; no image is charged, the command resumes
 ├── VerificationFailed            exit 1: something that was compared differs
 ├── TooManyErrors                 exit 3: error rows above --max-errors
 ├── Interrupted                   exit 130 / 143: Ctrl-C or SIGTERM; the same command resumes
@@ -31,6 +32,7 @@ SapiensBenchError                 exit 2 unless noted
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import ClassVar, Literal
@@ -174,6 +176,22 @@ class StorageFull(StoreError):
     """No space left, or no permission to write."""
 
     exit_code = 4
+
+
+class MachineFault(SapiensBenchError):
+    """This machine ran out of memory, disk or file handles: no image's fault, so nothing of it becomes a row."""
+
+    exit_code = 4
+
+
+_MACHINE_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS}
+)
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether an exception tells of this machine and not of the image, label or model at hand."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS)
 
 
 class VerificationFailed(SapiensBenchError):

@@ -1,4 +1,4 @@
-"""The records that cross module boundaries, and the four protocols that plug-ins implement.
+"""The records that cross module boundaries, and the protocols that plug-ins implement.
 
 Axes: N people or boxes, K keypoints, D detections, H height, W width, B batch. Pixel coordinates have their origin at
 the CENTRE of the top-left pixel unless a name says ``edge``. Camera: x right, y down, z forward, metres. Normals:
@@ -83,7 +83,7 @@ class Model(Protocol):
     ``prepare`` and ``finish`` work on one image, on the CPU, possibly in several threads at once. ``forward`` gets the
     crops of several images packed along the first axis, already on the model's device, under ``torch.inference_mode``;
     it must treat every crop independently of its neighbours. It is not called for zero crops: ``finish`` then gets
-    ``outputs == {}``.
+    ``outputs == {}``. An attribute ``notes``, a tuple of sentences, may say what a user should know about how it ran.
     """
 
     def prepare(self, x: ModelInput) -> Prepared: ...
@@ -126,11 +126,77 @@ class Metric(Protocol):
         ...
 
 
+class MapCodec(Protocol):
+    """A task's dense predictions as one picture file each (``--save-maps``)."""
+
+    def encode(self, prediction: Any, target: Any, names: Sequence[str]) -> bytes:
+        """The PNG file of a prediction that passed the task's check; ``names`` are those of the label set, if any."""
+        ...
+
+    def decode(self, data: bytes, name: str, names: Sequence[str]) -> Any:
+        """The prediction of such a file called ``name``; raises SampleFault on side ``prediction``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What the noisy oracle does to a perfect prediction."""
+
+    Options: type[Any]  # the noise's strengths, an ``Options`` class
+    add: Callable[[Any, Any, np.random.Generator, Any], Any]  # (prediction, target, draws, options) -> prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """A prediction that needs no learning."""
+
+    answer: Callable[[NDArray[np.bool_]], Any]  # person mask [H, W] -> prediction
+    needs_mask: bool = False  # False: only the shape of the mask is looked at
+
+
+class Choices(NamedTuple):
+    """One prediction scored under everything a card might have declared about it."""
+
+    errors: dict[str, float]  # choice -> error
+    declared: str  # the choice that stands for the card as it is
+    floor: float  # error of what needs no model
+
+
+class Convention(Protocol):
+    """What a card declares about its model's numbers and could have declared otherwise: axes, direction of depth."""
+
+    unit: str  # of the errors
+
+    def choices(self, prediction: Any, target: Any) -> Choices: ...
+
+    def correction(self, best: str, options: Mapping[str, Any]) -> str:
+        """What to write into the card so that ``best`` is declared; ``options`` are the card's own now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TaskKind:
+    """Everything about a task that does not depend on a protocol: the object a task's folder (or plug-in) exports."""
+
+    name: str
+    title: str  # "2D human pose"
+    what: str  # one clause for lists and help: what is predicted, and by which scores it is judged
+    Scoring: type[Any]  # an ``Options`` class: the keys of a protocol's ``scoring``
+    # (scoring, the protocol's SpaceCard or None) -> the task as that protocol scores it
+    make: Callable[[Any, Any], Task]
+    codec: MapCodec | None = None  # None: predictions are small and stand beside the rows
+    noise: Noise | None = None  # None: there is no noisy oracle
+    floors: Mapping[str, Floor] = field(default_factory=dict)  # rule named by a floor's card -> floor
+    convention: Convention | None = None
+    is_whole_image: bool = True  # one full-image box for each picture; False: a box for each person
+    crops_per_image: int = 1  # about how many, for estimates
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """What is predicted, how it is checked, and how it is scored, for one protocol of one data set."""
 
-    name: str
+    kind: TaskKind
     metrics: tuple[Metric, ...]
     headline: str  # "<metric name>/<score key>" that ranks the table
     # (prediction, input) -> (prediction that is safe to measure, the first fault found or None).
@@ -138,14 +204,23 @@ class Task:
     check: Callable[[Any, ModelInput, Any], tuple[Any, SampleFault | None]]
     miss: Callable[[Any], Any]  # target -> the prediction that scores as a miss (used when the model raised)
     perfect: Callable[[Any], Any]  # target -> the prediction that scores best (the oracle)
+    names: tuple[str, ...] = ()  # of the set that is scored in, where there is one
     # (prediction in the model's keypoint or label set, index [K_target] of source entries) -> prediction in the task's
     # set. None where predictions are not indexed by a set (depth, normal). The index holds -1 only where
-    # ``partial_maps`` is set: as a rule a part of a set is a protocol of its own (specs/datasets.md 4).
+    # ``partial_maps`` is set: as a rule a part of a set is a protocol of its own.
     remap: Callable[[Any, NDArray[np.int64]], Any] | None = None
     partial_maps: bool = False  # the protocol scores entries that the model's set does not have as misses
+    # (prediction, boxes [N, 4], box scores [N]) -> the perfect prediction of a model that is driven by those boxes;
+    # None where predictions do not follow boxes
+    per_box: Callable[[Any, NDArray[np.float32], NDArray[np.float32]], Any] | None = None
     # prediction <-> small arrays worth keeping beside the rows (pose); None where predictions are large
     to_columns: Callable[[Any], dict[str, NDArray[Any]]] | None = None
     from_columns: Callable[[dict[str, NDArray[Any]]], Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The kind's name."""
+        return self.kind.name
 
 
 @dataclass(frozen=True, slots=True)

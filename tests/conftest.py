@@ -42,8 +42,9 @@ def sphere() -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def _isolated_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or fills the user's cache, and none may reach the network through the hub client."""
+    """No test reads or fills the user's caches, and none may reach the network."""
     if "SAPIENS_BENCH_TEST_CACHE" not in os.environ:
         os.environ["SAPIENS_BENCH_TEST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     monkeypatch.setenv("SAPIENS_BENCH_CACHE", os.environ["SAPIENS_BENCH_TEST_CACHE"])
+    monkeypatch.setenv("HF_HUB_CACHE", os.path.join(os.environ["SAPIENS_BENCH_TEST_CACHE"], "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -13,11 +13,12 @@ import pytest
 from sapiens_bench.adapters.coco.keypoints import CocoKeypoints
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import EvalProtocol, ModelCard
-from sapiens_bench.engine.build import task_for
 from sapiens_bench.errors import CheckpointRejected, DataError, SampleFault
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.options import StoredPosesOptions
 from sapiens_bench.models.predictions import Predictions
 from sapiens_bench.pixels.codecs import load_npy, load_npz, read_rgb
+from sapiens_bench.tasks import task_for
 from sapiens_bench.tasks.depth.types import DepthPrediction, DepthTarget
 from sapiens_bench.tasks.normal.types import NormalPrediction, NormalTarget
 from sapiens_bench.tasks.seg.types import SegPrediction, SegTarget
@@ -179,8 +180,9 @@ def stored(corpus: Corpus, catalog: Catalog, file: str) -> Predictions:
             }
         )
     )
+    read = StoredPosesOptions()
     return Predictions(
-        ModelContext(card, card.variants[0], corpus.root / file, {}, "cpu", "fp32", catalog.space("coco17"), {})
+        ModelContext(card, card.variants[0], corpus.root / file, {}, "cpu", "fp32", catalog.space("coco17"), read)
     )
 
 

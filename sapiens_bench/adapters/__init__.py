@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sapiens_bench.cards.code import CodeTable
+
 ADAPTERS: dict[str, str] = {
     "coco_keypoints": "sapiens_bench.adapters.coco.keypoints:CocoKeypoints",
     "dense_folder": "sapiens_bench.adapters.dense.folder:DenseFolder",
@@ -11,3 +13,4 @@ ADAPTERS: dict[str, str] = {
     "synthhuman": "sapiens_bench.adapters.dense.synthhuman:SynthHuman",
     "thuman2": "sapiens_bench.adapters.scans.thuman2:THuman2",
 }
+TABLE = CodeTable("adapter", ADAPTERS, "sapiens_bench.adapters")

@@ -6,15 +6,12 @@ Axes: H height, W width, N pixels.
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.tasks.normal.angles import angles_deg
+from sapiens_bench.tasks.normal.convention import SIGNS, Sign
 
-Sign = tuple[int, int, int]
-SIGNS: tuple[Sign, ...] = tuple((x, y, z) for x, y, z in product((1, -1), repeat=3))
 # Normals in OpenCV's camera frame (x right, y down, z forward) against ours.
 FRAMES: dict[str, Sign] = {"viewer": (1, 1, 1), "opencv": (1, -1, -1)}
 MAX_PIXELS = 40_000  # looked at per picture

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sapiens_bench.cards.loading import load_card
 from sapiens_bench.cards.schema import (
@@ -22,9 +22,17 @@ from sapiens_bench.cards.schema import (
     SpaceMapCard,
     Variant,
 )
-from sapiens_bench.cards.sources import CardFolders, card_files, check_code, outside_cards, package_folders
-from sapiens_bench.cards.spaces import SourceSpace, SpaceMap, build_map, identity_map
+from sapiens_bench.cards.sources import (
+    CardFolders,
+    card_files,
+    check_code,
+    outside_cards,
+    package_folders,
+)
 from sapiens_bench.errors import CardError, LabelSpaceMismatch, UnknownName, UsageError
+
+if TYPE_CHECKING:  # index tables need numpy, a third of what `list` takes: imported where a map is built
+    from sapiens_bench.cards.spaces import SourceSpace, SpaceMap
 
 C = TypeVar("C", bound=Card)
 Table = tuple[PublishedTable, PublishedEntry]
@@ -88,15 +96,18 @@ class Catalog:
     def load(cls, extra: Sequence[Path] = ()) -> Catalog:
         """Cards of the package, of installed plug-ins and of the folders (or files) in ``extra``.
 
-        A faulty card from outside the package is left out and listed in ``broken``; the others go on.
+        A faulty card is left out and listed in ``broken``; the others go on.
 
         Raises:
             UsageError: a path in ``extra`` does not exist.
-            CardError: a card of the package itself is faulty, which is a defect of the installation.
+            CardError: a folder of the package is missing, which is a defect of the installation.
         """
         catalog = cls(package_folders())
         for path in (*card_files(catalog.folders.baselines), *card_files(catalog.folders.datasets)):
-            catalog._add(load_card(path), path)
+            try:
+                catalog._add(load_card(path), path)
+            except CardError as error:
+                catalog.broken[str(path)] = str(error)
         catalog._add_outside(extra)
         return catalog
 
@@ -119,6 +130,11 @@ class Catalog:
             except CardError as error:
                 self.broken[str(path)] = str(error)
 
+    @property
+    def tasks(self) -> set[str]:
+        """Every task that a model card has."""
+        return {entry.card.task for entry in self.models.values()}
+
     def _check_outside(self, card: Card, path: Path) -> None:
         """Ids must be new and every set that is named must exist."""
         if isinstance(card, SpaceCard) and card.id in self.spaces:
@@ -126,6 +142,8 @@ class Catalog:
         if isinstance(card, SpaceMapCard):
             if (card.source, card.target) in self.maps:
                 raise CardError(f"{path}: a map from {card.source!r} to {card.target!r} exists already.")
+            from sapiens_bench.cards.spaces import build_map
+
             build_map(card, self._named(path, card.source), self._named(path, card.target))
         if isinstance(card, PublishedTable):
             taken = [entry.id for entry in card.entries if entry.id in self.published]
@@ -187,15 +205,27 @@ class Catalog:
 
     @cached_property
     def _own_spaces(self) -> list[SpaceCard]:
-        return _load_all(card_files(self.folders.spaces), SpaceCard)
+        return self._load_all(self.folders.spaces, SpaceCard)
 
     @cached_property
     def _own_maps(self) -> list[SpaceMapCard]:
-        return _load_all(card_files(self.folders.maps), SpaceMapCard)
+        return self._load_all(self.folders.maps, SpaceMapCard)
 
     @cached_property
     def _own_tables(self) -> list[PublishedTable]:
-        return _load_all(card_files(self.folders.published), PublishedTable)
+        return self._load_all(self.folders.published, PublishedTable)
+
+    def _load_all(self, folder: Path, kind: type[C]) -> list[C]:
+        found = []
+        for path in card_files(folder):
+            try:
+                card = load_card(path)
+                if not isinstance(card, kind):
+                    raise CardError(f"{path}: this folder holds cards of another schema.")
+                found.append(card)
+            except CardError as error:
+                self.broken[str(path)] = str(error)
+        return found
 
     def model(self, name: str) -> ModelEntry:
         """The variant with this id; raises UnknownName with the nearest ids."""
@@ -226,6 +256,16 @@ class Catalog:
         refused = f" {len(self.broken)} card(s) were refused: {'; '.join(self.broken)}." if self.broken else ""
         return f"`sapiens-bench list` shows all {what}.{refused}"
 
+    def refuse_unknown_tasks(self, known: Sequence[str]) -> None:
+        """Leave out models and data sets of tasks that nobody has, each with its reason in ``broken``."""
+        for entry in [e for e in self.models.values() if e.card.task not in known]:
+            del self.models[entry.id]
+            self.broken[str(entry.path)] = str(UnknownName("task", entry.card.task, known))
+        for card in list(self.datasets.values()):
+            if wrong := next((p.task for p in card.protocols.values() if p.task not in known), None):
+                del self.datasets[card.id]
+                self.broken[str(self.card_paths[card.id])] = str(UnknownName("task", wrong, known))
+
     def select(self, task: str, patterns: Sequence[str]) -> list[ModelEntry]:
         """Variants of a task, in card order, each once.
 
@@ -239,8 +279,7 @@ class Catalog:
         """
         entries = [entry for entry in self.models.values() if entry.card.task == task]
         if not entries:
-            known = {entry.card.task for entry in self.models.values()}
-            raise UnknownName("task", task, known, "No model card has it.")
+            raise UnknownName("task", task, self.tasks, "No model card has it.")
         wanted = [part.strip() for pattern in patterns for part in pattern.split(",") if part.strip()]
         if not wanted:
             raise UsageError("No model was named. Use --models all, an id, or a pattern such as 'sapiens-*'.")
@@ -261,6 +300,8 @@ class Catalog:
             UnknownName: no such set.
             LabelSpaceMismatch: no map card joins the two.
         """
+        from sapiens_bench.cards.spaces import build_map, identity_map
+
         first, last = self.space(source), self.space(target)
         if source == target:
             return identity_map(first)
@@ -282,6 +323,8 @@ class Catalog:
         """
         if target is None:
             return {}
+        from sapiens_bench.cards.spaces import SourceSpace, build_map, identity_map
+
         last = self.space(target)
         spaces = self.spaces
         joined = {source: card for (source, end), card in self.maps.items() if end == target}
@@ -309,11 +352,3 @@ def _matches(entry: ModelEntry, pattern: str) -> bool:
     if pattern == "all":
         return entry.variant.in_all and entry.card.kind != "diagnostic"
     return pattern in (entry.id, entry.card.id) or fnmatchcase(entry.id, pattern)
-
-
-def _load_all(paths: Iterable[Path], kind: type[C]) -> list[C]:
-    cards = [(path, load_card(path)) for path in paths]
-    for path, card in cards:
-        if not isinstance(card, kind):
-            raise CardError(f"{path}: this folder holds cards of another schema.")
-    return [card for _, card in cards if isinstance(card, kind)]

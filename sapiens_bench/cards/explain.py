@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -35,10 +35,16 @@ def _fault(kind: type[BaseModel], fault: Any) -> str:
         owner = _model_at(kind, location[:-1])
         valid = sorted(f.alias or key for key, f in owner.model_fields.items())
         close = nearest(str(location[-1]), valid)
-        advice = f"did you mean {' or '.join(map(repr, close))}?" if close else f"valid keys: {', '.join(valid)}."
+        advice = (
+            f"did you mean {' or '.join(map(repr, close))}?" if close else f"valid keys: {', '.join(valid) or 'none'}."
+        )
         return f"unknown key; {advice}"
     if fault["type"] == "missing":
-        return "is missing."
+        about = _model_at(kind, location[:-1]).model_fields.get(str(location[-1]))
+        what = " ".join((about.description or "").split()) if about else ""
+        choices = get_args(about.annotation) if about and get_origin(about.annotation) is Literal else ()
+        listed = f"One of {', '.join(map(repr, choices))}." if choices else ""
+        return " ".join(part for part in ("is missing.", what, listed) if part)
     message = str(fault["msg"]).removeprefix("Value error, ")
     value = fault.get("input")
     found = f" (found {value!r:.60})" if isinstance(value, str | int | float | bool) else ""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import re
-import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sapiens_bench.embedded
-from sapiens_bench.cards.schema import DatasetCard, HubFile, Variant, Weights, relative_path
+from sapiens_bench.cards.folders import cache_root as cache_root
+from sapiens_bench.cards.folders import hub_cache as hub_cache
+from sapiens_bench.cards.folders import weights_cache as weights_cache
+from sapiens_bench.cards.hashes import HashedFile, confirm_file, hash_file
+from sapiens_bench.cards.hashes import file_sha256 as file_sha256
+from sapiens_bench.cards.hub_cache import cached, repository
+from sapiens_bench.cards.onnx_data import external_files
+from sapiens_bench.cards.schema import DatasetCard, Variant, Weights
 from sapiens_bench.errors import CardError, ChecksumMismatch, DataMissing, WeightsMissing
 
-_CHUNK = 1 << 20
 _SEARCH_DEPTH = 3
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_CARRIES_CODE = frozenset({"pth", "torchscript", "export"})  # pickles and programs
 
 
 @dataclass(frozen=True)
@@ -26,45 +28,21 @@ class WeightFiles:
 
     path: Path | None  # file, or folder for format "hf"; None when the variant needs no weights
     also: dict[str, Path]  # the card's further files by name
-    sha256: str  # of the file, or of a folder's sorted "path hash" lines; "" without weights
-    pinned: bool  # True when the card names this hash
+    sha256: str  # of the file, or of the sorted "path hash" lines of all its parts; "" without weights
+    pinned: bool  # True when the card names the hash of every part
     trusted: bool = False  # True when the user vouched for this very file (--trust-checkpoint PATH:SHA256)
-
-
-def cache_root() -> Path:
-    """``$SAPIENS_BENCH_CACHE``, or ``sapiens-bench`` in the user's cache folder; not created here."""
-    if explicit := os.environ.get("SAPIENS_BENCH_CACHE"):
-        return Path(explicit).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "sapiens-bench"
-
-
-def weights_cache() -> Path:
-    """Folder that ``weights get`` fills; searched after ``--weights-root``."""
-    return cache_root() / "weights"
-
-
-def hub_cache() -> Path:
-    """Folder of the Hugging Face hub cache, by that library's documented variables."""
-    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if value := os.environ.get(variable):
-            return Path(value).expanduser()
-    if home := os.environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "huggingface" / "hub"
+    parts: tuple[HashedFile, ...] = ()  # every file that a wrapper may read, as it was when it was hashed
 
 
 def layout_faults(card: DatasetCard, root: Path) -> list[str]:
     """Globs of the card's layout that match nothing below ``root``.
 
     Raises:
-        CardError: a glob that could leave the root.
+        CardError: no glob at all.
     """
     missing: list[str] = []
     for pattern in card.layout:
         try:
-            relative_path(pattern)
             found = next(root.glob(pattern), None)
         except (ValueError, NotImplementedError, OSError) as error:
             raise CardError(f"Card {card.id!r}, key 'layout': {error}") from None
@@ -77,7 +55,7 @@ def checksum_faults(card: DatasetCard, root: Path) -> list[str]:
     """One sentence for every file of ``card.checksums`` that is missing or differs."""
     faults: list[str] = []
     for name, expected in card.checksums.items():
-        path = root / relative_path(name)
+        path = root / name
         if not path.is_file():
             faults.append(f"{name} is missing")
         elif (found := file_sha256(path)) != expected:
@@ -126,155 +104,162 @@ def weight_files(
     Raises:
         WeightsMissing: says what was looked for, where, and how to get it.
         ChecksumMismatch: the bytes found are not those that the card pins, or not those the user vouched for.
+        CheckpointRejected: an ONNX file that cannot be parsed, or that names weights outside its folder.
     """
     weights = variant.weights
     if weights is None:
         return WeightFiles(None, {}, "", pinned=True)
-    path = _find(weights, weights.file, weights_root)
-    if path is None:
-        raise WeightsMissing(_missing(variant, weights, weights.file, weights_root))
+    path = find_weights(variant, weights.file, weights_root)
+    main = _parts(path, weights)
     vouched = (trust or {}).get(str(path.resolve()))
-    sha256 = _verified(path, weights.sha256 if vouched is None else None, variant.id)
-    if vouched is not None and vouched != sha256:
-        raise ChecksumMismatch(f"{path} has sha256 {sha256}, --trust-checkpoint says {vouched}. Not opened.")
+    sha256 = main[0].sha256 if len(main) == 1 and path.is_file() else _joined(main, path)
+    first = main[0].sha256 if path.is_file() else sha256
+    if vouched is not None and vouched != first:
+        raise ChecksumMismatch(f"{path} has sha256 {first}, --trust-checkpoint says {vouched}. Not opened.")
+    if vouched is None:
+        _check(path, first, weights.sha256, variant.id)
     also: dict[str, Path] = {}
+    known = {part.path: part for part in main}
     for name, expected in weights.also.items():
-        beside = (path if path.is_dir() else path.parent) / relative_path(name)
-        found = beside if beside.is_file() else _find(weights, name, weights_root)
-        if found is None:
-            raise WeightsMissing(_missing(variant, weights, name, weights_root))
-        _verified(found, expected, variant.id)
+        beside = (path if path.is_dir() else path.parent) / name
+        found = beside if beside.is_file() else find_weights(variant, name, weights_root)
+        part = known.setdefault(found, hash_file(found))
+        _check(found, part.sha256, expected, variant.id)
         also[name] = found
-    return WeightFiles(path, also, sha256, weights.sha256 is not None and vouched is None, vouched is not None)
+    unpinned = {part.path for part in main[1:] if path.is_file()} - {also[n] for n, sha in weights.also.items() if sha}
+    pinned = weights.sha256 is not None and vouched is None and not unpinned
+    return WeightFiles(path, also, sha256, pinned, vouched is not None, tuple(known.values()))
 
 
-def _verified(path: Path, expected: str | None, variant: str) -> str:
-    sha256 = file_sha256(path) if path.is_file() else _folder_sha256(path)
+def confirm(files: WeightFiles) -> None:
+    """Call right before the files are opened: they still are what ``weight_files`` verified.
+
+    Raises:
+        ChecksumMismatch: a file was replaced, or came or went, since. WeightsMissing: it cannot be read any more.
+    """
+    for part in files.parts:
+        confirm_file(part)
+    if files.path is not None and files.path.is_dir():
+        there = set(_folder_files(files.path)) | set(files.also.values())
+        if there != {part.path for part in files.parts}:
+            raise ChecksumMismatch(f"{files.path} was changed after it had been checked. Not opened.")
+
+
+def is_here(variant: Variant, weights_root: Path | None = None) -> bool:
+    """Whether the files are on this machine; only what the card pins is hashed.
+
+    Raises:
+        ChecksumMismatch: other bytes than pinned.
+    """
+    weights = variant.weights
+    if weights is None:
+        return True
+    try:
+        if weights.sha256 is not None or any(weights.also.values()):
+            weight_files(variant, weights_root)
+        else:
+            for name in (weights.file, *weights.also):
+                find_weights(variant, name, weights_root)
+    except WeightsMissing:
+        return False
+    return True
+
+
+def find_weights(variant: Variant, name: str, weights_root: Path | None = None) -> Path:
+    """Where a file of the variant (or its folder) lies; nothing is opened.
+
+    Raises:
+        WeightsMissing: nowhere; says where was looked and how to get it.
+    """
+    weights = variant.weights
+    found = None if weights is None else _find(variant.id, weights, name, weights_root)
+    if found is None:
+        raise WeightsMissing(_missing(variant, name, weights_root))
+    return found
+
+
+def _parts(path: Path, weights: Weights) -> list[HashedFile]:
+    """Every file that belongs to ``path``, hashed; the file itself first."""
+    if path.is_dir():
+        return [hash_file(file) for file in _folder_files(path)]
+    found = [replace(hash_file(path), carries_code=weights.format in _CARRIES_CODE)]
+    if weights.format == "onnx":
+        for file in external_files(path):
+            if not file.is_file():
+                raise WeightsMissing(f"{path} keeps weights in {file.name}, which is not beside it. Fetch both.")
+            found.append(hash_file(file))
+    return found
+
+
+def _folder_files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+
+
+def _joined(parts: list[HashedFile], path: Path) -> str:
+    folder = path if path.is_dir() else path.parent
+    digest = hashlib.sha256()
+    for part in sorted(parts, key=lambda part: part.path):
+        digest.update(f"{part.path.relative_to(folder).as_posix()} {part.sha256}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _check(path: Path, sha256: str, expected: str | None, variant: str) -> None:
     if expected is not None and sha256 != expected:
         raise ChecksumMismatch(
             f"{path} has sha256 {sha256}, the card of {variant} expects {expected}. "
             f"Delete the file and run `sapiens-bench weights get {variant}` again."
         )
-    return sha256
 
 
-def _missing(variant: Variant, weights: Weights, name: str, weights_root: Path | None) -> str:
+def _missing(variant: Variant, name: str, weights_root: Path | None) -> str:
+    weights = variant.weights
+    if weights is None:
+        return f"{variant.id} has no weights."
     get = weights.get
     if get.embedded:
         return f"{name} of {variant.id} belongs to the package but is not there. Install the package again."
     places = [str(place) for place in (weights_root, weights_cache()) if place is not None]
     if get.hub is not None:
-        places.append(str(_repository(get.hub)))
+        places.append(str(repository(get.hub)))
     size = f" ({weights.size_bytes / 1e9:.2f} GB)" if weights.size_bytes else ""
     return f"Weights {name}{size} of {variant.id} not found in {', '.join(places)}. {get.how.strip()}"
 
 
-def _find(weights: Weights, name: str, weights_root: Path | None) -> Path | None:
+def _find(variant: str, weights: Weights, name: str, weights_root: Path | None) -> Path | None:
     kind = weights.format if name == weights.file else "file"
     if weights.get.embedded:
         candidate = Path(sapiens_bench.embedded.__file__).parent / name
         return candidate if _usable(candidate, kind) else None
-    for root in (weights_root, weights_cache()):
+    for root in (weights_root, weights_cache() / variant, weights_cache()):  # two cards may use one file name
         if root is not None and (found := _search(root, name, kind)) is not None:
             return found
-    if weights.get.hub is not None:
-        for snapshot in _snapshots(weights.get.hub):
-            inside = weights.get.hub.file if name == weights.file else name
-            candidate = snapshot / relative_path(inside) if inside else snapshot
-            if _usable(candidate, kind):
-                return candidate
-    return None
+    hub = weights.get.hub
+    if hub is None:
+        return None
+    if kind == "hf":
+        found = cached(hub, None)
+    else:
+        found = cached(hub, hub.file if name == weights.file and hub.file else name)
+    return found if found is not None and _usable(found, kind) else None
 
 
 def _usable(path: Path, kind: str) -> bool:
     """Whether this is what a format needs: a model folder, stored predictions (a file or a folder), or a file."""
-    if kind == "hf":
-        return (path / "config.json").is_file()
-    return path.is_file() or (kind == "predictions" and path.is_dir())
+    try:
+        if kind == "hf":
+            return (path / "config.json").is_file()
+        return path.is_file() or (kind == "predictions" and path.is_dir())
+    except OSError:  # a name that this file system cannot have
+        return False
 
 
 def _search(root: Path, name: str, kind: str) -> Path | None:
-    """``root/name``, else the first entry of that name at most three folders down, nearest first."""
+    """``root/name``, else the first entry of that name up to three folders down, nearest first; not in hidden ones."""
     if _usable(root / name, kind):
         return root / name
     for depth in range(1, _SEARCH_DEPTH + 1):
         for parent in sorted(root.glob("/".join("*" * depth))):
-            if _usable(parent / name, kind):
+            hidden = any(part.startswith(".") for part in parent.relative_to(root).parts)
+            if not hidden and _usable(parent / name, kind):
                 return parent / name
     return None
-
-
-def _repository(hub: HubFile) -> Path:
-    return hub_cache() / ("models--" + hub.repo.replace("/", "--"))
-
-
-def _snapshots(hub: HubFile) -> Iterator[Path]:
-    """The cached snapshot of the revision; for ``main`` without a ref also the only snapshot there is."""
-    repository = _repository(hub)
-    commit = hub.revision
-    reference = repository / "refs" / hub.revision
-    if not _COMMIT.fullmatch(commit) and reference.is_file():
-        commit = reference.read_text(encoding="utf-8", errors="replace").strip()
-    if _COMMIT.fullmatch(commit) and (repository / "snapshots" / commit).is_dir():
-        yield repository / "snapshots" / commit
-    elif hub.revision == "main" and not reference.is_file():
-        snapshots = sorted((repository / "snapshots").glob("*"))
-        yield from snapshots if len(snapshots) == 1 else ()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, remembered under the cache by path, size and time of change.
-
-    Raises:
-        WeightsMissing: the file cannot be read.
-    """
-    try:
-        real = path.resolve(strict=True)
-        before = real.stat()
-        note = cache_root() / "hashes" / f"{hashlib.sha256(os.fsencode(real)).hexdigest()[:32]}.json"
-        key: list[str | int] = [str(real), before.st_size, before.st_mtime_ns]
-        if (known := _read_note(note, key)) is not None:
-            return known
-        digest = hashlib.sha256()
-        with real.open("rb") as f:
-            while block := f.read(_CHUNK):
-                digest.update(block)
-        sha256 = digest.hexdigest()
-        after = real.stat()
-    except OSError as error:
-        raise WeightsMissing(f"{path} cannot be read: {error.strerror}.") from None
-    if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
-        _write_note(note, key, sha256)
-    return sha256
-
-
-def _read_note(note: Path, key: list[str | int]) -> str | None:
-    try:
-        stored = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if (
-        isinstance(stored, dict)
-        and stored.get("key") == key
-        and re.fullmatch(r"[0-9a-f]{64}", str(stored.get("sha256")))
-    ):
-        return str(stored["sha256"])
-    return None
-
-
-def _write_note(note: Path, key: list[str | int], sha256: str) -> None:
-    temporary = note.parent / f".tmp-{uuid.uuid4().hex}"
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({"key": key, "sha256": sha256}), encoding="utf-8")
-        os.replace(temporary, note)
-    except OSError:
-        return  # a read-only cache costs time, nothing else
-
-
-def _folder_sha256(folder: Path) -> str:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
-    return digest.hexdigest()

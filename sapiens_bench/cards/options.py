@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError
 
 from sapiens_bench.cards.explain import Location, explain
 from sapiens_bench.errors import CardError
@@ -49,6 +49,15 @@ def read_options(kind: type[OptionsT], given: Mapping[str, Any], where: str) -> 
         raise CardError(explain(error, kind, lambda place: _place(where, place))) from None
     except (TypeError, ValueError) as error:
         raise CardError(f"{where}: options hold something that is no plain value ({error}).") from None
+
+
+def option_names(kind: type[Options]) -> set[str]:
+    """Every name that ``kind`` answers to, older spellings included."""
+    names: set[str] = set()
+    for name, field in kind.model_fields.items():
+        alias = field.validation_alias
+        names |= {name, *(str(choice) for choice in (alias.choices if isinstance(alias, AliasChoices) else ()))}
+    return names
 
 
 def _place(where: str, location: Location) -> str:

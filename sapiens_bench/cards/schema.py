@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-TaskName = Literal["pose", "seg", "depth", "normal"]
 Rgb = tuple[int, int, int]
 WeightFormat = Literal["safetensors", "pth", "torchscript", "export", "onnx", "hf", "graph", "predictions"]
 
@@ -20,11 +20,16 @@ class Card(BaseModel):
 
 
 def relative_path(value: str) -> str:
-    """The path if it is relative, POSIX and stays below its root; raises ValueError otherwise."""
+    """The path if it is relative, POSIX, stays below its root and fits a file system; raises ValueError otherwise."""
     parts = value.split("/")
     if not value or "\\" in value or "\0" in value or ":" in value or any(p in ("", ".", "..") for p in parts):
-        raise ValueError(f"{value!r} must be a relative path below its root, with forward slashes and no '..'")
+        raise ValueError(f"{value!r:.120} must be a relative path below its root, with forward slashes and no '..'")
+    if len(value) > 1000 or any(len(part.encode(errors="surrogatepass")) > 255 for part in parts):
+        raise ValueError(f"{value!r:.60}... is longer than file systems allow (255 bytes a name)")
     return value
+
+
+RelativePath = Annotated[str, AfterValidator(relative_path)]
 
 
 class Licence(Card):
@@ -42,11 +47,13 @@ class Paper(Card):
 
 
 class HubFile(Card):
-    """A file (or, without ``file``, a whole snapshot) on the Hugging Face hub."""
+    """A file (or, without ``file``, a model folder) on the Hugging Face hub."""
 
-    repo: str
-    file: str | None = None
-    revision: str = "main"
+    repo: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")
+    ]
+    file: RelativePath | None = None
+    revision: RelativePath = "main"  # a commit where one is known, so that the bytes cannot change
 
 
 class Get(Card):
@@ -56,26 +63,33 @@ class Get(Card):
     embedded: bool = False  # shipped inside sapiens_bench/embedded
     hub: HubFile | None = None
     url: str | None = None
-    archive_member: str | None = None  # the url is an archive: path of the file inside it
+    archive_member: RelativePath | None = None  # the url is a zip or tar: path, or just the name, of the file inside
 
     @field_validator("url")
     @classmethod
     def _https_only(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("https://"):
-            raise ValueError(f"{value!r}: downloads are https only")
+        parts = urlsplit(value or "https://none")
+        if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc:
+            raise ValueError(f"{value!r:.120}: downloads are https only, without a user name")
         return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Get:
+        if self.archive_member is not None and self.url is None:
+            raise ValueError("archive_member needs the url of the archive")
+        if self.url is not None and self.hub is not None:
+            raise ValueError("give either hub or url")
+        return self
 
 
 class Weights(Card):
-    file: str  # name below --weights-root, or below sapiens_bench/embedded; a folder name for format "hf"
+    file: RelativePath  # name below --weights-root, or below sapiens_bench/embedded; a folder name for format "hf"
     format: WeightFormat
     sha256: Sha256 | None  # must be written; null: the publisher's hash is not known to us, tables say "not pinned"
     size_bytes: Annotated[int, Field(gt=0)] | None = None
     get: Get
-    also: dict[str, Sha256 | None] = {}  # further files the wrapper needs, name -> hash
+    also: dict[RelativePath, Sha256 | None] = {}  # further files the wrapper needs, name beside the first -> hash
     ignore_keys: tuple[str, ...] = ()  # state-dict keys that may be left over, by exact name
-
-    _relative = field_validator("file")(relative_path)
 
 
 class InputSpec(Card):
@@ -108,7 +122,7 @@ class ModelCard(Card):
     schema_: Literal["model/1"] = Field(alias="schema")
     id: Name
     title: str
-    task: TaskName
+    task: Name
     kind: Literal["network", "floor", "diagnostic"] = "network"  # diagnostic (oracle) is never part of "all"
     licence: Licence
     paper: Paper | None = None
@@ -142,7 +156,7 @@ class DetectorCard(Card):
 class EvalProtocol(Card):
     """How a data set is scored for one task. Cells are compared only inside one protocol."""
 
-    task: TaskName
+    task: Name
     title: str
     space: Name | None = None  # the set the score is computed in
     options: dict[str, Any] = {}  # for the adapter (split, boxes ...)
@@ -162,8 +176,8 @@ class DatasetCard(Card):
     get: str  # what a person must do to obtain it
     adapter: str  # key of ADAPTERS, an entry point, or ./file.py:Class under --cards
     embedded: bool = False  # needs no --data-root
-    layout: tuple[str, ...] = ()  # globs, each of which must match below the root
-    checksums: dict[str, Sha256] = {}
+    layout: tuple[RelativePath, ...] = ()  # globs, each of which must match below the root
+    checksums: dict[RelativePath, Sha256] = {}
     exif: Literal["ignore", "apply"] = "ignore"
     protocols: Annotated[dict[Name, EvalProtocol], Field(min_length=1)]
     notes: str = ""
@@ -193,7 +207,7 @@ class SpaceCard(Card):
     schema_: Literal["space/1"] = Field(alias="schema")
     id: Name
     title: str
-    kind: Literal["keypoints", "labels"]
+    kind: Literal["keypoints", "labels"]  # of labels, 255 in a map is no entry but a pixel that is not scored
     source: str
     names: Annotated[tuple[str, ...], Field(min_length=1)]
     flip_index: tuple[int, ...] = ()  # index of each entry's mirror image (itself when it has none)
@@ -201,7 +215,6 @@ class SpaceCard(Card):
     groups: dict[str, tuple[int, ...]] = {}  # scored parts, e.g. body, foot, face; indices into names
     skeleton: tuple[tuple[int, int], ...] = ()
     colours: tuple[Rgb, ...] = ()
-    ignore_index: int | None = None  # labels only
 
     @model_validator(mode="after")
     def _consistent(self) -> SpaceCard:

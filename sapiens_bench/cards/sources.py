@@ -12,6 +12,7 @@ from sapiens_bench.cards.schema import Card, DatasetCard, ModelCard
 from sapiens_bench.errors import CardError, UsageError
 
 ENTRY_POINTS = "sapiens_bench.cards"  # each names a package whose folder holds *.yaml cards
+TASK_POINTS = "sapiens_bench.tasks"  # each is named after the task it adds
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -69,7 +70,7 @@ def outside_cards(extra: Sequence[Path]) -> OutsideCards:
         name = f"plug-in {point.name}"
         try:
             spec = find_spec(point.value)
-        except Exception as error:  # the plug-in's parent package runs here; `list` must survive whatever it does
+        except (Exception, SystemExit) as error:  # the plug-in's parent package runs here; `list` must survive it
             broken[name] = f"{point.value} cannot be found: {type(error).__name__}: {error}"
             continue
         places = list(spec.submodule_search_locations or ()) if spec else []

@@ -10,7 +10,7 @@ import pyarrow as pa
 from sapiens_bench import __version__
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.checks.run_scores import score_again, task_of
-from sapiens_bench.engine.admit import template
+from sapiens_bench.engine.cells import blank_record
 from sapiens_bench.engine.scores import count, examples
 from sapiens_bench.errors import StoreError
 from sapiens_bench.store.causes import row_causes
@@ -86,7 +86,7 @@ def _cell(root: Path, folder: Path, catalog: Catalog) -> tuple[CellRecord, pa.Ta
     record = CellRecord(task=task, dataset=dataset, protocol=protocol, model=model, title=model, status="done")
     entry, card = catalog.models.get(model), catalog.datasets.get(dataset)
     if entry is not None and card is not None and protocol in card.protocols:
-        record = template(entry, card, protocol, "done")
+        record = blank_record(entry, card, protocol, "done")
     samples = fields.get("samples")
     planned = samples.get("n") if isinstance(samples, dict) else None
     record.fingerprint, record.weights_sha256 = fingerprint, str(fields.get("weights_sha256") or "")

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import EvalProtocol
-from sapiens_bench.engine.build import task_for
 from sapiens_bench.engine.scores import Weights, excluded, score, scored_rows
 from sapiens_bench.errors import SapiensBenchError, UnknownName
 from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord
+from sapiens_bench.tasks import task_for
 from sapiens_bench.types import Task
 
 # Sums in another order, as another machine's library may make them, move a score by less.

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
+from sapiens_bench.cards.code import code_hash
 from sapiens_bench.cards.locate import WeightFiles, file_sha256, weight_files
-from sapiens_bench.engine.build import model_for
+from sapiens_bench.engine.build import build_model
+from sapiens_bench.engine.model_specs import space_of
+from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import (
     CheckpointRejected,
     DeviceError,
@@ -41,6 +44,7 @@ class WeightReport:
     dtypes: dict[str, int] = field(default_factory=dict)  # name -> values
     is_finite: bool | None = None  # None: not looked at
     faults: tuple[str, ...] = ()  # why it cannot be used, or is not what the card says
+    carries_code: bool = False  # a fault is that opening it could run code nobody vouched for
 
 
 def inspect_file(path: Path, *, trusted: bool = False) -> WeightReport:
@@ -64,7 +68,7 @@ def inspect_file(path: Path, *, trusted: bool = False) -> WeightReport:
     except UntrustedCheckpoint as error:
         is_program = kind in ("torchscript", "export")
         what = f"a {kind} archive, which carries code" if is_program else "a checkpoint that wants more than tensors"
-        return WeightReport(kind=kind, what=what, faults=(str(error),), **about)
+        return WeightReport(kind=kind, what=what, faults=(str(error),), carries_code=True, **about)
     except CheckpointRejected as error:
         return WeightReport(kind=kind, what="no weight file that can be used", faults=(str(error),), **about)
     spoilt = [name for name, tensor in state.items() if not is_finite(tensor)]
@@ -124,21 +128,31 @@ def check_entry(
     else:
         report = inspect_file(files.path, trusted=files.pinned or files.trusted)
     fault = _build_fault(entry, catalog, files)
-    return report if fault is None else replace(report, faults=tuple(dict.fromkeys((*report.faults, fault))))
+    if fault is None:
+        return report
+    carries_code = report.carries_code or isinstance(fault, UntrustedCheckpoint)
+    return replace(report, faults=tuple(dict.fromkeys((*report.faults, str(fault)))), carries_code=carries_code)
 
 
-def _build_fault(entry: ModelEntry, catalog: Catalog, files: WeightFiles) -> str | None:
+def _build_fault(entry: ModelEntry, catalog: Catalog, files: WeightFiles) -> SapiensBenchError | None:
     """Why the model cannot be built, or None; a program may come in bf16 only."""
+    fault: SapiensBenchError | None = None
     for precision in ("fp32", "bf16"):
         try:
-            model_for(entry, files, catalog, device="cpu", precision=precision, options={})
+            build_model(_spec(entry, catalog, files, precision), "cpu")
         except DeviceError as error:
-            fault = str(error)
+            fault = error
         except SapiensBenchError as error:
-            return str(error)
+            return error
         else:
             return None
     return fault
+
+
+def _spec(entry: ModelEntry, catalog: Catalog, files: WeightFiles, precision: str) -> ModelSpec:
+    options = dict(entry.variant.options)
+    code = code_hash(entry.card.wrapper, entry.path)
+    return ModelSpec(entry, files, space_of(entry, catalog), options, precision, 0, code)
 
 
 def _plain_facts(path: Path) -> tuple[str, int]:

@@ -19,12 +19,12 @@ from sapiens_bench.cli.flags import (
     Split,
     Task,
     TaskFilter,
+    Trust,
     WeightsRoot,
     Workers,
 )
 from sapiens_bench.commands.guard import GuardedGroup, complain, quiet_broken_pipe
 from sapiens_bench.commands.profile import add_to as add_profile
-from sapiens_bench.commands.weights_file import Trust
 
 _EXAMPLES = """Examples:
 
@@ -46,9 +46,7 @@ The same command run again goes on where the first one stopped.
 """
 
 
-app = typer.Typer(
-    cls=GuardedGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=_EXAMPLES
-)
+app = typer.Typer(cls=GuardedGroup, no_args_is_help=True, pretty_exceptions_enable=False, epilog=_EXAMPLES)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 add_profile(app)
@@ -158,7 +156,8 @@ def run(
 @app.command(name="list")
 def list_(
     what: Annotated[
-        str, typer.Argument(metavar="[models|datasets|tasks|detectors|spaces]", help="Default: the first three.")
+        str,
+        typer.Argument(metavar="[models|datasets|tasks|detectors|spaces|published]", help="Default: the first three."),
     ] = "all",
     task: TaskFilter = None,
     data_root: DataRoot = None,
@@ -166,7 +165,7 @@ def list_(
     cards: Cards = None,
     json_: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Show models, data sets, tasks, detectors and keypoint or label sets, and which are on this machine."""
+    """Show models, data sets, tasks, detectors, keypoint or label sets, printed tables; which are on this machine."""
     from sapiens_bench.commands import listing
 
     listing.execute(what, task=task, cards=cards or [], data_root=data_root, weights_root=weights_root, as_json=json_)

@@ -36,6 +36,10 @@ Cards = Annotated[
 DataRoot = Annotated[
     Path | None, typer.Option("--data-root", help="Where data sets lie: FOLDER/<data set>, or FOLDER itself.")
 ]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option("--trust-checkpoint", metavar="PATH:SHA256", help="A weight file you vouch for. Repeatable."),
+]
 WeightsRoot = Annotated[Path | None, typer.Option("--weights-root", help="Where weight files lie, at any depth to 3.")]
 Split = Annotated[str, typer.Option("--split", help="Part of the data set, e.g. tiny. Default: the protocol's.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Loader threads. Default: up to 4.")]

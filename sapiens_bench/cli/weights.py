@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sapiens_bench.cli.flags import Cards, Name, TaskFilter, WeightsRoot
-from sapiens_bench.commands.weights_file import add_to
+from sapiens_bench.cli.flags import Cards, Name, TaskFilter, Trust, WeightsRoot
 
 app = typer.Typer(no_args_is_help=True, help="Weight files: what there is, how to get it.")
-add_to(app)
 
 
 @app.command("list")
 def weights_list(task: TaskFilter = None, weights_root: WeightsRoot = None, cards: Cards = None) -> None:
-    """Every model with weights: here or missing, size, licence."""
+    """Every model with weights: here or missing, size, pinned or not, source, licence."""
     from sapiens_bench.commands import weights
 
     weights.show_list(task=task, cards=cards or [], weights_root=weights_root)
@@ -37,7 +36,32 @@ def weights_get(
     ] = "",
     cards: Cards = None,
 ) -> None:
-    """Fetch the files of one model into the cache, checked by sha256."""
+    """Fetch the files of one model into the cache; goes on after a cut; checked by size and sha256."""
     from sapiens_bench.commands import weights
 
     weights.get(name, cards=cards or [], accept_licence=accept_licence)
+
+
+@app.command("check")
+def weights_check(
+    what: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A model's id, or a weight file.")],
+    weights_root: WeightsRoot = None,
+    cards: Cards = None,
+    trust_checkpoint: Trust = None,
+) -> None:
+    """Open a weight file: what it is, its sha256, whether it is what the card says."""
+    from sapiens_bench.commands import weights_file
+
+    weights_file.check(what, weights_root=weights_root, cards=cards or [], trust=trust_checkpoint or [])
+
+
+@app.command("convert")
+def weights_convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", help="Default: beside FILE, with .safetensors.")] = None,
+    trust_checkpoint: Trust = None,
+) -> None:
+    """Write a checkpoint's tensors as safetensors; prints its sha256 and the lines for a card."""
+    from sapiens_bench.commands import weights_file
+
+    weights_file.convert(file, out, trust=trust_checkpoint or [])

@@ -17,7 +17,7 @@ from sapiens_bench.errors import DataMissing, StorageFull, UsageError, Verificat
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
 
 if TYPE_CHECKING:
-    from sapiens_bench.engine.admit import DataPlan
+    from sapiens_bench.engine.data_specs import FoundData
     from sapiens_bench.engine.request import Request
 
 STATISTICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
@@ -36,7 +36,7 @@ def execute(folder: Path, *, out: Path | None, cards: Sequence[Path]) -> None:
     if record.task != "pose":
         raise UsageError(f"{root} is a run of {record.task!r}; COCO files are made of poses.")
     catalog, request = Catalog.load(cards), _request(record)
-    truths: dict[tuple[str, str], tuple[DataPlan, Truth]] = {}
+    truths: dict[tuple[str, str], tuple[FoundData, Truth]] = {}
     lines: list[list[str]] = []
     wrong = 0
     for cell in record.cells:
@@ -47,7 +47,7 @@ def execute(folder: Path, *, out: Path | None, cards: Sequence[Path]) -> None:
             truths[key] = _truth(cell, catalog, request)
         data, truth = truths[key]
         results = _results(root, cell, data)
-        theirs = pycocotools_statistics(truth, results, data.space.sigmas if data.space else ())
+        theirs = pycocotools_statistics(truth, results, data.spec.space.sigmas if data.spec.space else ())
         away = max(_difference(cell.scores[f"oks/{s}"].value, theirs[s]) for s in STATISTICS)
         wrong += away > 0
         lines.append(
@@ -72,17 +72,17 @@ def _request(record: RunRecord) -> Request:
     return Request(**values)
 
 
-def _truth(cell: CellRecord, catalog: Catalog, request: Request) -> tuple[DataPlan, Truth]:
-    from sapiens_bench.engine.admit import data_plan
+def _truth(cell: CellRecord, catalog: Catalog, request: Request) -> tuple[FoundData, Truth]:
+    from sapiens_bench.engine.data_specs import open_named
     from sapiens_bench.tasks.pose.export import coco_truth
 
-    data = data_plan(catalog.dataset(cell.dataset), cell.protocol, catalog, request)
-    targets = [data.adapter[i].target for i in range(data.n_samples)]
-    names = data.space.names if data.space else ()
-    return data, coco_truth(targets, range(1, data.n_samples + 1), names)
+    data = open_named(catalog.dataset(cell.dataset), cell.protocol, request.data(), catalog)
+    targets = [data.open.adapter[i].target for i in range(data.facts.n_samples)]
+    names = data.spec.space.names if data.spec.space else ()
+    return data, coco_truth(targets, range(1, data.facts.n_samples + 1), names)
 
 
-def _results(root: Path, cell: CellRecord, data: DataPlan) -> list[dict[str, Any]]:
+def _results(root: Path, cell: CellRecord, data: FoundData) -> list[dict[str, Any]]:
     from sapiens_bench.store.rows import read_predictions
     from sapiens_bench.tasks.pose.export import coco_results
 
@@ -90,10 +90,10 @@ def _results(root: Path, cell: CellRecord, data: DataPlan) -> list[dict[str, Any
     stored = dict(read_predictions(folder)) if folder.is_dir() else {}
     if not stored:
         raise DataMissing(f"{folder} holds no predictions. Run again without --no-save-preds.")
-    place = {key: i for i, key in enumerate(data.adapter.keys)}
-    assert data.task.from_columns is not None
-    predictions = [data.task.from_columns(columns) for columns in stored.values()]
-    return coco_results(predictions, [place[key] + 1 for key in stored], data.task.metrics[0])  # type: ignore[arg-type]
+    place = {key: i for i, key in enumerate(data.open.adapter.keys)}
+    assert data.open.task.from_columns is not None
+    predictions = [data.open.task.from_columns(columns) for columns in stored.values()]
+    return coco_results(predictions, [place[key] + 1 for key in stored], data.open.task.metrics[0])  # type: ignore[arg-type]
 
 
 def pycocotools_statistics(truth: Truth, results: list[dict[str, Any]], sigmas: Sequence[float]) -> dict[str, float]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.commands.output import grid, say, stderr
-from sapiens_bench.engine.conventions import Conventions, refuse_wrong, verify_conventions
+from sapiens_bench.engine.conventions import Conventions, refuse_wrong
 from sapiens_bench.engine.request import Request
-from sapiens_bench.errors import StorageFull, UnknownName
+from sapiens_bench.errors import StorageFull
 
 DEFAULT_DATASET = "synthetic-humans"
 SHOWN = 8
@@ -22,28 +22,26 @@ def execute(model: str, request: Request, *, n_images: int, json_out: Path | Non
     Raises:
         CheckpointRejected: another choice than the declared one is clearly right.
     """
+    from sapiens_bench.checks.conventions import verify_conventions
     from sapiens_bench.commands.progress import Watcher
-    from sapiens_bench.engine.admit import DataPlan, data_plan
+    from sapiens_bench.engine.data_specs import open_named
+    from sapiens_bench.engine.device import resolve_device
     from sapiens_bench.engine.events import DataProgress
+    from sapiens_bench.engine.model_specs import one_model
 
     catalog = Catalog.load(request.cards)
-    entry = catalog.model(model)
-    card = catalog.dataset(next(iter(request.datasets), DEFAULT_DATASET))
-    task = entry.card.task
-
-    def open_data() -> DataPlan:
-        of_task = {name for name, p in card.protocols.items() if p.task == task}
-        protocol = request.protocol or card.default_protocol(task)
-        if protocol is None or protocol not in of_task:
-            raise UnknownName(f"{task} protocol of {card.id}", protocol or task, of_task)
-        return data_plan(card, protocol, catalog, request)
+    request = replace(request, task=catalog.model(model).card.task)
+    choice = request.data()
+    card = catalog.dataset(next(iter(choice.names), DEFAULT_DATASET))
+    protocol = choice.protocol or card.default_protocol(choice.task) or choice.task
 
     with Watcher(stderr(), 0, 0) as watcher:
         found = verify_conventions(
-            entry,
-            open_data,
-            catalog,
-            request=request,
+            one_model(model, request.model(), catalog),
+            lambda: open_named(card, protocol, choice, catalog).open,
+            resolve_device(request.device, request.precision),
+            limit=request.limit,
+            workers=request.workers or 1,
             n_images=n_images,
             on_progress=lambda done, total: watcher(DataProgress(card.id, done, total)),
         )

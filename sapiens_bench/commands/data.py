@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import cache_root, dataset_root, hub_cache, weights_cache
 from sapiens_bench.cards.schema import DatasetCard
+from sapiens_bench.commands.licences import licence_line
 from sapiens_bench.commands.listing import dataset_status
 from sapiens_bench.commands.output import grid, next_commands, say, stderr
 from sapiens_bench.errors import (
@@ -30,7 +31,7 @@ def show(name: str, *, cards: Sequence[Path], data_root: Path | None) -> None:
     say(f"{card.title} ({card.id})", "bold")
     if card.paper:
         say(f"Paper:    {card.paper.title} ({card.paper.year}) {card.paper.url}".rstrip())
-    say(f"Licence:  {card.licence.name} {card.licence.url or ''} {card.licence.note}".rstrip())
+    say(f"Licence:  {licence_line(card.licence)}")
     say(f"Files:    {dataset_status(card, data_root)}")
     say(f"Get it:   {' '.join(card.get.split())}")
     if card.layout:
@@ -61,7 +62,7 @@ def check(name: str, *, cards: Sequence[Path], data_root: Path | None, split: st
         say(f"  {len(card.checksums)} pinned file(s) have the right sha256")
     for protocol, facts in card.protocols.items():
         try:
-            adapter = _open(catalog, card, protocol, root, split)
+            adapter = _open(catalog, card, protocol, data_root, split)
         except SapiensBenchError as error:
             if facts.default:
                 raise
@@ -85,7 +86,7 @@ def _check_renders(catalog: Catalog, card: DatasetCard, root: Path, split: str) 
     from sapiens_bench.adapters.synthetic.humans import SyntheticHumans
     from sapiens_bench.engine.provenance import cores
 
-    adapter = _open(catalog, card, next(iter(card.protocols)), root, split)
+    adapter = _open(catalog, card, next(iter(card.protocols)), None, split)
     if not isinstance(adapter, SyntheticHumans):
         return
     make(adapter, cores())
@@ -132,7 +133,7 @@ def prepare(
     # An embedded set is the same pictures under every protocol; scans are rendered per framing.
     for each in [protocol] if protocol else list(card.protocols)[: 1 if card.embedded else None]:
         try:
-            adapter = _open(catalog, card, each, root, split)
+            adapter = _open(catalog, card, each, data_root, split)
         except SapiensBenchError as error:
             if protocol or not isinstance(error, DataMissing):
                 raise
@@ -194,23 +195,11 @@ def path(*, cards: Sequence[Path], data_root: Path | None) -> None:
     grid(("What", "Folder", ""), rows)
 
 
-def _open(catalog: Catalog, card: DatasetCard, protocol: str, root: Path, split: str) -> Adapter:
-    from sapiens_bench.adapters.options import AdapterOptions
-    from sapiens_bench.engine.build import adapter_for
+def _open(catalog: Catalog, card: DatasetCard, protocol: str, data_root: Path | None, split: str) -> Adapter:
+    from sapiens_bench.engine.data_specs import open_named
+    from sapiens_bench.engine.request import Request
 
-    chosen = card.protocols.get(protocol)
-    if chosen is None:
+    if protocol not in card.protocols:
         raise UnknownName(f"protocol of {card.id}", protocol, card.protocols)
-    space = None if chosen.space is None else catalog.space(chosen.space)
-    adapter = adapter_for(
-        card,
-        chosen,
-        space,
-        root,
-        AdapterOptions(split=split),
-        catalog.card_paths[card.id],
-        to_space=catalog.sources_of(chosen.space),
-    )
-    if len(adapter) == 0:
-        raise DataMissing(f"{card.title} holds no image under {root} (protocol {protocol}).")
-    return adapter
+    request = Request(task=card.protocols[protocol].task, data_root=data_root, split=split)
+    return open_named(card, protocol, request.data(), catalog).open.adapter

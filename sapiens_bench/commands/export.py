@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.commands.licences import leave_terms
 from sapiens_bench.commands.output import next_commands, say, stderr
-from sapiens_bench.errors import UnknownName
+from sapiens_bench.errors import UsageError
 
 
 def execute(
@@ -29,33 +30,35 @@ def execute(
     """
     from sapiens_bench.adapters.dense.export import export_folder
     from sapiens_bench.commands.progress import Watcher
-    from sapiens_bench.engine.admit import data_plan
+    from sapiens_bench.engine.data_specs import open_named
     from sapiens_bench.engine.events import DataProgress
     from sapiens_bench.engine.request import Request
+    from sapiens_bench.tasks import task_kind
     from sapiens_bench.types import Materialised
 
     catalog = Catalog.load(cards)
     card = catalog.dataset(name)
-    of_task = {key for key, p in card.protocols.items() if p.task == task and task != "pose"}
-    chosen = protocol or card.default_protocol(task)
-    if chosen not in of_task:
-        raise UnknownName(f"seg, depth or normal protocol of {card.id}", chosen or task, of_task)
-    request = Request(task=task, data_root=data_root, split=split, limit=limit, cards=tuple(cards))
-    data = data_plan(card, str(chosen), catalog, request)
+    if task_kind(task).codec is None:
+        raise UsageError(f"Only maps can be written as a folder; {task} has none.")
+    chosen = protocol or card.default_protocol(task) or task
+    request = Request(task=task, data_root=data_root, split=split, limit=limit)
+    data = open_named(card, chosen, request.data(), catalog)
+    adapter, n_samples, space = data.open.adapter, data.facts.n_samples, data.spec.space
     with Watcher(stderr(), 0, 0) as watcher:
-        if isinstance(data.adapter, Materialised):
-            made = range(data.n_samples)
-            data.adapter.materialise(made, 1, lambda done, total: watcher(DataProgress(card.id, done, total)))
+        if isinstance(adapter, Materialised):
+            adapter.materialise(range(n_samples), 1, lambda done, total: watcher(DataProgress(card.id, done, total)))
         faults = export_folder(
-            data.adapter,
+            adapter,
             out,
-            space=data.space.id if data.space else "",
-            limit=data.n_samples,
+            space=space.id if space else "",
+            limit=n_samples,
             progress=lambda done, total: watcher(DataProgress(card.id, done, total)),
         )
     for fault in faults[:20]:
         say(f"left out: {fault}", "yellow", to_stderr=True)
-    say(f"{data.n_samples - len(faults)} of {data.n_samples} samples of {card.id} ({chosen}) written to {out}")
+    say(f"{n_samples - len(faults)} of {n_samples} samples of {card.id} ({chosen}) written to {out}")
+    if terms := leave_terms(card, out):
+        say(terms, "yellow")
     next_commands(
         [(f"sapiens-bench run --task {task} --dataset folder --data-root {out}", "score models on the folder")]
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
-from sapiens_bench.cards.locate import dataset_root, weight_files
-from sapiens_bench.cards.schema import DatasetCard, Variant
+from sapiens_bench.cards.locate import dataset_root, is_here
+from sapiens_bench.cards.schema import DatasetCard, Licence, Variant
+from sapiens_bench.commands.licences import licence_brief
 from sapiens_bench.commands.output import grid, say, write
 from sapiens_bench.errors import (
     CardError,
@@ -17,16 +18,9 @@ from sapiens_bench.errors import (
     SapiensBenchError,
     SecurityRefusal,
     UnknownName,
-    WeightsMissing,
 )
 from sapiens_bench.report.numbers import size
-
-TASKS: dict[str, str] = {
-    "pose": "where the keypoints of every person are (OKS AP and AR)",
-    "seg": "which body part or garment every pixel shows (mIoU, mAcc)",
-    "depth": "how far away every pixel of a person is (RMSE, AbsRel, delta)",
-    "normal": "which way the surface of a person faces (angles)",
-}
+from sapiens_bench.tasks import task_kind, task_names
 
 
 def execute(
@@ -40,18 +34,19 @@ def execute(
 ) -> None:
     """Print one list, or (``all``) tasks, data sets and models."""
     catalog = Catalog.load(cards)
+    catalog.refuse_unknown_tasks(task_names())
     makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "tasks": lambda: tasks(catalog),
         "datasets": lambda: datasets(catalog, task, data_root),
         "models": lambda: models(catalog, task, weights_root),
         "detectors": lambda: detectors(catalog, weights_root),
         "spaces": lambda: spaces(catalog),
+        "published": lambda: published(catalog),
     }
     if what != "all" and what not in makers:
         raise UnknownName("list", what, [*makers, "all"])
-    known = {entry.card.task for entry in catalog.models.values()}
-    if task is not None and task not in known:
-        raise UnknownName("task", task, known)
+    if task is not None:
+        task_kind(task)
     chosen = ["tasks", "datasets", "models"] if what == "all" else [what]
     found = {name: makers[name]() for name in chosen}
     if as_json:
@@ -60,26 +55,31 @@ def execute(
     else:
         for name, rows in found.items():
             _SHOW[name](rows)
+    warn_of_broken(catalog)
+
+
+def warn_of_broken(catalog: Catalog) -> None:
+    """Say which cards and plug-ins were left out, and why."""
     for path, reason in catalog.broken.items():
         say(f"warning: {path} is left out: {reason}", "yellow", to_stderr=True)
 
 
 def tasks(catalog: Catalog) -> list[dict[str, Any]]:
-    """Every task of a model card, with counts."""
-    names = dict.fromkeys(entry.card.task for entry in catalog.models.values())
+    """Every task there is, with counts."""
     return [
         {
             "id": name,
-            "what": TASKS.get(name, ""),
+            "title": task_kind(name).title,
+            "what": task_kind(name).what,
             "models": sum(entry.card.task == name for entry in catalog.models.values()),
             "datasets": sum(card.default_protocol(name) is not None for card in catalog.datasets.values()),
         }
-        for name in sorted(names, key=_task_order)
+        for name in task_names()
     ]
 
 
 def _task_order(task: str) -> int:
-    return [*TASKS, task].index(task)
+    return [*task_names(), task].index(task)
 
 
 def datasets(catalog: Catalog, task: str | None, data_root: Path | None) -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ def datasets(catalog: Catalog, task: str | None, data_root: Path | None) -> list
             "tasks": sorted({p.task for p in card.protocols.values()}),
             "protocols": list(card.protocols),
             "status": dataset_status(card, data_root),
-            "licence": card.licence.name,
+            **_licence_facts(card.licence),
         }
         for card in catalog.datasets.values()
         if task is None or card.default_protocol(task) is not None
@@ -124,13 +124,26 @@ def models(catalog: Catalog, task: str | None, weights_root: Path | None) -> lis
             "kind": entry.card.kind,
             "status": model_status(entry, weights_root),
             "size_bytes": entry.variant.weights.size_bytes if entry.variant.weights else None,
-            "licence": entry.card.licence.name,
+            **_licence_facts(entry.card.licence),
             "trained_on": entry.variant.trained_on or entry.card.trained_on,
             "in_all": entry.variant.in_all and entry.card.kind != "diagnostic",
         }
-        for entry in sorted(catalog.models.values(), key=lambda e: _task_order(e.card.task))
+        for entry in in_task_order(catalog)
         if task is None or entry.card.task == task
     ]
+
+
+def in_task_order(catalog: Catalog) -> list[ModelEntry]:
+    """Model variants, task by task, in card order."""
+    return sorted(catalog.models.values(), key=lambda e: _task_order(e.card.task))
+
+
+def _licence_facts(licence: Licence) -> dict[str, Any]:
+    return {
+        "licence": licence.name,
+        "commercial": licence.commercial,
+        "may_redistribute": licence.may_redistribute,
+    }
 
 
 def detectors(catalog: Catalog, weights_root: Path | None) -> list[dict[str, Any]]:
@@ -141,7 +154,7 @@ def detectors(catalog: Catalog, weights_root: Path | None) -> list[dict[str, Any
             "title": entry.variant.title,
             "status": variant_status(entry.variant, weights_root),
             "size_bytes": entry.variant.weights.size_bytes if entry.variant.weights else None,
-            "licence": entry.card.licence.name,
+            **_licence_facts(entry.card.licence),
             "get": entry.variant.weights.get.how if entry.variant.weights else "",
         }
         for name, entry in catalog.detectors.items()
@@ -155,18 +168,16 @@ def model_status(entry: ModelEntry, weights_root: Path | None) -> str:
 
 def variant_status(variant: Variant, weights_root: Path | None) -> str:
     """The same for a variant of any card."""
-    weights = variant.weights
-    if weights is None:
+    if variant.weights is None:
         return "needs none"
     try:
-        weight_files(variant, weights_root)
-    except WeightsMissing:
-        return "missing"
+        if not is_here(variant, weights_root):
+            return "missing"
     except SecurityRefusal:
         return "wrong sha256"
     except SapiensBenchError:
         return "unusable"
-    return "shipped" if weights.get.embedded else "here"
+    return "shipped" if variant.weights.get.embedded else "here"
 
 
 def spaces(catalog: Catalog) -> list[dict[str, Any]]:
@@ -179,9 +190,47 @@ def spaces(catalog: Catalog) -> list[dict[str, Any]]:
             "kind": card.kind,
             "entries": len(card.names),
             "maps_to": sorted(target for source, target in maps if source == card.id),
+            "source": card.source,
+            "names": list(card.names),
+            "flip_index": list(card.flip_index),
+            "sigmas": list(card.sigmas),
+            "groups": {name: list(indices) for name, indices in card.groups.items()},
+            "skeleton": [list(pair) for pair in card.skeleton],
+            "colours": [list(rgb) for rgb in card.colours],
         }
         for card in catalog.spaces.values()
     ]
+
+
+def published(catalog: Catalog) -> list[dict[str, Any]]:
+    """Printed tables, one item for each data set and protocol in them, with every number as printed."""
+    return [
+        {
+            "id": entry.id,
+            "paper": table.paper,
+            "table": table.table,
+            "table_id": table.id,
+            "caption": table.caption,
+            "dataset": entry.dataset,
+            "protocol": entry.protocol,
+            "units": entry.units,
+            "rows": {
+                name: {
+                    "attributes": entry.row_attributes.get(name, {}),
+                    "values": {key: value.model_dump() if value else None for key, value in row.items()},
+                }
+                for name, row in entry.rows.items()
+            },
+            "sources": table.sources,
+            "notes": list(table.notes),
+        }
+        for table, entry in catalog.published.values()
+    ]
+
+
+def _terms(row: dict[str, Any]) -> str:
+    facts = {"commercial": row["commercial"], "may_redistribute": row["may_redistribute"]}
+    return licence_brief(Licence(name=row["licence"], **facts))
 
 
 def _show_tasks(rows: list[dict[str, Any]]) -> None:
@@ -192,21 +241,19 @@ def _show_tasks(rows: list[dict[str, Any]]) -> None:
 
 def _show_datasets(rows: list[dict[str, Any]]) -> None:
     heads = ("Data set", "Title", "Tasks", "Files", "Licence")
-    grid(heads, [(r["id"], r["title"], ", ".join(r["tasks"]), r["status"], r["licence"]) for r in rows])
+    grid(heads, [(r["id"], r["title"], ", ".join(r["tasks"]), r["status"], _terms(r)) for r in rows])
     say("")
 
 
 def _show_models(rows: list[dict[str, Any]]) -> None:
     heads = ("Model", "Title", "Task", "Kind", "Weights", "Size", "Licence")
-    lines = [
-        (r["id"], r["title"], r["task"], r["kind"], r["status"], size(r["size_bytes"]), r["licence"]) for r in rows
-    ]
+    lines = [(r["id"], r["title"], r["task"], r["kind"], r["status"], size(r["size_bytes"]), _terms(r)) for r in rows]
     grid(heads, lines, right=(5,))
     say("")
 
 
 def _show_detectors(rows: list[dict[str, Any]]) -> None:
-    lines = [(r["id"], r["title"], r["status"], size(r["size_bytes"]), r["licence"], r["get"]) for r in rows]
+    lines = [(r["id"], r["title"], r["status"], size(r["size_bytes"]), _terms(r), r["get"]) for r in rows]
     grid(("Detector", "Title", "Weights", "Size", "Licence", "Get it"), lines, right=(3,))
     say("")
 
@@ -218,10 +265,18 @@ def _show_spaces(rows: list[dict[str, Any]]) -> None:
     say("")
 
 
+def _show_published(rows: list[dict[str, Any]]) -> None:
+    heads = ("Entry", "Paper", "Table", "Data set", "Rows", "Caption")
+    lines = [(r["id"], r["paper"], r["table"], r["dataset"], str(len(r["rows"])), r["caption"]) for r in rows]
+    grid(heads, lines, right=(4,))
+    say("`list published --json` prints every number with its source.")
+
+
 _SHOW = {
     "tasks": _show_tasks,
     "datasets": _show_datasets,
     "models": _show_models,
     "detectors": _show_detectors,
     "spaces": _show_spaces,
+    "published": _show_published,
 }

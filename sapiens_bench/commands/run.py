@@ -34,16 +34,13 @@ def execute(request: Request, *, dry_run: bool, fmt: str) -> None:
     if fmt not in FORMATS:
         raise UnknownName("format", fmt, FORMATS)
     catalog = Catalog.load(request.cards)
-    check_task(request.task, catalog)
-    if not dry_run:
-        _prepare_boxes(request, catalog)
-    plan = _plan(request, catalog)
+    plan = _plan(request, catalog, dry_run=dry_run)
     if dry_run:
         show_plan(plan)
         return
     complaint: SapiensBenchError | None = None
     try:
-        record = _watched(plan, catalog)
+        record = _watched(plan)
     except (TooManyErrors, IncompleteRun) as error:
         if not (plan.out / "run.json").exists():
             raise
@@ -59,39 +56,26 @@ def execute(request: Request, *, dry_run: bool, fmt: str) -> None:
         raise complaint
 
 
-def check_task(task: str, catalog: Catalog) -> None:
-    """Unknown tasks are named before anything else happens."""
-    known = {entry.card.task for entry in catalog.models.values()}
-    if task not in known:
-        raise UnknownName("task", task, known, "`sapiens-bench list tasks` tells what each one is.")
-
-
-def _prepare_boxes(request: Request, catalog: Catalog) -> None:
-    """Run the detector that the request names, where its boxes are not in the cache."""
+def _plan(request: Request, catalog: Catalog, *, dry_run: bool) -> Plan:
     from sapiens_bench.commands.progress import Watcher
-    from sapiens_bench.engine.detect import asks_for_detector, prepare_boxes
+    from sapiens_bench.engine.detect import make_box_files
+    from sapiens_bench.engine.plan import resolve
 
-    if asks_for_detector(request):
-        with Watcher(stderr(), 0, 0) as watcher:
-            prepare_boxes(request, catalog, watcher)
-
-
-def _plan(request: Request, catalog: Catalog) -> Plan:
-    from sapiens_bench.engine.plan import make_plan
-
+    with Watcher(stderr(), 0, 0) as watcher:  # shows something only while a detector works
+        boxes = make_box_files(request, catalog, watcher, dry_run=dry_run)
     console = stderr()
     if not console.is_terminal:
-        return make_plan(request, catalog)
+        return resolve(request, catalog, boxes)
     with console.status("Reading cards, data sets and weights ..."):
-        return make_plan(request, catalog)
+        return resolve(request, catalog, boxes)
 
 
-def _watched(plan: Plan, catalog: Catalog) -> RunRecord:
+def _watched(plan: Plan) -> RunRecord:
     from sapiens_bench.commands.progress import Watcher
     from sapiens_bench.engine.run import run
 
     with Watcher(stderr(), len(plan.cells), plan.n_images) as watcher:
-        return run(plan, catalog, watcher)
+        return run(plan, watcher)
 
 
 def show_table(table: Table, fmt: str) -> None:

@@ -1,200 +1,125 @@
-"""The one place where names in cards become code: task, adapter, model."""
+"""Specs become objects: the one place where an adapter, a model or a task is made."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
-import sys
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
+from sapiens_bench import adapters, models
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.adapters.options import AdapterOptions
-from sapiens_bench.cards.catalog import Catalog, ModelEntry
-from sapiens_bench.cards.locate import WeightFiles
-from sapiens_bench.cards.options import Options, read_options
-from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
-from sapiens_bench.cards.spaces import SourceSpace
-from sapiens_bench.errors import CardError, SapiensBenchError, UnknownName
+from sapiens_bench.cards.catalog import ModelEntry
+from sapiens_bench.cards.locate import confirm
+from sapiens_bench.cards.options import NoOptions, Options, read_options
+from sapiens_bench.engine.specs import DataSpec, ModelSpec
+from sapiens_bench.errors import CardError, SapiensBenchError
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import OPTIONS
+from sapiens_bench.models.options import OPTIONS, options_class
+from sapiens_bench.tasks import task_for, task_kind
 from sapiens_bench.types import Adapter, Model, Sample, Task
 
-_TABLES = {  # what -> (module, its table, entry-point group)
-    "task": ("sapiens_bench.tasks", "TASKS", "sapiens_bench.tasks"),
-    "adapter": ("sapiens_bench.adapters", "ADAPTERS", "sapiens_bench.adapters"),
-    "wrapper": ("sapiens_bench.models", "WRAPPERS", "sapiens_bench.models"),
-}
+
+@dataclass(frozen=True)
+class OpenData:
+    """A data set under one protocol, opened in this process."""
+
+    spec: DataSpec
+    adapter: Adapter
+    task: Task
 
 
-WITH_PIPELINES = frozenset({"sapiens_v1"})  # wrappers that know the full and the lite pipeline
-
-
-def table_of(what: str) -> Mapping[str, str]:
-    """TASKS, ADAPTERS or WRAPPERS: name -> "module:object"."""
-    module, name, _ = _TABLES[what]
-    return cast("Mapping[str, str]", getattr(importlib.import_module(module), name))
-
-
-def find_code(what: str, name: str, beside: Path | None = None) -> Any:
-    """The object behind ``name``: a key of our table, an entry point, or ``./file.py:Class`` beside a card.
+def adapter_options(spec: DataSpec) -> Options:
+    """The adapter's options as the protocol (and the request) set them.
 
     Raises:
-        UnknownName: this version has no such name.
-        CardError: the code is there and cannot be imported; names the module and the reason.
+        UnknownName, CardError: no such adapter; a wrong key or value.
     """
-    if name.startswith("./"):
-        if beside is None:
-            raise CardError(f"{what} {name!r}: code beside a card needs the card's folder.")
-        return _from_file(what, name, beside)
-    table = table_of(what)
-    plugins = {e.name: e for e in entry_points(group=_TABLES[what][2])} if name not in table else {}
-    if name not in table and name not in plugins:
-        raise UnknownName(what, name, [*table, *plugins], "This version of sapiens-bench does not have it.")
-    target = table.get(name) or plugins[name].value
-    module, _, attribute = target.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except SapiensBenchError:
-        raise
-    except Exception as error:  # a plug-in may fail in any way while it is imported
-        raise CardError(f"{what} {name!r} ({target}) cannot be imported: {type(error).__name__}: {error}") from error
+    code = adapters.TABLE.find(spec.card.adapter, spec.path)
+    kind: type[Options] | None = getattr(code, "Options", None)
+    if kind is None:  # frame: goes when every adapter takes the context
+        return NoOptions()
+    return read_options(kind, spec.protocol.options, f"data set {spec.id}, protocol {spec.protocol_name}")
 
 
-def check_code(what: str, name: str) -> None:
-    """Like ``find_code``, without importing it: is there such a name, and a module behind it?"""
-    if name.startswith("./"):
-        return  # the catalog saw the file when it read the card
-    table = table_of(what)
-    if name not in table:
-        if not any(e.name == name for e in entry_points(group=_TABLES[what][2])):
-            raise UnknownName(what, name, table, "This version of sapiens-bench does not have it.")
-        return
-    module = table[name].partition(":")[0]
-    try:
-        found = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        found = None
-    if found is None:
-        raise CardError(f"{what} {name!r}: module {module} is not part of this installation.")
-
-
-def _from_file(what: str, name: str, beside: Path) -> Any:
-    file, _, attribute = name.partition(":")
-    path = (beside.parent / file).resolve()
-    if not path.is_relative_to(beside.parent.resolve()):
-        raise CardError(f"{beside}: {what} {name!r} leaves the card's folder.")
-    unique = f"_sapiens_bench_card_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
-    try:
-        if unique not in sys.modules:
-            spec = importlib.util.spec_from_file_location(unique, path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[unique] = module
-            spec.loader.exec_module(module)
-        return getattr(sys.modules[unique], attribute)
-    except Exception as error:  # the user's own file may fail in any way
-        sys.modules.pop(unique, None)
-        raise CardError(f"{beside}: {what} {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
-
-
-def task_for(protocol: EvalProtocol, space: SpaceCard | None) -> Task:
-    """The task of a protocol, scored in the set ``space``."""
-    return cast("Task", find_code("task", protocol.task)(protocol, space))
-
-
-def adapter_for(
-    card: DatasetCard,
-    protocol: EvalProtocol,
-    space: SpaceCard | None,
-    root: Path,
-    options: AdapterOptions,
-    beside: Path | None = None,
-    *,
-    to_space: Mapping[str, SourceSpace] | None = None,
-) -> Adapter:
-    """The data set below ``root`` under one protocol.
+def build_task(spec: DataSpec) -> Task:
+    """The task as the protocol scores it.
 
     Raises:
-        DatasetRejected: the annotations are malformed.
-        CardError: the card names an adapter that is not there.
+        UnknownName, CardError: no such task; a wrong scoring key.
     """
-    code = find_code("adapter", card.adapter, beside)
-    kind = getattr(code, "Options", None)
-    if kind is None:  # TODO(frame): goes when every adapter takes the context
-        return cast("Adapter", code(card, protocol, space, root, options))
-    where = f"data set {card.id}, protocol {protocol.title!r}"
+    return task_for(spec.protocol, spec.space, f"data set {spec.id}, protocol {spec.protocol_name}")
+
+
+def open_data(spec: DataSpec) -> OpenData:
+    """Open a data set.
+
+    Raises:
+        DataMissing, DatasetRejected: its files are absent or malformed.
+        CardError: the card names an adapter that is not there, or options it does not have.
+    """
+    task = build_task(spec)
     context = DataContext(
-        card=card,
-        protocol=protocol,
-        space=space,
-        to_space=to_space or {},
-        root=root,
-        split=options.split,
-        boxes=options.boxes,
-        seed=options.seed,
-        options=read_options(kind, protocol.options, where),
-        max_pixels=options.max_pixels,
+        card=spec.card,
+        protocol=spec.protocol,
+        space=spec.space,
+        to_space=spec.to_space,
+        root=spec.root,
+        split=spec.split,
+        boxes=spec.boxes,
+        seed=spec.seed,
+        options=adapter_options(spec),
+        max_pixels=spec.max_pixels,
     )
-    return cast("Adapter", code(context))
+    code = adapters.TABLE.find(spec.card.adapter, spec.path)
+    if not hasattr(code, "Options"):  # frame: goes when every adapter takes the context
+        from sapiens_bench.adapters.options import AdapterOptions
+
+        old = AdapterOptions(boxes=spec.boxes, split=spec.split, seed=spec.seed, max_pixels=spec.max_pixels)
+        return OpenData(spec, cast("Adapter", code(spec.card, spec.protocol, spec.space, spec.root, old)), task)
+    return OpenData(spec, cast("Adapter", code(context)), task)
 
 
-def options_of(entry: ModelEntry, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """A variant's options with the request's over them. ``pipeline`` reaches only wrappers that have two of them, so
-    that ``--pipeline lite`` can be asked of a mixed list of models."""
-    known = {k: v for k, v in asked.items() if k != "pipeline" or entry.card.wrapper in WITH_PIPELINES}
-    return {**entry.variant.options, **known}
+def model_options(entry: ModelEntry) -> type[Options]:
+    """The options class of a variant's wrapper; a wrapper without one has no options.
+
+    Raises:
+        UnknownName, CardError: no such wrapper or task.
+    """
+    wrapper = entry.card.wrapper
+    models.TABLE.check(wrapper)  # first: nobody should fetch weights that this version cannot run
+    kind = task_kind(entry.card.task)
+    if wrapper in OPTIONS:
+        return options_class(OPTIONS[wrapper], kind) or NoOptions
+    code = models.TABLE.find(wrapper, entry.path)
+    return options_class(getattr(code, "Options", None), kind) or NoOptions
 
 
-def wrapper_options(entry: ModelEntry) -> type[Options] | None:
-    """The options class of a variant's wrapper; None: not declared yet."""
-    kind: Any = OPTIONS.get(entry.card.wrapper)
-    if kind is None and entry.card.wrapper not in table_of("wrapper"):
-        kind = getattr(find_code("wrapper", entry.card.wrapper, entry.path), "Options", None)
-    return cast("type[Options] | None", kind.get(entry.card.task) if isinstance(kind, Mapping) else kind)
-
-
-def model_for(
-    entry: ModelEntry,
-    weights: WeightFiles,
-    catalog: Catalog,
-    *,
-    device: str,
-    precision: str,
-    options: Mapping[str, Any],
-    seed: int = 0,
-    task: Task | None = None,
-    targets: TargetBook | None = None,
-) -> Model:
+def build_model(spec: ModelSpec, device: str, *, task: Task | None = None, targets: TargetBook | None = None) -> Model:
     """Build one variant. ``task`` and ``targets`` reach diagnostics only: no other model can see ground truth.
 
     Raises:
         CheckpointRejected, UntrustedCheckpoint: the weight file cannot be used.
+        ChecksumMismatch: it is no longer the file that was verified.
         CardError: the wrapper cannot be built; names the reason.
     """
-    space = entry.card.space_of(entry.variant)
-    diagnostic = entry.card.kind == "diagnostic"
-    kind, asked = wrapper_options(entry), options_of(entry, options)
+    entry = spec.entry
     context = ModelContext(
         card=entry.card,
         variant=entry.variant,
-        weights=weights.path,
-        also=weights.also,
+        weights=spec.weights.path,
+        also=spec.weights.also,
         device=device,
-        precision=precision,
-        space=None if space is None else catalog.space(space),
-        options=read_options(kind, asked, f"model {entry.id}") if kind else asked,
-        targets=targets.target if diagnostic and targets is not None else None,
-        task=task if diagnostic else None,
-        seed=seed,
-        trusted=weights.trusted,
+        precision=spec.precision,
+        space=spec.space,
+        options=read_options(model_options(entry), spec.options, f"model {entry.id}"),
+        targets=targets.target if spec.is_diagnostic and targets is not None else None,
+        task=task if spec.is_diagnostic else None,
+        seed=spec.seed,
+        trusted=spec.weights.trusted,
     )
-    wrapper = find_code("wrapper", entry.card.wrapper, entry.path)
+    wrapper = models.TABLE.find(entry.card.wrapper, entry.path)
+    confirm(spec.weights)  # hours may lie between the plan and this model's turn
     try:
         return cast("Model", wrapper(context))
     except SapiensBenchError:

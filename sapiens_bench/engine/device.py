@@ -11,7 +11,18 @@ from sapiens_bench.errors import DeviceError, UnknownName
 
 Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS = ("fp32", "bf16", "fp16")
+CPUINFO = Path("/proc/cpuinfo")
 _NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16", "avx10_2"})
+
+
+def check_device_name(name: str) -> None:
+    """Is it a name that a device could have? Loads nothing.
+
+    Raises:
+        DeviceError: no.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|meta|cuda(:\d+)?", name):
+        raise DeviceError(f"Device {name!r} is not known. Use auto, cpu, cuda, cuda:<number> or mps.")
 
 
 def resolve_device(name: str, precision: str = "fp32") -> str:
@@ -25,10 +36,9 @@ def resolve_device(name: str, precision: str = "fp32") -> str:
 
     if precision not in PRECISIONS:
         raise UnknownName("precision", precision, PRECISIONS)
+    check_device_name(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|mps|meta|cuda(:\d+)?", name):
-        raise DeviceError(f"Device {name!r} is not known. Use auto, cpu, cuda, cuda:<number> or mps.")
     if name.startswith("cuda"):
         _check_cuda(name, precision)
     if name == "mps" and not torch.backends.mps.is_available():
@@ -61,14 +71,22 @@ def _check_cpu(precision: str) -> None:
         )
 
 
-def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def cpu_has_bf16(cpuinfo: Path = CPUINFO) -> bool:
     """Whether the CPU multiplies bf16 natively; False where the system does not tell."""
+    facts = cpu_facts(cpuinfo)
+    return bool(_NATIVE_BF16 & set((facts.get("flags") or facts.get("features", "")).split()))
+
+
+def cpu_facts(cpuinfo: Path = CPUINFO) -> dict[str, str]:
+    """What Linux says of the first processor, by lower-case name; empty elsewhere. psutil knows neither its model nor
+    its instruction sets, and packages that do start other programs to find out.
+    """
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return False
-    flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
-    return bool(_NATIVE_BF16 & set(flags.partition(":")[2].split()))
+        return {}
+    pairs = [line.partition(":") for line in lines]
+    return {name.strip().lower(): value.strip() for name, _, value in reversed(pairs) if value}
 
 
 def default_batch_size(device: str) -> int:

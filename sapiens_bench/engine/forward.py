@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.engine.loader import Loaded, model_fault
-from sapiens_bench.errors import SampleFault
+from sapiens_bench.errors import SampleFault, is_machine_fault
 from sapiens_bench.types import Model
 
 Arrays = dict[str, NDArray[Any]]
@@ -42,6 +42,8 @@ class Forward:
             packed = {name: np.concatenate([_tensors(item)[name] for item in items]) for name in _tensors(items[0])}
             outputs = self._chunks(packed, sum(item.n_crops for item in items))
         except Exception as error:  # any model may raise anything
+            if is_machine_fault(error):
+                raise
             if len(items) == 1:
                 return {items[0].index: model_fault(error)}
             return {index: part for item in items for index, part in self._batch([item]).items()}

@@ -15,6 +15,7 @@ from sapiens_bench.engine import provenance
 from sapiens_bench.engine.device import resolve_device
 from sapiens_bench.engine.profile_build import (
     Chosen,
+    child_arguments,
     choose,
     count_entry,
     paper_record,
@@ -82,7 +83,7 @@ def run_profile(request: ProfileRequest, catalog: Catalog, on_event: Watcher = i
         DeviceError: the device does not exist here.
         Interrupted: Ctrl-C; rows that were finished are kept.
     """
-    return _Profile(request, catalog, on_event).whole()
+    return _Profile(request, catalog, on_event).complete()
 
 
 @dataclass(slots=True)
@@ -100,7 +101,7 @@ class _Job:
 class _Profile:
     def __init__(self, request: ProfileRequest, catalog: Catalog, on_event: Watcher) -> None:
         self.request, self.catalog, self.on_event = request, catalog, on_event
-        self.chosen = choose(catalog, request.models, request.task)
+        self.chosen = choose(catalog, request.models, request.task, request.options)
         self.device = "meta" if request.counts_only else resolve_device(request.device)
         self.known = roofline.known_ceilings()
         self.record = ProfileRecord(
@@ -114,7 +115,7 @@ class _Profile:
             ceilings=dict(self.known),
         )
 
-    def whole(self) -> ProfileRecord:
+    def complete(self) -> ProfileRecord:
         try:
             jobs = self._counted()
             if jobs:
@@ -155,7 +156,7 @@ class _Profile:
         jobs: list[_Job] = []
         for original in self.chosen:
             try:
-                chosen = Chosen(resized(original.entry, self.request.input_hw), original.encoder_only)
+                chosen = resized(original, self.request.input_hw)
             except UsageError as error:
                 self._add(self._row(original, "refused", how=str(error)))
                 continue
@@ -169,7 +170,7 @@ class _Profile:
             return []
         counts, notes = None, []
         try:
-            counts = count_entry(chosen, self.catalog, request.weights_root, request.options)
+            counts = count_entry(chosen, request.weights_root)
         except WeightsMissing as error:
             self._add(self._row(chosen, "unavailable", how=str(error)))
             return []
@@ -289,17 +290,7 @@ class _Profile:
 
     def _ask(self, chosen: Chosen, row: ProfileRow) -> Answer:
         request = self.request
-        arguments = {
-            "model": chosen.entry.id,
-            "encoder_only": chosen.encoder_only,
-            "device": self.device,
-            "precision": row.precision,
-            "input_hw": list(request.input_hw) if request.input_hw else None,
-            "weights_root": None if request.weights_root is None else str(request.weights_root),
-            "cards": [str(card) for card in request.cards],
-            "options": dict(request.options),
-            "seed": request.seed,
-        }
+        arguments = child_arguments(chosen, self.device, row.precision, request.weights_root, request.seed)
         job = {
             "kind": "profile",
             "build": _BUILDER,

@@ -7,13 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sapiens_bench import models
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
+from sapiens_bench.cards.code import code_hash
 from sapiens_bench.cards.locate import WeightFiles, weight_files
-from sapiens_bench.cards.schema import InputSpec
-from sapiens_bench.engine.build import check_code, model_for
+from sapiens_bench.cards.schema import InputSpec, SpaceCard
+from sapiens_bench.engine.build import build_model, model_options
+from sapiens_bench.engine.model_specs import overlaid, space_of
+from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import CardError, SapiensBenchError, UnknownName, UsageError, WeightsMissing
 from sapiens_bench.profiling.paper import Encoder, mae_parameters, paper_macs, true_macs
 from sapiens_bench.profiling.record import CountRecord, PaperRecord
+from sapiens_bench.tasks import task_kind
 from sapiens_bench.types import ModelInput
 
 if TYPE_CHECKING:
@@ -31,6 +36,8 @@ class Chosen:
 
     entry: ModelEntry
     encoder_only: bool
+    options: dict[str, Any]  # the card's with the request's over them
+    space: SpaceCard | None  # of the raw output
 
     @property
     def id(self) -> str:
@@ -40,8 +47,15 @@ class Chosen:
     def title(self) -> str:
         return self.entry.variant.title + (" (encoder)" if self.encoder_only else "")
 
+    def spec(self, files: WeightFiles, precision: str = "fp32", seed: int = 0) -> ModelSpec:
+        """What builds it, with these weights."""
+        code = code_hash(self.entry.card.wrapper, self.entry.path)
+        return ModelSpec(self.entry, files, self.space, self.options, precision, seed, code)
 
-def choose(catalog: Catalog, patterns: Sequence[str], task: str | None) -> list[Chosen]:
+
+def choose(
+    catalog: Catalog, patterns: Sequence[str], task: str | None, options: Mapping[str, Any] | None = None
+) -> list[Chosen]:
     """Variants by pattern over one task or all, in the order asked; "<pattern>/encoder" for encoders.
 
     Floors and diagnostics hold no network and are left out unless named exactly.
@@ -63,9 +77,16 @@ def choose(catalog: Catalog, patterns: Sequence[str], task: str | None) -> list[
             raise UnknownName("model", name, catalog.models, "`sapiens-bench list` shows all models.")
         for entry in found:
             if entry.card.kind == "network" or entry.id == name:
-                one = Chosen(entry, encoder_only)
+                one = Chosen(entry, encoder_only, _options(entry, options or {}), space_of(entry, catalog))
                 chosen.setdefault(one.id, one)
     return list(chosen.values())
+
+
+def _options(entry: ModelEntry, asked: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return overlaid(entry, model_options(entry), asked)
+    except (UnknownName, CardError):  # no such wrapper: `why_not` says so in the model's row
+        return dict(entry.variant.options)
 
 
 def _matching(catalog: Catalog, tasks: Sequence[str], pattern: str, explain: bool) -> list[ModelEntry]:
@@ -79,16 +100,17 @@ def _matching(catalog: Catalog, tasks: Sequence[str], pattern: str, explain: boo
     return found
 
 
-def resized(entry: ModelEntry, input_hw: tuple[int, int] | None) -> ModelEntry:
+def resized(chosen: Chosen, input_hw: tuple[int, int] | None) -> Chosen:
     """The variant at another input size; whether the network can is its own affair."""
     if input_hw is None:
-        return entry
+        return chosen
+    entry = chosen.entry
     spec = entry.variant.input or entry.card.input
     weights = entry.variant.weights
     if spec is None or (weights is not None and weights.format in _FIXED_SIZE):
         raise UsageError(f"{entry.id} has a fixed input size; leave --input out for it.")
     changed = InputSpec(**{**spec.model_dump(), "height": input_hw[0], "width": input_hw[1]})
-    return replace(entry, variant=entry.variant.model_copy(update={"input": changed}))
+    return replace(chosen, entry=replace(entry, variant=entry.variant.model_copy(update={"input": changed})))
 
 
 def find_weights(entry: ModelEntry, weights_root: Path | None) -> tuple[WeightFiles, str]:
@@ -110,13 +132,13 @@ def why_not(entry: ModelEntry) -> str:
     if entry.variant.weights is not None and entry.variant.weights.format == "predictions":
         return "Only published numbers or stored predictions exist for this model: there is no network to profile."
     try:
-        check_code("wrapper", entry.card.wrapper)
+        models.TABLE.check(entry.card.wrapper)
     except (UnknownName, CardError):
         return f"The wrapper {entry.card.wrapper!r} is not in this version of sapiens-bench."
     return ""
 
 
-def count_entry(chosen: Chosen, catalog: Catalog, weights_root: Path | None, options: Mapping[str, Any]) -> CountRecord:
+def count_entry(chosen: Chosen, weights_root: Path | None) -> CountRecord:
     """Counts of one variant: on the meta device, from the ONNX graph, or, where neither works, on real tensors.
 
     Raises:
@@ -139,24 +161,22 @@ def count_entry(chosen: Chosen, catalog: Catalog, weights_root: Path | None, opt
         # The architecture follows from the card; a large weight file is neither needed nor read. Only graphs, which are
         # data themselves, must come from their file.
         is_graph = entry.variant.weights is not None and entry.variant.weights.format == "graph"
-        return _count(chosen, files if is_graph else _NO_WEIGHTS, catalog, "meta", options)
+        return _count(chosen, files if is_graph else _NO_WEIGHTS, "meta")
     except (NotImplementedError, RuntimeError, SapiensBenchError):
         if files.path is None:
             if missing:
                 raise WeightsMissing(f"It cannot be counted without its weights. {missing}") from None
             raise
-        return _count(chosen, files, catalog, "cpu", options)
+        return _count(chosen, files, "cpu")
 
 
-def _count(
-    chosen: Chosen, files: WeightFiles, catalog: Catalog, device: str, options: Mapping[str, Any]
-) -> CountRecord:
+def _count(chosen: Chosen, files: WeightFiles, device: str) -> CountRecord:
     import torch
 
     from sapiens_bench.profiling.counts import count
     from sapiens_bench.profiling.subject import EncoderOnly, network_of
 
-    model = model_for(chosen.entry, files, catalog, device=device, precision="fp32", options=options)
+    model = build_model(chosen.spec(files), device)
     if chosen.encoder_only:
         model = EncoderOnly(model, chosen.entry.id)
     network = model.encoder if isinstance(model, EncoderOnly) else network_of(model)
@@ -183,7 +203,7 @@ def input_for(entry: ModelEntry, seed: int = 0) -> ModelInput:
     from sapiens_bench.profiling.subject import sample_input, whole_image
 
     x = sample_input(seed)
-    return x if entry.card.task == "pose" else whole_image(x)
+    return whole_image(x) if task_kind(entry.card.task).is_whole_image else x
 
 
 def paper_record(entry: ModelEntry, catalog: Catalog) -> PaperRecord | None:
@@ -213,34 +233,42 @@ def paper_record(entry: ModelEntry, catalog: Catalog) -> PaperRecord | None:
     )
 
 
-def build_in_child(
-    *, model: str, encoder_only: bool, device: str, precision: str, input_hw: list[int] | None,
-    weights_root: str | None, cards: list[str], options: dict[str, Any], seed: int,
-) -> tuple[Callable[[], Subject], ModelInput]:  # fmt: skip
-    """What ``profiling.child`` calls: cards are read here, the model is built (and timed) by the function returned."""
+def child_arguments(
+    chosen: Chosen, device: str, precision: str, weights_root: Path | None, seed: int
+) -> dict[str, Any]:
+    """What ``build_in_child`` is given, as plain JSON values.
+
+    Raises:
+        WeightsMissing: the network is read from its weight file, which is not here.
+    """
+    files, missing = find_weights(chosen.entry, weights_root)
+    weights = chosen.entry.variant.weights
+    if files.path is None and weights is not None and weights.format in ("graph", "onnx"):
+        raise WeightsMissing(missing)
+    spec = chosen.spec(files, precision, seed).to_json()
+    return {"spec": spec, "encoder_only": chosen.encoder_only, "device": device}
+
+
+def build_in_child(*, spec: str, encoder_only: bool, device: str) -> tuple[Callable[[], Subject], ModelInput]:
+    """What ``profiling.child`` calls: the model is built (and timed) by the function returned."""
     from sapiens_bench.profiling.subject import EncoderOnly, Subject, network_of, randomise
 
-    catalog = Catalog.load([Path(card) for card in cards])
-    entry = resized(catalog.model(model), None if input_hw is None else (input_hw[0], input_hw[1]))
-    files, _ = find_weights(entry, None if weights_root is None else Path(weights_root))
-    needs_file = entry.variant.weights is not None and entry.variant.weights.format in ("graph", "onnx")
+    model = ModelSpec.from_json(spec)
 
     def build() -> Subject:
-        wrapper = model_for(entry, files, catalog, device=device, precision=precision, options=options)
+        wrapper = build_model(model, device)
         network = network_of(wrapper)
         random = False
         if network is not None and any(p.is_meta for p in network.parameters()):
-            from sapiens_bench.models.parts.program import DTYPES
+            from sapiens_bench.models.parts.precision import DTYPES
 
-            network.to(DTYPES[precision])
-            randomise(network, device, seed)
+            network.to(DTYPES[model.precision])
+            randomise(network, device, model.seed)
             random = True
         kind = "random" if random else "card"
         if encoder_only:
-            part = EncoderOnly(wrapper, entry.id)
+            part = EncoderOnly(wrapper, model.id)
             return Subject(part, part.encoder, kind)
         return Subject(wrapper, network, kind)
 
-    if files.path is None and needs_file:
-        weight_files(entry.variant, None if weights_root is None else Path(weights_root))  # raises WeightsMissing
-    return build, input_for(entry, seed)
+    return build, input_for(model.entry, model.seed)

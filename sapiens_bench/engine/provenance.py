@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sapiens_bench
+from sapiens_bench.engine.device import cpu_facts
 
 _PACKAGES = (
     "numpy", "opencv-python-headless", "onnxruntime", "pillow", "pyarrow", "pycocotools", "pydantic", "safetensors",
@@ -41,30 +42,21 @@ def packages() -> dict[str, str]:
 
 def hardware(device: str) -> dict[str, Any]:
     """CPU, memory and GPUs of this machine, and the device used."""
+    import psutil
     import torch
 
     facts: dict[str, Any] = {
         "device": device,
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_model(),
+        "cpu": cpu_facts().get("model name") or platform.processor(),
         "cores": os.cpu_count(),
+        "ram_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "torch_threads": torch.get_num_threads(),
     }
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        facts["ram_gb"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
     if torch.cuda.is_available():
         facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         facts["cuda"] = torch.version.cuda
     return facts
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor())
 
 
 def git_state() -> dict[str, Any]:

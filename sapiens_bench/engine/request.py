@@ -9,7 +9,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from sapiens_bench.adapters.context import MAX_PIXELS
+from sapiens_bench.engine.choices import DataChoice, ModelChoice, RunChoice
 from sapiens_bench.errors import UsageError
+
+_LEAST = {"limit": 1, "batch_size": 1, "workers": 1, "shard_size": 1, "n_boot": 0, "max_pixels": 1}
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Request:
     cards: tuple[Path, ...] = ()
     data_root: Path | None = None
     weights_root: Path | None = None
-    boxes: str = ""  # adapters/options.py
+    boxes: str = ""  # "" as the protocol says; gt, jitter:<fraction>[,<seed>], detector:<id>[,<score>], or a file
     options: Mapping[str, Any] = field(default_factory=dict)  # for the wrappers, over those of the card
     # Weight files the user vouches for: path -> sha256, or texts PATH:SHA256. They may carry code.
     trust: Mapping[str, str] = field(default_factory=dict)
@@ -38,6 +42,8 @@ class Request:
     shard_size: int = 64
     n_boot: int = 1000
     split: str = ""
+    data_options: Mapping[str, Any] = field(default_factory=dict)  # for the adapters, over those of the protocol
+    max_pixels: int = MAX_PIXELS  # larger pictures are refused from their header
     save_preds: bool = True
     save_maps: bool = False  # dense tasks: keep every prediction as PNG (8-bit labels, 16-bit depth and normals)
     command: str = ""  # as typed, for the record
@@ -51,14 +57,57 @@ class Request:
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value).expanduser())
         object.__setattr__(self, "trust", parse_trust(self.trust))
-        for name, least in {"limit": 1, "batch_size": 1, "workers": 1, "shard_size": 1, "n_boot": 0}.items():
+        for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}, found {value}.")
-        if self.save_maps and self.task == "pose":
-            raise UsageError("--save-maps keeps labels, depth or normals; poses are kept without it.")
+        if self.weights_root is not None and not self.weights_root.is_dir():
+            raise UsageError(f"--weights-root {self.weights_root} is not a folder.")
         if self.max_errors is not None and not 0 <= self.max_errors <= 1:
             raise UsageError(f"max_errors is a share between 0 and 1, found {self.max_errors}.")
+
+    def data(self) -> DataChoice:
+        """The part that says which data sets."""
+        named = (part.strip() for text in self.datasets for part in text.split(","))
+        return DataChoice(
+            task=self.task,
+            names=tuple(dict.fromkeys(name for name in named if name)),
+            protocol=self.protocol,
+            split=self.split,
+            boxes=self.boxes,
+            seed=self.seed,
+            limit=self.limit,
+            max_pixels=self.max_pixels,
+            options=self.data_options,
+            root=self.data_root,
+        )
+
+    def model(self) -> ModelChoice:
+        """The part that says which models."""
+        return ModelChoice(
+            task=self.task,
+            patterns=self.models,
+            options=self.options,
+            weights_root=self.weights_root,
+            trust=self.trust,
+            precision=self.precision,
+            seed=self.seed,
+        )
+
+    def run(self) -> RunChoice:
+        """The part that says how."""
+        return RunChoice(
+            device=self.device,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            shard_size=self.shard_size,
+            n_boot=self.n_boot,
+            seed=self.seed,
+            save_preds=self.save_preds,
+            save_maps=self.save_maps,
+            max_errors=self.max_errors,
+            command=self.command,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The request for run.json."""

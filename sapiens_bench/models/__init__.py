@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from sapiens_bench.cards.code import CodeTable
+
 WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called with the ModelContext
     "blazepose": "sapiens_bench.models.blazepose:BlazePose",
     "depth_anything": "sapiens_bench.models.depth_anything:DepthAnything",
-    "exported": "sapiens_bench.models.exported:ExportedMaps",
+    "exported": "sapiens_bench.models.exported:build",
     "floors": "sapiens_bench.models.floors:build",
     "mask2former": "sapiens_bench.models.hub_seg:Mask2Former",
     "movenet": "sapiens_bench.models.movenet:MoveNet",
     "noisy_oracle": "sapiens_bench.models.oracle:NoisyOracle",
-    "onnx": "sapiens_bench.models.onnx:OnnxMaps",
+    "onnx": "sapiens_bench.models.onnx:build",
     "oracle": "sapiens_bench.models.oracle:Oracle",
     "pifuhd": "sapiens_bench.models.pifuhd:PIFuHD",
     "predictions": "sapiens_bench.models.predictions:Predictions",
@@ -22,3 +24,4 @@ WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called
     "simcc": "sapiens_bench.models.simcc:Simcc",
     "vitpose": "sapiens_bench.models.vitpose:VitPose",
 }
+TABLE = CodeTable("wrapper", WRAPPERS, "sapiens_bench.models")

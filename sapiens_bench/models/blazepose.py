@@ -33,8 +33,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.options import PersonCropOptions
 from sapiens_bench.models.parts.graph import Graph, load_graph
-from sapiens_bench.models.parts.person_crop import PADDING, SquareCrops, checked_options, cut_squares, weights_path
+from sapiens_bench.models.parts.person_crop import SquareCrops, cut_squares
+from sapiens_bench.models.parts.weight_file import weights_path
 from sapiens_bench.tasks.pose.types import PosePrediction
 from sapiens_bench.types import ModelInput, Prepared
 
@@ -160,11 +162,11 @@ def refined(xy: Tensor, heatmap_logits: Tensor) -> Tensor:
 
 
 class BlazePose:
-    """The wrapper. Options: ``padding`` (1.25), the first crop's side over the box's longer side."""
+    """The wrapper."""
 
     def __init__(self, context: ModelContext) -> None:
-        options = checked_options(context, {"padding": PADDING})
-        self.padding = options["padding"]
+        chosen: PersonCropOptions = context.options
+        self.padding = chosen.padding
         graph = load_graph(weights_path(context), context.device, context.precision)
         self.network = BlazePosePose(graph).eval()
         self.size = graph.input_size

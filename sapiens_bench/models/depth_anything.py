@@ -15,15 +15,16 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from sapiens_bench.errors import CardError, CheckpointRejected
+from sapiens_bench.errors import CheckpointRejected
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.options import DepthAnythingOptions
+from sapiens_bench.models.parts.dense_frame import normalised
 from sapiens_bench.models.parts.hub_folder import open_folder, read_config
-from sapiens_bench.models.parts.person_crop import weights_path
-from sapiens_bench.models.parts.whole_image import Fitted, WholeImage, check_options, choice, normalised
+from sapiens_bench.models.parts.weight_file import weights_path
+from sapiens_bench.models.parts.whole_image import Fitted, WholeImage
 
 CLASSES = {"depth_anything": "DepthAnythingForDepthEstimation", "dpt": "DPTForDepthEstimation"}
 RESIZES = {"depth_anything": "lower_bound", "dpt": "stretch"}  # default of each kind of network
-PATCH = 14
 # The deepest fusion stage has nothing to add yet: the class owns this layer, never calls it, and published DPT files
 # leave it out.
 UNUSED = ("neck.fusion_stage.layers.0.residual_layer1.",)
@@ -32,21 +33,13 @@ UNUSED = ("neck.fusion_stage.layers.0.residual_layer1.",)
 class DepthAnything(WholeImage):
     """Relative or metric depth of the whole picture.
 
-    Options:
-        depth_kind: what the numbers mean (``DepthPrediction.kind``).
-        resize: ``lower_bound`` (aspect kept, shorter side at least the card's size) or ``stretch`` to the card's size.
-        multiple: sides are rounded to multiples of it under ``lower_bound``; 14 by default.
-        upsample: ``bilinear`` (default) or ``bicubic``, as the library does it.
-
     Pictures of different aspect give inputs of different size; the engine then runs them one by one.
 
     Raises:
-        CardError: an option is unknown or wrong.
         CheckpointRejected: another network, or a metric network where the card says relative, and the reverse.
     """
 
     def __init__(self, context: ModelContext) -> None:
-        check_options(context, {"resize", "multiple", "upsample"})
         super().__init__(context)
         folder = weights_path(context)
         config = read_config(folder)
@@ -58,13 +51,9 @@ class DepthAnything(WholeImage):
                 "Put the right folder there, or correct depth_kind."
             )
         self.net = open_folder(context, CLASSES, UNUSED)
-        default = RESIZES[str(config["model_type"])]
-        self.resize = choice(context, "resize", default, ("lower_bound", "stretch"))
-        self.upsample = choice(context, "upsample", "bilinear", ("bilinear", "bicubic"))
-        multiple = context.options.get("multiple", PATCH)
-        if type(multiple) is not int or multiple < 1:
-            raise CardError(f"{self.name}: option multiple is {multiple!r}, expected a positive whole number.")
-        self.multiple = multiple
+        chosen: DepthAnythingOptions = context.options
+        self.resize = chosen.resize or RESIZES[str(config["model_type"])]
+        self.upsample, self.multiple = chosen.upsample, chosen.multiple
 
     def fit(self, image_HW3: NDArray[np.uint8]) -> Fitted:
         height, width = self.spec.height, self.spec.width

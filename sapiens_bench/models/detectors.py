@@ -16,17 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sapiens_bench.cards.catalog import DetectorEntry
-from sapiens_bench.errors import CardError, CheckpointRejected, UnknownName, WeightsMissing
+from sapiens_bench.cards.options import read_options
+from sapiens_bench.errors import CheckpointRejected, UnknownName, WeightsMissing
+from sapiens_bench.models.options import OPTIONS, DetectorOptions, TorchvisionDetectorOptions
 
 PERSON = "person"
-OPTIONS: dict[str, Any] = {"score_threshold": 0.05, "max_boxes": 100}  # of every detector; cards may overlay them
-_TORCHVISION_OPTIONS: dict[str, Any] = {
-    "architecture": "fasterrcnn_resnet50_fpn_v2",
-    "classes": 91,
-    "person": 1,
-    "min_size": 800,
-    "max_size": 1333,
-}
 
 
 class Detections(NamedTuple):
@@ -49,33 +43,21 @@ class DetectorContext:
     entry: DetectorEntry
     weights: Path  # verified: a folder for transformers, a state-dict file for torchvision
     device: str
-    options: Mapping[str, Any]
-
-    def option(self, name: str, defaults: Mapping[str, Any]) -> Any:
-        """An option of the card, checked to be of the default's type."""
-        value, default = self.options.get(name, defaults[name]), defaults[name]
-        is_number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
-        if not is_number and type(value) is not type(default):
-            raise CardError(f"{self.entry.variant.id}: option {name} is {value!r}, expected e.g. {default!r}.")
-        return value
+    options: DetectorOptions
 
 
 def build_detector(context: DetectorContext) -> Callable[[NDArray[np.uint8]], Detections]:
     """image -> people above the card's score threshold, at most ``max_boxes``, best first.
 
     Raises:
-        UnknownName: no such wrapper. CardError: unknown option.
+        UnknownName: no such wrapper.
         CheckpointRejected, UntrustedCheckpoint: the weights cannot be used.
     """
-    card, variant = context.entry.card, context.entry.variant
-    if card.wrapper not in DETECTORS:
-        raise UnknownName("detector wrapper", card.wrapper, DETECTORS)
-    make, own = DETECTORS[card.wrapper]
-    known = {**OPTIONS, **own}
-    if unknown := sorted(set(context.options) - set(known)):
-        raise CardError(f"{variant.id} has no option {unknown[0]!r}. Known: {', '.join(sorted(known))}.")
-    threshold, limit = float(context.option("score_threshold", OPTIONS)), int(context.option("max_boxes", OPTIONS))
-    detector = make(context)
+    wrapper = context.entry.card.wrapper
+    if wrapper not in DETECTORS:
+        raise UnknownName("detector wrapper", wrapper, DETECTORS)
+    detector = DETECTORS[wrapper](context)
+    threshold, limit = context.options.score_threshold, context.options.max_boxes
     return lambda image_HW3: select(detector.people(image_HW3), threshold, limit)
 
 
@@ -99,32 +81,9 @@ class RtDetr:
     SIZE = 640
 
     def __init__(self, context: DetectorContext) -> None:
-        import torch
-        from safetensors import SafetensorError
-        from transformers import RTDetrForObjectDetection
-        from transformers.utils import logging
+        from sapiens_bench.models.parts.hub_folder import open_network
 
-        bars: Any = logging
-        make: Any = RTDetrForObjectDetection.from_pretrained
-        had_bar = logging.is_progress_bar_enabled()
-        bars.disable_progress_bar()
-        try:
-            # safetensors only: a pickle beside it is never opened; code in the folder is never run
-            net, info = make(
-                str(context.weights), local_files_only=True, use_safetensors=True, output_loading_info=True
-            )
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointRejected(f"{context.weights} is no RT-DETR model folder ({reason[:200]}).") from None
-        finally:
-            if had_bar:
-                bars.enable_progress_bar()
-        kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
-        faults = [f"{len(info[kind])} {kind.replace('_', ' ')}" for kind in kinds if info[kind]]
-        if faults:
-            raise CheckpointRejected(f"{context.weights} does not fit RT-DETR: {', '.join(faults)}.")
-        if not all(torch.isfinite(p).all() for p in net.parameters()):
-            raise CheckpointRejected(f"{context.weights} has NaN or infinite weights. Fetch it again.")
+        net: Any = open_network(context.weights, {"rt_detr": "RTDetrForObjectDetection"}, context.entry.variant.id)
         labels = {str(name).lower(): int(i) for i, name in (net.config.id2label or {}).items()}
         if PERSON not in labels:
             raise CheckpointRejected(f"{context.weights}: config.json names no class 'person'.")
@@ -161,22 +120,22 @@ class TorchvisionDetector:
 
         from sapiens_bench.models.parts.checkpoints import fill, open_state
 
-        o = {name: context.option(name, _TORCHVISION_OPTIONS) for name in _TORCHVISION_OPTIONS}
-        architecture = o["architecture"]
+        chosen = context.options
+        assert isinstance(chosen, TorchvisionDetectorOptions)
         known = sorted(name for name in dir(detection) if name.startswith(("fasterrcnn_", "retinanet_", "fcos_")))
-        if architecture not in known:
-            raise UnknownName("torchvision detector", architecture, known)
+        if chosen.architecture not in known:
+            raise UnknownName("torchvision detector", chosen.architecture, known)
         # Built on the CPU and not on "meta": the anchors are computed when the network is made.
-        net = getattr(detection, architecture)(
+        net = getattr(detection, chosen.architecture)(
             weights=None,
             weights_backbone=None,
-            num_classes=o["classes"],
-            min_size=o["min_size"],
-            max_size=o["max_size"],
+            num_classes=chosen.classes,
+            min_size=chosen.min_size,
+            max_size=chosen.max_size,
         )
         state = open_state(context.weights).state
-        fill(net, state, context.weights, what=f"torchvision's {architecture}")
-        self.person, self.device, self.net = o["person"], context.device, net.to(context.device).eval()
+        fill(net, state, context.weights, what=f"torchvision's {chosen.architecture}")
+        self.person, self.device, self.net = chosen.person, context.device, net.to(context.device).eval()
 
     def people(self, image_HW3: NDArray[np.uint8]) -> Detections:
         """See ``Detector``."""
@@ -189,11 +148,23 @@ class TorchvisionDetector:
         return Detections(out["boxes"].float().cpu().numpy()[is_person], out["scores"].float().cpu().numpy()[is_person])
 
 
-# wrapper of a card -> (class, its own options with their defaults)
-DETECTORS: dict[str, tuple[Callable[[DetectorContext], Detector], Mapping[str, Any]]] = {
-    "rtdetr": (RtDetr, {}),
-    "torchvision": (TorchvisionDetector, _TORCHVISION_OPTIONS),
+DETECTORS: dict[str, Callable[[DetectorContext], Detector]] = {  # wrapper of a card -> class
+    "rtdetr": RtDetr,
+    "torchvision": TorchvisionDetector,
 }
+
+
+def detector_options(entry: DetectorEntry, given: Mapping[str, Any]) -> DetectorOptions:
+    """The options of a detector: the card's with the request's over them.
+
+    Raises:
+        UnknownName: the card's wrapper is no detector.
+        CardError: a key or a value that it does not have.
+    """
+    kind = OPTIONS.get(entry.card.wrapper)
+    if not isinstance(kind, type) or not issubclass(kind, DetectorOptions):
+        raise UnknownName("detector wrapper", entry.card.wrapper, DETECTORS)
+    return read_options(kind, given, f"detector {entry.variant.id}")
 
 
 def detector_weights(entry: DetectorEntry, path: Path | None) -> Path:

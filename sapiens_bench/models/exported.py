@@ -1,52 +1,84 @@
-"""Any dense network as a TorchScript or torch.export archive with a card: parts, depth or normals.
+"""Any network as a TorchScript or torch.export archive with a card: keypoints, parts, depth or normals.
 
-Such an archive carries code, so its sha256 must be pinned by the card or vouched for by the user. Options: those of
-``card_maps``.
+Such an archive carries code, so its sha256 must be pinned by the card or vouched for by the user.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from torch import Tensor
 
 from sapiens_bench.errors import CardError, CheckpointRejected
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.options import ExportedPoseOptions
 from sapiens_bench.models.parts.card_maps import CardMaps
-from sapiens_bench.models.parts.person_crop import weights_path
-from sapiens_bench.models.parts.program import SapiensProgram
+from sapiens_bench.models.parts.card_poses import CardPoses
+from sapiens_bench.models.parts.decoders import Answers
+from sapiens_bench.models.parts.dense_frame import input_spec
+from sapiens_bench.models.parts.program import Program
+from sapiens_bench.models.parts.weight_file import weights_path
+
+
+def open_archive(context: ModelContext, input_hw: tuple[int, int]) -> Program:
+    """The program of a card.
+
+    Raises:
+        WeightsMissing: no file.
+        UntrustedCheckpoint: its hash is not pinned.
+        CheckpointRejected: damaged, of the other kind, or another input than the card says.
+        DeviceError: the program computes in another precision than the run asks for.
+    """
+    kind = context.variant.weights.format if context.variant.weights else None
+    if kind not in ("torchscript", "export"):
+        raise CardError(f"{context.variant.id}: wrapper 'exported' needs weights of format torchscript or export.")
+    return Program(
+        weights_path(context),
+        kind,
+        pinned=context.pinned,
+        input_hw=input_hw,
+        device=context.device,
+        precision=context.precision,
+    )
+
+
+class ExportedPoses(CardPoses):
+    """A pose network as a program: crops [B, 3, H, W] -> heatmaps, SimCC vectors or coordinates.
+
+    Raises:
+        CheckpointRejected: its answer is not what the card says; and see ``open_archive``.
+    """
+
+    def __init__(self, context: ModelContext) -> None:
+        super().__init__(context, input_spec(context))
+        chosen: ExportedPoseOptions = context.options
+        self.net = open_archive(context, self.input_hw)
+        shapes = {str(i): tuple(tensor.shape) for i, tensor in enumerate(self.net.trial())}
+        picked = self.chosen_outputs(shapes, chosen, self.net.path)
+        self.outputs = [int(name) for name in picked]
+
+    def network(self, image: Tensor) -> Answers:
+        found = self.net.outputs(image)
+        return tuple(found[i].float() for i in self.outputs)
 
 
 class ExportedMaps(CardMaps):
     """A dense network as a program: image [B, 3, h, w] -> one map [B, C, h', w'].
 
     Raises:
-        WeightsMissing: no file.
-        UntrustedCheckpoint: its hash is not pinned.
-        CheckpointRejected: damaged, of the other kind, or another input or output than the card says.
-        DeviceError: the program computes in another precision than the run asks for.
+        CheckpointRejected: another number of maps than the card says; and see ``open_archive``.
     """
 
     def __init__(self, context: ModelContext) -> None:
         super().__init__(context)
-        kind = context.variant.weights.format if context.variant.weights else None
-        if kind not in ("torchscript", "export"):
-            raise CardError(f"{self.name}: wrapper 'exported' needs weights of format torchscript or export.")
-        if self.layout != "NCHW" or self.gives_labels:
-            raise CardError(f"{self.name}: a torch program takes NCHW and gives maps of scores, not labels.")
-        path = weights_path(context)
-        self.net = SapiensProgram(
-            path,
-            kind,
-            pinned=context.pinned,
-            input_hw=self.input_hw,
-            device=context.device,
-            precision=context.precision,
-        )
+        self.net = open_archive(context, self.input_hw)
         if (found := self.net.trial_channels()) != self.channels:
             raise CheckpointRejected(
-                f"{path} gives {found} maps; the card of {self.name} ({self.task}) needs {self.channels}."
+                f"{self.net.path} gives {found} maps; the card of {self.name} ({self.task}) needs {self.channels}."
             )
 
-    def call(self, image: Tensor) -> Any:
-        return self.net(image)
+    def raw(self, image: Tensor) -> Tensor:
+        return self.checked(self.net(image), self.name)
+
+
+def build(context: ModelContext) -> ExportedPoses | ExportedMaps:
+    """The wrapper for the card's task."""
+    return ExportedPoses(context) if context.card.task == "pose" else ExportedMaps(context)

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.parts.dense_frame import normalised, pack, resize, sizes_of
 from sapiens_bench.models.parts.hub_folder import open_folder
-from sapiens_bench.models.parts.whole_image import Fitted, WholeImage, check_options, normalised, pack
-from sapiens_bench.models.sapiens_dense import resize
+from sapiens_bench.models.parts.whole_image import Fitted, WholeImage
 
 QUERIES_AT_ONCE = 8  # bounds the memory for masks at full size
 
@@ -28,7 +28,6 @@ class _Stretched(WholeImage):
     class_name: str
 
     def __init__(self, context: ModelContext) -> None:
-        check_options(context, ())
         super().__init__(context)
         self.net = open_folder(context, {self.model_type: self.class_name})
 
@@ -70,7 +69,7 @@ class Mask2Former(_Stretched):
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         classes, masks = self.queries(tensors["image"].to(self.dtype))
-        sizes = [(int(h), int(w)) for h, w in tensors["size_hw"].tolist()]
+        sizes = sizes_of(tensors["size_hw"])
         maps = [compose(classes[i], masks[i], size) for i, size in enumerate(sizes)]
         return {"map": pack(maps, sizes)}
 

@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.options import PersonCropOptions
 from sapiens_bench.models.parts.graph import Graph, load_graph
-from sapiens_bench.models.parts.person_crop import PADDING, SquareCrops, checked_options, cut_squares, weights_path
+from sapiens_bench.models.parts.person_crop import SquareCrops, cut_squares
+from sapiens_bench.models.parts.weight_file import weights_path
 from sapiens_bench.tasks.pose.types import PosePrediction
 from sapiens_bench.types import ModelInput, Prepared
 
@@ -69,11 +71,11 @@ class MoveNetPose(nn.Module):
 
 
 class MoveNet:
-    """The wrapper. Options: ``padding`` (1.25), the crop's side over the box's longer side."""
+    """The wrapper."""
 
     def __init__(self, context: ModelContext) -> None:
-        options = checked_options(context, {"padding": PADDING})
-        self.padding = float(options["padding"])
+        chosen: PersonCropOptions = context.options
+        self.padding = chosen.padding
         graph = load_graph(weights_path(context), precision=context.precision)
         self.network = MoveNetPose(graph).to(context.device).eval()
         self.size = graph.input_size

@@ -1,27 +1,83 @@
-"""Any dense network as an ONNX file with a card: parts, depth or normals from one image input and one map output.
+"""Any network as an ONNX file with a card: keypoints, parts, depth or normals from one picture.
 
-An ONNX file is data, not code; ONNX Runtime computes it, on the GPU where it can. Options: those of ``card_maps`` and
-``output_name``, for files with several outputs.
+An ONNX file is data, not code; ONNX Runtime computes it, on the GPU where it can. Half precision, double precision and
+8-bit inputs are fed as the file wants them; an 8-bit input means that the file normalises the picture itself.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from sapiens_bench.errors import CardError, CheckpointRejected, DeviceError
+from sapiens_bench.cards.schema import InputSpec
+from sapiens_bench.errors import CardError, CheckpointRejected
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.options import OnnxPoseOptions, OnnxSegOptions
 from sapiens_bench.models.parts.card_maps import CardMaps
-from sapiens_bench.models.parts.person_crop import weights_path
-from sapiens_bench.models.simcc import open_onnx
+from sapiens_bench.models.parts.card_poses import CardPoses
+from sapiens_bench.models.parts.decoders import Answers
+from sapiens_bench.models.parts.dense_frame import input_spec
+from sapiens_bench.models.parts.onnx_session import Layout, OnnxNetwork, shown
+from sapiens_bench.models.parts.weight_file import weights_path
+
+MAX_LABEL = 253  # 254 and 255 have a meaning of their own
+
+
+def open_network(context: ModelContext, layout: Layout) -> tuple[OnnxNetwork, InputSpec]:
+    """The file of a card, and the card's input with the normalisation that is left to do outside of it.
+
+    Raises:
+        WeightsMissing, CheckpointRejected, DeviceError: see ``OnnxNetwork``.
+    """
+    spec = input_spec(context)
+    file = OnnxNetwork(context, weights_path(context), (spec.height, spec.width), layout)
+    plain = spec.model_copy(update={"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
+    if not file.takes_bytes or spec == plain:
+        return file, spec
+    file.notes.append("The ONNX file takes 8-bit pictures; the card's mean and std are left to it.")
+    return file, plain
+
+
+class OnnxPoses(CardPoses):
+    """A pose network: heatmaps, SimCC vectors or coordinates for each crop.
+
+    Raises:
+        WeightsMissing: no file.
+        CheckpointRejected: no ONNX file, or one whose input or answer is not what the card says.
+        DeviceError: another precision than the file's own.
+    """
+
+    def __init__(self, context: ModelContext) -> None:
+        chosen: OnnxPoseOptions = context.options
+        self.layout = chosen.layout
+        self.file, spec = open_network(context, chosen.layout)
+        super().__init__(context, spec)
+        shapes = self.file.outputs
+        if chosen.layout == "NHWC":  # maps [B, h, w, K] are turned in ``network``
+            shapes = {n: (s[0], s[3], s[1], s[2]) if len(s) == 4 else s for n, s in shapes.items()}
+        self.outputs = self.chosen_outputs(shapes, chosen, self.file.path)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how the file runs."""
+        return tuple(self.file.notes)
+
+    def network(self, image: Tensor) -> Answers:
+        found = self.file(image, self.outputs)
+        if self.layout == "NHWC":
+            return tuple(out.permute(0, 3, 1, 2) if out.ndim == 4 else out for out in found)
+        return found
+
+    def with_mirrored(self, image: Tensor) -> tuple[Answers, Answers]:
+        """In two calls: a batch of twice the size may not be what the file was made for."""
+        return self.network(image), self.network(image.flip(-1))
 
 
 class OnnxMaps(CardMaps):
-    """A dense ONNX network.
+    """A dense network.
 
     Raises:
         WeightsMissing: no file.
@@ -30,54 +86,54 @@ class OnnxMaps(CardMaps):
     """
 
     def __init__(self, context: ModelContext) -> None:
-        super().__init__(context, {"output_name"})
-        if context.precision != "fp32":
-            raise DeviceError(f"{self.name}: an ONNX file computes in its own precision. Run it with --precision fp32.")
-        self.path = weights_path(context)
-        self.session = open_onnx(self.path, context.device)
-        self.input_name, self.batch = self._checked_input()
-        self.output_name = self._chosen_output(context.options.get("output_name"))
+        super().__init__(context)
+        chosen: Any = context.options
+        self.layout: Layout = chosen.layout
+        self.gives_labels = isinstance(chosen, OnnxSegOptions) and chosen.output == "labels"
+        self.file, self.spec = open_network(context, chosen.layout)
+        self.output = self._chosen_output(chosen.output_name)
         self.raw(torch.zeros(1, 3, *self.input_hw))  # shapes are checked before any picture is
 
-    def _checked_input(self) -> tuple[str, int | None]:
-        inputs = self.session.get_inputs()
-        if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
-            found = ", ".join(f"{i.name}: {i.type} {i.shape}" for i in inputs)
-            raise CheckpointRejected(f"{self.path}: one float image input was expected, it takes {found}.")
-        height, width = self.input_hw
-        wanted = (3, height, width) if self.layout == "NCHW" else (height, width, 3)
-        batch, *shape = inputs[0].shape
-        if any(isinstance(s, int) and s != w for s, w in zip(shape, wanted, strict=True)):
-            raise CheckpointRejected(
-                f"{self.path} takes {shape}, the card of {self.name} says {list(wanted)} ({self.layout}). "
-                "It is the file of another variant, or the card is wrong."
-            )
-        return inputs[0].name, batch if isinstance(batch, int) and batch > 0 else None
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how the file runs."""
+        return tuple(self.file.notes)
 
-    def _chosen_output(self, name: object) -> str:
-        names = [o.name for o in self.session.get_outputs()]
+    def _chosen_output(self, name: str | None) -> str:
+        names = list(self.file.outputs)
         if name is None and len(names) == 1:
-            return str(names[0])
-        if name not in names:
-            raise CardError(f"{self.name}: option output_name is {name!r}; {self.path} has {', '.join(names)}.")
-        return str(name)
+            return names[0]
+        if name is None or name not in names:
+            raise CardError(
+                f"{self.name}: option output_name is {name!r}; {self.file.path} has {shown(self.file.outputs)}."
+            )
+        return name
 
-    def call(self, image: Tensor) -> Tensor:
-        array = np.ascontiguousarray(image.float().cpu().numpy())
-        n, step = len(array), self.batch or len(array)
-        parts = []
-        for start in range(0, n, step):
-            part = array[start : start + step]
-            given = len(part)
-            if given < step:  # a fixed batch is filled up with copies of the first picture
-                part = np.concatenate([part, np.repeat(part[:1], step - given, axis=0)])
-            parts.append(self._run(part)[:given])
-        return torch.from_numpy(np.concatenate(parts)).to(image.device)
+    def raw(self, image: Tensor) -> Tensor:
+        (out,) = self.file(image, [self.output])
+        if self.layout == "NHWC" and out.ndim == 4:
+            out = out.permute(0, 3, 1, 2)
+        return self._labels(out) if self.gives_labels else self.checked(out, self.name)
 
-    def _run(self, array: NDArray[np.float32]) -> NDArray[Any]:
-        try:
-            (out,) = self.session.run([self.output_name], {self.input_name: array})
-        except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointRejected(f"{self.path} cannot be run ({reason[:200]}).") from None
-        return np.asarray(out)
+    def _labels(self, out: Tensor) -> Tensor:
+        """Label maps [B, h, w] or [B, 1, h, w] as float32 [B, 1, h, w].
+
+        Raises:
+            CheckpointRejected: another shape, or labels that the card's set does not have.
+        """
+        maps = out.unsqueeze(1) if out.ndim == 3 else out
+        if maps.ndim != 4 or maps.shape[1] != 1:
+            raise CheckpointRejected(f"{self.name} gives {tuple(out.shape)}; with output: labels [B, h, w] is needed.")
+        if bool((maps < 0).any()) or bool((maps >= min(self.channels, MAX_LABEL + 1)).any()):
+            raise CheckpointRejected(f"{self.name} gives labels outside 0..{self.channels - 1}, the card's label set.")
+        return maps.float()
+
+    def at_original(self, raw: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        if self.gives_labels:
+            return functional.interpolate(raw, size=size_hw, mode="nearest-exact")[0, 0].byte()
+        return super().at_original(raw, size_hw)
+
+
+def build(context: ModelContext) -> OnnxPoses | OnnxMaps:
+    """The wrapper for the card's task."""
+    return OnnxPoses(context) if context.card.task == "pose" else OnnxMaps(context)

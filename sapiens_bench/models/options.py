@@ -6,9 +6,362 @@ outside the package carries its class itself, as attribute ``Options``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
-from sapiens_bench.cards.options import Options
+from pydantic import AliasChoices, Field, create_model, model_validator
 
-# key of WRAPPERS -> its class, or one class per task where they differ
-OPTIONS: dict[str, type[Options] | Mapping[str, type[Options]]] = {}
+from sapiens_bench.cards.options import NoOptions, Options
+from sapiens_bench.errors import CardError
+from sapiens_bench.tasks.depth.types import DepthKind
+from sapiens_bench.types import TaskKind
+
+# One class; or one per task where they differ; or a function of the task that owns them.
+OptionsOf = type[Options] | Mapping[str, type[Options]] | Callable[[TaskKind], type[Options]]
+
+Sign = Literal[-1, 1]
+Padding = Annotated[float, Field(gt=0, le=10)]
+Heads = Annotated[int, Field(ge=1, le=1024)]
+SapiensV1Size = Literal["0.3b", "0.6b", "1b", "2b"]
+Sapiens2Size = Literal["0.1b", "0.4b", "0.8b", "1b", "5b"]
+VitPoseSize = Literal["small", "base", "large", "huge"]
+
+
+class AxesOptions(Options):
+    axis_sign: tuple[Sign, Sign, Sign] = (1, 1, 1)
+    """Signs that bring the network's normals to x right, y up, z towards the viewer."""
+
+
+class DepthOptions(Options):
+    depth_kind: DepthKind
+    """What the network's numbers mean, hence in which space a fit to the ground truth is made."""
+
+
+class SapiensV1Options(Options):
+    """Of all four tasks."""
+
+    size: SapiensV1Size | None = None
+    """Published size; a file of another size is refused. Needed to profile without the weights."""
+    heads: Heads | None = None
+    """Attention heads, for networks of no published width."""
+    patch_padding: Literal[0, 2] | None = None
+    """Padding of the patch embedding; by default that of the official configuration for the head."""
+    pipeline: Literal["full", "lite"] = "full"
+    """``full``: the official evaluation; ``lite``: the pre- and post-processing of the lite demo."""
+
+
+class SapiensV1PoseOptions(SapiensV1Options):
+    flip_test: bool | None = None
+    """Mean with the mirrored crop; by default as the pipeline does it: on under ``full``, off under ``lite``."""
+
+
+class SapiensV1DepthOptions(SapiensV1Options):
+    flip_test: bool = False
+    """Mean with the mirrored picture; the official evaluation does without."""
+
+
+class SapiensV1NormalOptions(SapiensV1Options, AxesOptions):
+    pass
+
+
+class Sapiens2Options(Options):
+    """Of all four tasks."""
+
+    size: Sapiens2Size | None = None
+    """Published size; a file of another size is refused."""
+
+
+class Sapiens2PoseOptions(Sapiens2Options):
+    flip_test: bool = True
+    """Mean with the mirrored crop."""
+
+
+class Sapiens2DepthOptions(Sapiens2Options):
+    depth_kind: Literal["scale_invariant_depth"]
+    """The z of a point map: true depth up to one factor per picture."""
+
+
+class Sapiens2NormalOptions(Sapiens2Options, AxesOptions):
+    pass
+
+
+class VitPoseOptions(Options):
+    dataset_index: Annotated[int, Field(ge=0, le=5)] = 0
+    """Whose expert and head: 0 COCO, 1 AI Challenger, 2 MPII, 3 AP-10K, 4 APT-36K, 5 COCO-WholeBody."""
+    flip_test: bool = True
+    """Mean with the mirrored crop."""
+    codec: Literal["udp", "plain"] = "udp"
+    """``udp``: configuration of the + models. ``plain``: that of the split WholeBody files (crop without UDP, mirrored
+    map shifted by one pixel, quarter-pixel decoding). Which of the two gave the published WholeBody numbers is not
+    stated by their authors."""
+    size: VitPoseSize | None = None
+    """Published size; needed only to profile without the weights."""
+    heads: Heads | None = None
+    """Attention heads, for networks of no published width."""
+
+
+class SimccOptions(Options):
+    split_ratio: Annotated[float, Field(gt=0, le=64)] = 2.0
+    """Bins per crop pixel."""
+    score: Literal["min", "mean"] = "min"
+    """Score of a keypoint: the smaller of its two maxima (the authors' rule) or their mean (rtmlib's)."""
+    flip_test: bool = False
+    """Mean with the mirrored crop."""
+    padding: Padding = 1.25
+    """Side of the crop over that of the box."""
+    output_names: tuple[str, ...] = ()
+    """The two outputs, x first, where they are neither called simcc_x and simcc_y nor told apart by their length."""
+
+
+class CardPoseOptions(Options):
+    """Of pose networks that only their card describes, whatever runs them."""
+
+    output: Literal["heatmap", "simcc", "coords"]
+    """What the file answers: maps [B, K, h, w]; two sets of vectors [B, K, bins]; or positions [B, K, 2 or 3]."""
+    padding: Padding = 1.25
+    """Side of the crop over that of the box."""
+    flip_test: bool = False
+    """Mean with the mirrored crop."""
+    codec: Literal["udp", "udp_vitpose", "plain"] = "udp"
+    """Heatmaps: crop and decoding. ``udp``: UDP with DARK as MMPose 1.x decodes it; ``udp_vitpose``: as ViTPose's own
+    code does; ``plain``: three-point crop, quarter-pixel decoding."""
+    blur_kernel: Annotated[int, Field(ge=3, le=63)] = 11
+    """Heatmaps under UDP: odd size of the Gaussian (MMPose: 11 for 256 x 192, 17 for 384 x 288)."""
+    split_ratio: Annotated[float, Field(gt=0, le=64)] = 2.0
+    """SimCC: bins per crop pixel."""
+    score: Literal["min", "mean"] = "min"
+    """SimCC: score of a keypoint, the smaller of its two maxima or their mean."""
+    units: Literal["pixel", "share"] | None = None
+    """Coordinates, where it must be given: pixels of the crop, or shares of its sides."""
+    output_names: tuple[str, ...] = ()
+    """Where the file's outputs are not told apart by their shapes: those that are meant (SimCC: x, then y; coordinates:
+    positions, then scores). The outputs of a torch program are called 0, 1 ..."""
+
+    @model_validator(mode="after")
+    def _fits_output(self) -> CardPoseOptions:
+        for name, output in _BELONGS_TO.items():
+            if name in self.model_fields_set and self.output != output:
+                raise ValueError(f"{name!r} goes with output: {output}, not with output: {self.output}")
+        if self.output == "coords" and self.units is None:
+            raise ValueError("output: coords needs 'units', pixel or share")
+        if self.blur_kernel % 2 == 0:
+            raise ValueError(f"'blur_kernel' must be odd, found {self.blur_kernel}")
+        return self
+
+
+_BELONGS_TO = {
+    "codec": "heatmap",
+    "blur_kernel": "heatmap",
+    "split_ratio": "simcc",
+    "score": "simcc",
+    "units": "coords",
+}
+
+
+class CardMapsOptions(Options):
+    """Of dense networks that only their card describes, whatever runs them."""
+
+    resize: Literal["stretch", "pad"] = "stretch"
+    """How the picture comes to the card's size; ``pad`` keeps its aspect and puts it in the middle."""
+    interpolation: Literal["linear", "cubic", "area"] = "linear"
+    """As OpenCV does it."""
+    padding: Literal["replicate", "black"] = "replicate"
+    """Under ``pad``: what lies around the picture."""
+
+
+class _OnnxLayout(Options):
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    """Order of the axes of the input, and of a map that is the output."""
+
+
+class _OnnxFile(_OnnxLayout):
+    output_name: str | None = None
+    """Of files with several outputs: the one that holds the map."""
+
+
+class OnnxPoseOptions(CardPoseOptions, _OnnxLayout):
+    pass
+
+
+class OnnxSegOptions(CardMapsOptions, _OnnxFile):
+    output: Literal["logits", "labels"] = "logits"
+    """``labels``: the file ends in an arg max."""
+
+
+class OnnxDepthOptions(CardMapsOptions, _OnnxFile, DepthOptions):
+    pass
+
+
+class OnnxNormalOptions(CardMapsOptions, _OnnxFile, AxesOptions):
+    pass
+
+
+class _Program(Options):
+    layout: Literal["NCHW"] = "NCHW"
+    """Torch programs take pictures as [B, 3, H, W]."""
+
+
+class ExportedPoseOptions(CardPoseOptions, _Program):
+    pass
+
+
+class ExportedSegOptions(CardMapsOptions, _Program):
+    output: Literal["logits"] = "logits"
+    """Torch programs answer with scores of classes, not with labels."""
+
+
+class ExportedDepthOptions(CardMapsOptions, _Program, DepthOptions):
+    pass
+
+
+class ExportedNormalOptions(CardMapsOptions, _Program, AxesOptions):
+    pass
+
+
+class DepthAnythingOptions(DepthOptions):
+    resize: Literal["lower_bound", "stretch"] | None = None
+    """``lower_bound`` keeps the aspect and brings the shorter side to at least the card's size; ``stretch`` goes to the
+    card's size. By default what the kind of network was trained with."""
+    multiple: Annotated[int, Field(ge=1, le=1024)] = 14
+    """Under ``lower_bound`` both sides are rounded to multiples of it."""
+    upsample: Literal["bilinear", "bicubic"] = "bilinear"
+    """How the map comes to the picture's size; the library does it bicubically."""
+
+
+class PersonCropOptions(Options):
+    """Of MoveNet and BlazePose."""
+
+    padding: Padding = 1.25
+    """Side of the square crop over the longer side of the box."""
+
+
+class SelfieOptions(Options):
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Probability from which a pixel is a person."""
+
+
+class FloorOptions(SelfieOptions):
+    """Of a floor; the threshold is that of the person mask, where the floor needs one."""
+
+    rule: str
+    """Which of the task's floors this is."""
+
+
+def floor_options(kind: TaskKind) -> type[Options]:
+    """``FloorOptions`` with the task's own rules as the only choices."""
+    if not kind.floors:
+        raise CardError(f"Task {kind.name!r} has no floors.")
+    rules: Any = Literal[tuple(kind.floors)]
+    about = FloorOptions.model_fields["rule"].description
+    return create_model("FloorOptions", __base__=FloorOptions, rule=(rules, Field(description=about)))
+
+
+def noise_options(kind: TaskKind) -> type[Options]:
+    """The strengths of the task's noise."""
+    if kind.noise is None:
+        raise CardError(f"Task {kind.name!r} has no noise, so no noisy oracle.")
+    found: type[Options] = kind.noise.Options
+    return found
+
+
+class SavedMapsOptions(Options):
+    """Of maps that ``run --save-maps`` kept."""
+
+    maps: Annotated[str, Field(min_length=1)]
+    """The folder RUN/maps/<task>/<data set>/<protocol>/<model>."""
+
+
+class StoredPosesOptions(Options):
+    annotations: str = ""
+    """COCO-format file whose images give the ids of file names that are no numbers."""
+    keypoint_scores: Literal["final", "stored"] = "final"
+    """``final``: the stored instance score stands; ``stored``: the third values are the keypoints' scores."""
+
+
+class StoredDepthOptions(Options):
+    depth_kind: DepthKind = Field(
+        default="affine_invariant_depth", validation_alias=AliasChoices("depth_kind", "kind")
+    )  # ``kind`` is the name of earlier versions
+    """What the stored numbers mean."""
+
+
+class DetectorOptions(Options):
+    """Of every detector."""
+
+    score_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Boxes must score above it."""
+    max_boxes: Annotated[int, Field(ge=1, le=10000)] = 100
+    """The best so many of an image are kept."""
+
+
+class TorchvisionDetectorOptions(DetectorOptions):
+    architecture: str = "fasterrcnn_resnet50_fpn_v2"
+    """Function of torchvision.models.detection."""
+    classes: Annotated[int, Field(ge=2, le=10000)] = 91
+    """Classes of the file, background among them."""
+    person: Annotated[int, Field(ge=1, le=9999)] = 1
+    """Label of a person."""
+    min_size: Annotated[int, Field(ge=1, le=16384)] = 800
+    """The network brings the picture's shorter side to it ..."""
+    max_size: Annotated[int, Field(ge=1, le=16384)] = 1333
+    """... but the longer one to no more than this."""
+
+
+OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
+    "blazepose": {"pose": PersonCropOptions},
+    "depth_anything": {"depth": DepthAnythingOptions},
+    "exported": {
+        "pose": ExportedPoseOptions,
+        "seg": ExportedSegOptions,
+        "depth": ExportedDepthOptions,
+        "normal": ExportedNormalOptions,
+    },
+    "floors": floor_options,
+    "mask2former": {"seg": NoOptions},
+    "movenet": {"pose": PersonCropOptions},
+    "noisy_oracle": noise_options,
+    "onnx": {"pose": OnnxPoseOptions, "seg": OnnxSegOptions, "depth": OnnxDepthOptions, "normal": OnnxNormalOptions},
+    "oracle": NoOptions,
+    "pifuhd": {"normal": AxesOptions},
+    "predictions": {"pose": StoredPosesOptions, "seg": NoOptions, "depth": StoredDepthOptions, "normal": NoOptions},
+    "rtdetr": DetectorOptions,
+    "sapiens2": {
+        "pose": Sapiens2PoseOptions,
+        "seg": Sapiens2Options,
+        "depth": Sapiens2DepthOptions,
+        "normal": Sapiens2NormalOptions,
+    },
+    "sapiens_v1": {
+        "pose": SapiensV1PoseOptions,
+        "seg": SapiensV1Options,
+        "depth": SapiensV1DepthOptions,
+        "normal": SapiensV1NormalOptions,
+    },
+    "saved_maps": SavedMapsOptions,
+    "segformer": {"seg": NoOptions},
+    "selfie": {"seg": SelfieOptions},
+    "simcc": {"pose": SimccOptions},
+    "torchvision": TorchvisionDetectorOptions,
+    "vitpose": {"pose": VitPoseOptions},
+}
+
+
+def options_class(found: OptionsOf | None, kind: TaskKind) -> type[Options] | None:
+    """The class that holds for a task; None where nothing is declared.
+
+    Raises:
+        CardError: the wrapper does other tasks only.
+    """
+    if found is None or isinstance(found, type):
+        return found
+    if not isinstance(found, Mapping):
+        return found(kind)
+    if kind.name not in found:
+        raise CardError(f"Its wrapper does {', '.join(found)}, not {kind.name}.")
+    return found[kind.name]
+
+
+def has_option(wrapper: str, kind: TaskKind, name: str) -> bool:
+    """Whether a wrapper of this table takes an option, so that one value can be asked of a mixed list of models."""
+    declared = options_class(OPTIONS.get(wrapper), kind)
+    return declared is not None and name in declared.model_fields

@@ -15,13 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sapiens_bench.errors import CardError, CheckpointRejected
+from sapiens_bench.errors import CheckpointRejected
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.parts.checkpoints import fill, only_prefix, open_state
-from sapiens_bench.models.parts.person_crop import weights_path
-from sapiens_bench.models.parts.program import DTYPES
-from sapiens_bench.models.parts.whole_image import Fitted, WholeImage, check_options, cv2_stretch, normalised
-from sapiens_bench.models.sapiens2 import padded_frame
+from sapiens_bench.models.parts.dense_frame import cv2_stretch, normalised, padded_frame
+from sapiens_bench.models.parts.weight_file import weights_path
+from sapiens_bench.models.parts.whole_image import Fitted, WholeImage
 
 PREFIX = "netG.netF."
 
@@ -103,20 +102,14 @@ def described(state: Mapping[str, Tensor], path: Path) -> GeneratorConfig:
 
 
 class PIFuHD(WholeImage):
-    """Normals of the whole picture, padded with mid grey to the card's square.
-
-    Options: ``axis_sign``.
-    """
+    """Normals of the whole picture, padded with mid grey to the card's square."""
 
     def __init__(self, context: ModelContext) -> None:
-        check_options(context, ())
         super().__init__(context)
-        if self.task != "normal":
-            raise CardError(f"{self.name}: PIFuHD's netF gives normals, not {self.task}.")
         counted = context.weights is None and context.device == "meta"  # the sizes are known without the file
         self.net: nn.Module = build_generator(None if counted else weights_path(context), context.trusted)
         if not counted:
-            self.net = self.net.to(device=context.device, dtype=DTYPES[context.precision])
+            self.net = self.net.to(device=context.device, dtype=self.dtype)
 
     def fit(self, image_HW3: NDArray[np.uint8]) -> Fitted:
         size = (self.spec.height, self.spec.width)

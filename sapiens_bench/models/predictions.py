@@ -3,13 +3,13 @@
 - pose: the weight file is a COCO results JSON (``models/pose_results.py``).
 - depth, normal, seg: the weight "file" is a folder with ``<sample key>.npy`` for each image (seg: or ``.png``).
 
-Options: pose ``annotations`` (file) and ``keypoint_scores`` ("final" or "stored"); depth ``kind``.
+Options: ``models/options.py``, StoredPosesOptions and StoredDepthOptions.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,17 +26,10 @@ from sapiens_bench.errors import (
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.pose_results import PoseResults
 from sapiens_bench.pixels.codecs import load_npy, read_labels, safe_join
-from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction
+from sapiens_bench.tasks.depth.types import DepthPrediction
 from sapiens_bench.tasks.normal.types import NormalPrediction
 from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import ModelInput, Prepared
-
-_OPTIONS = {
-    "pose": {"annotations": "", "keypoint_scores": "final"},
-    "depth": {"kind": "affine_invariant_depth"},
-    "normal": {},
-    "seg": {},
-}
 
 
 class Predictions:
@@ -45,21 +38,21 @@ class Predictions:
     Raises:
         WeightsMissing: the card names no file.
         CheckpointRejected: the results file is malformed, or the folder is none.
-        UsageError: an unknown option.
+        UsageError: a pose card without ``space``.
     """
 
     def __init__(self, context: ModelContext) -> None:
         if context.weights is None:
             raise WeightsMissing(f"{context.variant.id}: the card names no file or folder with stored predictions.")
         self._task, self._path = context.card.task, context.weights
-        options = _checked_options(context)
-        self._kind: Any = options.get("kind")
+        options = context.options
+        self._kind: Any = getattr(options, "depth_kind", None)
         self._pose: PoseResults | None = None
         if self._task == "pose":
             if context.space is None:
                 raise UsageError(f"{context.variant.id}: stored poses need `space:` in the model card.")
-            annotations = Path(options["annotations"]) if options["annotations"] else None
-            stored = options["keypoint_scores"] == "stored"
+            annotations = Path(options.annotations) if options.annotations else None
+            stored = options.keypoint_scores == "stored"
             self._pose = PoseResults(self._path, len(context.space.names), annotations, stored)
         elif not self._path.is_dir():
             raise CheckpointRejected(f"{self._path} is not a folder of <sample key>.npy files.")
@@ -101,19 +94,6 @@ class Predictions:
             raise SampleFault(code, fault.detail, side="prediction") from None
         except (DataError, PathEscape) as error:
             raise SampleFault("pred.unreadable", str(error), side="prediction") from None
-
-
-def _checked_options(context: ModelContext) -> dict[str, str]:
-    defaults = _OPTIONS[context.card.task]
-    options = {**defaults, **context.options}
-    unknown = sorted(set(options) - set(defaults))
-    if unknown:
-        raise UsageError(f"{context.variant.id} has no option {unknown}. Known: {sorted(defaults)}.")
-    allowed = {"kind": get_args(DepthKind), "keypoint_scores": ("final", "stored")}
-    for name, value in options.items():
-        if not isinstance(value, str) or value not in allowed.get(name, (value,)):
-            raise UsageError(f"{context.variant.id}: option {name} is {value!r}, expected one of {allowed.get(name)}.")
-    return options
 
 
 def _as_float(array: NDArray[Any]) -> NDArray[Any]:

@@ -16,12 +16,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sapiens_bench.errors import CardError, CheckpointRejected, UnknownName
+from sapiens_bench.errors import CardError, CheckpointRejected
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.parts.checkpoints import only_prefix, open_state
-from sapiens_bench.models.parts.hub_folder import load, open_folder, read_config, transformers_class
-from sapiens_bench.models.parts.person_crop import weights_path
-from sapiens_bench.models.parts.program import DTYPES
+from sapiens_bench.models.parts.hub_folder import ignored, load, open_folder, read_config, transformers_class
+from sapiens_bench.models.parts.precision import DTYPES
+from sapiens_bench.models.parts.weight_file import weights_path
 
 SIZES = {  # name -> width, layers
     "0.1b": (768, 12),
@@ -74,7 +74,8 @@ def build_network(context: ModelContext, outputs: int, input_hw: tuple[int, int]
     _compare(found, context, outputs, path)
     # ``config_arguments`` reads positions that ``described`` has seen; a file that lacks others is refused by ``load``.
     config = transformers_class("Sapiens2Config")(**config_arguments(state, input_hw), num_labels=outputs)
-    net = load(transformers_class(CLASSES[task]), None, path, context, {"config": config, "state_dict": state})
+    given = {"config": config, "state_dict": state}
+    net = load(transformers_class(CLASSES[task]), None, path, ignored(context), given)
     return net.to(device=context.device, dtype=DTYPES[context.precision]).eval()
 
 
@@ -109,9 +110,7 @@ def _described_folder(config: Mapping[str, Any], path: Path) -> Described:
 
 
 def _compare(found: Described, context: ModelContext, outputs: int, path: Path) -> None:
-    size = context.options.get("size")
-    if size is not None and size not in SIZES:
-        raise UnknownName("Sapiens2 size", str(size), SIZES)
+    size = context.options.size
     wrong_size = size is not None and SIZES[size] != (found.width, found.layers)
     if wrong_size or (found.task, found.outputs) != (context.card.task, outputs):
         raise CheckpointRejected(

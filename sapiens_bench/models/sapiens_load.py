@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from torch import Tensor, nn
 
 from sapiens_bench.errors import CardError, CheckpointRejected
+from sapiens_bench.models.options import SapiensV1Options
 from sapiens_bench.models.parts.checkpoints import fill, only_prefix, open_state, sniff
-from sapiens_bench.models.parts.program import DTYPES, SapiensProgram
+from sapiens_bench.models.parts.precision import DTYPES
+from sapiens_bench.models.parts.program import Program
 from sapiens_bench.models.sapiens_net import (
     PATCH,
     SIZES,
@@ -113,7 +115,7 @@ def build_network(
     *,
     input_hw: tuple[int, int],
     outputs: int | None,
-    options: Mapping[str, Any],
+    options: SapiensV1Options,
     pinned: bool = False,
     trusted: bool = False,
     device: str = "cpu",
@@ -125,7 +127,6 @@ def build_network(
         weights: a state-dict file (any format of ``checkpoints.open_state``), or a TorchScript / torch.export archive;
             None with device "meta" for counting.
         outputs: keypoints or classes that the card's space has; None when the task has none.
-        options: ``size`` ("0.3b" ...), ``heads``, ``patch_padding``.
         pinned: the file's sha256 is named by the card or the user, so that its code may run.
         trusted: the user vouched for the file; see ``checkpoints.open_state``.
 
@@ -133,15 +134,15 @@ def build_network(
         CheckpointRejected, UntrustedCheckpoint, CardError
     """
     if weights is None:
-        if "size" not in options:
+        if options.size is None:
             raise CardError("a Sapiens v1 card without weights needs the option 'size'")
         grid = (input_hw[0] // PATCH, input_hw[1] // PATCH)
         wanted = outputs or {"depth": 1, "normal": 3}.get(task, 0)
-        padding = int(options.get("patch_padding", patch_padding(task, wanted)))
-        return on_meta(encoder_config(options["size"], grid_hw=grid, patch_padding=padding), head_config(task, wanted))
+        padding = patch_padding(task, wanted) if options.patch_padding is None else options.patch_padding
+        return on_meta(encoder_config(options.size, grid_hw=grid, patch_padding=padding), head_config(task, wanted))
     kind = sniff(weights)
     if kind in ("torchscript", "export"):
-        program = SapiensProgram(weights, kind, pinned=pinned, input_hw=input_hw, device=device, precision=precision)
+        program = Program(weights, kind, pinned=pinned, input_hw=input_hw, device=device, precision=precision)
         _compare_program(program, task, outputs, options)
         return program
     state = open_state(weights, trusted=trusted).state
@@ -156,7 +157,7 @@ def build_network(
     return net.to(device=device, dtype=DTYPES[precision]).eval()
 
 
-def _compare_program(program: SapiensProgram, task: HeadKind, outputs: int | None, options: Mapping[str, Any]) -> None:
+def _compare_program(program: Program, task: HeadKind, outputs: int | None, options: SapiensV1Options) -> None:
     """By the names of its tensors; by a trial run where the names were lost on export."""
     try:
         found = describe(program.named_weights(), program.path)
@@ -172,8 +173,8 @@ def _compare_program(program: SapiensProgram, task: HeadKind, outputs: int | Non
     _compare(found, task, outputs, options, program.path)
 
 
-def _compare(found: Described, task: str, outputs: int | None, options: Mapping[str, Any], path: Path) -> None:
-    size = options.get("size")
+def _compare(found: Described, task: str, outputs: int | None, options: SapiensV1Options, path: Path) -> None:
+    size = options.size
     wrong_size = size is not None and SIZES[size][:2] != (found.width, found.depth)
     wrong_task = found.kind != task or (outputs is not None and found.outputs != outputs)
     if wrong_size or wrong_task:
@@ -185,18 +186,18 @@ def _compare(found: Described, task: str, outputs: int | None, options: Mapping[
 
 
 def configs(
-    found: Described, input_hw: tuple[int, int], options: Mapping[str, Any], path: Path
+    found: Described, input_hw: tuple[int, int], options: SapiensV1Options, path: Path
 ) -> tuple[EncoderConfig, HeadConfig | None]:
     """Network configurations for a described checkpoint; the position table's own grid is kept as nominal."""
-    heads = options.get("heads") or SIZE_BY_WIDTH.get(found.width, ("", 0, 0))[2]
+    heads = options.heads or SIZE_BY_WIDTH.get(found.width, ("", 0, 0))[2]
     if not heads or found.width % heads:
         raise CheckpointRejected(f"{path}: width {found.width} is no published size; give the card option 'heads'.")
     tokens = found.tokens - found.class_token
     grid = (input_hw[0] // PATCH, input_hw[1] // PATCH)
     if grid[0] * grid[1] != tokens:
         grid = _nominal_grid(tokens, path)
-    padding = int(options.get("patch_padding", patch_padding(found.kind, found.outputs)))
-    encoder = EncoderConfig(found.width, found.depth, int(heads), found.mlp_width, grid, padding, found.class_token)
+    padding = patch_padding(found.kind, found.outputs) if options.patch_padding is None else options.patch_padding
+    encoder = EncoderConfig(found.width, found.depth, heads, found.mlp_width, grid, padding, found.class_token)
     if found.kind is None:
         return encoder, None
     return encoder, HeadConfig(found.kind, found.deconv_widths, found.conv_widths, found.outputs)
@@ -212,7 +213,11 @@ def _nominal_grid(tokens: int, path: Path) -> tuple[int, int]:
 
 
 def load_encoder(
-    weights: Path, *, heads: int | None = None, task_grid_hw: tuple[int, int] | None = None, patch_padding: int = 0
+    weights: Path,
+    *,
+    heads: int | None = None,
+    task_grid_hw: tuple[int, int] | None = None,
+    patch_padding: Literal[0, 2] = 0,
 ) -> Encoder:
     """The encoder of a pre-training checkpoint (flat ``_clean`` file or full MAE), for features.
 
@@ -228,8 +233,7 @@ def load_encoder(
     state = open_state(weights).state
     state = only_prefix(state, "backbone.") or state
     found = describe(state, weights)
-    options = {"heads": heads} if heads else {}
-    config, _ = configs(found, (0, 0), {**options, "patch_padding": patch_padding}, weights)
+    config, _ = configs(found, (0, 0), SapiensV1Options(heads=heads, patch_padding=patch_padding), weights)
     if task_grid_hw is not None:
         state = {name: tensor for name, tensor in state.items() if name != "cls_token"}
         state["pos_embed"] = adapt_position_table(state["pos_embed"], task_grid_hw)

@@ -1,7 +1,8 @@
 """Sapiens v1 networks: plain pre-norm ViT encoder and the four heads, with the parameter names of the official files.
 
-Architecture facts: the specification of the official code (sections 1 and 2); Khirodkar et al., Sapiens, ECCV 2024,
-Table 2. Attention runs through ``scaled_dot_product_attention``, which needs no N x N matrix in memory.
+Architecture facts: facebookresearch/sapiens (``pretrain/mmpretrain``, ``pose/mmpose/models``, ``seg/mmseg/models``);
+Khirodkar et al., Sapiens, ECCV 2024, Table 2. Attention runs through ``scaled_dot_product_attention``, which needs no
+N x N matrix in memory.
 """
 
 from __future__ import annotations

@@ -6,47 +6,34 @@ digits; the row's title says so.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from sapiens_bench.errors import DataMissing, PathEscape, SampleFault, UsageError
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.pixels.codecs import path_fault, safe_join
-from sapiens_bench.tasks.maps import decode_map
-from sapiens_bench.types import ModelInput, Prepared
-
-
-def map_name(key: str) -> str:
-    """File of a sample's map below the model's folder: its key, or a hash of it where that is no safe path."""
-    name = f"{key}.png"
-    return name if path_fault(name) is None else f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.png"
+from sapiens_bench.pixels.codecs import safe_join
+from sapiens_bench.tasks import task_kind
+from sapiens_bench.tasks.maps import map_name
+from sapiens_bench.types import MapCodec, ModelInput, Prepared
 
 
 class SavedMaps:
     """Reads the maps of one model; there is no network, so ``forward`` is never called.
 
-    Options: ``maps``, the folder ``RUN/maps/<task>/<data set>/<protocol>/<model>``.
-
     Raises:
-        UsageError: no such option, or an unknown one.
+        UsageError: the task's predictions are no maps.
         DataMissing: the folder is not there.
     """
 
     def __init__(self, context: ModelContext) -> None:
-        options = dict(context.options)
-        maps = options.pop("maps", "")
-        if options:
-            raise UsageError(f"{context.variant.id} has no option {sorted(options)}. Known: ['maps'].")
-        if not isinstance(maps, str | Path) or not str(maps):
-            raise UsageError(
-                f"{context.variant.id} needs the option maps=RUN/maps/<task>/<data set>/<protocol>/<model>, "
-                f"a folder that `sapiens-bench run --save-maps` wrote."
-            )
-        self._root, self._task = Path(maps).expanduser(), context.card.task
+        codec = task_kind(context.card.task).codec
+        if codec is None:
+            raise UsageError(f"{context.variant.id}: predictions of {context.card.task} are not kept as maps.")
+        self._codec: MapCodec = codec
+        self._root = Path(context.options.maps).expanduser()
         self._labels = context.space.names if context.space else ()
         if not self._root.is_dir():
-            raise DataMissing(f"{self._root} is not a folder of saved maps.")
+            raise DataMissing(f"{self._root} is not a folder of saved maps (`sapiens-bench run --save-maps`).")
 
     def prepare(self, x: ModelInput) -> Prepared:
         """Only the name is asked for."""
@@ -67,4 +54,4 @@ class SavedMaps:
             data = safe_join(self._root, name).read_bytes()
         except (OSError, PathEscape) as error:
             raise SampleFault("pred.missing", f"{self._root / name}: {error}", side="prediction") from None
-        return decode_map(data, name, self._task, self._labels)
+        return self._codec.decode(data, name, self._labels)

@@ -16,20 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.options import SelfieOptions
 from sapiens_bench.models.parts.graph import load_graph
-from sapiens_bench.models.parts.person_crop import checked_options, weights_path
+from sapiens_bench.models.parts.weight_file import weights_path
 from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import ModelInput, Prepared
 
 
 class SelfieSegmentation:
-    """The wrapper. One square per image, whatever its boxes.
-
-    Options: ``threshold`` (0.5), the probability from which a pixel is a person.
-    """
+    """The wrapper. One square per image, whatever its boxes."""
 
     def __init__(self, context: ModelContext) -> None:
-        self.threshold = checked_options(context, {"threshold": 0.5})["threshold"]
+        chosen: SelfieOptions = context.options  # a floor's hold the same threshold
+        self.threshold = chosen.threshold
         self.network = load_graph(weights_path(context), context.device, context.precision)
         self.size = self.network.input_size
 

@@ -36,7 +36,7 @@ def box_to_center_scale(boxes_xyxy_N4: NDArray[Any], padding: float = 1.25, aspe
         padding: factor on both sides.
         aspect: width / height of the crop; the shorter side grows to it. None keeps the box's own aspect.
 
-    Source: specs of Sapiens v1, section 4; equals ``GetBBoxCenterScale`` of MMPose 1.x to the bit.
+    Source: equals ``GetBBoxCenterScale`` of MMPose 1.x, which Sapiens v1 uses, to the bit.
     """
     boxes = _checked(np.atleast_2d(np.asarray(boxes_xyxy_N4, dtype=np.float32)), "boxes", 4)
     center = (boxes[:, 2:] + boxes[:, :2]) * np.float32(0.5)

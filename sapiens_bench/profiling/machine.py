@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from sapiens_bench.profiling.nvml import Nvml
 from sapiens_bench.profiling.record import EnergyRecord, MachineState
@@ -13,6 +15,7 @@ from sapiens_bench.profiling.record import EnergyRecord, MachineState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "acpitz")
 _RAPL = Path("/sys/class/powercap")
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -37,27 +40,26 @@ def state(gpu: Nvml | None) -> MachineState:
 
 def _load() -> float | None:
     try:
-        return os.getloadavg()[0]
-    except (OSError, AttributeError):
+        return float(psutil.getloadavg()[0])
+    except OSError:
         return None
 
 
 def _cpu_mhz() -> float | None:
+    """Mean over the cores, now."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        found = [core.current for core in psutil.cpu_freq(percpu=True) or ()]
+    except (OSError, NotImplementedError, RuntimeError):  # machines without a clock that can be read
         return None
-    found = [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
     return sum(found) / len(found) if found else None
 
 
 def _cpu_temperature() -> float | None:
-    found = []
-    for zone in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
-        try:
-            found.append(int(zone.read_text()) / 1000)
-        except (OSError, ValueError):
-            continue
+    """The hottest sensor of the processor; drives and network cards have sensors too, which do not count."""
+    if not hasattr(psutil, "sensors_temperatures"):  # Linux and FreeBSD alone
+        return None
+    sensors = psutil.sensors_temperatures()
+    found = [sensor.current for chip in _CPU_CHIPS for sensor in sensors.get(chip, ())]
     return max(found) if found else None
 
 
@@ -99,22 +101,13 @@ def _rapl_joules() -> float | None:
 
 
 def available_bytes(device: str) -> int | None:
-    """Memory that a new process could use on a device; None where the system does not tell."""
+    """Memory that a new process could use on a device: of the machine, and of the container it is in."""
     if device.startswith("cuda"):
         import torch
 
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
-    values = [value for value in (_mem_available(), _cgroup_room()) if value is not None]
-    return min(values) if values else None
-
-
-def _mem_available() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return None
-    found = next((line for line in lines if line.startswith("MemAvailable:")), None)
-    return None if found is None else int(found.split()[1]) * 1024
+    here, room = int(psutil.virtual_memory().available), _cgroup_room()
+    return here if room is None else min(here, room)
 
 
 def _cgroup_room() -> int | None:
@@ -132,24 +125,24 @@ def _cgroup_room() -> int | None:
 
 def rss_bytes() -> int:
     """Resident memory of this process now."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    return int(psutil.Process().memory_info().rss)
 
 
 def peak_rss_bytes() -> int:
-    """The largest resident memory of this process so far."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        found = next((line for line in lines if line.startswith("VmHWM:")), None)
+    """The largest resident memory of this process so far.
+
+    Linux alone is asked for its own figure: ``ru_maxrss`` of a process that was started by another begins with what the
+    other one had, and psutil has no peak there.
+    """
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        found = next((line for line in status.splitlines() if line.startswith("VmHWM:")), None)
         if found is not None:
             return int(found.split()[1]) * 1024
-    except OSError:
-        pass
+    info = psutil.Process().memory_info()
+    if hasattr(info, "peak_wset"):  # Windows
+        return int(info.peak_wset)
     import resource
-    import sys
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)

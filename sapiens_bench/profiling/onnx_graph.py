@@ -1,17 +1,15 @@
 """Parameters and MACs of an ONNX file: parameters from its initialisers, MACs from the shapes of its graph.
 
-The initialisers are read from the protobuf itself (their sizes alone, not their bytes). Shapes come from running the
-graph once, unoptimised, with ONNX Runtime's own profiler, which writes the shapes of every node: that also resolves
-dynamic shapes and subgraphs. Nothing but onnxruntime is needed.
+Shapes come from running the graph once, unoptimised, with ONNX Runtime's own profiler, which writes the shapes of every
+node: that also resolves dynamic shapes and subgraphs.
 """
 
 from __future__ import annotations
 
 import json
-import mmap
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +28,6 @@ _TYPES = {
     "tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
     "tensor(bool)": np.bool_,
 }  # fmt: skip
-Bytes = bytes | memoryview
 
 
 class Initialiser(NamedTuple):
@@ -44,84 +41,20 @@ class Initialiser(NamedTuple):
 
 
 def initialisers(path: Path) -> list[Initialiser]:
-    """Every initialiser of the main graph.
+    """Every initialiser of the main graph; weights that lie in another file are not read.
 
     Raises:
         CheckpointRejected: not an ONNX file, or cut off.
     """
+    import onnx
+
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            data = memoryview(mapped)
-            try:
-                return [
-                    _initialiser(tensor)
-                    for number, graph in _fields(data)
-                    if number == 7 and not isinstance(graph, int)  # ModelProto.graph
-                    for field, tensor in _fields(graph)
-                    if field == 5 and not isinstance(tensor, int)  # GraphProto.initializer
-                ]
-            finally:
-                data.release()
-    except (OSError, ValueError, IndexError, BufferError) as error:
+        graph = onnx.load(path, load_external_data=False).graph
+    except Exception as error:  # protobuf has error types of its own
         raise CheckpointRejected(f"{path} is not a readable ONNX file: {error}.") from None
-
-
-def _initialiser(data: Bytes) -> Initialiser:
-    shape: list[int] = []
-    name, data_type = "", 0
-    for number, value in _fields(data):
-        if number == 1:  # dims, packed or not
-            shape += [value] if isinstance(value, int) else list(_varints(value))
-        elif number == 2 and isinstance(value, int):
-            data_type = value
-        elif number == 8 and not isinstance(value, int):
-            name = bytes(value).decode(errors="replace")
-    return Initialiser(name, tuple(shape), data_type)
-
-
-def _fields(data: Bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(field number, integer or raw bytes) of one protobuf message. Raises ValueError where it is malformed."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        number, kind = key >> 3, key & 7
-        if kind == 0:
-            value, at = _varint(data, at)
-            yield number, value
-            continue
-        if kind == 2:
-            length, at = _varint(data, at)
-        elif kind in (1, 5):
-            length = 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"unknown protobuf wire type {kind}")
-        if number == 0 or at + length > len(data):
-            raise ValueError("it is cut off or damaged")
-        yield number, bytes(data[at : at + length]) if length < 1 << 16 else _view(data, at, length)
-        at += length
-
-
-def _view(data: Bytes, at: int, length: int) -> Any:
-    """A slice without a copy: weights are skipped, never read."""
-    return memoryview(data)[at : at + length]
-
-
-def _varint(data: Bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 64, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError("a number is longer than 64 bits")
-
-
-def _varints(data: Bytes) -> Iterator[int]:
-    at = 0
-    while at < len(data):
-        value, at = _varint(data, at)
-        yield value
+    if not graph.node:
+        raise CheckpointRejected(f"{path} is not a readable ONNX file: it has no graph.")
+    return [Initialiser(tensor.name, tuple(tensor.dims), tensor.data_type) for tensor in graph.initializer]
 
 
 def count_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> CountRecord:

@@ -18,7 +18,7 @@ class Printed:
     head: str  # as printed in the table's head
     value: float
     confidence: str
-    source: str  # paper, table and row
+    source: str  # paper, table with its caption, row with what is printed beside its scores
     unit: str  # "" where the printed unit is a share or a sentence
     percent: bool  # printed as per cent of our share
     higher_is_better: bool
@@ -37,7 +37,10 @@ def printed_numbers(cell: CellRecord, catalog: Catalog | None) -> list[Printed]:
 
 
 def _numbers(row: PublishedRow) -> Iterable[Printed]:
-    source = f"{row.table.paper}, Table {row.table.table}, row “{row.name}”"
+    caption = row.table.caption.rstrip(".")
+    beside = row.entry.row_attributes.get(row.name, {})
+    attributes = "".join(f", {key.replace('_', ' ')} {value}" for key, value in beside.items())
+    source = f"{row.table.paper}, Table {row.table.table} ({caption}), row “{row.name}”{attributes}"
     for score, key in row.entry.metrics.items():
         value = row.entry.rows[row.name].get(key)
         if value is None or not isinstance(value.value, float):

@@ -16,7 +16,7 @@ from sapiens_bench.adapters.surface import SIGNS, normals_from_depth, ray_factor
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, LabelSpaceMismatch, SampleFault, UsageError
 from sapiens_bench.pixels.png import encode_png
-from sapiens_bench.tasks.depth.task import make_task
+from sapiens_bench.tasks import task_for
 from sapiens_bench.tasks.depth.task import perfect as perfect_depth
 
 CATALOG = Catalog.load()
@@ -292,7 +292,7 @@ def test_what_does_not_fit_is_that_samples_fault(root: Path, sphere: ModuleType)
         "f": "input label.shape", "g": "input label.camera",
     }  # fmt: skip
     empty = adapter[7]
-    task = make_task(CARD.protocols["depth"], None)
+    task = task_for(CARD.protocols["depth"], None)
     fault = task.check(perfect_depth(empty.target), empty.input, empty.target)[1]
     assert fault is not None
     assert (fault.code, fault.side) == ("label.empty", "input")

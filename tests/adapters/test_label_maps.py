@@ -13,7 +13,7 @@ from PIL import Image
 from sapiens_bench.adapters.dense.label_maps import LabelMaps
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, LabelSpaceMismatch, SampleFault
-from sapiens_bench.tasks.seg.task import make_task
+from sapiens_bench.tasks import task_for
 
 CATALOG = Catalog.load()
 OFFICIAL = ["cihp", "lip", "atr", "pascal-person-part"]
@@ -64,7 +64,7 @@ def test_official_protocols_score_the_surviving_classes_and_no_other(dataset: st
     assert len(protocol.scoring["classes"]) in (7, 8)
     assert "never beside a 28-class number" in protocol.caveat
     assert protocol.published == ()
-    scores = make_task(protocol, CATALOG.space("body28")).metrics[0].scores
+    scores = task_for(protocol, CATALOG.space("body28")).metrics[0].scores
     assert sum(name.startswith("iou/") for name in scores) == len(protocol.scoring["classes"])
 
 

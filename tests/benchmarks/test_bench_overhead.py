@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sapiens_bench.engine.evaluate import CellJob, run_cell
+from sapiens_bench.engine.cell import CellJob, run_cell
 from sapiens_bench.engine.events import ignore
 from sapiens_bench.types import Cell, ModelInput, Prepared, Sample, ScoreInfo, Task
 
@@ -106,7 +106,9 @@ def plain_script(data: Data, net: Net) -> list[NDArray[np.int64]]:
 
 def harness(data: Data, net: Net, out: Path) -> None:
     cell = Cell("bench", "d", "p", "m", N, 32, "f")
-    run_cell(CellJob(cell, out, BATCH, 1, "cpu", save_preds=False), data, net, TASK, ignore)
+    job = CellJob(cell, out, BATCH, 1, "cpu", save_preds=False)
+    missing, _ = job.missing_shards(data, TASK)
+    run_cell(job, data, net, TASK, ignore, missing)
 
 
 @pytest.fixture(scope="module")

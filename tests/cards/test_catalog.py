@@ -130,6 +130,48 @@ def test_a_broken_card_is_listed_and_the_others_go_on(tmp_path: Path) -> None:
         catalog.model("qqq")
 
 
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        ('file: f, get: {how: h}, also: {"../../victim.txt": null}', "also"),
+        ('file: f, get: {how: h, hub: {repo: a/b, file: "../f"}}', "hub.file"),
+        ('file: f, get: {how: h, hub: {repo: "../a/b"}}', "hub.repo"),
+        ('file: f, get: {how: h, url: "http://a.example/f"}', "get.url"),
+        (f"file: {'x' * 300}, get: {{how: h}}", "file systems"),
+    ],
+)
+def test_a_card_with_a_hostile_path_is_refused_by_name_and_all_else_works(
+    tmp_path: Path, weights: str, says: str
+) -> None:
+    bad = write_model(tmp_path, "bad")
+    text = bad.read_text(encoding="utf-8")
+    facts = f"weights: {{format: pth, sha256: null, {weights}}}"
+    bad.write_text(text.replace("title: Mine}]", f"title: Mine, {facts}}}]"), encoding="utf-8")
+    write_model(tmp_path, "good")
+    catalog = Catalog.load([tmp_path])
+    assert "good" in catalog.models
+    assert list(catalog.broken) == [str(bad)]
+    assert says in catalog.broken[str(bad)]
+
+
+def test_a_damaged_card_of_the_package_is_left_out_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = sources.package_folders()
+    copies = {name: tmp_path / name for name in ("baselines", "datasets", "published")}
+    for name, folder in copies.items():
+        shutil.copytree(getattr(own, name), folder)
+    for name in ("movenet.yaml", "cihp.yaml", "spaces/atr18.yaml"):
+        path = copies["baselines" if name == "movenet.yaml" else "datasets"] / name
+        path.write_text("schema: model/1\nid: [", encoding="utf-8")
+    spaces = copies["datasets"] / "spaces"
+    folders = sources.CardFolders(copies["baselines"], copies["datasets"], spaces, spaces / "maps", copies["published"])
+    monkeypatch.setattr("sapiens_bench.cards.catalog.package_folders", lambda: folders)
+    catalog = Catalog.load()
+    assert "blazepose-full" in catalog.models
+    assert "lip" in catalog.datasets
+    assert "atr18" not in catalog.spaces
+    assert {Path(path).name for path in catalog.broken} == {"movenet.yaml", "cihp.yaml", "atr18.yaml"}
+
+
 def test_an_outside_map_for_existing_sets_must_be_new_and_right(tmp_path: Path) -> None:
     again = MAP.replace("target: two", "target: wb53").replace("source: coco17", "source: goliath308")
     (tmp_path / "again.yaml").write_text(again, encoding="utf-8")
@@ -173,10 +215,13 @@ def test_plugins_give_cards_without_code_and_a_broken_one_breaks_nothing(
     raising = tmp_path / "my_raising_plugin"
     raising.mkdir()
     (raising / "__init__.py").write_text("raise RuntimeError('boom')\n", encoding="utf-8")
+    (tmp_path / "my_exiting_plugin").mkdir()
+    (tmp_path / "my_exiting_plugin" / "__init__.py").write_text("import sys\nsys.exit('bye')\n", encoding="utf-8")
     points = [
         EntryPoint("good", "my_plugin_of_cards", sources.ENTRY_POINTS),
         EntryPoint("raises", "my_raising_plugin.cards", sources.ENTRY_POINTS),
         EntryPoint("absent", "no_such_package_at_all", sources.ENTRY_POINTS),
+        EntryPoint("exits", "my_exiting_plugin.cards", sources.ENTRY_POINTS),
     ]
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sources, "entry_points", lambda group: EntryPoints(points))
@@ -185,6 +230,7 @@ def test_plugins_give_cards_without_code_and_a_broken_one_breaks_nothing(
     assert "--cards" in catalog.broken[str(sneaky)]
     assert "boom" in catalog.broken["plug-in raises"]
     assert "plug-in absent" in catalog.broken
+    assert "bye" in catalog.broken["plug-in exits"]
 
 
 def test_cards_are_found_in_a_wheel_and_beside_an_editable_package(tmp_path: Path, repository: Path) -> None:
@@ -205,3 +251,14 @@ def test_a_missing_map_says_what_exists_and_nothing_is_guessed(catalog: Catalog)
         catalog.space_map("blazepose33", "coco-wholebody133")
     with pytest.raises(LabelSpaceMismatch, match="has no map at all"):
         catalog.space_map("coco17", "goliath308")
+
+
+def test_a_card_of_a_task_that_nobody_has_is_left_out_by_name(tmp_path: Path) -> None:
+    (tmp_path / "dance.yaml").write_text(
+        "schema: model/1\nid: d\ntitle: D\ntask: dance\nlicence: {name: MIT}\nwrapper: movenet\ntrained_on: x\n"
+        "variants: [{id: dancer, title: Dancer}]\n"
+    )
+    catalog = Catalog.load([tmp_path])
+    catalog.refuse_unknown_tasks(["pose", "seg"])
+    assert "dancer" not in catalog.models
+    assert "Unknown task 'dance'" in catalog.broken[str(tmp_path / "dance.yaml")]

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 import sapiens_bench.embedded
-from sapiens_bench.cards import locate
+from sapiens_bench.cards import hashes, locate
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.cards.schema import DatasetCard, Variant
-from sapiens_bench.errors import CardError, ChecksumMismatch, DataMissing, WeightsMissing
+from sapiens_bench.cards.schema import DatasetCard, Get, HubFile, Variant, Weights
+from sapiens_bench.errors import CheckpointRejected, ChecksumMismatch, DataMissing, UsageError, WeightsMissing
 
 DATA = b"weights of a network"
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -56,14 +57,18 @@ def test_the_cache_root_follows_the_documented_variables(monkeypatch: pytest.Mon
     assert locate.cache_root() == Path.home() / ".cache" / "sapiens-bench"
 
 
-def test_the_hub_cache_follows_the_documented_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_cache_is_where_its_library_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from huggingface_hub import constants
+
+    assert locate.hub_cache() == tmp_path / "hub"
     monkeypatch.delenv("HF_HUB_CACHE")
-    monkeypatch.delenv("HUGGINGFACE_HUB_CACHE", raising=False)
-    monkeypatch.setenv("HF_HOME", "/hf")
-    assert locate.hub_cache() == Path("/hf/hub")
-    monkeypatch.delenv("HF_HOME")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
-    assert locate.hub_cache() == Path("/x/huggingface/hub")
+    assert locate.hub_cache() == Path(constants.HF_HUB_CACHE)
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAPIENS_BENCH_CACHE", "~nosuchuser/cache")
+    with pytest.raises(UsageError, match="Set SAPIENS_BENCH_CACHE"):
+        locate.cache_root()
 
 
 @pytest.mark.parametrize("place", ["net.bin", "a/net.bin", "a/b/net.bin", "a/b/c/net.bin"])
@@ -94,39 +99,152 @@ def test_other_bytes_than_pinned_are_refused(tmp_path: Path) -> None:
         locate.weight_files(variant(SHA), tmp_path)
 
 
-def test_a_changed_file_is_hashed_again_and_an_unchanged_one_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def rested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files count as old enough for a note at once."""
+    monkeypatch.setattr(hashes, "_REST_NS", -(10**12))
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files whose bytes were hashed."""
+    found: list[str] = []
+    digest = hashlib.file_digest
+
+    def counting(file: Any, name: str) -> Any:
+        found.append(Path(file.name).name)
+        return digest(file, name)
+
+    monkeypatch.setattr(hashes.hashlib, "file_digest", counting)
+    return found
+
+
+def test_an_unchanged_file_is_hashed_once(tmp_path: Path, rested: None, reads: list[str]) -> None:
+    path = put(tmp_path / "net.bin")
+    assert [locate.file_sha256(path) for _ in range(3)] == [SHA] * 3
+    assert reads == ["net.bin"]
+
+
+def test_a_file_that_has_just_changed_gets_no_note(tmp_path: Path, reads: list[str]) -> None:
+    path = put(tmp_path / "net.bin")
+    locate.file_sha256(path)
+    locate.file_sha256(path)
+    assert reads == ["net.bin", "net.bin"]
+
+
+@pytest.mark.parametrize("how", ["in place", "by rename"])
+def test_other_bytes_with_size_and_time_kept_are_found(tmp_path: Path, rested: None, how: str) -> None:
     path = put(tmp_path / "net.bin")
     assert locate.file_sha256(path) == SHA
-    with monkeypatch.context() as patched:
-        patched.setattr(locate, "_CHUNK", None)  # reading would return all bytes and hash them: make that visible
-        patched.setattr(locate.hashlib, "sha256", _Refusing(hashlib.sha256))
+    status, other = path.stat(), b"X" * len(DATA)
+    replaced = path if how == "in place" else tmp_path / "other.bin"
+    replaced.write_bytes(other)
+    os.utime(replaced, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.replace(replaced, path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert locate.file_sha256(path) == hashlib.sha256(other).hexdigest()
+
+
+def test_a_damaged_hash_note_is_ignored(tmp_path: Path, rested: None) -> None:
+    path = put(tmp_path / "net.bin")
+    assert locate.file_sha256(path) == SHA
+    notes = list((locate.cache_root() / "hashes").iterdir())
+    assert len(notes) == 1
+    for text in ("{", "[]", '{"stamp": 1}'):
+        notes[0].write_text(text, encoding="utf-8")
         assert locate.file_sha256(path) == SHA
-    status = path.stat()
-    path.write_bytes(b"X" * len(DATA))
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    assert locate.file_sha256(path) == hashlib.sha256(b"X" * len(DATA)).hexdigest()
 
 
-class _Refusing:
-    """sha256 that may name a note (one call with data) but not hash a file (a call without)."""
-
-    def __init__(self, real: Any) -> None:
-        self.real = real
-
-    def __call__(self, *data: bytes) -> Any:
-        if not data:
-            raise AssertionError("the file was hashed again")
-        return self.real(*data)
-
-
-def test_a_damaged_hash_note_is_ignored(tmp_path: Path) -> None:
+def test_what_was_verified_is_confirmed_before_it_is_opened(tmp_path: Path) -> None:
     path = put(tmp_path / "net.bin")
-    assert locate.file_sha256(path) == SHA
-    for note in (locate.cache_root() / "hashes").iterdir():
-        note.write_text("{", encoding="utf-8")
-    assert locate.file_sha256(path) == SHA
+    found = locate.weight_files(variant(SHA, format="safetensors"), tmp_path)
+    locate.confirm(found)
+    os.utime(path)  # touched, not changed
+    locate.confirm(found)
+    path.write_bytes(b"X" * len(DATA))
+    with pytest.raises(ChecksumMismatch, match="changed after it had been checked"):
+        locate.confirm(found)
+    path.unlink()
+    with pytest.raises(WeightsMissing):
+        locate.confirm(found)
+
+
+@pytest.mark.parametrize("kind", ["pth", "torchscript", "export"])
+def test_formats_that_can_carry_code_are_hashed_again_before_they_are_opened(
+    tmp_path: Path, rested: None, reads: list[str], kind: str
+) -> None:
+    put(tmp_path / "net.bin")
+    found = locate.weight_files(variant(SHA, format=kind), tmp_path)
+    locate.confirm(found)
+    assert reads == ["net.bin", "net.bin"]
+
+
+def test_a_folder_to_which_a_file_was_added_is_not_opened(tmp_path: Path) -> None:
+    put(tmp_path / "net" / "config.json", b"{}")
+    found = locate.weight_files(variant(file="net", format="hf"), tmp_path)
+    locate.confirm(found)
+    put(tmp_path / "net" / "adapter_config.json", b"{}")
+    with pytest.raises(ChecksumMismatch, match="changed"):
+        locate.confirm(found)
+
+
+def external(folder: Path, weights: bytes, location: str = "net.data") -> Path:
+    """An ONNX file y = x + w whose w (float32 [4]) lies in another file."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    w = onnx.TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    w.external_data.add(key="location", value=location)
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", sides[:1], sides[1:], [w])
+    put(folder / "net.data", weights)
+    return put(folder / "net.onnx", helper.make_model(graph).SerializeToString())
+
+
+def test_external_data_of_an_onnx_file_belong_to_its_hash(tmp_path: Path) -> None:
+    path = external(tmp_path, bytes(16))
+    main = hashlib.sha256(path.read_bytes()).hexdigest()
+    wanted = variant(main, file="net.onnx", format="onnx")
+    first = locate.weight_files(wanted, tmp_path)
+    assert not first.pinned  # the card names the hash of one of two files
+    assert {part.path.name for part in first.parts} == {"net.onnx", "net.data"}
+    put(tmp_path / "net.data", bytes(15) + b"\1")
+    assert locate.weight_files(wanted, tmp_path).sha256 != first.sha256
+    with pytest.raises(ChecksumMismatch, match=r"net\.data"):
+        locate.confirm(first)
+
+
+def test_external_data_that_the_card_pins_are_verified(tmp_path: Path) -> None:
+    path = external(tmp_path, bytes(16))
+    pins = {"also": {"net.data": hashlib.sha256(bytes(16)).hexdigest()}}
+    wanted = variant(hashlib.sha256(path.read_bytes()).hexdigest(), file="net.onnx", format="onnx", **pins)
+    assert locate.weight_files(wanted, tmp_path).pinned
+    put(tmp_path / "net.data", b"other weights...")
+    with pytest.raises(ChecksumMismatch, match=r"net\.data"):
+        locate.weight_files(wanted, tmp_path)
+
+
+def test_external_data_that_are_missing_or_elsewhere_are_named(tmp_path: Path) -> None:
+    external(tmp_path, bytes(16))
+    (tmp_path / "net.data").unlink()
+    with pytest.raises(WeightsMissing, match=r"net\.data"):
+        locate.weight_files(variant(file="net.onnx", format="onnx"), tmp_path)
+    for place in ("../net.data", "/etc/passwd"):
+        external(tmp_path, bytes(16), place)
+        with pytest.raises(CheckpointRejected, match="outside its own folder"):
+            locate.weight_files(variant(file="net.onnx", format="onnx"), tmp_path)
+
+
+def test_external_data_are_found_in_subgraphs(tmp_path: Path) -> None:
+    import onnx
+    from onnx import helper
+
+    from sapiens_bench.cards.onnx_data import external_files
+
+    inner = onnx.load(external(tmp_path, bytes(16)), load_external_data=False).graph
+    branch = helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
+    path = put(tmp_path / "outer.onnx", helper.make_model(helper.make_graph([branch], "g", [], [])).SerializeToString())
+    assert external_files(path) == [tmp_path / "net.data"]
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,10 +331,47 @@ def test_missing_data_name_the_globs_and_the_way_to_get_them(tmp_path: Path) -> 
         locate.dataset_root(dataset(), None)
 
 
-def test_a_layout_may_not_leave_the_root(tmp_path: Path) -> None:
-    for pattern in ("../*.json", "/etc/*", "a//b"):
-        with pytest.raises(CardError, match="layout"):
-            locate.dataset_root(dataset(layout=(pattern,)), tmp_path)
+@pytest.mark.parametrize("path", ["../*.json", "/etc/*", "a//b", "a/./b", "C:/x", "a\\b", "x" * 256, "a/" * 600 + "b"])
+def test_no_path_of_a_card_leaves_its_root_or_is_longer_than_a_file_system_allows(path: str) -> None:
+    get = {"how": "h", "url": "https://a.example/b"}
+    weights: dict[str, Any] = {"file": "f", "format": "pth", "sha256": None, "get": get}
+    faulty = [
+        (Weights, weights | {"file": path}),
+        (Weights, weights | {"also": {path: None}}),
+        (Get, get | {"archive_member": path}),
+        (HubFile, {"repo": "a/b", "file": path}),
+        (HubFile, {"repo": "a/b", "revision": path}),
+    ]
+    for kind, facts in faulty:
+        with pytest.raises(ValidationError):
+            kind.model_validate(facts)
+    for facts in ({"layout": (path,)}, {"checksums": {path: SHA}}):
+        with pytest.raises(ValidationError):
+            dataset(**facts)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a.example/b", "file:///etc/passwd", "https://", "https://u:p@a.example/b", "b"]
+)
+def test_an_address_is_https_and_names_a_host(url: str) -> None:
+    with pytest.raises(ValidationError, match="https"):
+        Get.model_validate({"how": "h", "url": url})
+
+
+def test_unfinished_downloads_and_hidden_folders_are_no_weights(tmp_path: Path) -> None:
+    put(tmp_path / "w" / ".part-1234" / "net.bin")
+    put(tmp_path / "w" / ".cache" / "a" / "net.bin")
+    with pytest.raises(WeightsMissing):
+        locate.weight_files(variant(), tmp_path / "w")
+    assert not locate.is_here(variant(), tmp_path / "w")
+    path = put(tmp_path / "w" / "zoo" / "net.bin")
+    assert locate.weight_files(variant(), tmp_path / "w").path == path
+
+
+def test_two_cards_may_use_one_file_name(tmp_path: Path) -> None:
+    put(locate.weights_cache() / "a-net" / "net.bin", b"of another model")
+    mine = put(locate.weights_cache() / "net" / "net.bin")
+    assert locate.weight_files(variant()).path == mine
 
 
 def test_pinned_files_of_a_data_set_are_verified(tmp_path: Path) -> None:

@@ -16,13 +16,20 @@ Call = Callable[..., tuple[int, str, str]]
 CODE = """
 import numpy as np
 from pathlib import Path
+from sapiens_bench.cards.options import Options
 from sapiens_bench.tasks.normal.types import NormalPrediction
 from sapiens_bench.types import Prepared
 
 
+class ToldOptions(Options):
+    sign: tuple[int, int, int]
+
+
 class Told:
+    Options = ToldOptions
+
     def __init__(self, context):
-        self.sign = np.asarray(context.options["sign"], np.float32)
+        self.sign = np.asarray(context.options.sign, np.float32)
 
     def prepare(self, x):
         return Prepared({{}}, x.key.rpartition("/")[2])

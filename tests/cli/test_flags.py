@@ -7,7 +7,7 @@ import typer.main
 from sapiens_bench.cli import app
 
 FLAGS = {
-    "": ["--debug", "--version"],
+    "": ["--debug", "--install-completion", "--show-completion", "--version"],
     "data check": ["--cards", "--data-root", "--split"],
     "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
     "data path": ["--cards", "--data-root"],

@@ -32,6 +32,43 @@ def test_list_spaces_names_their_maps(call: Call) -> None:
     assert "coco17" in rows["blazepose33"]["maps_to"]
 
 
+def test_list_spaces_gives_all_that_a_drawing_needs(call: Call) -> None:
+    coco = next(row for row in json.loads(call("list", "spaces", "--json")[1]) if row["id"] == "coco17")
+    assert len(coco["colours"]) == len(coco["names"]) == len(coco["sigmas"]) == 17
+    assert all(0 <= end < 17 for pair in coco["skeleton"] for end in pair)
+
+
+def test_list_published_prints_the_tables_and_as_json_every_number(call: Call) -> None:
+    code, out, _ = call("list", "published")
+    assert code == 0
+    assert "Whole-body pose on Humans-5K" in next(line for line in out.splitlines() if "sapiens1-t3-humans-5k" in line)
+    entries = {row["id"]: row for row in json.loads(call("list", "published", "--json")[1])}
+    row = entries["sapiens1-t3-humans-5k"]["rows"]["ViTPose+-L"]
+    assert row["attributes"] == {"input_size": "256x192"}
+    assert all(value is None or value["source"] for value in row["values"].values())
+
+
+def test_terms_are_shown_where_something_is_forbidden(call: Call) -> None:
+    _, out, _ = call("list", "datasets")
+    line = next(line for line in out.splitlines() if line.startswith("hi4d "))
+    assert "Hi4D terms (no commercial use, not to be passed on)" in line
+    facts = {row["id"]: row for row in json.loads(call("list", "datasets", "--json")[1])}
+    assert facts["hi4d"]["may_redistribute"] is False
+    assert facts["coco-val2017"]["may_redistribute"] is None
+    assert "not to be passed on" in call("data", "show", "hi4d")[1]
+
+
+def test_what_was_copied_out_of_a_data_set_carries_its_terms(tmp_path: Path) -> None:
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.commands.licences import leave_terms
+
+    catalog = Catalog.load()
+    assert "not to be passed on" in leave_terms(catalog.dataset("hi4d"), tmp_path / "a")
+    assert "no commercial use" in (tmp_path / "a" / "LICENCE.txt").read_text()
+    assert leave_terms(catalog.dataset("synthetic-humans"), tmp_path / "b") == ""
+    assert "CC0-1.0" in (tmp_path / "b" / "LICENCE.txt").read_text()
+
+
 def test_list_says_which_data_sets_are_here(call: Call, coco: Path) -> None:
     rows = {r["id"]: r["status"] for r in json.loads(call("list", "datasets", "--json", "--data-root", coco)[1])}
     assert rows["coco-val2017"] == "here"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -168,13 +169,47 @@ def test_unknown_names_give_the_nearest(call: Call) -> None:
     assert "sapiens-1b" in err
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+def test_a_pinned_program_that_is_replaced_after_the_check_does_not_run(
+    tmp_path: Path, tools: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Size and time kept: between the plan and a model's turn hours may pass."""
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.cards.locate import weight_files
+    from sapiens_bench.engine.build import build_model
+    from sapiens_bench.engine.model_specs import space_of
+    from sapiens_bench.engine.specs import ModelSpec
+    from sapiens_bench.errors import ChecksumMismatch
+
+    path = script(tmp_path / "s.pt2")
+    variant = tools.cards.variant("tiny", path.name, format="torchscript", sha256=tools.cards.sha256(path))
+    tools.cards.write_card(tmp_path / "cards", tools.cards.family("tiny-family", "pose17", [variant]))
+    catalog = Catalog.load([tmp_path / "cards"])
+    entry = catalog.model("tiny")
+    files = weight_files(entry.variant, tmp_path)
+    spec = ModelSpec(entry, files, space_of(entry, catalog), {}, "fp32", 0, "")
+    assert files.pinned
+    before, status = path.read_bytes(), path.stat()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    opened: list[object] = []
+    monkeypatch.setattr(torch.jit, "load", lambda *a, **k: opened.append(a))
+    with pytest.raises(ChecksumMismatch, match="changed after it had been checked"):
+        build_model(spec, "cpu")
+    with pytest.raises(ChecksumMismatch):
+        weight_files(entry.variant, tmp_path)
+    assert opened == []
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*", "ignore::torch.jit.TracerWarning")
 def test_run_warns_about_a_trusted_file_and_records_it(
     call: Call, coco: Path, golden: Path, tmp_path: Path, tools: SimpleNamespace
 ) -> None:
+    from sapiens_bench.models.options import SapiensV1Options
     from sapiens_bench.models.sapiens_load import build_network
 
-    net = build_network("pose", golden / "pose17.safetensors", input_hw=(128, 96), outputs=17, options={"heads": 4})
+    sizes = SapiensV1Options(heads=4)
+    net = build_network("pose", golden / "pose17.safetensors", input_hw=(128, 96), outputs=17, options=sizes)
     path = tmp_path / "traced.pt2"
     torch.jit.trace(net, torch.zeros(2, 3, 128, 96)).save(str(path))
     variants = [tools.cards.variant("tiny", path.name, format="torchscript")]

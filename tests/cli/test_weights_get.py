@@ -1,12 +1,14 @@
-"""Fetching weights: after consent, checked, in place by rename or not at all. The hub is replaced by a folder."""
+"""Fetching weights as a user does it: after consent, checked, in place by rename or not at all."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from sapiens_bench.testing.hub import FakeHub
 
 Call = Callable[..., tuple[int, str, str]]
 CARD = """\
@@ -14,7 +16,7 @@ schema: model/1
 id: fetched-family
 title: Fetched
 task: pose
-licence: {{name: MIT, commercial: true}}
+licence: {{name: MIT, commercial: true, may_redistribute: false, note: Ask the authors.}}
 wrapper: movenet
 space: coco17
 trained_on: nothing
@@ -29,105 +31,135 @@ variants:
       get: {{how: Take it from the hub., {source}}}
 """
 BYTES = b"weights of a model"
-HUB = "hub: {repo: some/model, file: in/model.safetensors}"
+URL = "https://files.example/model.safetensors"
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, str]]:
-    """A hub that gives BYTES for every file, online, with a cache of its own; the list records what was asked."""
-    import huggingface_hub
-
-    asked: list[tuple[str, str]] = []
-
-    def download(repo: str, file: str, *, revision: str, local_dir: Path) -> str:
-        asked.append((repo, file))
-        target = Path(local_dir) / file
-        target.parent.mkdir(parents=True)
-        target.write_bytes(BYTES)
-        return str(target)
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    monkeypatch.delenv("HF_HUB_OFFLINE")
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
+    """A server that has BYTES on the hub and at an address; every cache is a folder of the test."""
     monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    return asked
+    fake = FakeHub()
+    fake.put_model("some/model", {"in/model.safetensors": BYTES})
+    fake.put(URL, BYTES)
+    with fake.serving():
+        yield fake
 
 
-def card(folder: Path, data: bytes = BYTES, source: str = HUB, size: int | None = None) -> Path:
+def card(folder: Path, data: bytes = BYTES, source: str = "", size: int | None = None) -> Path:
     folder.mkdir(exist_ok=True)
     sha256 = hashlib.sha256(data).hexdigest()
+    source = source or "hub: {repo: some/model, file: in/model.safetensors}"
     (folder / "card.yaml").write_text(CARD.format(sha256=sha256, size=size or len(BYTES), source=source))
     return folder
 
 
-def leftovers(tmp_path: Path) -> list[str]:
-    weights = tmp_path / "cache" / "weights"
-    return sorted(p.name for p in weights.iterdir()) if weights.is_dir() else []
+def get(call: Call, tmp_path: Path, *more: str, name: str = "fetched", **facts: object) -> tuple[int, str, str]:
+    return call("weights", "get", name, *more, "--cards", card(tmp_path / "cards", **facts))  # type: ignore[arg-type]
 
 
-def test_a_sound_file_is_put_in_place_once(call: Call, hub: list[tuple[str, str]], tmp_path: Path) -> None:
-    arguments = ("weights", "get", "fetched", "--accept-licence", "MIT", "--cards", card(tmp_path / "cards"))
-    code, out, err = call(*arguments)
+@pytest.mark.parametrize("source", ["", f"url: {URL!r}"])
+def test_a_sound_file_is_put_in_place_once(call: Call, hub: FakeHub, tmp_path: Path, source: str) -> None:
+    code, out, err = get(call, tmp_path, "--accept-licence", "mit", source=source)
     assert code == 0, err
     assert "as the card pins it" in out
-    assert (tmp_path / "cache" / "weights" / "fetched.safetensors").read_bytes() == BYTES
-    assert leftovers(tmp_path) == ["fetched.safetensors"]
-    assert "here already" in call(*arguments)[1]
-    assert hub == [("some/model", "in/model.safetensors")]
+    assert Path(out.splitlines()[0]).read_bytes() == BYTES
+    asked = len(hub.asked)
+    assert "here already" in get(call, tmp_path, source=source)[1]
+    assert len(hub.asked) == asked
+    assert "here" in call("weights", "list", "--cards", tmp_path / "cards")[1].partition("fetched ")[2][:60]
 
 
-def test_wrong_bytes_are_deleted_and_exit_5(call: Call, hub: list[tuple[str, str]], tmp_path: Path) -> None:
-    folder = card(tmp_path / "cards", data=b"other bytes")
-    code, _, err = call("weights", "get", "fetched", "--accept-licence", "MIT", "--cards", folder)
+@pytest.mark.parametrize("source", ["", f"url: {URL!r}"])
+def test_wrong_bytes_are_deleted_and_exit_5(call: Call, hub: FakeHub, tmp_path: Path, source: str) -> None:
+    code, _, err = get(call, tmp_path, "--accept-licence", "MIT", data=b"other bytes", source=source)
     assert code == 5
-    assert "sha256" in err
-    assert leftovers(tmp_path) == []
+    assert "It was deleted" in err
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.read_bytes() == BYTES]
 
 
-def test_a_short_file_is_refused(call: Call, hub: list[tuple[str, str]], tmp_path: Path) -> None:
-    folder = card(tmp_path / "cards", size=10_000)
-    code, _, err = call("weights", "get", "fetched", "--accept-licence", "MIT", "--cards", folder)
+@pytest.mark.parametrize("source", ["", f"url: {URL!r}"])
+def test_a_file_of_another_size_is_refused(call: Call, hub: FakeHub, tmp_path: Path, source: str) -> None:
+    code, _, err = get(call, tmp_path, "--accept-licence", "MIT", size=10_000, source=source)
     assert code == 2
-    assert "18 bytes" in err
-    assert leftovers(tmp_path) == []
-
-
-def test_nothing_is_asked_for_without_consent(call: Call, hub: list[tuple[str, str]], tmp_path: Path) -> None:
-    code, _, err = call("weights", "get", "fetched", "--cards", card(tmp_path / "cards"))
-    assert code == 2
-    assert "--accept-licence MIT" in err
-    assert hub == []
-
-
-def test_a_gated_repository_is_explained(
-    call: Call, hub: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import huggingface_hub
-
-    def refuse(*args: object, **kwargs: object) -> str:
-        raise ValueError("401 Client Error. Access to model some/model is restricted.")
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
-    code, _, err = call("weights", "get", "fetched", "--accept-licence", "mit", "--cards", card(tmp_path / "cards"))
-    assert code == 2
-    assert "restricted" in err
+    assert "has 18 bytes, the card expects 10,000" in err
     assert "Take it from the hub." in err
-    assert leftovers(tmp_path) == []
 
 
-def test_weights_nobody_may_pass_on_are_explained(call: Call, hub: list[tuple[str, str]], tmp_path: Path) -> None:
-    folder = card(tmp_path / "cards", source="embedded: false")
-    code, _, err = call("weights", "get", "fetched", "--accept-licence", "MIT", "--cards", folder)
+def test_the_licence_is_shown_and_nothing_is_asked_for_without_consent(
+    call: Call, hub: FakeHub, tmp_path: Path
+) -> None:
+    for wrong in ((), ("--accept-licence", "GPL")):
+        code, _, err = get(call, tmp_path, *wrong)
+        assert code == 2
+        for part in ("--accept-licence MIT", "commercial use allowed", "not to be passed on", "Ask the authors."):
+            assert part in err
+    assert hub.asked == []
+
+
+def test_a_person_may_say_yes(call: Call, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    for answer, code in (("n", 2), ("y", 0)):
+        terminal = io.StringIO(f"{answer}\n")
+        terminal.isatty = lambda: True  # type: ignore[method-assign]
+        monkeypatch.setattr("sys.stdin", terminal)
+        assert get(call, tmp_path)[0] == code
+
+
+def test_nothing_is_fetched_offline(call: Call, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    code, _, err = get(call, tmp_path, "--accept-licence", "MIT")
+    assert (code, "HF_HUB_OFFLINE" in err) == (2, True)
+    assert hub.asked == []
+
+
+def test_weights_nobody_may_pass_on_are_explained(call: Call, hub: FakeHub, tmp_path: Path) -> None:
+    code, _, err = get(call, tmp_path, "--accept-licence", "MIT", source="embedded: false")
     assert code == 2
     assert "cannot be fetched by a program" in err
 
 
-def test_an_address_that_redirects_to_http_is_refused(tmp_path: Path) -> None:
-    """Without a server: the redirect handler is asked directly."""
-    from urllib.request import Request
+def test_detectors_are_got_shown_and_listed_like_models(call: Call, hub: FakeHub, tmp_path: Path) -> None:
+    from sapiens_bench.cards.catalog import Catalog
 
-    from sapiens_bench.commands.weights import HttpsOnly
-    from sapiens_bench.errors import SecurityRefusal
+    variant = Catalog.load().detector("fasterrcnn-r50-v2").variant
+    hub.stock(variant)
+    assert call("weights", "get", variant.id, "--accept-licence", "BSD-3-Clause")[0] == 0
+    assert "Here:     /" in call("weights", "show", variant.id)[1]
+    code, _, err = call("weights", "get", "fasterrcn-r50")
+    assert (code, variant.id in err) == (2, True)
 
-    with pytest.raises(SecurityRefusal, match="https only"):
-        HttpsOnly().redirect_request(Request("https://a.example/x"), None, 302, "", {}, "http://a.example/x")
+
+def test_a_member_of_an_archive_is_got(call: Call, hub: FakeHub) -> None:
+    from sapiens_bench.cards.catalog import Catalog
+
+    hub.stock(Catalog.load().model("rtmw-m").variant, b"onnx bytes")
+    code, out, err = call("weights", "get", "rtmw-m", "--accept-licence", "Apache-2.0")
+    assert code == 0, err
+    assert Path(out.splitlines()[0]).read_bytes() == b"onnx bytes"
+    assert "rtmw-m-256x192.onnx" in out
+
+
+def test_the_list_tells_source_pin_and_terms(call: Call, tmp_path: Path) -> None:
+    _, out, err = call("weights", "list", "--cards", card(tmp_path / "cards"))
+    lines = {line.split()[0]: " ".join(line.split()) for line in out.splitlines() if line}
+    assert lines["fetched"].endswith("pose missing 18 B yes hub some/model MIT (not to be passed on)")
+    assert "package" in lines["movenet-thunder"]
+    assert "address" in lines["dwpose-l"]
+    assert "by hand" in lines["rtmw-x"]
+    assert "no commercial use" in lines["sapiens-1b"]
+    assert "boxes" in lines["rtdetr-r50"]
+    assert err == ""
+
+
+def test_a_card_that_is_refused_is_named_and_the_others_are_listed(call: Call, tmp_path: Path) -> None:
+    folder = card(tmp_path / "cards")
+    text = (folder / "card.yaml").read_text()
+    (folder / "bad.yaml").write_text(text.replace("get: {", "also: {'../../victim.txt': null}\n      get: {"))
+    for command in (("weights", "list"), ("list", "models"), ("list",)):
+        code, out, err = call(*command, "--cards", folder)
+        assert code == 0
+        assert "fetched" in out
+        assert "bad.yaml" in err
+        assert "also" in err

@@ -13,8 +13,8 @@ import pytest
 import torch
 import yaml
 
+from sapiens_bench.api import evaluate
 from sapiens_bench.engine import detect
-from sapiens_bench.engine.run import evaluate
 from sapiens_bench.errors import DataMissing, UnknownName, UsageError, WeightsMissing
 from sapiens_bench.report.box_study import box_study
 from sapiens_bench.report.formats import FORMATS, render
@@ -168,7 +168,7 @@ def test_a_plan_without_boxes_does_not_run_the_detector(
     go: Any, tools: SimpleNamespace, tmp_path: Path, shared: Path
 ) -> None:
     from sapiens_bench.cards.catalog import Catalog
-    from sapiens_bench.engine.plan import make_plan
+    from sapiens_bench.engine.plan import resolve
     from sapiens_bench.engine.request import Request
 
     write_detector(tmp_path, tools)
@@ -177,7 +177,7 @@ def test_a_plan_without_boxes_does_not_run_the_detector(
         data_root=shared / "data" / "coco", weights_root=tmp_path / "weights", cards=(tmp_path / "cards",),
     )  # fmt: skip
     with pytest.raises(DataMissing, match="without --dry-run"):
-        make_plan(request, Catalog.load(request.cards))
+        resolve(request, Catalog.load(request.cards))
     assert not (tmp_path / "cache" / "boxes").exists()
 
 

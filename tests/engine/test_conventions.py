@@ -10,25 +10,26 @@ import numpy as np
 import pytest
 
 from sapiens_bench.adapters.surface import SIGNS
+from sapiens_bench.api import evaluate
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.engine.admit import data_plan
+from sapiens_bench.cards.locate import WeightFiles
+from sapiens_bench.checks.conventions import verify_conventions
 from sapiens_bench.engine.conventions import (
-    FARTHER,
-    NEARER,
     Conventions,
-    choice_name,
-    depth_scores,
     judge,
-    normal_scores,
     spread,
-    verify_conventions,
 )
+from sapiens_bench.engine.data_specs import open_named
+from sapiens_bench.engine.model_specs import one_model
 from sapiens_bench.engine.request import Request
-from sapiens_bench.engine.run import evaluate
+from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import CheckpointRejected, UsageError
+from sapiens_bench.tasks.depth.convention import FARTHER, NEARER, depth_scores
+from sapiens_bench.tasks.normal.convention import choice_name, normal_scores
 
 WRAPPER = '''
 import numpy as np
+from sapiens_bench.cards.options import Options
 from sapiens_bench.tasks.depth.types import DepthPrediction
 from sapiens_bench.tasks.normal.types import NormalPrediction
 from sapiens_bench.types import Prepared
@@ -36,8 +37,19 @@ from sapiens_bench.types import Prepared
 MAPS = {}  # the test puts the stored maps here, by stem
 
 
+class ToldOptions(Options):
+    kind: str = "affine_invariant_depth"
+    gives: str = "depth"
+    turn: tuple[int, int, int] = (1, 1, 1)
+    axis_sign: tuple[int, int, int] = (1, 1, 1)
+    reverse: bool = False
+    noise: bool = False
+
+
 class Told:
     """Predicts what it was told, in the axes or the direction that its option asks for."""
+
+    Options = ToldOptions
 
     def __init__(self, context):
         self.task, self.options = context.card.task, context.options
@@ -50,20 +62,20 @@ class Told:
 
     def finish(self, outputs, geometry):
         stem, size = geometry
-        if self.options.get("noise"):
+        if self.options.noise:
             rng = np.random.default_rng(0)
             noise = rng.standard_normal((*size, 3)).astype(np.float32)
             if self.task == "normal":
                 return NormalPrediction(noise)
-            return DepthPrediction(noise[..., 0], self.options["kind"])
+            return DepthPrediction(noise[..., 0], self.options.kind)
         if self.task == "normal":
             normals = np.nan_to_num(np.load(FOLDER / f"normals/{stem}.npy"), nan=1.0)
-            normals = normals * np.asarray(self.options.get("turn", (1, 1, 1)), np.float32)
-            normals = normals[..., ::-1] if self.options.get("reverse") else normals
-            return NormalPrediction(normals * np.asarray(self.options.get("axis_sign", (1, 1, 1)), np.float32))
+            normals = normals * np.asarray(self.options.turn, np.float32)
+            normals = normals[..., ::-1] if self.options.reverse else normals
+            return NormalPrediction(normals * np.asarray(self.options.axis_sign, np.float32))
         depth = np.nan_to_num(np.load(FOLDER / f"depths/{stem}.npy"), nan=9.0)
-        values = {"depth": 3 * depth - 8, "inverse": 5 / depth + 2}[self.options["gives"]]
-        return DepthPrediction(values.astype(np.float32), self.options["kind"])
+        values = {"depth": 3 * depth - 8, "inverse": 5 / depth + 2}[self.options.gives]
+        return DepthPrediction(values.astype(np.float32), self.options.kind)
 '''
 CARD = """schema: model/1
 id: {family}
@@ -103,9 +115,8 @@ def verified(tmp_path: Path, folder: Path, task: str, options: dict[str, Any]) -
     catalog = Catalog.load([place])
     request = Request(task=task, data_root=folder, device="cpu", cards=(place,))
     card = catalog.dataset("folder")
-    return verify_conventions(
-        catalog.model("told"), lambda: data_plan(card, task, catalog, request), catalog, request=request
-    )
+    spec = one_model("told", request.model(), catalog)
+    return verify_conventions(spec, lambda: open_named(card, task, request.data(), catalog).open, "cpu")
 
 
 @pytest.mark.parametrize("turn", SIGNS)
@@ -161,7 +172,7 @@ def test_run_refuses_the_wrong_declaration_and_scores_the_right_one(tmp_path: Pa
     status = {c.model: c.status for c in record.cells}
     assert status == {"told-right": "done", "told-wrong": "refused", "told-noise": "done"}
     wrong = next(c for c in record.cells if c.model == "told-wrong")
-    assert "wrong axes" in wrong.how
+    assert "in the wrong axes" in wrong.how
     assert "axis_sign: [1, -1, -1]" in wrong.how
     assert not wrong.scores
     assert any("told-noise: convention not verified" in note for note in record.notes)
@@ -206,5 +217,7 @@ def test_samples_are_spread_evenly() -> None:
 @pytest.mark.parametrize("name", ["floor-flat-normal", "oracle-normal", "sapiens-1b-seg"])
 def test_only_networks_for_depth_and_normals_have_a_convention(name: str) -> None:
     catalog = Catalog.load()
+    entry = catalog.model(name)
+    spec = ModelSpec(entry, WeightFiles(None, {}, "", pinned=False), None, {}, "fp32", 0, "")
     with pytest.raises(UsageError, match=f"{name} (is no network|predicts seg)"):
-        verify_conventions(catalog.model(name), lambda: pytest.fail("no data is needed"), catalog)
+        verify_conventions(spec, lambda: pytest.fail("no data is needed"), "cpu")

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from sapiens_bench.adapters.surface import normals_from_depth, sign_angles
+from sapiens_bench.api import evaluate
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.engine.admit import data_plan
+from sapiens_bench.engine.data_specs import open_named
 from sapiens_bench.engine.request import Request
-from sapiens_bench.engine.run import evaluate
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,7 +52,7 @@ def test_depth_and_normals_of_the_embedded_people_are_in_our_frame() -> None:
     catalog = Catalog.load()
     card = catalog.dataset("synthetic-humans")
     samples = {
-        task: data_plan(card, task, catalog, Request(task=task, split="tiny")).adapter[0]
+        task: open_named(card, task, Request(task=task, split="tiny").data(), catalog).open.adapter[0]
         for task in ("depth", "normal")
     }
     depth, normal = samples["depth"].target, samples["normal"].target

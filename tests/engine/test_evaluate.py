@@ -16,7 +16,7 @@ from sapiens_bench.errors import FingerprintMismatch, TooManyErrors, UsageError,
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
 from sapiens_bench.store.rows import read_predictions, read_rows
 
-CELL = Path("normal/toy/plain")
+CELL = Path("toy/toy/plain")
 
 
 def rows_of(out: Path, model: str = "toy-plain") -> Any:
@@ -95,9 +95,9 @@ def test_a_corrupt_shard_is_computed_again(toy: ModuleType, tmp_path: Path) -> N
         ({"prepare_faults": (7,)}, "image.truncated"),
         ({"forward_faults": (7,)}, "model.exception"),
         ({"finish_faults": (7,)}, "model.exception"),
-        ({"say": {7: float("nan")}}, "pred.nonfinite"),
-        ({"say": {7: np.zeros(3)}}, "pred.shape"),
-        ({"say": {7: 1234.0}}, "pred.exception"),
+        ({"say": {"7": "nan"}}, "pred.nonfinite"),
+        ({"say": {"7": "array"}}, "pred.shape"),
+        ({"say": {"7": 1234.0}}, "pred.exception"),
     ],
     ids=["prepare", "forward", "finish", "nan", "shape", "metric"],
 )
@@ -131,7 +131,7 @@ def test_an_input_error_of_one_cell_leaves_the_score_of_the_others(toy: ModuleTy
     sound = toy.go(tmp_path / "sound", models=("toy-plain", "toy-biased"))
     for shard in (tmp_path / "rows" / CELL / "toy-plain").glob("shard-00001*"):
         target = tmp_path / "sound" / "rows" / CELL / "toy-plain" / shard.name
-        planned, _ = toy.plan(tmp_path / "sound", models=("toy-plain", "toy-biased"))
+        planned = toy.plan(tmp_path / "sound", models=("toy-plain", "toy-biased"))
         _recommit(shard, target, planned.cells[0].cell.fingerprint)
     mixed = toy.go(tmp_path / "sound", models=("toy-plain", "toy-biased"))
     assert [c.counts.input_errors for c in mixed.cells] == [1, 0]
@@ -221,9 +221,9 @@ def test_the_default_folder_is_the_same_for_the_same_question(
     toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    a, _ = toy.plan(None)
-    b, _ = toy.plan(None, workers=1, batch_size=3, n_boot=7)
-    c, _ = toy.plan(None, seed=1)
+    a = toy.plan(None)
+    b = toy.plan(None, workers=1, batch_size=3, n_boot=7)
+    c = toy.plan(None, seed=1)
     assert a.out == b.out
     assert a.out != c.out
     assert a.out.parent == Path("results/runs")

@@ -19,8 +19,7 @@ from sapiens_bench.engine.events import ShardDone
 from sapiens_bench.errors import FolderInUse, Interrupted, StorageFull
 from sapiens_bench.store.record import read_run
 
-CELL = Path("rows/normal/toy/plain/toy-plain")
-SCRIPT = Path(__file__).parent.parent / "fakes" / "run_toy.py"
+CELL = Path("rows/toy/toy/plain/toy-plain")
 N_SHARDS = 12
 DATA = {"n": 60}
 
@@ -34,7 +33,7 @@ def start(out: Path, **fields: Any) -> subprocess.Popen[str]:
     given = json.dumps({"data": DATA, "batch_size": 4, **fields})
     # A shell that starts jobs in the background ignores SIGINT in them, and Python inherits that.
     return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(out), given],
+        [sys.executable, "-m", "sapiens_bench.testing.toy", str(out), given],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -11,26 +11,27 @@ from typing import Any
 import pytest
 
 import sapiens_bench.tasks
-from sapiens_bench.engine.build import TargetBook, check_code, find_code
-from sapiens_bench.engine.plan import check_disk, make_plan
+from sapiens_bench import models, tasks
+from sapiens_bench.api import evaluate, load_model
+from sapiens_bench.engine.build import TargetBook
+from sapiens_bench.engine.plan import resolve
 from sapiens_bench.engine.request import Request
-from sapiens_bench.engine.run import evaluate, load_model
 from sapiens_bench.errors import CardError, DataMissing, LabelSpaceMismatch, UnknownName, UsageError, WeightsMissing
+from sapiens_bench.store.folder import open_run
 from sapiens_bench.types import Model
 
 
 def test_plan_json_lists_every_sample_in_order_and_never_changes(toy: ModuleType, tmp_path: Path) -> None:
-    plan, _ = toy.plan(tmp_path, {"n": 4})
-    plan.write()
-    path = tmp_path / "plan.json"
-    first = path.read_bytes()
+    plan = toy.plan(tmp_path, {"n": 4})
+    with open_run(tmp_path, plan.identity, []):
+        first = (tmp_path / "plan.json").read_bytes()
     assert json.loads(first)["datasets"]["toy"]["keys"] == [f"toy/{i:05d}" for i in range(4)]
-    plan.write()
-    assert path.read_bytes() == first
+    with open_run(tmp_path, plan.identity, []):
+        assert (tmp_path / "plan.json").read_bytes() == first
 
 
 def test_the_plan_counts_and_estimates_before_anything_runs(toy: ModuleType, tmp_path: Path) -> None:
-    plan, _ = toy.plan(tmp_path, models=("toy-plain", "toy-biased", "toy-absent"), limit=10)
+    plan = toy.plan(tmp_path, models=("toy-plain", "toy-biased", "toy-absent"), limit=10)
     assert [c.cell.model for c in plan.cells] == ["toy-plain", "toy-biased"]
     assert plan.n_images == 20
     assert plan.estimate_s > 0
@@ -38,7 +39,7 @@ def test_the_plan_counts_and_estimates_before_anything_runs(toy: ModuleType, tmp
     assert plan.free_bytes > 0
     assert [(r.model, r.status, r.counts.planned) for r in plan.unavailable] == [("toy-absent", "weights missing", 10)]
     with pytest.raises(UsageError, match="Give --out on another disk"):
-        check_disk(replace(plan, free_bytes=1))
+        replace(plan, free_bytes=1).check_disk()
 
 
 def test_names_that_do_not_exist_bring_the_nearest(toy: ModuleType, tmp_path: Path) -> None:
@@ -60,10 +61,9 @@ def _with_spaces(catalog: Any, model_space: str, target: str) -> Any:
 
 
 def test_a_model_whose_set_has_no_map_gets_a_refused_row(toy: ModuleType, tmp_path: Path) -> None:
-    toy.install()
     catalog = _with_spaces(toy.toy_catalog(), "coco17", "goliath308")
-    request = Request(task="normal", models=("toy-plain",), datasets=("toy",), out=tmp_path)
-    plan = make_plan(request, catalog)
+    request = Request(task="toy", models=("toy-plain",), datasets=("toy",), out=tmp_path)
+    plan = resolve(request, catalog)
     assert not plan.cells
     assert plan.unavailable[0].status == "refused"
     assert "No map from 'coco17' to 'goliath308'" in plan.unavailable[0].how
@@ -71,33 +71,32 @@ def test_a_model_whose_set_has_no_map_gets_a_refused_row(toy: ModuleType, tmp_pa
 
 
 def test_the_same_set_needs_no_map(toy: ModuleType, tmp_path: Path) -> None:
-    toy.install()
     catalog = _with_spaces(toy.toy_catalog(), "coco17", "coco17")
-    plan = make_plan(Request(task="normal", models=("toy-plain",), datasets=("toy",), out=tmp_path), catalog)
+    plan = resolve(Request(task="toy", models=("toy-plain",), datasets=("toy",), out=tmp_path), catalog)
     assert plan.cells[0].space_map is None
 
 
 def test_a_data_set_that_was_named_and_is_absent_has_rows_that_say_so(toy: ModuleType, tmp_path: Path) -> None:
-    toy.install()
     catalog = toy.toy_catalog()
     absent = catalog.datasets["toy"].model_copy(update={"id": "toy-far", "embedded": False, "layout": ("*.far",)})
     catalog = replace(catalog, datasets={**catalog.datasets, "toy-far": absent})
-    named = Request(task="normal", models=("toy-plain",), datasets=("toy", "toy-far"), out=tmp_path)
-    plan = make_plan(named, catalog)
+    catalog.card_paths["toy-far"] = catalog.card_paths["toy"]
+    named = Request(task="toy", models=("toy-plain",), datasets=("toy", "toy-far"), out=tmp_path)
+    plan = resolve(named, catalog)
     assert [(r.dataset, r.status) for r in plan.unavailable] == [("toy-far", "data missing")]
     assert "--data-root" in plan.unavailable[0].how
-    unnamed = make_plan(replace(named, datasets=()), catalog)
+    unnamed = resolve(replace(named, datasets=()), catalog)
     assert not unnamed.unavailable
     assert "toy-far" in unnamed.notes[0]
     with pytest.raises(DataMissing, match="toy-far"):
-        make_plan(replace(named, datasets=("toy-far",)), catalog)
+        resolve(replace(named, datasets=("toy-far",)), catalog)
 
 
 def test_code_that_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(UnknownName, match=r"Unknown wrapper .movent.\. Did you mean .movenet."):
-        check_code("wrapper", "movent")
+        models.TABLE.check("movent")
     with pytest.raises(UnknownName, match="'tast'"):
-        find_code("task", "tast")
+        tasks.TABLE.find("tast")
 
 
 def test_code_that_cannot_be_imported_is_refused_with_the_reason(
@@ -105,31 +104,30 @@ def test_code_that_cannot_be_imported_is_refused_with_the_reason(
 ) -> None:
     monkeypatch.setitem(sapiens_bench.tasks.TASKS, "future", "sapiens_bench.tasks.no_such_module:make_task")
     with pytest.raises(CardError, match="not part of this installation"):
-        check_code("task", "future")
+        tasks.TABLE.check("future")
     with pytest.raises(CardError, match="ModuleNotFoundError"):
-        find_code("task", "future")
+        tasks.TABLE.find("future")
     (tmp_path / "broken.py").write_text("raise RuntimeError('half written')\n")
     with pytest.raises(CardError, match="RuntimeError: half written"):
-        find_code("wrapper", "./broken.py:Model", tmp_path / "card.yaml")
+        models.TABLE.find("./broken.py:Model", tmp_path / "card.yaml")
 
 
 def test_the_python_api_takes_lists_and_card_folders(toy: ModuleType, tmp_path: Path) -> None:
-    toy.install()
     record = evaluate(
-        task="normal", models=["toy-plain"], datasets="toy", cards=[toy.FAKES], out=tmp_path, limit=4, device="cpu"
+        task="toy", models=["toy-plain"], datasets="toy", cards=[toy.CARDS], out=tmp_path, limit=4, device="cpu"
     )
     assert record.cells[0].counts.ok == 4
-    model = load_model("toy-plain", cards=[toy.FAKES], bias=0.1)
+    model = load_model("toy-plain", cards=[toy.CARDS], bias=0.1)
     assert isinstance(model, Model)
     with pytest.raises(WeightsMissing, match="toy-absent"):
-        load_model("toy-absent", cards=[toy.FAKES])
+        load_model("toy-absent", cards=[toy.CARDS])
     with pytest.raises(UsageError, match="sees the ground truth"):
-        load_model("toy-oracle", cards=[toy.FAKES])
+        load_model("toy-oracle", cards=[toy.CARDS])
 
 
 def test_targets_are_remembered_within_bounds(toy: ModuleType) -> None:
-    plan, _ = toy.plan(Path("unused"), {"n": 9})
-    adapter = plan.data[0].adapter
+    plan = toy.plan(Path("unused"), {"n": 9})
+    adapter = plan.data[0].open.adapter
     book = TargetBook(adapter, n_kept=2)
     for index in range(9):
         book[index]
@@ -138,13 +136,12 @@ def test_targets_are_remembered_within_bounds(toy: ModuleType) -> None:
 
 
 def test_a_data_set_whose_adapter_is_not_here_is_left_out_unless_it_was_named(toy: ModuleType, tmp_path: Path) -> None:
-    toy.install()
     catalog = toy.toy_catalog()
     strange = catalog.datasets["toy"].model_copy(update={"id": "toy-strange", "adapter": "of-the-future"})
     catalog = replace(catalog, datasets={**catalog.datasets, "toy-strange": strange})
     catalog.card_paths["toy-strange"] = catalog.card_paths["toy"]
-    plan = make_plan(Request(task="normal", models=("toy-plain",), out=tmp_path), catalog)
+    plan = resolve(Request(task="toy", models=("toy-plain",), out=tmp_path), catalog)
     assert [c.cell.dataset for c in plan.cells] == ["toy"]
     assert "toy-strange is left out: Unknown adapter 'of-the-future'" in plan.notes[0]
     with pytest.raises(UnknownName, match="of-the-future"):
-        make_plan(Request(task="normal", models=("toy-plain",), datasets=("toy-strange",), out=tmp_path), catalog)
+        resolve(Request(task="toy", models=("toy-plain",), datasets=("toy-strange",), out=tmp_path), catalog)

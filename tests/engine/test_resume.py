@@ -17,7 +17,7 @@ from sapiens_bench.store.causes import run_causes
 from sapiens_bench.store.record import RunRecord, read_run
 from sapiens_bench.store.rows import commit_shard, item_key, read_predictions, read_rows, read_shard
 
-CELL = Path("normal/toy/plain/toy-plain")
+CELL = Path("toy/toy/plain/toy-plain")
 N = 20  # four shards of five
 
 
@@ -25,8 +25,8 @@ def go(
     toy: ModuleType, out: Path, *, read: Any = None, identity: Any = None, **fields: Any
 ) -> tuple[RunRecord, list[int], list[str]]:
     """Run the toy: the record, the shards computed, the notes. ``read(index)`` may raise instead of the adapter."""
-    planned, catalog = toy.plan(out, {"n": N}, **fields)
-    adapter = planned.data[0].adapter
+    planned = toy.plan(out, {"n": N}, **fields)
+    adapter = planned.data[0].open.adapter
     if read is not None:
         kind = type(adapter)
 
@@ -39,7 +39,7 @@ def go(
     if identity is not None:
         adapter.identity = identity
     events: list[Any] = []
-    record = run(planned, catalog, events.append)
+    record = run(planned, events.append)
     shards = [e.number for e in events if isinstance(e, ShardDone)]
     return record, shards, [e.text for e in events if isinstance(e, Note)]
 
@@ -152,7 +152,7 @@ def test_rows_of_an_earlier_version_about_a_fault_of_the_machine_are_computed_ag
 
 
 def test_a_fault_of_the_model_is_not_computed_for_ever(toy: ModuleType, tmp_path: Path) -> None:
-    options = {"finish_faults": (7,), "say": {8: float("nan")}}
+    options = {"finish_faults": (7,), "say": {"8": "nan"}}
     go(toy, tmp_path, options=options)
     assert go(toy, tmp_path, options=options)[1] == []
 
@@ -199,7 +199,7 @@ def test_an_identity_that_cannot_be_had_is_unknown(toy: ModuleType, tmp_path: Pa
         raise FileNotFoundError(str(index))
 
     go(toy, tmp_path, identity=gone)
-    planned, _ = toy.plan(tmp_path, {"n": N})
+    planned = toy.plan(tmp_path, {"n": N})
     shard = read_shard(tmp_path / "rows" / CELL, 0)
     assert shard is not None
     assert shard[1].item_key == item_key(planned.cells[0].cell.fingerprint, [f"toy/{i:05d}" for i in range(5)])

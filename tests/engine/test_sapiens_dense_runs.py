@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from sapiens_bench.engine.run import evaluate
+from sapiens_bench.api import evaluate
 from sapiens_bench.store.record import RunRecord
 
 

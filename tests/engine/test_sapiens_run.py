@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sapiens_bench.api import evaluate, load_model
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.engine.run import evaluate, load_model
 from sapiens_bench.errors import (
     ChecksumMismatch,
     DeviceError,
@@ -24,6 +24,7 @@ from sapiens_bench.errors import (
     UntrustedCheckpoint,
     UsageError,
 )
+from sapiens_bench.models.options import SapiensV1Options
 from sapiens_bench.models.sapiens_load import build_network
 from sapiens_bench.pixels.codecs import read_rgb
 from sapiens_bench.store.record import RunRecord
@@ -100,7 +101,8 @@ def stored_keypoints(folder: Path, cell: Any, n_keypoints: int) -> dict[str, np.
 
 
 def tiny_network(path: Path, kind: str = "pose", outputs: int | None = 17) -> torch.nn.Module:
-    return build_network(kind, path, input_hw=INPUT_HW, outputs=outputs, options={"heads": 4})  # type: ignore[arg-type]
+    sizes = SapiensV1Options(heads=4)
+    return build_network(kind, path, input_hw=INPUT_HW, outputs=outputs, options=sizes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("pipeline", ["full", "lite"])
@@ -420,8 +422,10 @@ def test_308_points_on_133_are_refused_or_missed_or_scored_where_they_meet(
 
 def test_the_pipeline_is_asked_only_of_wrappers_that_have_one() -> None:
     from sapiens_bench.cards.catalog import Catalog
-    from sapiens_bench.engine.build import options_of
+    from sapiens_bench.engine.model_specs import candidates
+    from sapiens_bench.engine.request import Request
 
-    catalog = Catalog.load()
-    assert options_of(catalog.model("sapiens-0.3b"), {"pipeline": "lite"})["pipeline"] == "lite"
-    assert "pipeline" not in options_of(catalog.model("movenet-thunder"), {"pipeline": "lite"})
+    request = Request(task="pose", models=("sapiens-0.3b", "movenet-thunder"), options={"pipeline": "lite"})
+    found = {c.entry.id: c.options for c in candidates(request.model(), Catalog.load()).all}
+    assert found["sapiens-0.3b"]["pipeline"] == "lite"
+    assert "pipeline" not in found["movenet-thunder"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,23 +13,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from sapiens_bench.api import evaluate
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.engine.build import task_for
-from sapiens_bench.engine.run import evaluate
-from sapiens_bench.errors import DataMissing, SampleFault, ShapeError, UsageError
+from sapiens_bench.errors import CardError, DataMissing, SampleFault, ShapeError, UsageError
 from sapiens_bench.models.saved_maps import map_name
 from sapiens_bench.pixels.png import decode_png, encode_png
 from sapiens_bench.store.record import RunRecord
+from sapiens_bench.tasks import task_for, task_kind
 from sapiens_bench.tasks.depth.types import DepthPrediction, DepthTarget
-from sapiens_bench.tasks.maps import decode_map, encode_map
 from sapiens_bench.tasks.normal.types import NormalPrediction, NormalTarget
 from sapiens_bench.tasks.seg.types import NO_CLASS, SegPrediction, SegTarget
+from sapiens_bench.types import Task
 
 CATALOG = Catalog.load()
 TASKS = {
     name: task_for(p, CATALOG.space(p.space) if p.space else None)
     for name, p in CATALOG.dataset("folder").protocols.items()
 }
+
+
+def encode_map(prediction: Any, target: Any, task: Task) -> bytes:
+    assert task.kind.codec is not None
+    return task.kind.codec.encode(prediction, target, task.names)
+
+
+def decode_map(data: bytes, name: str, task: str, names: tuple[str, ...] = ()) -> Any:
+    codec = task_kind(task).codec
+    assert codec is not None
+    return codec.decode(data, name, names)
 
 
 @pytest.fixture(scope="module")
@@ -199,9 +211,9 @@ def test_names_of_maps_stay_below_their_folder() -> None:
 
 
 def test_requests_that_make_no_sense_are_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="poses are kept without it"):
+    with pytest.raises(UsageError, match="predictions of pose are kept without it"):
         evaluate(task="pose", save_maps=True)
-    with pytest.raises(UsageError, match="needs the option maps="):
+    with pytest.raises(CardError, match=r"option .maps.: is missing. The folder RUN/maps"):
         go(folder, tmp_path / "a", "normal", "saved-maps-normal")
     with pytest.raises(DataMissing, match="not a folder of saved maps"):
         go(folder, tmp_path / "b", "normal", "saved-maps-normal", options={"maps": str(tmp_path / "none")})

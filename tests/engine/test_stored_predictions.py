@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from sapiens_bench.engine.run import evaluate
+from sapiens_bench.api import evaluate
 from sapiens_bench.errors import WeightsMissing
 from sapiens_bench.store.record import RunRecord
 
@@ -75,5 +75,6 @@ def test_a_results_file_is_a_model(tmp_path: Path, shared: Path) -> None:
 
 def test_when_nothing_was_made_the_card_says_what_to_do(tmp_path: Path, shared: Path) -> None:
     write_card(tmp_path / "cards", "pose", "coco17", ["results.json"])
+    (tmp_path / "made").mkdir()
     with pytest.raises(WeightsMissing, match="made elsewhere"):
         go(tmp_path, "pose", "coco-val2017", shared / "data" / "coco")

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from sapiens_bench.cards.options import NoOptions, read_options
 from sapiens_bench.cards.schema import Get, InputSpec, Licence, ModelCard, SpaceCard, Variant, Weights
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.options import OPTIONS, options_class
+from sapiens_bench.tasks import task_kind
 from sapiens_bench.types import Model, ModelInput
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -25,8 +28,9 @@ def space(kind: str, size: int) -> SpaceCard:
 
 
 def context(
-    path: Path | None, task: str, kind: str, input_hw: tuple[int, int] | None, output: SpaceCard | None = None,
-    *, trusted: bool = False, precision: str = "fp32", device: str = "cpu", **options: Any,
+    wrapper: str, path: Path | None, task: str, kind: str, input_hw: tuple[int, int] | None,
+    output: SpaceCard | None = None, *, trusted: bool = False, precision: str = "fp32", device: str = "cpu",
+    **options: Any,
 ) -> ModelContext:  # fmt: skip
     weights = None
     if path is not None:
@@ -35,9 +39,10 @@ def context(
     spec = InputSpec(height=input_hw[0], width=input_hw[1], mean=MEAN, std=STD) if input_hw else None
     card = ModelCard(
         schema="model/1", id="tiny-family", title="tiny", task=task,  # type: ignore[arg-type]
-        licence=Licence(name="none"), wrapper="tested", input=spec, trained_on="nothing", variants=(variant,),
+        licence=Licence(name="none"), wrapper=wrapper, input=spec, trained_on="nothing", variants=(variant,),
     )  # fmt: skip
-    return ModelContext(card, variant, path, {}, device, precision, output, options, trusted=trusted)
+    read = read_options(options_class(OPTIONS[wrapper], task_kind(task)) or NoOptions, options, "model tiny")
+    return ModelContext(card, variant, path, {}, device, precision, output, read, trusted=trusted)
 
 
 def picture(height: int, width: int, n_boxes: int = 1) -> ModelInput:

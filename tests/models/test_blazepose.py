@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from sapiens_bench.cards.schema import ModelCard
-from sapiens_bench.errors import UsageError
 from sapiens_bench.models import WRAPPERS
 from sapiens_bench.models.blazepose import BlazePose, BlazePosePose, refined
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.options import PersonCropOptions
 from sapiens_bench.models.parts.graph import load_graph
 from sapiens_bench.tasks.pose.types import PosePrediction
 from sapiens_bench.types import Model, ModelInput
@@ -47,7 +47,7 @@ def context(name: str, **changes: Any) -> ModelContext:
     )  # fmt: skip
     fields: dict[str, Any] = {
         "card": card, "variant": card.variants[0], "weights": EMBEDDED / f"{name}.safetensors", "also": {},
-        "device": "cpu", "precision": "fp32", "space": None, "options": {},
+        "device": "cpu", "precision": "fp32", "space": None, "options": PersonCropOptions(),
     }  # fmt: skip
     return ModelContext(**{**fields, **changes})
 
@@ -230,8 +230,6 @@ def test_wrapper_is_a_model_and_listed() -> None:
     module, name = WRAPPERS["blazepose"].split(":")
     assert (module, name) == (BlazePose.__module__, BlazePose.__name__)
     assert isinstance(BlazePose(context("blazepose_lite")), Model)
-    with pytest.raises(UsageError, match="Known: padding"):
-        BlazePose(context("blazepose_lite", options={"passes": 2}))
 
 
 def test_landmarks_of_a_standing_person_lie_in_the_box(skier: tuple[NDArray[np.uint8], NDArray[np.float32]]) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sapiens_bench.errors import CardError, CheckpointRejected, WeightsMissing
+from sapiens_bench.errors import CheckpointRejected, WeightsMissing
 from sapiens_bench.models.depth_anything import DepthAnything, lower_bound
 from sapiens_bench.models.hub_seg import Mask2Former, SegFormer, compose
 
@@ -44,7 +44,9 @@ def copied(source: Path, target: Path, **changes: Any) -> Path:
 
 
 def depth(fake: ModuleType, folder: Path, **options: Any) -> DepthAnything:
-    return DepthAnything(fake.context(folder, "depth", "hf", (112, 112), **{"depth_kind": INVERSE, **options}))
+    return DepthAnything(
+        fake.context("depth_anything", folder, "depth", "hf", (112, 112), **{"depth_kind": INVERSE, **options})
+    )
 
 
 def test_the_shorter_side_is_never_below_the_least_size() -> None:
@@ -82,7 +84,7 @@ def test_dpt_networks_are_stretched(fake: ModuleType, tmp_path: Path) -> None:
         backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[4, 4, 4, 4], fusion_hidden_size=4, is_hybrid=False,
     )  # fmt: skip
     DPTForDepthEstimation(config).save_pretrained(tmp_path / "dpt")
-    model = DepthAnything(fake.context(tmp_path / "dpt", "depth", "hf", (32, 32), depth_kind=INVERSE))
+    model = DepthAnything(fake.context("depth_anything", tmp_path / "dpt", "depth", "hf", (32, 32), depth_kind=INVERSE))
     x = fake.picture(90, 40)
     assert model.prepare(x).tensors["image"].shape == (1, 3, 32, 32)
     assert fake.predict(model, [x])[0].depth_HW.shape == (90, 40)
@@ -100,32 +102,13 @@ def test_a_metric_network_under_a_relative_card_is_refused_and_the_reverse(
     assert 0 <= found.depth_HW.min() <= found.depth_HW.max() <= 20
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"depth_kind": "near"}, "depth_kind is 'near'"),
-        ({"colour": "bgr"}, "unknown option 'colour'"),
-        ({"resize": "crop"}, "resize is 'crop'"),
-        ({"multiple": 0}, "multiple is 0"),
-    ],
-)
-def test_wrong_options_are_named(fake: ModuleType, folders: Path, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(CardError, match=message):
-        depth(fake, folders / "depth_anything", **options)
-
-
-def test_a_card_that_does_not_say_what_depth_means_is_refused(fake: ModuleType, folders: Path) -> None:
-    with pytest.raises(CardError, match="depth_kind"):
-        DepthAnything(fake.context(folders / "depth_anything", "depth", "hf", (112, 112)))
-
-
 def test_folders_of_other_networks_and_damaged_ones_are_refused(
     fake: ModuleType, folders: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointRejected, match="'segformer' model"):
         depth(fake, folders / "segformer")
     with pytest.raises(WeightsMissing, match="its card names no weight file"):
-        DepthAnything(fake.context(None, "depth", "hf", (112, 112), depth_kind=INVERSE))
+        DepthAnything(fake.context("depth_anything", None, "depth", "hf", (112, 112), depth_kind=INVERSE))
     with pytest.raises(CheckpointRejected, match=r"config\.json"):
         depth(fake, tmp_path)
     cut = copied(folders / "depth_anything", tmp_path / "cut")
@@ -199,7 +182,7 @@ def test_a_pickle_in_the_folder_is_never_opened(fake: ModuleType, folders: Path,
 def test_labels_of_pictures_in_one_batch_are_those_of_each_alone(
     fake: ModuleType, folders: Path, wrapper: Any, name: str, classes: int, size: tuple[int, int]
 ) -> None:
-    model = wrapper(fake.context(folders / name, "seg", "hf", size, fake.space("labels", classes)))
+    model = wrapper(fake.context(name, folders / name, "seg", "hf", size, fake.space("labels", classes)))
     pictures = [fake.picture(150, 110), fake.picture(70, 130)]
     for x, together in zip(pictures, fake.predict(model, pictures)):
         (alone,) = fake.predict(model, [x])
@@ -207,7 +190,7 @@ def test_labels_of_pictures_in_one_batch_are_those_of_each_alone(
         assert together.labels_HW.max() < classes
         assert (together.labels_HW == alone.labels_HW).mean() > 0.999
     with pytest.raises(CheckpointRejected, match="needs"):
-        fake.predict(wrapper(fake.context(folders / name, "seg", "hf", size, fake.space("labels", 5))), pictures)
+        fake.predict(wrapper(fake.context(name, folders / name, "seg", "hf", size, fake.space("labels", 5))), pictures)
 
 
 def test_a_thin_mask_survives_composition_at_full_size() -> None:

@@ -14,7 +14,7 @@ import torch
 from sapiens_bench.cards.catalog import DetectorEntry
 from sapiens_bench.cards.schema import DetectorCard, Get, Licence, Variant, Weights
 from sapiens_bench.errors import CardError, CheckpointRejected, UnknownName
-from sapiens_bench.models.detectors import Detections, DetectorContext, RtDetr, build_detector, select
+from sapiens_bench.models.detectors import Detections, DetectorContext, RtDetr, build_detector, detector_options, select
 
 TINY_RCNN = {"architecture": "fasterrcnn_mobilenet_v3_large_320_fpn", "min_size": 96, "max_size": 128}
 
@@ -35,7 +35,8 @@ def context(wrapper: str, path: Path, **options: Any) -> DetectorContext:
         schema="detector/1", id="tiny-family", title="tiny", licence=Licence(name="none"), wrapper=wrapper,
         trained_on="nothing", variants=(variant,),
     )  # fmt: skip
-    return DetectorContext(DetectorEntry(card, variant), path, "cpu", options)
+    entry = DetectorEntry(card, variant)
+    return DetectorContext(entry, path, "cpu", detector_options(entry, options))
 
 
 def picture(h: int = 100, w: int = 150) -> np.ndarray:
@@ -98,11 +99,11 @@ def test_a_damaged_model_folder_is_refused_with_a_reason(fakes: SimpleNamespace,
     with pytest.raises(CheckpointRejected, match="NaN"):
         RtDetr(context("rtdetr", folder))
     file.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(CheckpointRejected, match="no RT-DETR model folder"):
+    with pytest.raises(CheckpointRejected, match="cannot be loaded as RTDetr"):
         RtDetr(context("rtdetr", folder))
     os.remove(file)
     torch.save(state, folder / "pytorch_model.bin")  # a pickle is not opened, whatever is in it
-    with pytest.raises(CheckpointRejected, match="no RT-DETR model folder"):
+    with pytest.raises(CheckpointRejected, match="cannot be loaded as RTDetr"):
         RtDetr(context("rtdetr", folder))
 
 

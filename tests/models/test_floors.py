@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from sapiens_bench.api import evaluate
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.cards.schema import ModelCard
-from sapiens_bench.engine.run import evaluate
-from sapiens_bench.errors import CardError, UsageError
-from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.floors import RULES, balloon_heights, balloon_normals, build
+from sapiens_bench.cards.options import read_options
+from sapiens_bench.errors import CardError
+from sapiens_bench.models.options import floor_options
+from sapiens_bench.pixels.inflate import balloon_heights, balloon_normals
+from sapiens_bench.tasks import task_kind, task_names
 from sapiens_bench.tasks.normal.angles import angles_deg
 
 FLOORS = ["floors-seg", "floors-depth", "floors-normal"]
@@ -85,7 +84,9 @@ def test_every_floor_ran(scores: dict[str, dict[str, float]]) -> None:
     catalog = Catalog.load()
     cards = [e for e in catalog.models.values() if e.card.kind == "floor"]
     assert {e.id for e in cards} <= set(scores)
-    assert {e.variant.options["rule"] for e in cards} == set(RULES)
+    assert {e.variant.options["rule"] for e in cards} == {
+        rule for name in task_names() for rule in task_kind(name).floors
+    }
     assert all(e.variant.in_all for e in cards)
 
 
@@ -125,17 +126,11 @@ def test_balloon_of_nothing_and_of_everything_is_defined(mask: np.ndarray) -> No
     assert np.isfinite(balloon_heights(mask)).all()
 
 
-def card(task: str, **options: Any) -> ModelContext:
-    text = {
-        "schema": "model/1", "id": "f", "title": "f", "task": task, "kind": "floor", "wrapper": "floors",
-        "licence": {"name": "x"}, "trained_on": "nothing", "variants": [{"id": "f", "title": "f", "options": options}],
-    }  # fmt: skip
-    model = ModelCard.model_validate_json(json.dumps(text))
-    return ModelContext(model, model.variants[0], None, {}, "cpu", "fp32", None, options)
-
-
 def test_unknown_rules_and_options_are_refused() -> None:
-    with pytest.raises(CardError, match="known: \\['flat-normal', 'silhouette-normal'\\]"):
-        build(card("normal", rule="median-depth"))
-    with pytest.raises(UsageError, match="'sign'"):
-        build(card("normal", rule="flat-normal", sign=1))
+    kind = floor_options(task_kind("normal"))
+    with pytest.raises(CardError, match=r"'flat-normal' or 'silhouette-normal'.*median-depth"):
+        read_options(kind, {"rule": "median-depth"}, "model f")
+    with pytest.raises(CardError, match="'sign': unknown key; valid keys: rule, threshold"):
+        read_options(kind, {"rule": "flat-normal", "sign": 1}, "model f")
+    with pytest.raises(CardError, match="Task 'pose' has no floors"):
+        floor_options(task_kind("pose"))

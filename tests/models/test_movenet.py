@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from sapiens_bench.cards.schema import ModelCard
-from sapiens_bench.errors import UsageError, WeightsMissing
+from sapiens_bench.errors import WeightsMissing
 from sapiens_bench.models import WRAPPERS
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.movenet import MoveNet, MoveNetPose
+from sapiens_bench.models.options import PersonCropOptions
 from sapiens_bench.models.parts.graph import load_graph
 from sapiens_bench.models.parts.person_crop import SquareCrops, cut_squares
 from sapiens_bench.tasks.pose.types import PosePrediction
@@ -50,7 +51,7 @@ def context(name: str, **changes: Any) -> ModelContext:
     )  # fmt: skip
     fields: dict[str, Any] = {
         "card": card, "variant": card.variants[0], "weights": EMBEDDED / f"{name}.safetensors", "also": {},
-        "device": "cpu", "precision": "fp32", "space": None, "options": {},
+        "device": "cpu", "precision": "fp32", "space": None, "options": PersonCropOptions(),
     }  # fmt: skip
     return ModelContext(**{**fields, **changes})
 
@@ -185,13 +186,9 @@ def test_outside_the_image_is_black() -> None:
     assert crop[96, 96].tolist() == [200, 200, 200]
 
 
-def test_padding_is_an_option_and_unknown_ones_are_refused(portrait: NDArray[np.uint8]) -> None:
-    wide = MoveNet(context("movenet_lightning", options={"padding": 1.5}))
+def test_padding_is_an_option(portrait: NDArray[np.uint8]) -> None:
+    wide = MoveNet(context("movenet_lightning", options=PersonCropOptions(padding=1.5)))
     assert wide.prepare(model_input(portrait, [0, 0, 100, 80])).geometry.side_N_px[0] == pytest.approx(150)
-    with pytest.raises(UsageError, match=r"'flipp'.*Known: padding"):
-        MoveNet(context("movenet_lightning", options={"flipp": True}))
-    with pytest.raises(UsageError, match="positive number"):
-        MoveNet(context("movenet_lightning", options={"padding": -1}))
 
 
 def test_missing_weights_are_named() -> None:

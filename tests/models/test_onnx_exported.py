@@ -13,11 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sapiens_bench.api import evaluate
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import WeightFiles
 from sapiens_bench.cards.schema import WeightFormat
-from sapiens_bench.engine.build import model_for
-from sapiens_bench.engine.run import evaluate
+from sapiens_bench.engine.build import build_model
+from sapiens_bench.engine.model_specs import space_of
+from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import CardError, CheckpointRejected, DeviceError, UntrustedCheckpoint, WeightsMissing
 from sapiens_bench.models.depth_anything import DepthAnything
 from sapiens_bench.models.exported import ExportedMaps
@@ -47,7 +49,7 @@ def files(shared: Path) -> Path:
 def onnx(fake: ModuleType, files: Path, task: str, **options: Any) -> OnnxMaps:
     space = fake.space("labels", 28) if task == "seg" else None
     options = {**(AFFINE if task == "depth" else {}), **options}
-    return OnnxMaps(fake.context(files / f"dense_{task}_tiny.onnx", task, "onnx", INPUT, space, **options))
+    return OnnxMaps(fake.context("onnx", files / f"dense_{task}_tiny.onnx", task, "onnx", INPUT, space, **options))
 
 
 @pytest.mark.parametrize("task", ["seg", "depth", "normal"])
@@ -69,7 +71,7 @@ def test_a_program_gives_what_the_onnx_file_of_the_same_network_gives(
     fake: ModuleType, files: Path, kind: WeightFormat
 ) -> None:
     path = files / f"dense_depth_tiny_{kind}.pt2"
-    model = ExportedMaps(fake.context(path, "depth", kind, INPUT, trusted=True, **AFFINE))
+    model = ExportedMaps(fake.context("exported", path, "depth", kind, INPUT, trusted=True, **AFFINE))
     pictures = [fake.picture(150, 110), fake.picture(60, 200)]  # the export is fixed to one picture per call
     for a, b in zip(fake.predict(model, pictures), fake.predict(onnx(fake, files, "depth"), pictures), strict=True):
         np.testing.assert_allclose(a.depth_HW, b.depth_HW, atol=1e-5)
@@ -79,41 +81,37 @@ def test_a_program_gives_what_the_onnx_file_of_the_same_network_gives(
 def test_programs_run_only_when_pinned_and_of_the_kind_of_the_card(fake: ModuleType, files: Path) -> None:
     path = files / "dense_depth_tiny_torchscript.pt2"
     with pytest.raises(UntrustedCheckpoint):
-        ExportedMaps(fake.context(path, "depth", "torchscript", INPUT, **AFFINE))
+        ExportedMaps(fake.context("exported", path, "depth", "torchscript", INPUT, **AFFINE))
     with pytest.raises(CheckpointRejected, match="of kind torchscript"):
-        ExportedMaps(fake.context(path, "depth", "export", INPUT, trusted=True, **AFFINE))
+        ExportedMaps(fake.context("exported", path, "depth", "export", INPUT, trusted=True, **AFFINE))
     with pytest.raises(CardError, match="format torchscript or export"):
-        ExportedMaps(fake.context(path, "depth", "pth", INPUT, trusted=True, **AFFINE))
+        ExportedMaps(fake.context("exported", path, "depth", "pth", INPUT, trusted=True, **AFFINE))
     with pytest.raises(CheckpointRejected, match=r"gives 1 maps.*needs 3"):
-        ExportedMaps(fake.context(path, "normal", "torchscript", INPUT, trusted=True))
+        ExportedMaps(fake.context("exported", path, "normal", "torchscript", INPUT, trusted=True))
     other = files / "dense_depth_tiny_export.pt2"
     with pytest.raises(DeviceError, match="fp32"):
-        ExportedMaps(fake.context(other, "depth", "export", INPUT, trusted=True, precision="bf16", **AFFINE))
+        ExportedMaps(
+            fake.context("exported", other, "depth", "export", INPUT, trusted=True, precision="bf16", **AFFINE)
+        )
 
 
 def test_an_onnx_file_that_is_not_what_the_card_says_is_refused(fake: ModuleType, files: Path, tmp_path: Path) -> None:
     depth = files / "dense_depth_tiny.onnx"
     with pytest.raises(CheckpointRejected, match=r"takes \[3, 128, 96\]"):
-        OnnxMaps(fake.context(depth, "depth", "onnx", (96, 128), **AFFINE))
+        OnnxMaps(fake.context("onnx", depth, "depth", "onnx", (96, 128), **AFFINE))
     with pytest.raises(CheckpointRejected, match="NHWC"):
-        OnnxMaps(fake.context(depth, "depth", "onnx", INPUT, layout="NHWC", **AFFINE))
+        OnnxMaps(fake.context("onnx", depth, "depth", "onnx", INPUT, layout="NHWC", **AFFINE))
     with pytest.raises(CheckpointRejected, match=r"needs \[B, 3, h, w\]"):
-        OnnxMaps(fake.context(depth, "normal", "onnx", INPUT))
+        OnnxMaps(fake.context("onnx", depth, "normal", "onnx", INPUT))
     with pytest.raises(CheckpointRejected, match=r"needs \[B, 18, h, w\]"):
-        OnnxMaps(fake.context(files / "dense_seg_tiny.onnx", "seg", "onnx", INPUT, fake.space("labels", 18)))
+        OnnxMaps(fake.context("onnx", files / "dense_seg_tiny.onnx", "seg", "onnx", INPUT, fake.space("labels", 18)))
     with pytest.raises(CardError, match="output_name is 'depth'"):
-        OnnxMaps(fake.context(depth, "depth", "onnx", INPUT, output_name="depth", **AFFINE))
+        OnnxMaps(fake.context("onnx", depth, "depth", "onnx", INPUT, output_name="depth", **AFFINE))
     with pytest.raises(DeviceError, match="own precision"):
-        OnnxMaps(fake.context(depth, "depth", "onnx", INPUT, precision="bf16", **AFFINE))
+        OnnxMaps(fake.context("onnx", depth, "depth", "onnx", INPUT, precision="bf16", **AFFINE))
     (tmp_path / "no.onnx").write_bytes(b"not a network")
     with pytest.raises(CheckpointRejected, match="ONNX"):
-        OnnxMaps(fake.context(tmp_path / "no.onnx", "depth", "onnx", INPUT, **AFFINE))
-
-
-@pytest.mark.parametrize("options", [{"resize": "crop"}, {"interpolation": "best"}, {"scale": 2.0}, {"axis_sign": 1}])
-def test_wrong_options_are_named(fake: ModuleType, files: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(CardError, match=next(iter(options))):
-        onnx(fake, files, "normal", **options)
+        OnnxMaps(fake.context("onnx", tmp_path / "no.onnx", "depth", "onnx", INPUT, **AFFINE))
 
 
 def test_labels_of_a_file_that_ends_in_an_arg_max_keep_their_numbers(fake: ModuleType, files: Path) -> None:
@@ -219,8 +217,9 @@ def test_every_published_card_lacks_nothing_but_its_weights() -> None:
     assert len(entries) >= 21
     absent = WeightFiles(None, {}, "", pinned=False)
     for entry in entries:
+        spec = ModelSpec(entry, absent, space_of(entry, catalog), entry.variant.options, "fp32", 0, "")
         with pytest.raises(WeightsMissing, match=entry.id):
-            model_for(entry, absent, catalog, device="cpu", precision="fp32", options={})
+            build_model(spec, "cpu")
 
 
 @pytest.mark.parametrize("name", ["depth_anything", "pifuhd_netF_tiny.safetensors"])
@@ -229,10 +228,12 @@ def test_half_precision_stays_near_full_precision(fake: ModuleType, files: Path,
     found = []
     for precision in ("fp32", "bf16"):
         if name == "depth_anything":
-            given = fake.context(files / name, "depth", "hf", (112, 112), precision=precision, **INVERSE)
+            given = fake.context(
+                "depth_anything", files / name, "depth", "hf", (112, 112), precision=precision, **INVERSE
+            )
             found.append(fake.predict(DepthAnything(given), [x])[0].depth_HW)
         else:
-            given = fake.context(files / name, "normal", "safetensors", (64, 64), precision=precision)
+            given = fake.context("pifuhd", files / name, "normal", "safetensors", (64, 64), precision=precision)
             found.append(fake.predict(PIFuHD(given), [x])[0].normals_HW3)
     assert found[1].dtype == np.float32
     away = np.abs(found[0] - found[1]).mean() / np.abs(found[0]).mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,27 +11,29 @@ import pytest
 
 from sapiens_bench.errors import CardError, UsageError
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.oracle import (
-    DEFAULTS,
-    NOISE,
-    NoisyOracle,
-    Oracle,
-    depth_noise,
-    normal_noise,
-    pose_noise,
-    sample_generator,
-    seg_noise,
-)
+from sapiens_bench.models.oracle import NoisyOracle, Oracle, sample_generator
+from sapiens_bench.tasks import task_kind, task_names
+from sapiens_bench.tasks.depth.noise import DepthNoise
+from sapiens_bench.tasks.depth.noise import add_noise as depth_noise
+from sapiens_bench.tasks.normal.noise import NormalNoise
+from sapiens_bench.tasks.normal.noise import add_noise as normal_noise
+from sapiens_bench.tasks.pose.noise import PoseNoise
+from sapiens_bench.tasks.pose.noise import add_noise as pose_noise
 from sapiens_bench.tasks.pose.perfect import per_box
+from sapiens_bench.tasks.pose.task import POSE
 from sapiens_bench.tasks.pose.types import PosePrediction
+from sapiens_bench.tasks.seg.noise import SegNoise
+from sapiens_bench.tasks.seg.noise import add_noise as seg_noise
 from sapiens_bench.types import ModelInput
+
+NOTHING: Any = None
 
 
 def context(prediction: Any, seed: int = 0, **options: Any) -> ModelContext:
-    task: Any = SimpleNamespace(perfect=lambda target: prediction)
+    task: Any = SimpleNamespace(perfect=lambda target: prediction, per_box=per_box, kind=POSE, name="pose")
     card: Any = None
     variant: Any = SimpleNamespace(id="oracle")
-    return ModelContext(card, variant, None, {}, "cpu", "fp32", None, options, lambda key: key, task, seed)
+    return ModelContext(card, variant, None, {}, "cpu", "fp32", None, PoseNoise(**options), lambda key: key, task, seed)
 
 
 def pose(n: int = 3, k: int = 17, size: float = 100.0) -> PosePrediction:
@@ -96,8 +99,8 @@ EXPECTED = [2973795385, 1737151923, 1365865705]
 
 
 def test_pose_jitter_has_the_stated_size() -> None:
-    options = {**DEFAULTS["PosePrediction"], "jitter": 0.05, "lost": 0.0}
-    noisy = pose_noise(pose(200), None, sample_generator(0, "a"), options)
+    options = PoseNoise(jitter=0.05, lost=0.0)
+    noisy = pose_noise(pose(200), NOTHING, sample_generator(0, "a"), options)
     shift = noisy.keypoints_NK2_px - 50.0
     assert shift.std() == pytest.approx(5.0, rel=0.03)  # 5 % of a 100 px box
     assert shift.mean() == pytest.approx(0.0, abs=0.2)
@@ -106,8 +109,8 @@ def test_pose_jitter_has_the_stated_size() -> None:
 
 
 def test_lost_points_lie_in_the_box_with_little_confidence() -> None:
-    options = {**DEFAULTS["PosePrediction"], "lost": 1.0}
-    noisy = pose_noise(pose(50), None, sample_generator(0, "a"), options)
+    options = PoseNoise(lost=1.0)
+    noisy = pose_noise(pose(50), NOTHING, sample_generator(0, "a"), options)
     assert (noisy.keypoints_NK2_px >= (10, 20)).all()
     assert (noisy.keypoints_NK2_px <= (110, 120)).all()
     assert np.unique(noisy.keypoint_scores_NK).tolist() == [0.25]
@@ -123,9 +126,11 @@ def test_options_of_the_card_are_used() -> None:
     np.testing.assert_array_equal(exact.keypoints_NK2_px, pose().keypoints_NK2_px)
 
 
-def test_a_prediction_without_noise_of_its_own_is_named() -> None:
-    with pytest.raises(CardError, match="no noise for SimpleNamespace"):
-        answer(NoisyOracle(context(SimpleNamespace())), "a")
+def test_a_task_without_noise_is_named() -> None:
+    given = context(pose())
+    given.task.kind = replace(POSE, noise=None)
+    with pytest.raises(CardError, match="'pose' has no noise"):
+        NoisyOracle(given)
 
 
 def test_noise_of_dense_predictions() -> None:
@@ -136,18 +141,23 @@ def test_noise_of_dense_predictions() -> None:
     normal_type = dataclasses.make_dataclass("NormalPrediction", ["normals_HW3"])
     rng = sample_generator(0, "a")
     labels = (np.arange(10000) % 4).reshape(100, 100).astype(np.uint8)
-    seg = seg_noise(seg_type(labels), None, rng, {"flip": 0.4})
+    seg = seg_noise(seg_type(labels), NOTHING, rng, SegNoise(flip=0.4))
     assert (seg.labels_HW != labels).mean() == pytest.approx(0.3, abs=0.02)  # a quarter of the flips draw the same
     assert seg.labels_HW.dtype == np.uint8
-    depth = depth_noise(depth_type(np.full((100, 100), 2.0, np.float32), "metric_depth"), None, rng, {"relative": 0.05})
+    depth = depth_noise(
+        depth_type(np.full((100, 100), 2.0, np.float32), "metric_depth"), NOTHING, rng, DepthNoise(relative=0.05)
+    )
     assert depth.depth_HW.std() == pytest.approx(0.1, rel=0.05)
     assert (depth.kind, depth.depth_HW.dtype) == ("metric_depth", np.float32)
     flat = np.zeros((100, 100, 3), np.float32)
     flat[..., 2] = 1
-    normal = normal_noise(normal_type(flat), None, rng, {"sigma": 0.2})
+    normal = normal_noise(normal_type(flat), NOTHING, rng, NormalNoise(sigma=0.2))
     np.testing.assert_allclose(np.linalg.norm(normal.normals_HW3, axis=-1), 1, atol=1e-6)
     assert 0 < np.degrees(np.arccos(normal.normals_HW3[..., 2])).mean() < 30
 
 
-def test_every_noise_has_defaults() -> None:
-    assert set(NOISE) == set(DEFAULTS)
+@pytest.mark.parametrize("name", task_names())
+def test_every_noise_has_defaults(name: str) -> None:
+    noise = task_kind(name).noise
+    assert noise is not None
+    assert noise.Options()

@@ -9,10 +9,13 @@ import pytest
 from PIL import Image
 
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.options import read_options
 from sapiens_bench.cards.schema import ModelCard
-from sapiens_bench.errors import CheckpointRejected, SampleFault, UsageError, WeightsMissing
+from sapiens_bench.errors import CheckpointRejected, SampleFault, WeightsMissing
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.options import OPTIONS, options_class
 from sapiens_bench.models.predictions import Predictions
+from sapiens_bench.tasks import task_kind
 from sapiens_bench.tasks.depth.types import DepthPrediction
 from sapiens_bench.types import Model, ModelInput
 
@@ -33,7 +36,10 @@ def built(task: str, weights: Path | None, **options: Any) -> Predictions:
         )
     )
     space = Catalog.load().space("coco17") if task == "pose" else None
-    return Predictions(ModelContext(card, card.variants[0], weights, {}, "cpu", "fp32", space, options))
+    kind = options_class(OPTIONS["predictions"], task_kind(task))
+    assert kind is not None
+    read = read_options(kind, options, "model stored")
+    return Predictions(ModelContext(card, card.variants[0], weights, {}, "cpu", "fp32", space, read))
 
 
 def asked(key: str, n_boxes: int = 1) -> ModelInput:
@@ -106,7 +112,7 @@ def test_files_that_are_no_results_are_refused_by_name(tmp_path: Path, text: str
 def test_dense_predictions_are_read_from_files_named_by_key(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     np.save(tmp_path / "set/a.npy", np.full((12, 16), 2.0))
-    depth = answer(built("depth", tmp_path, kind="metric_depth"), "set/a")
+    depth = answer(built("depth", tmp_path, depth_kind="metric_depth"), "set/a")
     assert isinstance(depth, DepthPrediction)
     assert (depth.kind, depth.depth_HW.dtype) == ("metric_depth", np.float32)
     np.save(tmp_path / "set/n.npy", np.zeros((12, 16, 3)))
@@ -131,7 +137,3 @@ def test_what_cannot_be_built_says_why(tmp_path: Path) -> None:
         built("pose", None)
     with pytest.raises(CheckpointRejected, match="not a folder"):
         built("depth", tmp_path / "absent")
-    with pytest.raises(UsageError, match="no option"):
-        built("normal", tmp_path, kind="x")
-    with pytest.raises(UsageError, match="expected one of"):
-        built("depth", tmp_path, kind="x")

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.errors import CardError, CheckpointRejected, UnknownName
+from sapiens_bench.errors import CardError, CheckpointRejected
 from sapiens_bench.models.sapiens2 import Sapiens2Dense, Sapiens2Pose, build, padded_frame
 from sapiens_bench.models.sapiens2_load import SIZES
 
@@ -45,7 +45,7 @@ def wrapper(fake: ModuleType, path: Path, name: str, **options: Any) -> Sapiens2
         options = {"depth_kind": "scale_invariant_depth", **options}
     space = fake.space(*SPACES[name]) if name in SPACES else None
     kind = "hf" if path.is_dir() else "safetensors"
-    return build(fake.context(path, task, kind, INPUT, space, **options))
+    return build(fake.context("sapiens2", path, task, kind, INPUT, space, **options))
 
 
 def arrays(prediction: Any) -> list[np.ndarray]:
@@ -120,10 +120,8 @@ def test_files_of_another_task_size_or_family_are_refused(fake: ModuleType, shar
         wrapper(fake, normal, "seg")
     with pytest.raises(CheckpointRejected, match=r"size 0\.4b"):
         wrapper(fake, normal, "normal", size="0.4b")
-    with pytest.raises(UnknownName, match=r"'2b'"):
-        wrapper(fake, normal, "normal", size="2b")
     with pytest.raises(CheckpointRejected, match="asks for seg with 28 maps"):
-        build(fake.context(seg, "seg", "safetensors", INPUT, fake.space("labels", 28)))
+        build(fake.context("sapiens2", seg, "seg", "safetensors", INPUT, fake.space("labels", 28)))
     first = shared / "golden" / "sapiens-v1" / "models" / "seg.safetensors"
     with pytest.raises(CheckpointRejected, match="no Sapiens2 task file"):
         wrapper(fake, first, "seg")
@@ -149,20 +147,21 @@ def test_a_file_in_which_something_is_wrong_is_refused(
 
 
 def test_wrong_cards_are_refused(fake: ModuleType, shared: Path, tmp_path: Path) -> None:
-    with pytest.raises(CardError, match="scale_invariant_depth, not metric_depth"):
-        wrapper(fake, official(shared, tmp_path, "pointmap"), "pointmap", depth_kind="metric_depth")
     point_map = fake.context(
-        official(shared, tmp_path, "pointmap"), "depth", "safetensors", (128, 96), depth_kind="scale_invariant_depth"
+        "sapiens2",
+        official(shared, tmp_path, "pointmap"),
+        "depth",
+        "safetensors",
+        (128, 96),
+        depth_kind="scale_invariant_depth",
     )
     with pytest.raises(CheckpointRejected, match="Sapiens2ForPointmapEstimation"):  # its scale is bound to one size
         build(point_map)
     path = official(shared, tmp_path, "pose")
-    with pytest.raises(CardError, match="unknown option 'pipeline'"):
-        wrapper(fake, path, "pose", pipeline="lite")
     with pytest.raises(CardError, match="flip_index"):
-        build(fake.context(path, "pose", "safetensors", INPUT))
+        build(fake.context("sapiens2", path, "pose", "safetensors", INPUT))
     with pytest.raises(CardError, match="multiple of 16"):
-        build(fake.context(path, "pose", "safetensors", (250, 190), fake.space("keypoints", 5)))
+        build(fake.context("sapiens2", path, "pose", "safetensors", (250, 190), fake.space("keypoints", 5)))
 
 
 def test_every_published_card_names_a_known_size() -> None:

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from sapiens_bench.errors import CheckpointRejected
+from sapiens_bench.models.options import SapiensV1Options
 from sapiens_bench.models.sapiens_load import build_network, describe, load_encoder
 from sapiens_bench.models.sapiens_net import (
     SIZES,
@@ -84,7 +85,7 @@ def test_a_loaded_network_gives_the_same_outputs(tmp_path: Path) -> None:
     net = tiny("pose", 17)
     path = tmp_path / "pose.safetensors"
     save_file({k: v.contiguous() for k, v in net.state_dict().items()}, path)
-    loaded = build_network("pose", path, input_hw=(128, 96), outputs=17, options={"heads": 4})
+    loaded = build_network("pose", path, input_hw=(128, 96), outputs=17, options=SapiensV1Options(heads=4))
     x = torch.randn(2, 3, 128, 96)
     with torch.inference_mode():
         torch.testing.assert_close(loaded(x), net(x))
@@ -93,14 +94,14 @@ def test_a_loaded_network_gives_the_same_outputs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "outputs", "options", "says"),
     [
-        ("depth", None, {"heads": 4}, "17-keypoint pose"),
-        ("pose", 308, {"heads": 4}, "308 outputs"),
-        ("pose", 17, {"size": "1b"}, "size 1b"),
-        ("pose", 17, {}, "no published size"),
+        ("depth", None, SapiensV1Options(heads=4), "17-keypoint pose"),
+        ("pose", 308, SapiensV1Options(heads=4), "308 outputs"),
+        ("pose", 17, SapiensV1Options(size="1b"), "size 1b"),
+        ("pose", 17, SapiensV1Options(), "no published size"),
     ],
 )
 def test_a_checkpoint_of_another_task_or_size_is_refused(
-    tmp_path: Path, task: HeadKind, outputs: int | None, options: dict[str, object], says: str
+    tmp_path: Path, task: HeadKind, outputs: int | None, options: SapiensV1Options, says: str
 ) -> None:
     path = tmp_path / "pose.safetensors"
     save_file({k: v.contiguous() for k, v in tiny("pose", 17).state_dict().items()}, path)

@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.cards.schema import Get, InputSpec, Licence, ModelCard, Variant, Weights
-from sapiens_bench.errors import CardError, CheckpointRejected, UntrustedCheckpoint
-from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.parts.program import SapiensProgram
+from sapiens_bench.checks.golden.fixture import context, input_spec
+from sapiens_bench.errors import CheckpointRejected, UntrustedCheckpoint
+from sapiens_bench.models.options import SapiensV1Options
+from sapiens_bench.models.parts.program import Program
 from sapiens_bench.models.sapiens_load import build_network, load_encoder
-from sapiens_bench.models.sapiens_v1 import SapiensV1, build
+from sapiens_bench.models.sapiens_v1 import SapiensDense, SapiensPose, build
 from sapiens_bench.types import ModelInput
 
 HEIGHT, WIDTH = 128, 96
@@ -30,17 +30,11 @@ def catalog() -> Catalog:
     return Catalog.load()
 
 
-def model(shared: Path, catalog: Catalog, name: str, **options: Any) -> SapiensV1:
-    weights = Weights(file=f"{name}.safetensors", format="safetensors", sha256=None, get=Get(how="fixture"))
-    variant = Variant(id="tiny", title="tiny", weights=weights, options={"heads": 4})
-    card = ModelCard(
-        schema="model/1", id="tiny-family", title="tiny", task=name.rstrip("0123456789"),  # type: ignore[arg-type]
-        licence=Licence(name="none"), wrapper="sapiens_v1", input=InputSpec(height=HEIGHT, width=WIDTH),
-        trained_on="nothing", variants=(variant,),
-    )  # fmt: skip
+def model(shared: Path, catalog: Catalog, name: str, **options: Any) -> SapiensPose | SapiensDense:
     space = catalog.space(SPACES[name]) if name in SPACES else None
-    path = shared / "golden" / "sapiens-v1" / "models" / weights.file
-    return build(ModelContext(card, variant, path, {}, "cpu", "fp32", space, {"heads": 4, **options}))
+    path = shared / "golden" / "sapiens-v1" / "models" / f"{name}.safetensors"
+    spec, task = input_spec(HEIGHT, WIDTH), name.rstrip("0123456789")
+    return build(context("sapiens_v1", task, path, "safetensors", spec, space, {"heads": 4, **options}))
 
 
 def picture(h: int, w: int, n_boxes: int = 1) -> ModelInput:
@@ -49,7 +43,7 @@ def picture(h: int, w: int, n_boxes: int = 1) -> ModelInput:
     return ModelInput("k", rng.integers(0, 256, (h, w, 3), np.uint8), boxes, np.ones(n_boxes, np.float32))
 
 
-def outputs(wrapper: SapiensV1, *pictures: ModelInput) -> list[Any]:
+def outputs(wrapper: SapiensPose | SapiensDense, *pictures: ModelInput) -> list[Any]:
     """The predictions of several pictures that go through one forward pass."""
     prepared = [wrapper.prepare(x) for x in pictures]
     tensors = {
@@ -116,12 +110,6 @@ def test_the_lite_demo_runs_without_flip_on_the_published_cards() -> None:
             assert "flip_test" not in entry.variant.options, name  # an explicit value would overrule the pipeline
 
 
-@pytest.mark.parametrize("options", [{"pipeline": "fast"}, {"flip": True}, {"axis_sign": [1, 1]}])
-def test_unknown_options_are_named(shared: Path, catalog: Catalog, options: dict[str, Any]) -> None:
-    with pytest.raises(CardError, match=r"fast|flip|axis_sign"):
-        model(shared, catalog, "normal", **options)
-
-
 def test_every_form_of_a_pretraining_file_gives_the_same_encoder(shared: Path, tmp_path: Path) -> None:
     clean = shared / "golden" / "sapiens-v1" / "models" / "encoder_pretrain.safetensors"
     state = load_file(clean)
@@ -155,9 +143,9 @@ def exported(path: Path, net: nn.Module, batch: int, limits: tuple[int, int] | N
     return path
 
 
-def opened(path: Path, kind: Any = "export", **changes: Any) -> SapiensProgram:
+def opened(path: Path, kind: Any = "export", **changes: Any) -> Program:
     fixed: dict[str, Any] = {"pinned": True, "input_hw": (HEIGHT, WIDTH), "device": "cpu", "precision": "fp32"}
-    return SapiensProgram(path, kind, **{**fixed, **changes})
+    return Program(path, kind, **{**fixed, **changes})
 
 
 @pytest.mark.parametrize(("batch", "limits"), [(1, None), (3, None), (2, (1, 4)), (4, (2, 4))])
@@ -185,7 +173,7 @@ def test_a_script_that_was_traced_with_a_fixed_batch_runs_all_the_same(tmp_path:
 
 def test_a_program_without_names_is_judged_by_a_trial_run(tmp_path: Path) -> None:
     path = exported(tmp_path / "p.pt2", Nameless(17), 1)
-    size: dict[str, Any] = {"input_hw": (HEIGHT, WIDTH), "options": {}, "pinned": True}
+    size: dict[str, Any] = {"input_hw": (HEIGHT, WIDTH), "options": SapiensV1Options(), "pinned": True}
     build_network("pose", path, outputs=17, **size)
     with pytest.raises(CheckpointRejected, match="gives 17 maps, but the card asks for 133"):
         build_network("pose", path, outputs=133, **size)
@@ -199,10 +187,10 @@ def test_a_program_without_names_is_judged_by_a_trial_run(tmp_path: Path) -> Non
 
 def test_a_program_with_official_names_is_judged_by_them(shared: Path, tmp_path: Path) -> None:
     source = shared / "golden" / "sapiens-v1" / "models" / "pose17.safetensors"
-    net = build_network("pose", source, input_hw=(HEIGHT, WIDTH), outputs=17, options={"heads": 4})
+    net = build_network("pose", source, input_hw=(HEIGHT, WIDTH), outputs=17, options=SapiensV1Options(heads=4))
     path = exported(tmp_path / "p.pt2", net, 1)
     with pytest.raises(CheckpointRejected, match="17-keypoint pose checkpoint, but the card asks for seg"):
-        build_network("seg", path, input_hw=(HEIGHT, WIDTH), outputs=28, options={}, pinned=True)
+        build_network("seg", path, input_hw=(HEIGHT, WIDTH), outputs=28, options=SapiensV1Options(), pinned=True)
 
 
 def test_a_program_with_nan_weights_is_refused(tmp_path: Path) -> None:
@@ -216,7 +204,7 @@ def test_a_program_with_nan_weights_is_refused(tmp_path: Path) -> None:
 def test_half_precision_files_are_widened_and_run_in_fp32(shared: Path, tmp_path: Path) -> None:
     source = shared / "golden" / "sapiens-v1" / "models" / "pose17.safetensors"
     save_file({name: tensor.half() for name, tensor in load_file(source).items()}, tmp_path / "half.safetensors")
-    size: dict[str, Any] = {"input_hw": (HEIGHT, WIDTH), "outputs": 17, "options": {"heads": 4}}
+    size: dict[str, Any] = {"input_hw": (HEIGHT, WIDTH), "outputs": 17, "options": SapiensV1Options(heads=4)}
     image = torch.randn(1, 3, HEIGHT, WIDTH)
     with torch.inference_mode():
         a, b = (build_network("pose", path, **size)(image) for path in (source, tmp_path / "half.safetensors"))

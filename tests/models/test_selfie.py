@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from sapiens_bench.cards.schema import ModelCard
-from sapiens_bench.errors import UsageError
 from sapiens_bench.models import WRAPPERS
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.options import SelfieOptions
 from sapiens_bench.models.parts.graph import load_graph
 from sapiens_bench.models.selfie import SelfieSegmentation
 from sapiens_bench.tasks.seg.types import SegPrediction
@@ -39,7 +39,7 @@ def context(**changes: Any) -> ModelContext:
     )  # fmt: skip
     fields: dict[str, Any] = {
         "card": card, "variant": card.variants[0], "weights": WEIGHTS, "also": {},
-        "device": "cpu", "precision": "fp32", "space": None, "options": {},
+        "device": "cpu", "precision": "fp32", "space": None, "options": SelfieOptions(),
     }  # fmt: skip
     return ModelContext(**{**fields, **changes})
 
@@ -66,8 +66,6 @@ def test_wrapper_is_a_model_and_listed() -> None:
     module, name = WRAPPERS["selfie"].split(":")
     assert (module, name) == (SelfieSegmentation.__module__, SelfieSegmentation.__name__)
     assert isinstance(SelfieSegmentation(context()), Model)
-    with pytest.raises(UsageError, match="Known: threshold"):
-        SelfieSegmentation(context(options={"padding": 1.25}))
 
 
 def test_mask_of_a_portrait_has_the_images_size_and_covers_the_person(shared: Path) -> None:
@@ -81,7 +79,7 @@ def test_mask_of_a_portrait_has_the_images_size_and_covers_the_person(shared: Pa
     assert mask[:60, :60].mean() < 0.2  # a corner of the background
     assert np.array_equal(labels.labels_HW, (mask >= 0.5).astype(np.uint8))
     assert (
-        predict(SelfieSegmentation(context(options={"threshold": 0.9})), wide)[1].labels_HW.sum()
+        predict(SelfieSegmentation(context(options=SelfieOptions(threshold=0.9))), wide)[1].labels_HW.sum()
         < labels.labels_HW.sum()
     )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,19 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from sapiens_bench.api import evaluate, load_model
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.checks.golden.baselines_pose import context
-from sapiens_bench.engine.run import evaluate, load_model
-from sapiens_bench.errors import CardError, CheckpointRejected, DeviceError, WeightsMissing
-from sapiens_bench.models import simcc
-from sapiens_bench.models.simcc import Simcc, SimccSession
+from sapiens_bench.checks.golden.fixture import context, input_spec
+from sapiens_bench.errors import CheckpointRejected, DeviceError, WeightsMissing
+from sapiens_bench.models.parts import simcc_vectors
+from sapiens_bench.models.parts.decoders import SimccVectors
+from sapiens_bench.models.parts.heatmaps import to_image_space
+from sapiens_bench.models.simcc import Simcc
 from sapiens_bench.pixels.codecs import read_rgb
 from sapiens_bench.store.rows import read_predictions
 from sapiens_bench.types import ModelInput
 
 HW = (96, 72)
-FREE_BATCH = b"\x12\x05batch"  # a protobuf dimension with a name ...
-BATCH_OF = {1: b"\x08\x81\x80\x80\x80\x80\x00", 2: b"\x08\x82\x80\x80\x80\x80\x00"}  # ... and numbers of equal length
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def tiny(shared: Path) -> Path:
 
 
 def wrapper(path: Path, catalog: Catalog, hw: tuple[int, int] = HW, space: str = "coco17", **options: Any) -> Simcc:
-    return Simcc(context(path, "onnx", "simcc", catalog, space, hw, **options))
+    return Simcc(context("simcc", "pose", path, "onnx", input_spec(*hw), catalog.space(space), options))
 
 
 def people(n: int, seed: int = 0) -> ModelInput:
@@ -63,10 +63,10 @@ def test_a_score_that_is_not_positive_has_no_place() -> None:
     x, y = np.zeros((1, 3, 8), np.float32), np.zeros((1, 3, 6), np.float32)
     x[0, 0, 5], y[0, 0, 2] = 0.9, 0.4
     x[0, 1], y[0, 1, 2] = -0.2, 0.8  # one axis below zero: the smaller maximum is, their mean is not
-    found = simcc.decode(x, y)
+    found = simcc_vectors.decode(x, y)
     np.testing.assert_array_equal(found.xy_BK2[0], [[5, 2], [-1, -1], [-1, -1]])
     np.testing.assert_allclose(found.score_BK[0], [0.4, -0.2, 0.0])
-    mean = simcc.decode(x, y, "mean")
+    mean = simcc_vectors.decode(x, y, "mean")
     np.testing.assert_array_equal(mean.xy_BK2[0], [[5, 2], [0, 2], [-1, -1]])
     np.testing.assert_allclose(mean.score_BK[0], [0.65, 0.3, 0.0])
 
@@ -78,7 +78,7 @@ VECTORS = arrays.arrays(np.float32, (2, 4, 10), elements=st.floats(-1, 1, width=
 @given(VECTORS, VECTORS)
 def test_merging_a_mirror_image_with_itself_changes_nothing(x: Any, y: Any) -> None:
     swap = np.array([1, 0, 2, 3])
-    merged = simcc.merge_flipped((x, y), (x[:, swap, ::-1], y[:, swap]), swap)
+    merged = simcc_vectors.merge_flipped((x, y), (x[:, swap, ::-1], y[:, swap]), swap)
     np.testing.assert_array_equal(merged[0], x)
     np.testing.assert_array_equal(merged[1], y)
 
@@ -86,13 +86,14 @@ def test_merging_a_mirror_image_with_itself_changes_nothing(x: Any, y: Any) -> N
 def test_the_middle_bin_lies_at_the_middle_of_the_box() -> None:
     """The three-point crop puts the centre at half the crop, and the way back is its exact inverse."""
     center, scale = np.array([40.0, 70.0]), np.array([60.0, 80.0])
-    found = simcc.to_image_space(np.array([[72.0, 96.0], [0.0, 0.0]]), 2.0, (72, 96), center, scale)
+    bins = {"bins": np.array([[72.0, 96.0], [0.0, 0.0]], np.float32)}
+    found = to_image_space(SimccVectors(2.0).in_input(bins, (72, 96)), (72, 96), center, scale)
     np.testing.assert_allclose(found, [[40.0, 70.0], [10.0, 30.0]])
 
 
 def test_neighbours_in_a_batch_do_not_change_a_person(tiny: Path, catalog: Catalog) -> None:
     x, model = people(4), wrapper(tiny, catalog)
-    assert model.session.batch is None
+    assert model.file.batch is None
     together = predict(model, x)
     for i in range(4):
         alone = predict(model, ModelInput("k", x.image_HW3, x.boxes_xyxy_px[i : i + 1], x.box_scores[i : i + 1]))
@@ -107,67 +108,8 @@ def predict_nobody(model: Simcc) -> Any:
     return model.finish({}, prepared.geometry)
 
 
-@pytest.mark.parametrize("size", [1, 2])
-def test_a_file_with_a_fixed_batch_size_gives_the_same(tiny: Path, catalog: Catalog, tmp_path: Path, size: int) -> None:
-    content = tiny.read_bytes()
-    assert FREE_BATCH in content
-    (tmp_path / "fixed.onnx").write_bytes(content.replace(FREE_BATCH, BATCH_OF[size]))
-    fixed, free = wrapper(tmp_path / "fixed.onnx", catalog), wrapper(tiny, catalog)
-    assert fixed.session.batch == size
-    one, other = predict(fixed, people(3)), predict(free, people(3))
-    np.testing.assert_allclose(one.keypoints_NK2_px, other.keypoints_NK2_px, atol=1e-3)
-    np.testing.assert_allclose(one.keypoint_scores_NK, other.keypoint_scores_NK, atol=1e-4)
-
-
-class Fake:
-    """An ONNX Runtime session with a free batch size by name that in truth takes ``limit`` crops at most."""
-
-    def __init__(
-        self, limit: int, names: tuple[str, ...] = ("simcc_x", "simcc_y"), shape: tuple[Any, ...] = ()
-    ) -> None:
-        self.limit, self.names, self.calls = limit, names, [0]
-        self.shape = shape or ("batch", 3, "height", "width")
-
-    def get_inputs(self) -> list[Any]:
-        return [SimpleNamespace(name="input", shape=list(self.shape), type="tensor(float)")]
-
-    def get_outputs(self) -> list[Any]:
-        return [SimpleNamespace(name=name) for name in self.names]
-
-    def run(self, names: list[str], feeds: dict[str, Any]) -> list[Any]:
-        images = feeds["input"]
-        if len(images) > self.limit:
-            raise RuntimeError("Reshape: the input tensor cannot be reshaped")
-        self.calls.append(len(images))
-        level = images.mean(axis=(1, 2, 3))
-        vectors = [level[:, None, None] + np.zeros((1, 5, 2 * side), np.float32) for side in images.shape[:1:-1]]
-        return vectors[: len(names)]
-
-
-def test_a_batch_size_that_is_only_free_by_name_falls_back_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = Fake(limit=1)
-    monkeypatch.setattr(simcc, "open_onnx", lambda *_: fake)
-    session = SimccSession(Path("net.onnx"), (8, 6), 5, 2.0, "cpu")
-    images = np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1) + np.zeros((3, 3, 6, 8), np.float32)
-    x, y = session(images)
-    assert set(fake.calls) == {0, 1}
-    assert (x.shape, y.shape) == ((3, 5, 16), (3, 5, 12))
-    np.testing.assert_array_equal(x[:, 0, 0], [0, 1, 2])
-
-
-def test_networks_that_are_no_simcc_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for fake, message in (
-        (Fake(9, names=("dets", "labels", "masks")), "dets, labels, masks"),
-        (Fake(9, shape=("batch", 3)), r"\[batch, 3, H, W\]"),
-        (Fake(0), "cannot be run"),
-    ):
-        monkeypatch.setattr(simcc, "open_onnx", lambda *_, fake=fake: fake)
-        with pytest.raises(CheckpointRejected, match=message):
-            SimccSession(Path("net.onnx"), (8, 6), 5, 2.0, "cpu")
-
-
 def test_a_file_of_another_size_or_keypoint_set_is_refused(tiny: Path, catalog: Catalog) -> None:
-    with pytest.raises(CheckpointRejected, match=r"takes 96 x 72 .* card says 256 x 192"):
+    with pytest.raises(CheckpointRejected, match=r"takes \[3, 96, 72\], the card of .* says \[3, 256, 192\]"):
         wrapper(tiny, catalog, hw=(256, 192))
     with pytest.raises(CheckpointRejected, match="133 keypoints"):
         wrapper(tiny, catalog, space="coco-wholebody133")
@@ -207,19 +149,9 @@ def test_archives_and_torch_files_are_named(tiny: Path, catalog: Catalog, shared
         wrapper(shared / "golden/baselines/vitpose_plus_official_tiny.safetensors", catalog)
 
 
-@pytest.mark.parametrize(
-    "options", [{"split_ratio": 0}, {"split_ratio": True}, {"score": "max"}, {"flip_test": 1}, {"padding": 1.5}]
-)
-def test_wrong_options_are_named(tiny: Path, catalog: Catalog, options: dict[str, Any]) -> None:
-    with pytest.raises(CardError, match=next(iter(options))):
-        wrapper(tiny, catalog, **options)
-
-
 def test_half_precision_is_refused_and_missing_files_say_how_to_get_them(tiny: Path, catalog: Catalog) -> None:
-    import dataclasses
-
-    given_context = context(tiny, "onnx", "simcc", catalog, "coco17", HW)
-    with pytest.raises(DeviceError, match="bf16"):
+    given_context = context("simcc", "pose", tiny, "onnx", input_spec(*HW), catalog.space("coco17"))
+    with pytest.raises(DeviceError, match="own precision"):
         Simcc(dataclasses.replace(given_context, precision="bf16"))
     with pytest.raises(WeightsMissing):
         Simcc(dataclasses.replace(given_context, weights=None))
@@ -229,10 +161,10 @@ def test_half_precision_is_refused_and_missing_files_say_how_to_get_them(tiny: P
 
 def test_the_flip_test_is_the_mean_with_the_mirrored_crop(tiny: Path, catalog: Catalog) -> None:
     model, flipping = wrapper(tiny, catalog), wrapper(tiny, catalog, flip_test=True)
-    crop = model.prepare(people(2)).tensors["crop"]
-    mirrored = model.vectors(np.ascontiguousarray(crop[..., ::-1]))
-    wanted = simcc.merge_flipped(model.vectors(crop), mirrored, model.flip_index)
-    for ours, theirs in zip(flipping.vectors(crop), wanted, strict=True):
+    image = model.normalise(torch.from_numpy(model.prepare(people(2)).tensors["crop"]))
+    plain, mirrored = ([v.numpy() for v in model.answers(x)] for x in (image, image.flip(-1)))
+    wanted = simcc_vectors.merge_flipped((plain[0], plain[1]), (mirrored[0], mirrored[1]), model.flip_index)
+    for ours, theirs in zip(flipping.answers(image), wanted, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
@@ -258,7 +190,7 @@ def test_a_card_folder_runs_on_real_photographs(shared: Path, tiny: Path, tmp_pa
     )  # fmt: skip
     good, wrong = record.cells
     assert (good.model, good.status, wrong.status) == ("tiny-simcc", "done", "refused")
-    assert "96 x 72" in wrong.how
+    assert "[3, 96, 72]" in wrong.how
     stored = dict(read_predictions(tmp_path / "out/preds" / good.task / good.dataset / good.protocol / good.model))
     assert len(stored) == 4
     model = load_model("tiny-simcc", weights_root=tiny.parent, cards=[cards])

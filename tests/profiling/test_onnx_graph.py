@@ -1,33 +1,39 @@
+"""Counting an ONNX file, against products worked out by hand."""
+
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from sapiens_bench.errors import CheckpointRejected, UsageError
 from sapiens_bench.profiling.onnx_graph import count_onnx, initialisers
 
-_spec = importlib.util.spec_from_file_location("onnx_writer", Path(__file__).with_name("onnx_writer.py"))
-assert _spec is not None
-assert _spec.loader is not None
-onnx = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(onnx)
+
+def weight(name: str, shape: tuple[int, ...]) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.full(shape, 0.5, np.float32), name)
 
 
-def network(path: Path, height: int | str = 8, width: int | str = 6) -> Path:
+def network(path: Path, height: int | str = 8, width: int | str = 6, **saved: object) -> Path:
     """Conv 3 -> 4 (3x3, stride 2, padded), grouped conv 4 -> 4 (2 groups, 1x1), flatten, matmul to 5."""
     nodes = [
-        onnx.node("Conv", ["x", "w1"], ["a"], {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
-        onnx.node("Relu", ["a"], ["b"]),
-        onnx.node("Conv", ["b", "w2"], ["c"]),
-        onnx.node("Reshape", ["c", "shape"], ["d"]),
-        onnx.node("MatMul", ["d", "w3"], ["y"]),
+        helper.make_node("Conv", ["x", "w1"], ["a"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w2"], ["c"]),
+        helper.make_node("Reshape", ["c", "shape"], ["d"]),
+        helper.make_node("MatMul", ["d", "w3"], ["y"]),
     ]
-    weights = [onnx.weight("w1", (4, 3, 3, 3)), onnx.weight("w2", (4, 4, 1, 1)), onnx.weight("w3", (48, 5))]
-    weights.append(onnx.integers("shape", [0, -1]))
-    outputs = [onnx.value("y", ["n", 5])]
-    return onnx.write(path, nodes, weights, [onnx.value("x", ["n", 3, height, width])], outputs)
+    weights = [weight("w1", (4, 3, 3, 3)), weight("w2", (4, 4, 1, 1)), weight("w3", (48, 5))]
+    weights.append(numpy_helper.from_array(np.array([0, -1]), "shape"))
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, height, width])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])
+    graph = helper.make_graph(nodes, "g", [x], [y], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, path, **saved)
+    return path
 
 
 def test_parameters_come_from_initialisers_and_leave_shapes_out(tmp_path: Path) -> None:
@@ -36,6 +42,13 @@ def test_parameters_come_from_initialisers_and_leave_shapes_out(tmp_path: Path) 
         "w1": (4, 3, 3, 3), "w2": (4, 4, 1, 1), "w3": (48, 5), "shape": (2,)
     }  # fmt: skip
     assert count_onnx(path).params_total == 108 + 16 + 240
+
+
+def test_weights_in_another_file_are_counted_the_same(tmp_path: Path) -> None:
+    apart = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 200}
+    path = network(tmp_path / "apart.onnx", **apart)
+    assert (tmp_path / "weights.bin").is_file()
+    assert count_onnx(path) == count_onnx(network(tmp_path / "whole.onnx"))
 
 
 def test_macs_by_hand(tmp_path: Path) -> None:

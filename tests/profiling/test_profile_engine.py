@@ -11,6 +11,7 @@ from sapiens_bench.engine import profile as engine
 from sapiens_bench.engine.profile import run_profile
 from sapiens_bench.engine.profile_build import choose
 from sapiens_bench.engine.profile_request import ProfileRequest, parse_batches, parse_input
+from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import DeviceError, UnknownName, UsageError
 from sapiens_bench.profiling.parent import Answer
 from sapiens_bench.profiling.record import read_profile
@@ -23,6 +24,10 @@ GFLOPS = {"movenet-lightning": 0.54, "movenet-thunder": 2.44, "blazepose-lite": 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
     return Catalog.load()
+
+
+def model_of(job: dict[str, Any]) -> str:
+    return ModelSpec.from_json(job["arguments"]["spec"]).id
 
 
 def spread(p50: float) -> dict[str, float]:
@@ -168,7 +173,7 @@ def test_a_model_that_fails_in_its_child_does_not_stop_the_others(
     def fake(job: dict[str, Any], timeout: float | None) -> Answer:
         if job["kind"] == "ceiling":
             return Answer(CEILING)
-        broken = job["arguments"]["model"] == "movenet-lightning"
+        broken = model_of(job) == "movenet-lightning"
         return Answer(None, "ValueError: it broke") if broken else Answer(measured(0.01))
 
     monkeypatch.setattr(engine, "ask", fake)
@@ -184,7 +189,7 @@ def test_rounds_are_interleaved_and_the_median_round_is_kept(catalog: Catalog, m
     def fake(job: dict[str, Any], timeout: float | None) -> Answer:
         if job["kind"] == "ceiling":
             return Answer(CEILING)
-        order.append(job["arguments"]["model"])
+        order.append(model_of(job))
         return Answer(measured(next(times)))
 
     monkeypatch.setattr(engine, "ask", fake)

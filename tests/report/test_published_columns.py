@@ -53,7 +53,11 @@ def test_a_printed_number_stands_beside_ours_in_its_own_column(
     assert cell.value == pytest.approx(value)
     assert 0 < cell.value < 1
     assert cell.confidence in ("verified", "single-source", "derived", "conflicting")
-    assert "Table" in cell.source
+    table, entry = next(
+        catalog.published[i] for i in catalog.datasets["coco-val2017"].protocols["detector-70"].published
+    )
+    assert f"Table {table.table} ({table.caption.rstrip('.')})" in cell.source
+    assert any(size["input_size"] in cell.source for size in entry.row_attributes.values())
 
 
 def test_another_protocol_shows_no_printed_number(

@@ -35,11 +35,12 @@ from sapiens_bench.adapters.folders import (
     whole_image,
 )
 from sapiens_bench.adapters.options import AdapterOptions
-from sapiens_bench.adapters.surface import Sign, best_sign, normals_from_depth, sign_angles
+from sapiens_bench.adapters.surface import best_sign, normals_from_depth, sign_angles
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, SampleFault, UsageError
 from sapiens_bench.pixels.codecs import read_exr, read_rgb, safe_join
 from sapiens_bench.tasks.depth.types import DepthTarget
+from sapiens_bench.tasks.normal.convention import Sign
 from sapiens_bench.tasks.normal.types import NormalTarget
 from sapiens_bench.types import Sample
 

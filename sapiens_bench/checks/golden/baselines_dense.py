@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sapiens_bench.cards.schema import Get, InputSpec, Licence, ModelCard, SpaceCard, Variant, WeightFormat, Weights
+from sapiens_bench.cards.schema import InputSpec, SpaceCard, WeightFormat
 from sapiens_bench.checks.golden.check import Check, compare, share_different
-from sapiens_bench.models.context import ModelContext
+from sapiens_bench.checks.golden.fixture import MEAN, STD, context, input_spec
 from sapiens_bench.models.depth_anything import DepthAnything
 from sapiens_bench.models.exported import ExportedMaps
 from sapiens_bench.models.hub_seg import Mask2Former, SegFormer, compose
@@ -36,7 +36,6 @@ LABELS = 1e-3  # share of labels that may flip on ties across versions of the li
 ONE_LEVEL = 1.001 / (255 * 0.224)
 # The library warps and resizes with torchvision in float32, the official code and we with OpenCV in 8 bit.
 MEAN_LEVELS = 0.5
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 OUTPUT_OF = {"pose": "heatmaps", "seg": "logits", "normal": "normals", "depth": "pointmaps"}
 Arrays = dict[str, NDArray[Any]]
 
@@ -56,24 +55,6 @@ def space(kind: str, size: int) -> SpaceCard:
     )  # fmt: skip
 
 
-def context(
-    path: Path, task: str, wrapper: str, kind: WeightFormat, input_spec: InputSpec,
-    options: dict[str, Any], output: SpaceCard | None = None,
-) -> ModelContext:  # fmt: skip
-    """What ``run`` would give the wrapper for a card of this fixture; whoever names the folder vouches for it."""
-    weights = Weights(file=path.name, format=kind, sha256=None, get=Get(how="fixture"))
-    variant = Variant(id=f"golden-{path.stem}", title=path.stem, weights=weights)
-    card = ModelCard(
-        schema="model/1", id="golden", title="golden", task=task,  # type: ignore[arg-type]
-        licence=Licence(name="none"), wrapper=wrapper, input=input_spec, trained_on="nothing", variants=(variant,),
-    )  # fmt: skip
-    return ModelContext(card, variant, path, {}, "cpu", "fp32", output, options, trusted=True)
-
-
-def _spec(height: int, width: int) -> InputSpec:
-    return InputSpec(height=height, width=width, mean=MEAN, std=STD)
-
-
 def _picture(folder: Path) -> ModelInput:
     image = read_rgb(folder / "image.png")
     box = np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32)
@@ -89,8 +70,8 @@ def depth_anything_checks(folder: Path, name: str) -> Iterator[Check]:
     """``depth_anything``: input, network, and both ways back to the picture's size."""
     z, x = arrays(folder / f"{name}.npz"), _picture(folder)
     options = {"depth_kind": "affine_invariant_inverse_depth", "upsample": "bicubic"}
-    given = context(folder / "depth_anything", "depth", "depth_anything", "hf", _spec(112, 112), options)
-    model = DepthAnything(given)
+    path = folder / "depth_anything"
+    model = DepthAnything(context("depth_anything", "depth", path, "hf", input_spec(112, 112), None, options))
     yield compare(f"{name}/pixel_values", model.prepare(x).tensors["image"], z["pixel_values"], ONE_LEVEL)
     raw = model.raw(torch.from_numpy(z["pixel_values"]))
     yield compare(f"{name}/predicted_depth", raw[:, 0], z["predicted_depth"], NETWORK)
@@ -104,7 +85,7 @@ def segformer_checks(folder: Path, name: str) -> Iterator[Check]:
     """``segformer``: input, logits, labels."""
     z, x = arrays(folder / f"{name}.npz"), _picture(folder)
     classes = space("labels", z["logits"].shape[1])
-    model = SegFormer(context(folder / "segformer", "seg", "segformer", "hf", _spec(128, 128), {}, classes))
+    model = SegFormer(context("segformer", "seg", folder / "segformer", "hf", input_spec(128, 128), classes))
     yield compare(f"{name}/pixel_values", model.prepare(x).tensors["image"], z["pixel_values"], ONE_LEVEL)
     raw = model.raw(torch.from_numpy(z["pixel_values"]))
     yield compare(f"{name}/logits", raw, z["logits"], NETWORK)
@@ -117,7 +98,7 @@ def mask2former_checks(folder: Path, name: str) -> Iterator[Check]:
     """``mask2former``: input, queries, labels composed at full size."""
     z, x = arrays(folder / f"{name}.npz"), _picture(folder)
     classes = space("labels", z["class_logits"].shape[2] - 1)
-    model = Mask2Former(context(folder / "mask2former", "seg", "mask2former", "hf", _spec(96, 64), {}, classes))
+    model = Mask2Former(context("mask2former", "seg", folder / "mask2former", "hf", input_spec(96, 64), classes))
     yield compare(f"{name}/pixel_values", model.prepare(x).tensors["image"], z["pixel_values"], ONE_LEVEL)
     found, masks = model.queries(torch.from_numpy(z["pixel_values"]))
     expected = torch.from_numpy(z["class_logits"]).softmax(-1)[..., :-1]
@@ -141,7 +122,7 @@ def sapiens2(folder: Path, scratch: Path, fixture: str) -> Sapiens2Pose | Sapien
     entries = space(output, len(config["id2label"])) if output else None
     options = {"depth_kind": "scale_invariant_depth"} if task == "depth" else {}
     height, width = config["image_size"]
-    return build(context(path, task, "sapiens2", "safetensors", _spec(height, width), options, entries))
+    return build(context("sapiens2", task, path, "safetensors", input_spec(height, width), entries, options))
 
 
 @torch.inference_mode()
@@ -161,8 +142,7 @@ def sapiens2_checks(folder: Path, name: str) -> Iterator[Check]:
             wrong = [k for k, v in ours.items() if config[k] != v]
             wrong += [k for k, v in head.items() if config["head_config"][k] != v]
             yield Check(f"{name}/{fixture}_config", float(len(wrong)), 0, ", ".join(wrong))
-            net: Any = model.net.network if isinstance(model, Sapiens2Pose) else model.net
-            out = net(image)
+            out = model.net(image)
             maps = out[OUTPUT_OF["depth" if fixture == "pointmap" else fixture]]
             stride = 1 if maps.shape[-1] == z[fixture].shape[-1] else 4
             yield compare(f"{name}/{fixture}", maps[..., ::stride, ::stride], z[fixture], NETWORK)
@@ -212,8 +192,8 @@ def _column(values: tuple[float, ...]) -> NDArray[np.float32]:
 
 def _mean_levels(item: str, ours: NDArray[Any], normalised: NDArray[Any]) -> Check:
     theirs = normalised.astype(np.float32) * _column(STD) + _column(MEAN)
-    away = float(np.abs(ours - theirs).mean()) if ours.shape == theirs.shape else float("inf")
-    return Check(item, away, MEAN_LEVELS, "mean grey levels; other resize filter")
+    error = float(np.abs(ours - theirs).mean()) if ours.shape == theirs.shape else float("inf")
+    return Check(item, error, MEAN_LEVELS, "mean grey levels; other resize filter")
 
 
 @torch.inference_mode()
@@ -257,5 +237,6 @@ def _exported(path: Path, task: str, kind: WeightFormat, card: dict[str, Any], z
     if task == "depth":
         options["depth_kind"] = "affine_invariant_depth"
     classes = space("labels", z["seg_raw"].shape[1]) if task == "seg" else None
-    wrapper = OnnxMaps if kind == "onnx" else ExportedMaps
-    return wrapper(context(path, task, "onnx" if kind == "onnx" else "exported", kind, spec, options, classes))
+    if kind == "onnx":
+        return OnnxMaps(context("onnx", task, path, kind, spec, classes, options))
+    return ExportedMaps(context("exported", task, path, kind, spec, classes, options))

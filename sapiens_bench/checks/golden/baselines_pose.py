@@ -14,43 +14,20 @@ import torch
 from numpy.typing import NDArray
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.cards.schema import Get, InputSpec, Licence, ModelCard, Variant, WeightFormat, Weights
 from sapiens_bench.checks.golden.check import Check, compare
+from sapiens_bench.checks.golden.fixture import context, input_spec
 from sapiens_bench.checks.golden.sapiens_models import CROP_MEAN_LEVELS, load
-from sapiens_bench.models import simcc
-from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.parts import heatmaps
+from sapiens_bench.models.parts import heatmaps, simcc_vectors
+from sapiens_bench.models.simcc import Simcc
 from sapiens_bench.models.vitpose import BLUR_KERNEL, VitPose, heatmaps_of
 from sapiens_bench.models.vitpose_convert import load_official
 from sapiens_bench.pixels.affine import box_to_center_scale, classic_matrix, warp
 from sapiens_bench.types import ModelInput
 
 MAPS, PIXELS, SCORES = 1e-4, 1e-3, 1e-4
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 BOXES = "boxes_xywh"
 BGR_MOVES_PX = 1.0  # feeding BGR must change the keypoints by more than this, or the comparison proves nothing
 Arrays = dict[str, NDArray[Any]]
-
-
-def context(
-    weights: Path, form: WeightFormat, wrapper: str, catalog: Catalog, space: str, hw: tuple[int, int], **options: Any
-) -> ModelContext:
-    """What a card for a fixture's network would give its wrapper."""
-    files = Weights(file=weights.name, format=form, sha256=None, get=Get(how="fixture"))
-    variant = Variant(id=f"golden-{weights.stem}", title=weights.stem, weights=files, options=options)
-    card = ModelCard(
-        schema="model/1",
-        id="golden",
-        title="golden",
-        task="pose",
-        licence=Licence(name="none"),
-        wrapper=wrapper,
-        space=space,
-        input=InputSpec(height=hw[0], width=hw[1], mean=MEAN, std=STD),
-        trained_on="nothing",
-        variants=(variant,),
-    )
-    return ModelContext(card, variant, weights, {}, "cpu", "fp32", catalog.space(space), options)
 
 
 def picture(folder: Path) -> NDArray[np.uint8]:
@@ -90,23 +67,22 @@ def vitpose_hub_checks(folder: Path, stem: str, catalog: Catalog) -> Iterator[Ch
     z, name = load(folder / f"{stem}.npz"), stem.removesuffix("_io")
     place, image = folder / name, picture(folder)
     hw = (256, 192)
-    hub = context(place, "hf", "vitpose", catalog, "coco17", hw)
-    model = VitPose(hub)
+    model = VitPose(context("vitpose", "pose", place, "hf", input_spec(*hw), catalog.space("coco17")))
     corners = boxes_xyxy(folder)
     processor: Any = VitPoseImageProcessor.from_pretrained(str(place), local_files_only=True)
     boxes = [[*(float(v) for v in box[:2]), *(float(v) for v in box[2:] - box[:2])] for box in corners]
     theirs = processor(image, boxes=[boxes], return_tensors="pt")["pixel_values"]
     pixels = theirs.half().float()
     crops = model.prepare(ModelInput("golden", image, corners, np.ones(len(corners), np.float32))).tensors["crop"]
-    away = (model.normalise(torch.from_numpy(crops)) - theirs).abs().mean() * 57.0
-    yield Check(f"{name}/crop", float(away), 1.0, "mean grey levels; the library interpolates otherwise")
-    whole = load_hub(VitPoseForPoseEstimation, str(place), place, hub, {"local_files_only": True})
+    error = (model.normalise(torch.from_numpy(crops)) - theirs).abs().mean() * 57.0
+    yield Check(f"{name}/crop", float(error), 1.0, "mean grey levels; the library interpolates otherwise")
+    whole = load_hub(VitPoseForPoseEstimation, str(place), place, (), {"local_files_only": True})
     with torch.inference_mode():
         maps = heatmaps_of(model.net, pixels[:1])
         yield compare(f"{name}/heatmaps_idx0", maps, z["heatmaps_idx0"], MAPS)
         maps = heatmaps_of(merge_folder(whole, place, 5, hw), pixels[:1])[:, :4]
         yield compare(f"{name}/heatmaps_idx5", maps, z["heatmaps_idx5"], MAPS)
-        yield compare(f"{name}/heatmaps_flip_avg", model.maps(pixels[1:])[:, :9], z["heatmaps_flip_avg"], MAPS)
+        yield compare(f"{name}/heatmaps_flip_avg", model.answers(pixels[1:])[0][:, :9], z["heatmaps_flip_avg"], MAPS)
     pairs = {(i, j) for i, j in enumerate(model.flip_index.tolist()) if i < j}
     wrong = pairs ^ {(int(i), int(j)) for i, j in z["flip_pairs"]}
     yield Check(f"{name}/flip_pairs", float(len(wrong)), 0)
@@ -155,17 +131,18 @@ def simcc_checks(folder: Path, stem: str, catalog: Catalog) -> Iterator[Check]:
     x, y = z["simcc_x"].astype(np.float32), z["simcc_y"].astype(np.float32)
     input_wh, split = (288, 384), 2.0
     mirrored = (z["simcc_x_mirrored"].astype(np.float32), y[:, flip_index])
-    merged = simcc.merge_flipped((x, y), mirrored, flip_index)
+    merged = simcc_vectors.merge_flipped((x, y), mirrored, flip_index)
     for vectors, ending, image_ending, scores in (
         ((x, y), "mmpose", "mmpose", "mmpose_min"),
         (merged, "fliptest", "fliptest", "fliptest"),
     ):
-        found = simcc.decode(*vectors)
+        found = simcc_vectors.decode(*vectors)
         yield compare(f"{stem}/locs_{ending}", found.xy_BK2, z[f"locs_{ending}"], 0)
         yield compare(f"{stem}/scores_{scores}", found.score_BK, z[f"scores_{scores}"], SCORES)
-        ours = simcc.to_image_space(found.xy_BK2[0], split, input_wh, z["center"][0], z["scale"][0])
+        in_input = found.xy_BK2[0].astype(np.float64) / split
+        ours = heatmaps.to_image_space(in_input, input_wh, z["center"][0], z["scale"][0])
         yield compare(f"{stem}/keypoints_img_{image_ending}", ours[None], z[f"keypoints_img_{image_ending}"], PIXELS)
-    mean = simcc.decode(x, y, "mean")
+    mean = simcc_vectors.decode(x, y, "mean")
     yield compare(f"{stem}/locs_rtmlib", mean.xy_BK2, z["locs_rtmlib"], 0)
     yield compare(f"{stem}/scores_rtmlib_mean", mean.score_BK, z["scores_rtmlib_mean"], SCORES)
     if (folder / "image.png").is_file():
@@ -173,8 +150,8 @@ def simcc_checks(folder: Path, stem: str, catalog: Catalog) -> Iterator[Check]:
         yield compare(f"{stem}/center", center, z["center"], PIXELS)
         yield compare(f"{stem}/scale", scale, z["scale"], PIXELS)
         crop = warp(picture(folder), classic_matrix(center[0], scale[0], input_wh), input_wh)
-        away = float(np.abs(crop.astype(np.float64) - z["crop_rgb_first"]).mean())
-        yield Check(f"{stem}/crop_rgb_first", away, CROP_MEAN_LEVELS, "mean grey levels; OpenCV releases differ")
+        error = float(np.abs(crop.astype(np.float64) - z["crop_rgb_first"]).mean())
+        yield Check(f"{stem}/crop_rgb_first", error, CROP_MEAN_LEVELS, "mean grey levels; OpenCV releases differ")
 
 
 def simcc_network_checks(folder: Path, stem: str, catalog: Catalog) -> Iterator[Check]:
@@ -183,8 +160,9 @@ def simcc_network_checks(folder: Path, stem: str, catalog: Catalog) -> Iterator[
     boxes = z["boxes_xyxy"].astype(np.float32)
     x = ModelInput("golden", picture(folder), boxes, np.ones(len(boxes), np.float32))
     for rule in ("min", "mean"):
-        wrapper = context(folder / f"{name}.onnx", "onnx", "simcc", catalog, "coco17", (96, 72), score=rule)
-        model = simcc.Simcc(wrapper)
+        space, options = catalog.space("coco17"), {"score": rule}
+        path = folder / f"{name}.onnx"
+        model = Simcc(context("simcc", "pose", path, "onnx", input_spec(96, 72), space, options))
         prepared = model.prepare(x)
         with torch.inference_mode():
             outputs = model.forward({"crop": torch.from_numpy(prepared.tensors["crop"])})

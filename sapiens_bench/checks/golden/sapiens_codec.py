@@ -152,8 +152,8 @@ def layer_decay_checks(path: Path) -> Iterator[Check]:
     yield Check("layer_decay/names", float(len(names)), 0, ", ".join(sorted(names)[:3]))
     for field in ("lr_scale", "lr", "weight_decay"):
         pairs = [(ours[n][field], p[field]) for n, p in wanted["params"].items() if n in ours]
-        away = max((abs(a - b) for a, b in pairs), default=math.inf)
-        yield Check(f"layer_decay/{field}", away, 1e-12)
+        error = max((abs(a - b) for a, b in pairs), default=math.inf)
+        yield Check(f"layer_decay/{field}", error, 1e-12)
 
 
 def _floats(values: list[float | None]) -> list[float]:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.checks.golden.check import Check, compare, share_different
-from sapiens_bench.models.context import ModelContext
+from sapiens_bench.checks.golden.fixture import context, input_spec
 from sapiens_bench.models.parts import heatmaps
-from sapiens_bench.models.sapiens_dense import to_original, unit_normals
+from sapiens_bench.models.parts.dense_frame import to_original, unit_normals
 from sapiens_bench.models.sapiens_load import load_encoder
 from sapiens_bench.models.sapiens_net import Encoder, SapiensNet
-from sapiens_bench.models.sapiens_v1 import BLUR_KERNEL, SapiensDense, SapiensPose, SapiensV1, build
+from sapiens_bench.models.sapiens_v1 import BLUR_KERNEL, SapiensDense, SapiensPose, build
 from sapiens_bench.pixels.affine import box_to_center_scale, udp_matrix
 from sapiens_bench.types import ModelInput
 
@@ -43,30 +43,16 @@ def config(folder: Path) -> dict[str, Any]:
     return content
 
 
-def wrapper(folder: Path, task: str, name: str, space: SpaceCard | None, pipeline: str = "full") -> SapiensV1:
+def wrapper(
+    folder: Path, task: str, name: str, space: SpaceCard | None, pipeline: str = "full"
+) -> SapiensPose | SapiensDense:
     """The wrapper of a tiny network, built as `run` builds it."""
-    from sapiens_bench.cards.schema import Get, InputSpec, Licence, ModelCard, Variant, Weights
-
     sizes = config(folder)
-    weights = Weights(file=f"{name}.safetensors", format="safetensors", sha256=None, get=Get(how="fixture"))
-    variant = Variant(id=f"golden-{name}", title=name, weights=weights)
-    card = ModelCard(
-        schema="model/1",
-        id="golden",
-        title="golden",
-        task=task,  # type: ignore[arg-type]
-        licence=Licence(name="none"),
-        wrapper="sapiens_v1",
-        input=InputSpec(height=sizes["H"], width=sizes["W"]),
-        trained_on="nothing",
-        variants=(variant,),
-    )
-    options = {"heads": sizes["heads"], "pipeline": pipeline}
-    context = ModelContext(card, variant, folder / weights.file, {}, "cpu", "fp32", space, options)
-    return build(context)
+    spec, options = input_spec(sizes["H"], sizes["W"]), {"heads": sizes["heads"], "pipeline": pipeline}
+    return build(context("sapiens_v1", task, folder / f"{name}.safetensors", "safetensors", spec, space, options))
 
 
-def backbone(model: SapiensV1) -> Encoder:
+def backbone(model: SapiensPose | SapiensDense) -> Encoder:
     """The encoder of a wrapper that was built from a state dict."""
     assert isinstance(model.net, SapiensNet)
     return model.net.backbone
@@ -118,8 +104,8 @@ def pose_checks(folder: Path, name: str, catalog: Catalog) -> Iterator[Check]:
         ones = np.ones(len(z["bbox_xyxy"]), np.float32)
         x = ModelInput("golden", np.ascontiguousarray(z["image_bgr"][..., ::-1]), z["bbox_xyxy"], ones)
         crops = model.prepare(x).tensors["crop"][:, ::-1].astype(np.float64)
-        away = float(np.abs(crops - z["crop_bgr"]).mean())
-        yield Check(f"{name}/crop", away, CROP_MEAN_LEVELS, "mean grey levels; OpenCV releases differ")
+        error = float(np.abs(crops - z["crop_bgr"]).mean())
+        yield Check(f"{name}/crop", error, CROP_MEAN_LEVELS, "mean grey levels; OpenCV releases differ")
         rgb = torch.from_numpy(np.ascontiguousarray(z["crop_bgr"][:, ::-1]))
         yield compare(f"{name}/input", model.normalise(rgb), z["input"], NETWORK)
     image = torch.from_numpy(z["input"])
@@ -179,13 +165,13 @@ def dense_checks(folder: Path, name: str, catalog: Catalog) -> Iterator[Check]:
         if name == "seg":
             yield compare(f"{name}/logits_at_original_size", full, z["logits_at_original_size"], NETWORK)
             certain = z["margin"] > 1e-3
-            labels = model.postprocess(head, size).numpy()
+            labels = model.at_original(head, size).numpy()
             yield share_different(f"{name}/pred", labels[certain], z["pred"][certain], 0, "where the margin is > 1e-3")
             quick = wrapper(folder, name, name, space, "lite")
             assert isinstance(quick, SapiensDense)
             top = torch.sort(lite, dim=0, descending=True).values
             certain = (top[0] - top[1] > 1e-3).numpy()
-            labels = quick.postprocess(head, size).numpy()
+            labels = quick.at_original(head, size).numpy()
             yield share_different(f"{name}/lite_pred", labels[certain], z["lite_pred"][certain], 0)
             bgr_input = quick.normalise(torch.from_numpy(prepared))[0]
             yield compare(f"{name}/lite_input", bgr_input, z["lite_input"], NETWORK)
@@ -198,7 +184,9 @@ def dense_checks(folder: Path, name: str, catalog: Catalog) -> Iterator[Check]:
             unit = unit_normals(full[None])[0].permute(1, 2, 0)
             yield compare(f"{name}/normal_normalised", unit, z["normal_normalised"], NETWORK)
             # Through the wrapper: network, both resizes, normalisation. Noise-like outputs make it worse conditioned.
-            outputs = model.forward({"image": torch.from_numpy(prepared), "size_hw": torch.tensor([size])})
+            frame = torch.tensor([(0, 0, *model.input_hw)])
+            given = {"image": torch.from_numpy(prepared), "size_hw": torch.tensor([size]), "inside": frame}
+            outputs = model.forward(given)
             found = model.finish({"map": outputs["map"][0:1].numpy()}, size).normals_HW3
             yield compare(f"{name}/wrapper", found, z["normal_normalised"], 10 * NETWORK)
 
@@ -215,5 +203,5 @@ def lite_pose_checks(folder: Path, name: str, catalog: Catalog) -> Iterator[Chec
     yield compare(f"{name}/scale", scale, z["scale"], GEOMETRY)
     yield compare(f"{name}/size_wh", model.input_hw[::-1], z["size_wh"], 0)
     ours = model.normalise(torch.from_numpy(prepared.tensors["crop"])).numpy()
-    away = float(np.abs(ours - z["input"]).mean()) * 57.0
-    yield Check(f"{name}/input", away, CROP_MEAN_LEVELS, "mean grey levels; OpenCV releases differ")
+    error = float(np.abs(ours - z["input"]).mean()) * 57.0
+    yield Check(f"{name}/input", error, CROP_MEAN_LEVELS, "mean grey levels; OpenCV releases differ")

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapiens_bench.errors import CheckpointRejected, ShapeError
+from sapiens_bench.models.parts.precision import DTYPES
 
 FORMAT = "sapiens-bench-graph/1"
 ROLES = ("weight", "bias", "scale", "shift")  # keys of an operation that name a tensor
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Weights = dict[str, Tensor]
 

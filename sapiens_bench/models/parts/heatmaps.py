@@ -10,8 +10,8 @@ ViTPose's own code blurs likewise, but lets the blur see the map mirrored at its
 to the old maximum, so that clipping bites earlier: ``modulate="vitpose"``. ``quarter_steps`` is the older decoding
 without a model of the peak.
 
-Source: behaviour of MMPose 1.x ``UDPHeatmap.decode`` with ``refine_keypoints_dark_udp`` as used by Sapiens v1
-(specification of the official code, section 5); methods: Huang et al., UDP, and Zhang et al., DARK, both CVPR 2020.
+Source: behaviour of MMPose 1.x ``UDPHeatmap.decode`` with ``refine_keypoints_dark_udp`` as Sapiens v1 uses it
+(facebookresearch/sapiens, ``pose/mmpose/codecs``); methods: Huang et al., UDP, and Zhang et al., DARK, both CVPR 2020.
 """
 
 from __future__ import annotations
@@ -228,10 +228,13 @@ def to_input_space(
 def to_image_space(
     input_xy_K2: NDArray[np.float64],
     input_size_wh: tuple[int, int],
-    center_2: NDArray[np.float32],
-    scale_2: NDArray[np.float32],
+    center_2: NDArray[Any],
+    scale_2: NDArray[Any],
 ) -> NDArray[np.float64]:
-    """Network input pixels -> image pixels for a box given by centre and (padded, aspect-fixed) scale."""
+    """Network input pixels -> image pixels for a box given by centre and (padded, aspect-fixed) scale.
+
+    Points [N, K, 2] of several boxes go with centres and scales [N, 1, 2].
+    """
     return np.asarray(input_xy_K2 / np.array(input_size_wh) * scale_2 + center_2 - 0.5 * scale_2)
 
 

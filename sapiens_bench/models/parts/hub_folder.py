@@ -1,6 +1,7 @@
 """Model folders of the transformers library, opened offline: safetensors only, no code of the folder, nothing random.
 
-A folder holds ``config.json`` and ``model.safetensors`` (or its shards).
+A folder holds ``config.json`` and ``model.safetensors`` (or its shards). The configuration is somebody else's text: it
+may name code or files elsewhere, or a network of any size, so it is looked through before the library acts on it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from torch import nn
 from sapiens_bench.errors import CardError, CheckpointRejected
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.parts.checkpoints import is_finite
-from sapiens_bench.models.parts.person_crop import weights_path
-from sapiens_bench.models.parts.program import DTYPES
+from sapiens_bench.models.parts.hub_config import check_code, check_parameters, check_sizes, stored_sizes
+from sapiens_bench.models.parts.precision import DTYPES
+from sapiens_bench.models.parts.weight_file import weights_path
 
 KINDS_OF_FAULT = ("missing_keys", "unexpected_keys", "mismatched_keys")
 
@@ -31,7 +33,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointRejected(f"{path} cannot be read ({error}). A transformers folder was expected.") from None
     if not isinstance(content, dict):
         raise CheckpointRejected(f"{path} holds no configuration.")
@@ -49,50 +51,61 @@ def transformers_class(name: str) -> Any:
 
 
 def open_folder(context: ModelContext, classes: Mapping[str, str], unused: tuple[str, ...] = ()) -> nn.Module:
-    """The network of ``context``'s folder on its device, in its precision, for inference.
-
-    Args:
-        classes: ``model_type`` of config.json -> class of transformers.
-        unused: beginnings of names that the class has and never computes with; they may be absent.
+    """The network of ``context``'s folder on its device, in its precision, for inference; see ``open_network``.
 
     Raises:
         WeightsMissing: the context has no folder.
-        CheckpointRejected: another kind of model, damaged, or not every tensor fits.
     """
-    folder = weights_path(context)
-    config = read_config(folder)
-    kind = config.get("model_type")
-    if not isinstance(kind, str) or kind not in classes:
-        raise CheckpointRejected(
-            f"{folder} is a {kind!r} model; {context.variant.id} needs {' or '.join(map(repr, classes))}. "
-            "Put the right folder there."
-        )
-    if foreign := _reaches_out(config):
-        raise CheckpointRejected(
-            f"{folder}: config.json sets {foreign!r}, for which the library would fetch or convert other files. "
-            "Save the complete model with save_pretrained and give that folder."
-        )
-    # safetensors only: a pickle beside it is never opened; code in the folder is never run
-    options = {"local_files_only": True, "use_safetensors": True}
-    net = load(transformers_class(classes[kind]), str(folder), folder, context, options, unused)
+    net = open_network(weights_path(context), classes, context.variant.id, ignored(context), unused)
     return net.to(device=context.device, dtype=DTYPES[context.precision]).eval()
 
 
-def _reaches_out(config: Mapping[str, Any]) -> str:
-    """The first entry that makes the library look beyond the folder, at any depth; empty when there is none."""
-    for name, value in config.items():
-        if value and name in ("backbone", "use_pretrained_backbone", "quantization_config"):
-            return name
-        if isinstance(value, dict) and (found := _reaches_out(value)):
-            return f"{name}.{found}"
-    return ""
+def ignored(context: ModelContext) -> tuple[str, ...]:
+    """Names that the card lets be left over."""
+    return context.variant.weights.ignore_keys if context.variant.weights else ()
+
+
+def open_network(
+    folder: Path,
+    classes: Mapping[str, str],
+    name: str,
+    allowed: tuple[str, ...] = (),
+    unused: tuple[str, ...] = (),
+) -> nn.Module:
+    """The network of a folder, float32, on the CPU.
+
+    Args:
+        classes: ``model_type`` of config.json -> class of transformers.
+        name: whose folder it should be, for messages.
+        allowed: exact names that may be missing or left over.
+        unused: beginnings of names that the class has and never computes with; they may be absent.
+
+    Raises:
+        CheckpointRejected: another kind of model, damaged, of impossible size, or not every tensor fits.
+        UntrustedCheckpoint: the configuration asks for code that is not part of the library.
+    """
+    config = read_config(folder)
+    check_code(config, folder)
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in classes:
+        raise CheckpointRejected(
+            f"{folder} is a {kind!r} model; {name} needs {' or '.join(map(repr, classes))}. Put the right folder there."
+        )
+    stored = stored_sizes(folder)
+    check_sizes(config, folder, stored)
+    cls = transformers_class(classes[kind])
+    # safetensors only: a pickle beside it is never opened; code in the folder is never run
+    options = {"local_files_only": True, "use_safetensors": True}
+    with _quiet():
+        check_parameters(cls, folder, stored)
+    return load(cls, str(folder), folder, allowed, options, unused)
 
 
 def load(
     cls: Any,
     source: str | None,
     path: Path,
-    context: ModelContext,
+    allowed: tuple[str, ...],
     options: Mapping[str, Any],
     unused: tuple[str, ...] = (),
 ) -> nn.Module:
@@ -101,7 +114,6 @@ def load(
     Raises:
         CheckpointRejected
     """
-    allowed = context.variant.weights.ignore_keys if context.variant.weights else ()
     try:
         with _quiet():
             # Shapes that do not fit are asked for, too, so that the message below can name them.

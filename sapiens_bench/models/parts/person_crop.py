@@ -1,4 +1,4 @@
-"""Square crops around person boxes, for the embedded networks, and what their wrappers share.
+"""Square crops around person boxes, for the embedded networks.
 
 Frames: image pixels have their origin at the centre of the first pixel. Positions in a crop of S pixels are measured
 from its left and top EDGE (0..S), as MoveNet and MediaPipe report them; mirroring twelve people of COCO puts their
@@ -7,20 +7,14 @@ outputs within 0.3 crop pixels of that reading. Axes: N people, K keypoints, S s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.errors import UsageError, WeightsMissing
-from sapiens_bench.models.context import ModelContext
 from sapiens_bench.pixels.affine import square_matrix, warp
 from sapiens_bench.types import ModelInput
 
-PADDING = 1.25  # side of the crop over the longer side of the box
 MIN_SIDE_PX = 2.0  # a degenerate box still gives a crop with a finite scale
 
 
@@ -55,28 +49,3 @@ def cut_squares(image_HW3: NDArray[np.uint8], squares: SquareCrops) -> NDArray[n
     for index, (center, side) in enumerate(zip(squares.center_N2_px, squares.side_N_px, strict=True)):
         crops[index] = warp(image_HW3, square_matrix(center, side, size), (size, size))
     return crops
-
-
-def checked_options(context: ModelContext, defaults: Mapping[str, float]) -> dict[str, float]:
-    """``defaults`` overlaid with the context's options.
-
-    Raises:
-        UsageError: an unknown option, or a value that is not a positive number.
-    """
-    unknown = sorted(set(context.options) - set(defaults))
-    if unknown:
-        known = ", ".join(sorted(defaults)) or "none"
-        raise UsageError(f"{context.variant.id} has no option {', '.join(map(repr, unknown))}. Known: {known}.")
-    merged = {**defaults, **context.options}
-    for name, value in merged.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
-            raise UsageError(f"{context.variant.id}: option {name!r} is {value!r}, expected a positive number.")
-    return {name: float(value) for name, value in merged.items()}
-
-
-def weights_path(context: ModelContext) -> Path:
-    """The weight file. Raises WeightsMissing when the context has none."""
-    if context.weights is None:
-        how: Any = context.variant.weights.get.how if context.variant.weights else "its card names no weight file"
-        raise WeightsMissing(f"{context.variant.id}: no weight file on this machine ({how}).")
-    return context.weights

@@ -1,8 +1,8 @@
-"""Sapiens v1 networks that come as programs: TorchScript (Sapiens Lite, fp32) and torch.export (Sapiens Lite, bf16).
+"""Networks that come as programs: TorchScript and torch.export archives.
 
 A program brings its own number format, input size and number of images per call. The first two must be what the run
-asks for; calls are cut to the third. What the program computes is read off its tensors, as for a state-dict file, or,
-where their names were lost, off one trial run.
+asks for; calls are cut to the third. What it computes is read off its tensors, as for a state-dict file, or, where
+their names were lost, off one trial run.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from torch import Tensor, nn
 
 from sapiens_bench.errors import CheckpointRejected, DeviceError
 from sapiens_bench.models.parts.checkpoints import is_finite, open_program
+from sapiens_bench.models.parts.precision import DTYPES, PRECISION_OF
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-PRECISION_OF = {dtype: name for name, dtype in DTYPES.items()}
 REFUSALS = ("Guard failed", "is invalid for input of size")  # how export and TorchScript say that a size does not fit
+Outputs = tuple[Tensor, ...]
 
 
-class SapiensProgram(nn.Module):
-    """An archive that carries code, behind the interface of a network: image [B, 3, H, W] -> raw head output.
+class Program(nn.Module):
+    """An archive that carries code, behind the interface of a network: image [B, 3, H, W] -> what it answers.
 
     Args:
         path: the archive; ``kind`` as ``checkpoints.sniff`` tells.
         pinned: its sha256 is named by the card or by the user.
         input_hw: the card's input size.
-        outputs: channels that the card asks for.
 
     Raises:
         UntrustedCheckpoint: not pinned.
@@ -61,7 +60,9 @@ class SapiensProgram(nn.Module):
         self.program: Callable[[Tensor], Any] = program
 
     def _check_input(self, example: Tensor, precision: str) -> None:
-        found = PRECISION_OF.get(example.dtype, str(example.dtype))
+        found = PRECISION_OF.get(example.dtype)
+        if found is None:
+            raise CheckpointRejected(f"{self.path} takes {example.dtype}. Export it with a floating-point input.")
         if found != precision:
             raise DeviceError(f"{self.path} computes in {found}. Run it with --precision {found}.")
         size = tuple(example.shape[2:])
@@ -81,12 +82,25 @@ class SapiensProgram(nn.Module):
         return dict(cast("nn.Module", self.program).state_dict())
 
     def forward(self, image: Tensor) -> Tensor:
-        """Raw head output [B, C, h, w]."""
-        if self.batch is not None:
-            return torch.cat([self._padded(part, self.batch) for part in torch.split(image, self.batch)])
-        return torch.cat(list(self._halving(image)))
+        """One map [B, C, h, w] per image.
 
-    def _halving(self, image: Tensor) -> Iterator[Tensor]:
+        Raises:
+            CheckpointRejected: the program answers with something else.
+        """
+        found = self.outputs(image)
+        if len(found) != 1 or found[0].ndim != 4:
+            raise CheckpointRejected(f"{self.path} does not give one map [B, C, h, w] per image.")
+        return found[0]
+
+    def outputs(self, image: Tensor) -> Outputs:
+        """Every tensor of the program's answer, images along the first axis."""
+        if self.batch is not None:
+            parts = [self._padded(part, self.batch) for part in torch.split(image, self.batch)]
+        else:
+            parts = list(self._halving(image))
+        return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+    def _halving(self, image: Tensor) -> Iterator[Outputs]:
         """The whole batch, or halves where the program refuses so many, down to one; one image may need company."""
         try:
             yield self._call(image)
@@ -101,36 +115,50 @@ class SapiensProgram(nn.Module):
             else:
                 raise
 
-    def _padded(self, image: Tensor, n: int) -> Tensor:
+    def _padded(self, image: Tensor, n: int) -> Outputs:
         """The first image is repeated until there are ``n``; every image is computed on its own."""
         missing = n - len(image)
         if missing == 0:
             return self._call(image)
-        return self._call(torch.cat([image, image[:1].expand(missing, -1, -1, -1)]))[: len(image)]
+        found = self._call(torch.cat([image, image[:1].expand(missing, -1, -1, -1)]))
+        return tuple(tensor[: len(image)] for tensor in found)
 
-    def _call(self, image: Tensor) -> Tensor:
+    def _call(self, image: Tensor) -> Outputs:
         out = self.program(image)
-        out = out[0] if isinstance(out, tuple | list) and len(out) == 1 else out
-        if not isinstance(out, Tensor) or out.ndim != 4:
-            raise CheckpointRejected(f"{self.path} does not give one map [B, C, h, w] per image.")
-        return out
+        found = (
+            tuple(out.values()) if isinstance(out, dict) else tuple(out) if isinstance(out, tuple | list) else (out,)
+        )
+        if not found or any(not isinstance(t, Tensor) or t.ndim == 0 or len(t) != len(image) for t in found):
+            raise RuntimeError("it does not answer with tensors of one row for each image")
+        return found
 
-    def trial_channels(self) -> int:
-        """Output channels, by one run on a grey picture."""
+    def trial(self) -> Outputs:
+        """What one grey picture gives.
+
+        Raises:
+            CheckpointRejected: it cannot be run.
+        """
         image = torch.zeros(1, 3, *self.input_hw, dtype=self.dtype, device=self.device)
         try:
             with torch.inference_mode():
-                return int(self(image).shape[1])
+                return self.outputs(image)
         except (RuntimeError, AssertionError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CheckpointRejected(
                 f"{self.path} cannot be run on an image of {self.input_hw} ({reason[:200]})."
             ) from None
 
+    def trial_channels(self) -> int:
+        """Channels of its map, by one run on a grey picture."""
+        found = self.trial()
+        if len(found) != 1 or found[0].ndim != 4:
+            raise CheckpointRejected(f"{self.path} does not give one map [B, C, h, w] per image.")
+        return int(found[0].shape[1])
+
 
 def _example_input(program: Any, path: Path) -> Tensor:
     """What the exported program was traced with: shape (symbolic where it may vary) and dtype."""
     inputs = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"]
     if len(inputs) != 1 or not isinstance(inputs[0], Tensor):
-        raise CheckpointRejected(f"{path} takes {len(inputs)} inputs; a Sapiens program takes one image tensor.")
+        raise CheckpointRejected(f"{path} takes {len(inputs)} inputs; one image tensor was expected.")
     return inputs[0]

@@ -6,35 +6,34 @@ from typing import Any, get_args
 
 import numpy as np
 
-from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
-from sapiens_bench.errors import CardError, SampleFault
-from sapiens_bench.tasks.depth.alignment import ALIGNMENTS
+from sapiens_bench.cards.options import Options
+from sapiens_bench.cards.schema import SpaceCard
+from sapiens_bench.errors import SampleFault
+from sapiens_bench.tasks.depth.alignment import Alignment
+from sapiens_bench.tasks.depth.codec import DepthCodec
+from sapiens_bench.tasks.depth.convention import Direction
+from sapiens_bench.tasks.depth.floors import constant, inflated
 from sapiens_bench.tasks.depth.metrics import DepthEdgeMetric, DepthMetric
+from sapiens_bench.tasks.depth.noise import DepthNoise, add_noise
 from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction, DepthTarget
-from sapiens_bench.types import ModelInput, Task
-
-SCORING = {"alignment", "edges"}
+from sapiens_bench.types import Floor, ModelInput, Noise, Task, TaskKind
 
 
-def make_task(protocol: EvalProtocol, space: SpaceCard | None) -> Task:
-    """Depth over human pixels.
+class DepthScoring(Options):
+    """The ``scoring`` keys of a depth protocol."""
 
-    ``protocol.scoring``: ``alignment`` (none | median | scale | scale_shift; default scale_shift, the paper's),
-    ``edges`` (boundary F1; default true).
+    alignment: Alignment = "scale_shift"
+    """How a map is fitted to the truth before it is scored; scale_shift is the paper's."""
+    edges: bool = True
+    """F1 of depth edges beside the errors."""
 
-    Raises:
-        CardError: an unknown key or alignment.
-    """
-    unknown = set(protocol.scoring) - SCORING
-    if unknown:
-        raise CardError(f"unknown scoring key {sorted(unknown)[0]!r}; known: {sorted(SCORING)}")
-    alignment = protocol.scoring.get("alignment", "scale_shift")
-    if alignment not in ALIGNMENTS:
-        raise CardError(f"unknown alignment {alignment!r}; known: {', '.join(ALIGNMENTS)}")
-    metrics: tuple[Any, ...] = (DepthMetric(alignment),)
-    if protocol.scoring.get("edges", True):
-        metrics += (DepthEdgeMetric(alignment),)
-    return Task(name="depth", metrics=metrics, headline="depth/rmse", check=check, miss=miss, perfect=perfect)
+
+def make(scoring: DepthScoring, space: SpaceCard | None) -> Task:
+    """Depth over human pixels."""
+    metrics: tuple[Any, ...] = (DepthMetric(scoring.alignment),)
+    if scoring.edges:
+        metrics += (DepthEdgeMetric(scoring.alignment),)
+    return Task(kind=DEPTH, metrics=metrics, headline="depth/rmse", check=check, miss=miss, perfect=perfect)
 
 
 def check(prediction: Any, x: ModelInput, target: DepthTarget) -> tuple[DepthPrediction, SampleFault | None]:
@@ -72,3 +71,16 @@ def perfect(target: DepthTarget) -> DepthPrediction:
     """The truth, one metre outside the mask."""
     depth = np.where(target.mask_HW, target.depth_HW, np.float32(1.0)).astype(np.float32)
     return DepthPrediction(depth, "metric_depth")
+
+
+DEPTH = TaskKind(
+    name="depth",
+    title="Depth",
+    what="how far away every pixel of a person is (RMSE, AbsRel, delta)",
+    Scoring=DepthScoring,
+    make=make,
+    codec=DepthCodec(),
+    noise=Noise(DepthNoise, add_noise),
+    floors={"median-depth": Floor(constant), "silhouette-depth": Floor(inflated, needs_mask=True)},
+    convention=Direction(),
+)

@@ -6,23 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
-from sapiens_bench.errors import CardError, SampleFault
+from sapiens_bench.cards.options import Options
+from sapiens_bench.cards.schema import SpaceCard
+from sapiens_bench.errors import SampleFault
+from sapiens_bench.tasks.normal.codec import NormalCodec
+from sapiens_bench.tasks.normal.convention import Axes
+from sapiens_bench.tasks.normal.floors import flat, inflated
 from sapiens_bench.tasks.normal.metrics import NormalMetric
+from sapiens_bench.tasks.normal.noise import NormalNoise, add_noise
 from sapiens_bench.tasks.normal.types import NormalPrediction, NormalTarget
-from sapiens_bench.types import ModelInput, Task
+from sapiens_bench.types import Floor, ModelInput, Noise, Task, TaskKind
 
 
-def make_task(protocol: EvalProtocol, space: SpaceCard | None) -> Task:
-    """Normals over human pixels; ``protocol.scoring`` has no keys.
+class NormalScoring(Options):
+    """Normals have no scoring keys."""
 
-    Raises:
-        CardError: an unknown key.
-    """
-    if protocol.scoring:
-        raise CardError(f"unknown scoring key {sorted(protocol.scoring)[0]!r}; normals have none")
+
+def make(scoring: NormalScoring, space: SpaceCard | None) -> Task:
+    """Normals over human pixels."""
     return Task(
-        name="normal", metrics=(NormalMetric(),), headline="normal/mean_deg", check=check, miss=miss, perfect=perfect
+        kind=NORMAL, metrics=(NormalMetric(),), headline="normal/mean_deg", check=check, miss=miss, perfect=perfect
     )
 
 
@@ -57,3 +60,16 @@ def miss(target: NormalTarget) -> NormalPrediction:
 def perfect(target: NormalTarget) -> NormalPrediction:
     """The truth."""
     return NormalPrediction(target.normals_HW3)
+
+
+NORMAL = TaskKind(
+    name="normal",
+    title="Surface normals",
+    what="which way the surface of a person faces (angles)",
+    Scoring=NormalScoring,
+    make=make,
+    codec=NormalCodec(),
+    noise=Noise(NormalNoise, add_noise),
+    floors={"flat-normal": Floor(flat), "silhouette-normal": Floor(inflated, needs_mask=True)},
+    convention=Axes(),
+)

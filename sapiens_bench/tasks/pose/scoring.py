@@ -5,82 +5,53 @@ Axes: N instances of one image or of many, K keypoints.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
-from sapiens_bench.errors import CardError, nearest
+from sapiens_bench.cards.options import Options
 from sapiens_bench.tasks.pose.oks import EPSILON
 
-SCORE_RULES = ("box_x_keypoints", "instance", "keypoints", "box_plus_keypoints")
-NMS_KINDS = ("hard", "soft")
-UNMAPPED = ("refuse", "miss")
+ScoreRule = Literal["box_x_keypoints", "instance", "keypoints", "box_plus_keypoints"]
 
 
-@dataclass(frozen=True, slots=True)
-class PoseScoring:
+class PoseScoring(Options):
     """The ``scoring`` keys of a pose protocol. Defaults are those of the Sapiens evaluation."""
 
-    score: str = "box_x_keypoints"  # one of SCORE_RULES, see instance_scores
-    score_threshold: float = 0.2  # keypoint scores at or below it do not enter box_x_keypoints
-    nms_oks: float | None = 0.9  # instances more similar than this to a better one go; null: no suppression
-    nms: str = "hard"  # "soft" lowers scores only to reorder, and keeps at most max_detections
-    nms_padding: float = 1.25  # the box is grown by this before its area enters the similarity
-    nms_aspect: float = 0.75  # width : height the grown box is widened or heightened to
-    max_detections: int = 20
-    # Points of the protocol's set that a model's set does not have. "refuse": such a model is not scored. "miss": they
-    # become (0, 0) with score 0 and count against labelled truth, as in the official 308 -> 133 conversion.
-    unmapped: str = "refuse"
-    drop_zero_score: bool = False  # a detection whose keypoint scores are all <= 0 in a part is absent from the part
+    score: ScoreRule = "box_x_keypoints"
+    """How an instance is scored; see ``instance_scores``."""
+    score_threshold: float = Field(default=0.2, ge=-1e6, le=1e6, allow_inf_nan=False)
+    """Keypoint scores at or below it do not enter box_x_keypoints."""
+    nms_oks: float | None = Field(default=0.9, ge=1e-9, le=1.0)
+    """Instances more similar than this to a better one go; null: no suppression."""
+    nms: Literal["hard", "soft"] = "hard"
+    """soft lowers scores only to reorder, and keeps at most max_detections."""
+    nms_padding: float = Field(default=1.25, ge=1e-6, le=100)
+    """The box is grown by this before its area enters the similarity."""
+    nms_aspect: float = Field(default=0.75, ge=1e-6, le=1e6)
+    """Width : height that the grown box is widened or heightened to."""
+    max_detections: int = Field(default=20, ge=1, le=10_000)
+    """Of one image, best first."""
+    unmapped: Literal["refuse", "miss"] = "refuse"
+    """Points of the protocol's set that a model's set does not have. refuse: such a model is not scored. miss: they
+    become (0, 0) with score 0 and count against labelled truth, as in the official 308 -> 133 conversion."""
+    drop_zero_score: bool = False
+    """A detection whose keypoint scores are all <= 0 in a part is absent from the part."""
 
+    @model_validator(mode="before")
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> PoseScoring:
-        """Read and check ``EvalProtocol.scoring``.
-
-        Raises:
-            CardError: unknown key or impossible value; names the nearest valid key.
-        """
-        flat = dict(options)
-        area = flat.pop("nms_area", None)
-        if area is not None:
-            if not isinstance(area, Mapping) or not set(area) <= {"padding", "aspect"}:
-                raise CardError(f"scoring.nms_area must have the keys padding and aspect only, found {area!r}.")
-            flat |= {f"nms_{key}": value for key, value in area.items()}
-        known = [f.name for f in fields(cls)]
-        for key in flat:
-            if key not in known:
-                near = nearest(str(key), known) or known
-                raise CardError(f"scoring.{key} is not a key of a pose protocol. Nearest: {', '.join(near)}.")
-        scoring = cls(**flat)
-        scoring._check()
-        return scoring
-
-    def _check(self) -> None:
-        def number(value: Any, low: float, high: float) -> bool:
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            return is_number and math.isfinite(value) and low <= value <= high
-
-        rules = {
-            "score": (self.score in SCORE_RULES, f"one of {', '.join(SCORE_RULES)}"),
-            "unmapped": (self.unmapped in UNMAPPED, f"one of {', '.join(UNMAPPED)}"),
-            "nms": (self.nms in NMS_KINDS, f"one of {', '.join(NMS_KINDS)}"),
-            "score_threshold": (number(self.score_threshold, -1e6, 1e6), "a number"),
-            "nms_oks": (self.nms_oks is None or number(self.nms_oks, 1e-9, 1.0), "null or a number in (0, 1]"),
-            "nms_padding": (number(self.nms_padding, 1e-6, 100), "a number above 0"),
-            "nms_aspect": (number(self.nms_aspect, 1e-6, 1e6), "a number above 0"),
-            "max_detections": (
-                type(self.max_detections) is int and 1 <= self.max_detections <= 10_000,
-                "a whole number from 1 to 10000",
-            ),
-            "drop_zero_score": (isinstance(self.drop_zero_score, bool), "true or false"),
-        }
-        for key, (is_valid, expected) in rules.items():
-            if not is_valid:
-                raise CardError(f"scoring.{key} must be {expected}, found {getattr(self, key)!r}.")
+    def _flat_area(cls, given: Any) -> Any:
+        """``nms_area: {padding: 1.25, aspect: 0.75}`` is a shorter way to write two keys."""
+        area = given.get("nms_area") if isinstance(given, Mapping) else None
+        if area is None:
+            return given
+        if not isinstance(area, Mapping) or not set(area) <= {"padding", "aspect"}:
+            raise ValueError("nms_area must have the keys padding and aspect only")
+        rest = {key: value for key, value in given.items() if key != "nms_area"}
+        return {**rest, **{f"nms_{key}": value for key, value in area.items()}}
 
 
 def instance_scores(

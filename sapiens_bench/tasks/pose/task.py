@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
+from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError, SampleFault, ShapeError
 from sapiens_bench.tasks.pose.checking import check_prediction
 from sapiens_bench.tasks.pose.metrics import OksMetric
-from sapiens_bench.tasks.pose.perfect import perfect_prediction
+from sapiens_bench.tasks.pose.noise import PoseNoise, add_noise
+from sapiens_bench.tasks.pose.perfect import per_box, perfect_prediction
 from sapiens_bench.tasks.pose.scoring import PoseScoring
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget, empty_prediction
-from sapiens_bench.types import ModelInput, Task
+from sapiens_bench.types import ModelInput, Noise, Task, TaskKind
 
 _UNSCORED_PARTS = ("extra",)  # points that belong to no published part; they count in the whole set
 
 
-def make_task(protocol: EvalProtocol, space: SpaceCard | None) -> Task:
-    """The task that scores ``protocol`` in the keypoint set ``space``.
+def make(scoring: PoseScoring, space: SpaceCard | None) -> Task:
+    """The task that scores in the keypoint set ``space``.
 
     Raises:
-        CardError: no keypoint set, or a scoring key that does not exist.
+        CardError: ``space`` is no keypoint set.
     """
-    scoring = PoseScoring.of(protocol.scoring)
     metric, fills = make_metric(scoring, space), scoring.unmapped == "miss"
     n_keypoints = len(metric.variances_K)
 
@@ -40,14 +40,16 @@ def make_task(protocol: EvalProtocol, space: SpaceCard | None) -> Task:
         return prediction_from_columns(columns, n_keypoints)
 
     return Task(
-        name="pose",
+        kind=POSE,
         metrics=(metric,),
         headline="oks/AP",
         check=check,
         miss=miss,
         perfect=perfect_prediction,
+        names=space.names if space is not None else (),
         remap=partial(remap, fill_unmapped=fills),
         partial_maps=fills,
+        per_box=per_box,
         to_columns=prediction_to_columns,
         from_columns=from_columns,
     )
@@ -121,3 +123,15 @@ def prediction_from_columns(columns: dict[str, NDArray[Any]], n_keypoints: int) 
         instance_scores_N=np.asarray(columns["instance_scores"]),
         boxes_xyxy_px_N4=np.asarray(columns["boxes"]).reshape(n, 4),
     )
+
+
+POSE = TaskKind(
+    name="pose",
+    title="2D human pose",
+    what="where the keypoints of every person are (OKS AP and AR)",
+    Scoring=PoseScoring,
+    make=make,
+    noise=Noise(PoseNoise, add_noise),
+    is_whole_image=False,
+    crops_per_image=2,
+)

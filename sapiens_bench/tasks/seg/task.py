@@ -7,44 +7,50 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
+from sapiens_bench.cards.options import Options
+from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError, SampleFault
+from sapiens_bench.tasks.seg.codec import LabelCodec
 from sapiens_bench.tasks.seg.metrics import BoundaryMetric, SegMetric
+from sapiens_bench.tasks.seg.noise import SegNoise, add_noise
 from sapiens_bench.tasks.seg.types import IGNORE, NO_CLASS, SegPrediction, SegTarget
-from sapiens_bench.types import ModelInput, Task
-
-SCORING = {"classes", "boundary"}
+from sapiens_bench.types import Floor, ModelInput, Noise, Task, TaskKind
 
 
-def make_task(protocol: EvalProtocol, space: SpaceCard | None) -> Task:
+class SegScoring(Options):
+    """The ``scoring`` keys of a segmentation protocol."""
+
+    classes: tuple[str, ...] | None = None
+    """Names of the classes that are scored; default all."""
+    boundary: bool = True
+    """Boundary IoU beside the area's."""
+
+
+def make(scoring: SegScoring, space: SpaceCard | None) -> Task:
     """Segmentation scored in ``space``.
 
-    ``protocol.scoring``: ``classes`` (names that are scored; default all), ``boundary`` (boundary IoU; default true).
-
     Raises:
-        CardError: no label set, or an unknown key or class.
+        CardError: no label set, or a class that it does not have.
     """
     if space is None or space.kind != "labels":
         raise CardError("a segmentation protocol needs a label space")
-    unknown = set(protocol.scoring) - SCORING
-    if unknown:
-        raise CardError(f"unknown scoring key {sorted(unknown)[0]!r}; known: {sorted(SCORING)}")
-    scored = _scored(protocol.scoring.get("classes"), space)
+    scored = _scored(scoring.classes, space)
     metrics: tuple[Any, ...] = (SegMetric(space.names, scored),)
-    if protocol.scoring.get("boundary", True):
+    if scoring.boundary:
         metrics += (BoundaryMetric(len(space.names), scored),)
     return Task(
-        name="seg",
+        kind=SEG,
         metrics=metrics,
         headline="seg/miou",
         check=Check(len(space.names)),
         miss=miss,
         perfect=perfect,
+        names=space.names,
         remap=remap,
     )
 
 
-def _scored(names: list[str] | None, space: SpaceCard) -> list[int] | None:
+def _scored(names: tuple[str, ...] | None, space: SpaceCard) -> list[int] | None:
     if names is None:
         return None
     missing = [n for n in names if n not in space.names]
@@ -102,3 +108,20 @@ def remap(prediction: SegPrediction, index: NDArray[np.int64]) -> SegPrediction:
     table[: len(index)] = np.where(none, NO_CLASS, index)
     table[NO_CLASS] = NO_CLASS
     return SegPrediction(table[prediction.labels_HW])
+
+
+def all_background(mask_HW: NDArray[np.bool_]) -> SegPrediction:
+    """Class 0 everywhere."""
+    return SegPrediction(np.zeros(mask_HW.shape, np.uint8))
+
+
+SEG = TaskKind(
+    name="seg",
+    title="Body-part segmentation",
+    what="which body part or garment every pixel shows (mIoU, mAcc)",
+    Scoring=SegScoring,
+    make=make,
+    codec=LabelCodec(),
+    noise=Noise(SegNoise, add_noise),
+    floors={"all-background": Floor(all_background)},
+)

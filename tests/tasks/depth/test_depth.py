@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from sapiens_bench.cards.schema import EvalProtocol
 from sapiens_bench.errors import CardError
+from sapiens_bench.tasks import task_for
 from sapiens_bench.tasks.depth.alignment import fit
 from sapiens_bench.tasks.depth.edges import edge_counts, edge_f1
 from sapiens_bench.tasks.depth.metrics import DepthEdgeMetric, DepthMetric
 from sapiens_bench.tasks.depth.sums import Truth, depth_sums
-from sapiens_bench.tasks.depth.task import check, make_task, miss, perfect
+from sapiens_bench.tasks.depth.task import check, miss, perfect
 from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction, DepthTarget
 
 Depth = NDArray[np.float32]
@@ -203,4 +204,4 @@ def test_perfect_scores_perfectly_and_unknown_scoring_is_named() -> None:
     assert np.isnan(miss(t).depth_HW).all()
     protocol = EvalProtocol(task="depth", title="t", default=True)
     with pytest.raises(CardError, match="'scael'"):
-        make_task(protocol.model_copy(update={"scoring": {"alignment": "scael"}}), None)
+        task_for(protocol.model_copy(update={"scoring": {"alignment": "scael"}}), None)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
+from sapiens_bench.tasks import task_for
 from sapiens_bench.tasks.pose.export import coco_results
 from sapiens_bench.tasks.pose.metrics import OksMetric
-from sapiens_bench.tasks.pose.task import make_task
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
 from sapiens_bench.types import ModelInput, Task
 
@@ -22,7 +22,7 @@ from sapiens_bench.types import ModelInput, Task
 @pytest.fixture(scope="module")
 def task(spaces: dict[str, SpaceCard]) -> Task:
     scoring = {"nms_oks": None, "score": "instance"}  # ranks by one number each: faults cannot hide behind NMS
-    return make_task(EvalProtocol(task="pose", title="t", space="coco17", scoring=scoring), spaces["coco17"])
+    return task_for(EvalProtocol(task="pose", title="t", space="coco17", scoring=scoring), spaces["coco17"])
 
 
 def input_for(prediction: PosePrediction) -> ModelInput:

@@ -8,7 +8,7 @@ import pytest
 
 from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
 from sapiens_bench.errors import CardError, ShapeError
-from sapiens_bench.tasks.pose.task import make_task
+from sapiens_bench.tasks import task_for
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
 from sapiens_bench.types import Task
 
@@ -20,7 +20,7 @@ INDEX = np.array([1, -1, 0])  # a from the model's second point, b from nowhere,
 
 
 def task(**scoring: object) -> Task:
-    return make_task(EvalProtocol(task="pose", title="t", space="three", scoring=scoring), SPACE)
+    return task_for(EvalProtocol(task="pose", title="t", space="three", scoring=scoring), SPACE)
 
 
 def one_person() -> tuple[PoseTarget, PosePrediction]:
@@ -73,5 +73,5 @@ def test_a_map_may_not_point_outside_the_set_either_way() -> None:
 
 
 def test_an_unknown_rule_is_named() -> None:
-    with pytest.raises(CardError, match=r"scoring\.unmapped must be one of refuse, miss"):
+    with pytest.raises(CardError, match="option 'unmapped': Input should be 'refuse' or 'miss'"):
         task(unmapped="zero")

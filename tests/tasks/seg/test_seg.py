@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
 from sapiens_bench.errors import CardError, ShapeError
+from sapiens_bench.tasks import task_for
 from sapiens_bench.tasks.seg.confusion import boundary_counts, confusion
 from sapiens_bench.tasks.seg.metrics import BoundaryMetric, SegMetric
-from sapiens_bench.tasks.seg.task import Check, make_task, miss, perfect, remap
+from sapiens_bench.tasks.seg.task import Check, miss, perfect, remap
 from sapiens_bench.tasks.seg.types import IGNORE, NO_CLASS, SegPrediction, SegTarget
 
 NAMES = ("background", "skin", "hair")
@@ -147,7 +148,7 @@ def test_a_label_without_a_scored_pixel_is_an_input_fault() -> None:
 
 
 def test_perfect_scores_one_and_miss_scores_zero() -> None:
-    task = make_task(PROTOCOL, SPACE)
+    task = task_for(PROTOCOL, SPACE)
     target = SegTarget(smooth(1))
     for prediction, value in ((task.perfect(target), 1.0), (task.miss(target), 0.0)):
         metric = task.metrics[0]
@@ -166,8 +167,8 @@ def test_remapping_keeps_out_of_range_labels_out_of_range() -> None:
 
 def test_unknown_scoring_keys_and_classes_are_named() -> None:
     with pytest.raises(CardError, match="'clases'"):
-        make_task(PROTOCOL.model_copy(update={"scoring": {"clases": []}}), SPACE)
+        task_for(PROTOCOL.model_copy(update={"scoring": {"clases": []}}), SPACE)
     with pytest.raises(CardError, match="'Nose'"):
-        make_task(PROTOCOL.model_copy(update={"scoring": {"classes": ["Nose"]}}), SPACE)
+        task_for(PROTOCOL.model_copy(update={"scoring": {"classes": ["Nose"]}}), SPACE)
     with pytest.raises(CardError, match="label space"):
-        make_task(PROTOCOL, None)
+        task_for(PROTOCOL, None)

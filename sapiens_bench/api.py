@@ -1,0 +1,168 @@
+"""The Python API: what ``import sapiens_bench`` offers beside the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sapiens_bench.adapters.context import MAX_PIXELS
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.engine.build import build_model
+from sapiens_bench.engine.choices import ModelChoice
+from sapiens_bench.engine.detect import make_box_files
+from sapiens_bench.engine.device import resolve_device
+from sapiens_bench.engine.events import Event, ignore
+from sapiens_bench.engine.model_specs import one_model
+from sapiens_bench.engine.plan import resolve
+from sapiens_bench.engine.request import Request, parse_trust
+from sapiens_bench.engine.run import run
+from sapiens_bench.errors import UsageError
+from sapiens_bench.store.record import RunRecord
+from sapiens_bench.types import Model
+
+
+def evaluate(
+    *,
+    task: str,
+    models: str | Sequence[str] = ("all",),
+    datasets: str | Sequence[str] = (),
+    protocol: str | None = None,
+    split: str = "",
+    limit: int | None = None,
+    boxes: str = "",
+    out: Path | str | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+    n_boot: int = 1000,
+    shard_size: int = 64,
+    data_root: Path | str | None = None,
+    weights_root: Path | str | None = None,
+    cards: Path | str | Sequence[Path | str] = (),
+    options: Mapping[str, Any] | None = None,
+    data_options: Mapping[str, Any] | None = None,
+    trust: Mapping[str, str] | Sequence[str] = (),
+    max_errors: float | None = None,
+    max_pixels: int = MAX_PIXELS,
+    save_preds: bool = True,
+    save_maps: bool = False,
+    on_event: Callable[[Event], None] = ignore,
+) -> RunRecord:
+    """Score models on data sets.
+
+    Args:
+        task: pose, seg, depth, normal, or a plug-in's.
+        models: ids, families, globs; "all" is every network and floor of the task.
+        datasets: ids; empty means every data set of the task that is on this machine.
+        protocol: None means each data set's default.
+        split: part of the data set, e.g. "tiny"; "" as the protocol says.
+        limit: only the first images of each set.
+        boxes: pose: gt, jitter:FRACTION, detector:ID[,SCORE], or a box file; "" as the protocol says.
+        out: run folder; None names one after the request below ``results/runs``, so that the same call resumes.
+        batch_size: crops per forward pass; None: 8 on a CPU, 32 on a GPU.
+        n_boot: bootstrap draws of the intervals; 0: none.
+        cards: folders or files with cards of your own.
+        options: for the models, over their cards. data_options: for the data sets, over their protocols.
+        trust: weight files you vouch for, PATH:SHA256; they may carry code.
+        max_errors: share of images that may fail; None: 1 %.
+        save_maps: keep dense predictions as PNG.
+        on_event: called with each event of the run (``sapiens_bench.engine.events``).
+
+    Returns:
+        The record that is also in ``run.json``: one ``CellRecord`` per model and data set, with scores and intervals.
+
+    Raises:
+        SapiensBenchError: see ``plan.resolve`` and ``run.run``.
+
+    Example:
+        >>> import sapiens_bench
+        >>> record = sapiens_bench.evaluate(task="pose", models=["movenet-thunder"], limit=8)
+        >>> cell = record.cells[0]
+        >>> cell.scores[cell.headline].value
+    """
+    request = Request(
+        task=task,
+        models=as_texts(models),
+        datasets=as_texts(datasets),
+        protocol=protocol,
+        split=split,
+        limit=limit,
+        boxes=boxes,
+        out=None if out is None else Path(out),
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        workers=workers,
+        seed=seed,
+        n_boot=n_boot,
+        shard_size=shard_size,
+        data_root=None if data_root is None else Path(data_root),
+        weights_root=None if weights_root is None else Path(weights_root),
+        cards=tuple(Path(card) for card in ([cards] if isinstance(cards, str | Path) else cards)),
+        options=dict(options or {}),
+        data_options=dict(data_options or {}),
+        trust=parse_trust(trust if isinstance(trust, Mapping) else tuple(trust)),
+        max_errors=max_errors,
+        max_pixels=max_pixels,
+        save_preds=save_preds,
+        save_maps=save_maps,
+    )
+    catalog = Catalog.load(request.cards)
+    boxes_made = make_box_files(request, catalog, on_event)
+    return run(resolve(request, catalog, boxes_made), on_event)
+
+
+def as_texts(given: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several.
+
+    Raises:
+        UsageError: something that is no name, such as a torch module.
+    """
+    found = (given,) if isinstance(given, str) else tuple(given)
+    for name in found:
+        if not isinstance(name, str):
+            raise UsageError(
+                f"models and data sets are named by text, found {type(name).__name__}. A network of your own needs a "
+                "card and a wrapper (docs/add_a_model.md)."
+            )
+    return found
+
+
+def load_model(
+    name: str,
+    *,
+    device: str = "cpu",
+    precision: str = "fp32",
+    weights_root: Path | str | None = None,
+    cards: Sequence[Path | str] = (),
+    trust: Sequence[str] = (),
+    **options: Any,
+) -> Model:
+    """Build one model by its id, weights verified; ``options`` overlay those of the card.
+
+    ``trust`` holds texts PATH:SHA256, as in ``evaluate``.
+
+    Raises:
+        UnknownName: no such model; CardError: no such option; WeightsMissing, CheckpointRejected: its weights are
+        absent or unusable.
+
+    Example:
+        >>> import sapiens_bench
+        >>> model = sapiens_bench.load_model("movenet-thunder")
+        >>> prepared = model.prepare(model_input)   # a sapiens_bench.types.ModelInput
+    """
+    catalog = Catalog.load([Path(card) for card in cards])
+    choice = ModelChoice(
+        task=catalog.model(name).card.task,
+        patterns=(name,),
+        options=options,
+        weights_root=None if weights_root is None else Path(weights_root),
+        trust=parse_trust(tuple(trust)),
+        precision=precision,
+        seed=0,
+    )
+    spec = one_model(name, choice, catalog)
+    return build_model(spec, device if device == "meta" else resolve_device(device, precision))

@@ -1,0 +1,284 @@
+"""THE LOOP. A cell is cut into shards, a shard into batches, a batch into images; each image leaves one row.
+
+adapter[i] -> prepare (loader.py) -> forward (forward.py) -> finish -> remap -> check -> measure -> row -> commit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.engine.events import Event, ShardDone
+from sapiens_bench.engine.forward import Arrays, Forward
+from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
+from sapiens_bench.engine.retry import worth_another_try
+from sapiens_bench.errors import SampleFault, is_machine_fault
+from sapiens_bench.store.files import write_atomic
+from sapiens_bench.store.record import Timing
+from sapiens_bench.store.rows import Row, Shard, commit_shard, item_key, prediction_row, remove_shard, shards_of
+from sapiens_bench.store.stock import Expected, take_stock
+from sapiens_bench.tasks.maps import map_name
+from sapiens_bench.types import Adapter, Cell, Model, Sample, Task
+
+
+class Scored(NamedTuple):
+    """What is left of one image."""
+
+    row: Row
+    columns: dict[str, NDArray[Any]] | None  # the prediction, where the task keeps it
+    finish_s: float
+    measure_s: float
+
+
+@dataclass(slots=True)
+class Stage:
+    """All that a shard passes through."""
+
+    loader: Loader
+    forward: Forward
+    score: Callable[[Loaded, Arrays | SampleFault], Scored]
+    pool: ThreadPoolExecutor  # finish and measure, while the device works on the next batch
+    budget: int  # crops per batch
+    backlog: int  # images that may wait for finish
+
+
+def run_shard(shard: Shard, stage: Stage) -> list[Scored]:
+    """One result per sample of the shard, in index order."""
+    scored: list[Future[Scored]] = []
+    for batch in pack(stage.loader.take(len(shard.indices)), stage.budget):  # adapter[i], prepare
+        for item, outputs in stage.forward(batch):  # the only device work
+            scored.append(stage.pool.submit(stage.score, item, outputs))  # finish, remap, check, measure
+            if len(scored) > stage.backlog:
+                scored[-stage.backlog].result()
+    return [future.result() for future in scored]
+
+
+def run_cell(
+    job: CellJob,
+    adapter: Adapter,
+    model: Model,
+    task: Task,
+    on_event: Callable[[Event], None],
+    missing: Sequence[Shard],
+) -> tuple[Timing, list[str]]:
+    """Compute and commit the ``missing`` shards of the cell; returns times, and notes for the user."""
+    timing = Timing()
+    # Before the first image is read: a file that changes meanwhile must not be taken for the one that was scored.
+    item_keys = {shard.number: job.item_key(shard, adapter.keys) for shard in missing}
+    with staged(job, adapter, model, task, missing) as stage:
+        for shard in missing:
+            began = time.perf_counter()
+            scored = run_shard(shard, stage)
+            job.commit(shard, item_keys[shard.number], scored)
+            seconds = time.perf_counter() - began
+            _add(timing, scored, seconds)
+            failed = sum(s.row["status"] == "error" for s in scored)
+            on_event(ShardDone(job.cell, shard.number, len(scored), failed, len(scored) / max(seconds, 1e-9)))
+    timing.wait_s, timing.prepare_s = stage.loader.wait_s, stage.loader.prepare_s
+    timing.forward_s = stage.forward.seconds
+    return timing, [*_notes(job, stage.forward), *(f"{job.cell.model}: {note}" for note in getattr(model, "notes", ()))]
+
+
+@dataclass(frozen=True, slots=True)
+class CellJob:
+    """Where a cell lives and how it is cut."""
+
+    cell: Cell
+    out: Path
+    batch_size: int
+    workers: int
+    device: str
+    save_preds: bool
+    save_maps: bool = False  # keep dense predictions as PNG files below maps/
+    index_K: NDArray[np.int64] | None = None  # the model's set -> the protocol's; None: nothing to map
+    identity: Callable[[int], str] | None = None  # of the files behind a sample; None: the data set cannot tell
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the cell's row shards."""
+        return self.out / "rows" / self.cell.folder
+
+    def missing_shards(self, adapter: Adapter, task: Task) -> tuple[list[Shard], list[str]]:
+        """Shards to be computed, and notes on those that were on disk and did not count.
+
+        Raises:
+            StorageFull: a damaged shard could not be set aside.
+        """
+        shards = shards_of(self.cell.n_samples, self.cell.shard_size)
+        expected = {s.number: Expected(len(s.indices), self.item_key(s, adapter.keys)) for s in shards}
+        keeps = self.save_preds and task.to_columns is not None
+        done, notes = take_stock(self.out, self.cell.folder, expected, keeps)
+        if self.save_maps:  # rows of an earlier run without maps do not count
+            done = {number: commit for number, commit in done.items() if self._maps_note(number).is_file()}
+        again = worth_another_try(self.folder, done, adapter, self.identity is not None)
+        if again:
+            notes.append(f"{self.cell.folder}: {len(again)} shard(s) with error rows are tried again.")
+        return [shard for shard in shards if shard.number not in done or shard.number in again], notes
+
+    def commit(self, shard: Shard, key: str, scored: Sequence[Scored]) -> None:
+        """Predictions first: once the rows are there, the shard counts as done."""
+        meta = {"fingerprint": self.cell.fingerprint, "item_key": key}
+        kept = [prediction_row(s.row["index"], s.row["key"], s.columns) for s in scored if s.columns is not None]
+        preds = self.out / "preds" / self.cell.folder
+        if kept:
+            commit_shard(preds, shard.number, kept, meta)
+        else:
+            remove_shard(preds, shard.number)  # of rows that are replaced now
+        if self.save_maps:
+            write_atomic(self._maps_note(shard.number), f"{self.cell.fingerprint}\n".encode())
+        n_kept = len(kept) if self.save_preds else None
+        commit_shard(self.folder, shard.number, [s.row for s in scored], meta, n_kept)
+
+    def item_key(self, shard: Shard, keys: Sequence[str]) -> str:
+        """What the shard must be made of: experiment, samples and, where the data set can tell, their files."""
+        identities = [_identity(self.identity, i) for i in shard.indices] if self.identity else ()
+        return item_key(self.cell.fingerprint, [keys[i] for i in shard.indices], identities)
+
+    def keep_map(self, sample: Sample, prediction: Any, task: Task) -> None:
+        """Write one prediction below ``maps/``."""
+        assert task.kind.codec is not None  # the plan refuses --save-maps otherwise
+        data = task.kind.codec.encode(prediction, sample.target, task.names)
+        write_atomic(self.out / "maps" / self.cell.folder / map_name(sample.key), data)
+
+    def _maps_note(self, number: int) -> Path:
+        """The file that says that all maps of a shard are there."""
+        return self.out / "maps" / self.cell.folder / f".shard-{number:05d}"
+
+
+@contextmanager
+def staged(job: CellJob, adapter: Adapter, model: Model, task: Task, shards: Sequence[Shard]) -> Iterator[Stage]:
+    """The stage for these shards; on Ctrl-C its threads drop what they have not begun."""
+    indices = [index for shard in shards for index in shard.indices]
+    keep = job.save_preds and task.to_columns is not None
+    window = job.workers + job.batch_size
+    pool = ThreadPoolExecutor(max(1, job.workers // 2), thread_name_prefix="sapiens-score")
+    finished = False
+    try:
+        with Loader(adapter, model.prepare, indices, job.workers, window) as loader:
+
+            def score(item: Loaded, outputs: Arrays | SampleFault) -> Scored:
+                return score_item(item, outputs, model, task, job, keep)
+
+            forward = Forward(model, job.device, job.batch_size)
+            yield Stage(loader, forward, score, pool, job.batch_size, backlog=max(2, job.batch_size))
+        finished = True
+    finally:
+        pool.shutdown(wait=finished, cancel_futures=True)
+
+
+def score_item(
+    item: Loaded,
+    outputs: Arrays | SampleFault,
+    model: Model,
+    task: Task,
+    job: CellJob,
+    keep: bool,
+) -> Scored:
+    """The row of one image. Input-side faults have no metric values; prediction-side faults are measured as a miss."""
+    sample, fault = item.sample, item.fault
+    row: Row = {"index": item.index, "key": item.key, "group": item.group}
+    if sample is None or (fault is not None and fault.side == "input"):
+        return Scored(row | _status(fault), None, 0.0, 0.0)
+    began = time.perf_counter()
+    prediction, fault = _predict(sample, item, outputs, model, task, job.index_K)
+    finished = time.perf_counter()
+    if job.save_maps and (fault is None or fault.side == "prediction"):
+        job.keep_map(sample, prediction, task)
+    if fault is None or fault.side == "prediction":
+        values, fault = _measure(sample, prediction, task, fault)
+        row |= values
+    measured = fault is None or fault.side == "prediction"  # what was measured is kept, so that it can be scored again
+    columns = task.to_columns(prediction) if keep and task.to_columns is not None and measured else None
+    return Scored(row | _status(fault), columns, finished - began, time.perf_counter() - finished)
+
+
+def _predict(
+    sample: Sample,
+    item: Loaded,
+    outputs: Arrays | SampleFault,
+    model: Model,
+    task: Task,
+    index_K: NDArray[np.int64] | None,
+) -> tuple[Any, SampleFault | None]:
+    """The prediction that may be measured, and what was wrong with it."""
+    if isinstance(outputs, SampleFault):
+        return task.miss(sample.target), outputs
+    assert item.prepared is not None
+    try:
+        prediction = model.finish(outputs, item.prepared.geometry)
+    except Exception as error:  # any model may raise anything
+        if is_machine_fault(error):
+            raise
+        return task.miss(sample.target), model_fault(error)
+    try:
+        if index_K is not None and task.remap is not None:
+            prediction = task.remap(prediction, index_K)
+        return task.check(prediction, sample.input, sample.target)
+    except Exception as error:  # not even the shape could be looked at
+        if is_machine_fault(error):
+            raise
+        fault = model_fault(error)
+        code = fault.code if isinstance(error, SampleFault) else "pred.shape"
+        return task.miss(sample.target), SampleFault(code, fault.detail, side="prediction")
+
+
+def _measure(sample: Sample, prediction: Any, task: Task, fault: SampleFault | None) -> tuple[Row, SampleFault | None]:
+    """Metric columns. A prediction that breaks a metric is a miss; a target that does leaves the metric for all."""
+    try:
+        return _values(sample.target, prediction, task), fault
+    except Exception as error:  # one image must not end the run
+        if is_machine_fault(error):
+            raise
+        detail = f"{type(error).__name__}: {error}"
+    try:
+        values = _values(sample.target, task.miss(sample.target), task)
+    except Exception:
+        return {}, SampleFault("label.exception", detail, side="input")
+    return values, fault or SampleFault("pred.exception", detail, side="prediction")
+
+
+def _values(target: Any, prediction: Any, task: Task) -> Row:
+    return {f"{m.name}/{name}": v for m in task.metrics for name, v in m.measure(target, prediction).items()}
+
+
+def _identity(identity: Callable[[int], str], index: int) -> str:
+    """ "" where the files cannot be looked at: that they are missing is told by the row."""
+    try:
+        return identity(index)
+    except OSError:
+        return ""
+
+
+def _status(fault: SampleFault | None) -> Row:
+    return {
+        "status": "ok" if fault is None else "error",
+        "error_code": fault.code if fault else "",
+        "error_detail": fault.detail if fault else "",
+        "error_side": fault.side if fault else "",
+    }
+
+
+def _add(timing: Timing, scored: Sequence[Scored], seconds: float) -> None:
+    if timing.images == 0:
+        timing.first_shard_s, timing.first_shard_images = seconds, len(scored)
+    timing.wall_s += seconds
+    timing.images += len(scored)
+    timing.finish_s += sum(s.finish_s for s in scored)
+    timing.measure_s += sum(s.measure_s for s in scored)
+
+
+def _notes(job: CellJob, forward: Forward) -> list[str]:
+    if not forward.halved:
+        return []
+    return [
+        f"{job.cell.model} on {job.cell.dataset}: the device ran out of memory at {job.batch_size} crops, so "
+        f"{forward.budget} were used. Give --batch-size {forward.budget} to start there."
+    ]

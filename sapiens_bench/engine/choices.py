@@ -1,0 +1,60 @@
+"""The parts of a request: what each stage of planning is given, and all that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DETECTOR = "detector:"  # boxes made by a detector card: detector:<id>[,<score threshold>]
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """Which data sets, under which protocol, read how."""
+
+    task: str
+    names: tuple[str, ...]  # empty: every data set of the task that is on this machine
+    protocol: str | None  # None: the data set's default for the task
+    split: str
+    boxes: str
+    seed: int
+    limit: int | None  # the first n samples only
+    max_pixels: int
+    options: Mapping[str, Any]  # for the adapters, over those of the protocol
+    root: Path | None
+
+    @property
+    def detector(self) -> str:
+        """Name (and threshold) of the detector card that makes the boxes; "" for none."""
+        return self.boxes.removeprefix(DETECTOR) if self.boxes.startswith(DETECTOR) else ""
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which models, built how."""
+
+    task: str
+    patterns: tuple[str, ...]  # ids, globs, families; "all"
+    options: Mapping[str, Any]  # for the wrappers, over those of the card
+    weights_root: Path | None
+    trust: Mapping[str, str]  # path -> sha256 of files that the user vouches for
+    precision: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class RunChoice:
+    """How cells are computed and kept; none of it can move a score."""
+
+    device: str
+    batch_size: int | None  # crops per forward pass; None: by device
+    workers: int | None  # loader threads; None: by cores
+    shard_size: int
+    n_boot: int
+    seed: int  # of the bootstrap
+    save_preds: bool
+    save_maps: bool
+    max_errors: float | None  # share of a cell's samples; None: 1 %
+    command: str

@@ -1,0 +1,150 @@
+"""Which models a choice means: options validated first, weights verified last. No model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sapiens_bench.cards.catalog import Catalog, ModelEntry
+from sapiens_bench.cards.code import code_hash
+from sapiens_bench.cards.locate import weight_files
+from sapiens_bench.cards.options import Options, option_names, read_options
+from sapiens_bench.engine.build import model_options
+from sapiens_bench.engine.choices import ModelChoice
+from sapiens_bench.engine.specs import ModelSpec
+from sapiens_bench.errors import CardError, SapiensBenchError, UnknownName
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A variant that the request means, before its weights are looked for."""
+
+    entry: ModelEntry
+    options: dict[str, Any]  # the card's with the request's over them
+    refusal: SapiensBenchError | None = None  # why this version cannot run it
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Every variant that the request means, in card order."""
+
+    all: list[Candidate]
+    notes: list[str]
+
+
+def candidates(choice: ModelChoice, catalog: Catalog) -> Candidates:
+    """The variants that are meant, with their options.
+
+    An option of the request reaches every model that has it; the others keep their card's.
+
+    Raises:
+        UnknownName: no such model, or an option that none of the models has.
+        CardError: an option's value is wrong.
+    """
+    entries = catalog.select(choice.task, choice.patterns)
+    classes: dict[str, type[Options]] = {}
+    refused: dict[str, SapiensBenchError] = {}
+    for entry in entries:
+        try:
+            classes[entry.id] = model_options(entry)
+        except SapiensBenchError as error:
+            refused[entry.id] = error
+    _refuse_unknown(choice.options, classes)
+    found = [
+        Candidate(entry, dict(entry.variant.options), refused[entry.id])
+        if entry.id in refused
+        else _candidate(entry, classes[entry.id], choice.options)
+        for entry in entries
+    ]
+    return Candidates(found, _left_out(choice.options, classes))
+
+
+def _candidate(entry: ModelEntry, kind: type[Options], asked: Mapping[str, Any]) -> Candidate:
+    options = overlaid(entry, kind, asked)
+    try:
+        read_options(kind, options, f"model {entry.id} ({entry.path.name})")
+    except CardError as error:
+        if options != entry.variant.options:
+            raise  # what was asked for now is wrong
+        return Candidate(entry, options, error)  # its card is wrong: the others go on
+    return Candidate(entry, options)
+
+
+def overlaid(entry: ModelEntry, kind: type[Options], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The variant's options with those of ``asked`` that its wrapper has."""
+    known = option_names(kind)
+    return {**entry.variant.options, **{name: value for name, value in asked.items() if name in known}}
+
+
+def _refuse_unknown(asked: Mapping[str, Any], classes: Mapping[str, type[Options]]) -> None:
+    known = {name for kind in classes.values() for name in option_names(kind)}
+    for name in asked:
+        if name not in known and classes:
+            raise UnknownName("option", name, known, "`sapiens-bench list models --json` shows each model's options.")
+
+
+def _left_out(asked: Mapping[str, Any], classes: Mapping[str, type[Options]]) -> list[str]:
+    """One note for each option that some of the models do not have."""
+    notes: list[str] = []
+    for name in asked:
+        without = [model for model, kind in classes.items() if name not in option_names(kind)]
+        if without:
+            some = ", ".join(without[:5]) + (f" and {len(without) - 5} more" if len(without) > 5 else "")
+            notes.append(f"--option {name} does not reach {some}: they have no such option.")
+    return notes
+
+
+def model_spec(candidate: Candidate, choice: ModelChoice, catalog: Catalog) -> ModelSpec:
+    """The candidate with verified weights.
+
+    Raises:
+        WeightsMissing, ChecksumMismatch: its files are not here, or have other bytes.
+        SapiensBenchError: why it was refused before.
+    """
+    if candidate.refusal is not None:
+        raise candidate.refusal
+    entry = candidate.entry
+    return ModelSpec(
+        entry=entry,
+        weights=weight_files(entry.variant, choice.weights_root, choice.trust),
+        space=space_of(entry, catalog),
+        options=candidate.options,
+        precision=choice.precision,
+        seed=choice.seed,
+        code_sha256=code_hash(entry.card.wrapper, entry.path),
+    )
+
+
+def space_of(entry: ModelEntry, catalog: Catalog) -> Any:
+    """Keypoint or label set of the raw output, or None."""
+    name = entry.card.space_of(entry.variant)
+    return None if name is None else catalog.space(name)
+
+
+def one_model(name: str, choice: ModelChoice, catalog: Catalog) -> ModelSpec:
+    """The spec of a single model by its id; every option asked for must be one of its own.
+
+    Raises:
+        UnknownName: no such model, or option. WeightsMissing ...: see ``model_spec``.
+    """
+    entry = catalog.model(name)
+    kind = model_options(entry)
+    options = {**entry.variant.options, **choice.options}
+    read_options(kind, options, f"model {entry.id}")
+    return model_spec(Candidate(entry, options), choice, catalog)
+
+
+def trust_notes(choice: ModelChoice, specs: Sequence[ModelSpec]) -> list[str]:
+    """One warning for every file that is opened because the user vouched for it, one for every path that was not."""
+    used = {
+        str(spec.weights.path.resolve()): spec.id
+        for spec in specs
+        if spec.weights.trusted and spec.weights.path is not None
+    }
+    return [
+        f"WARNING: {path} (sha256 {sha256}) is trusted (--trust-checkpoint) and may run code of its own: {used[path]}."
+        if path in used
+        else f"--trust-checkpoint {path}: no model of this run uses the file."
+        for path, sha256 in choice.trust.items()
+    ]

@@ -1,0 +1,119 @@
+"""Whole pictures to network input and maps back to the picture's size: the arithmetic that dense families share.
+
+Axes: B images, C channels, h x w network pixels, H x W original pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from sapiens_bench.cards.schema import InputSpec
+from sapiens_bench.errors import CardError
+from sapiens_bench.models.context import ModelContext
+
+Pipeline = Literal["full", "lite"]  # two bilinear steps back to the picture, over the input size, or one
+
+
+def input_spec(context: ModelContext) -> InputSpec:
+    """Input size and normalisation of the card.
+
+    Raises:
+        CardError: it has none.
+    """
+    spec = context.variant.input or context.card.input
+    if spec is None:
+        raise CardError(f"{context.variant.id}: the card needs 'input' (height, width, mean, std).")
+    return spec
+
+
+def normalised(image_HW3: NDArray[Any], spec: InputSpec) -> NDArray[np.float32]:
+    """RGB in 0..255 -> network numbers, channels in the network's order."""
+    ordered = image_HW3 if spec.channel_order == "rgb" else image_HW3[..., ::-1]
+    mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
+    return np.asarray((ordered.astype(np.float32) - mean) / std, np.float32)
+
+
+def cv2_stretch(image_HW3: NDArray[np.uint8], size_hw: tuple[int, int], how: int | None = None) -> NDArray[np.uint8]:
+    """cv2 resize; without ``how`` area averaging for smaller pictures and cubic for larger ones."""
+    height, width = size_hw
+    if how is None:
+        smaller = height * width < image_HW3.shape[0] * image_HW3.shape[1]
+        how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image_HW3, (width, height), interpolation=how), np.uint8)
+
+
+def padded_frame(height: int, width: int, input_hw: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right of a picture that keeps its aspect in the middle of the input; sizes rounded down."""
+    scale = min(input_hw[0] / height, input_hw[1] / width)
+    tall, wide = max(1, int(height * scale)), max(1, int(width * scale))
+    top, left = (input_hw[0] - tall) // 2, (input_hw[1] - wide) // 2
+    return top, left, top + tall, left + wide
+
+
+def resize(maps: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Bilinear resize of [B, C, h, w] with half-pixel centres, no antialias, float32."""
+    return functional.interpolate(maps.float(), size=size_hw, mode="bilinear", align_corners=False)
+
+
+def without_padding(raw: Tensor, input_hw: tuple[int, int], inside: Iterable[int]) -> Tensor:
+    """The part of a raw map [1, C, h, w] that shows the picture; enlarged to input pixels first where it is padded."""
+    top, left, bottom, right = inside
+    if (top, left, bottom, right) == (0, 0, *input_hw):
+        return raw
+    full = raw if tuple(raw.shape[-2:]) == input_hw else resize(raw, input_hw)
+    return full[..., top:bottom, left:right]
+
+
+def to_original(head_output: Tensor, input_hw: tuple[int, int], size_hw: tuple[int, int], pipeline: Pipeline) -> Tensor:
+    """Head output [B, C, h, w] at the original size: over the input size first in the full pipeline."""
+    if pipeline == "full":
+        head_output = resize(head_output, input_hw)
+    return resize(head_output, size_hw)
+
+
+def labels_at_original(
+    head_output: Tensor, input_hw: tuple[int, int], size_hw: tuple[int, int], pipeline: Pipeline
+) -> Tensor:
+    """Arg max over classes at the original size, uint8 [H, W], for one image [1, C, h, w].
+
+    Class by class, so that a 4K picture needs memory for two maps and not for 28; the first of equal classes wins, as
+    with argmax. NaN in any class gives 255, so that it can be told from class 0.
+    """
+    best = to_original(head_output[:, :1], input_hw, size_hw, pipeline)[0, 0]
+    labels = torch.zeros_like(best, dtype=torch.uint8)
+    spoilt = ~torch.isfinite(best)
+    for c in range(1, head_output.shape[1]):
+        score = to_original(head_output[:, c : c + 1], input_hw, size_hw, pipeline)[0, 0]
+        better = score > best
+        labels = labels.masked_fill(better, c)
+        best = torch.where(better, score, best)
+        spoilt = spoilt | ~torch.isfinite(score)
+    return labels.masked_fill(spoilt, 255)
+
+
+def unit_normals(maps: Tensor) -> Tensor:
+    """n / (|n| + 1e-5) over the channel axis of [B, 3, H, W]: after the resize, as in Sapiens' official demo."""
+    length: Tensor = torch.linalg.vector_norm(maps, dim=1, keepdim=True)
+    return maps / (length + 1e-5)
+
+
+def pack(maps: Sequence[Tensor], sizes_hw: Sequence[tuple[int, int]]) -> Tensor:
+    """Maps of different sizes in one array, each in its top left corner; cut off again in ``finish``."""
+    tall, wide = max(h for h, _ in sizes_hw), max(w for _, w in sizes_hw)
+    packed = maps[0].new_zeros((len(maps), *maps[0].shape[:-2], tall, wide))
+    for i, (h, w) in enumerate(sizes_hw):
+        packed[i, ..., :h, :w] = maps[i]
+    return packed
+
+
+def sizes_of(size_hw: Tensor) -> list[tuple[int, int]]:
+    """Picture sizes [B, 2] as numbers."""
+    return [(int(h), int(w)) for h, w in size_hw.tolist()]

@@ -1,0 +1,1 @@
+"""Alpha matting for sapiens-bench."""

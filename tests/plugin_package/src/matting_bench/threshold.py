@@ -1,0 +1,40 @@
+"""Foreground is what is bright: a model without a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from matting_bench.task import Matte
+from sapiens_bench.cards.options import Options
+from sapiens_bench.models.context import ModelContext
+from sapiens_bench.types import ModelInput, Prepared
+
+
+class ThresholdOptions(Options):
+    """Of the threshold."""
+
+    level: int = 120
+    """Grey value from which a pixel is foreground."""
+
+
+class Threshold:
+    """The wrapper."""
+
+    Options = ThresholdOptions
+
+    def __init__(self, context: ModelContext) -> None:
+        self.options: ThresholdOptions = context.options
+
+    def prepare(self, x: ModelInput) -> Prepared:
+        """No tensors: the picture itself is the geometry."""
+        return Prepared({}, x.image_HW3[..., 0])
+
+    def forward(self, tensors: dict[str, Any]) -> dict[str, Any]:
+        """Nothing to compute."""
+        return {}
+
+    def finish(self, outputs: dict[str, Any], geometry: Any) -> Matte:
+        """1 where bright."""
+        return Matte((geometry >= self.options.level).astype(np.float32))
