@@ -82,7 +82,9 @@ def _show(check: RunCheck) -> None:
     ]  # fmt: skip
     heads = ("Data set", "Model", "Planned", "Found", "Duplicate", "Corrupt", "Error", "sha256 of rows")
     grid(heads, rows, right=(2, 3, 4, 5, 6))
-    causes = run_causes(check.record)
+    unmeasured = {"weights missing", "data missing"}  # nothing of theirs is here to be verified
+    skipped = {(c.dataset, c.model) for c in check.record.cells if c.status in unmeasured}
+    causes = [found for found in run_causes(check.record) if (found.dataset, found.model) not in skipped]
     for found in causes[:_N_SHOWN]:
         place = " on ".join(part for part in (found.model, found.dataset) if part)
         say(f"{place}: {sentence(found.cause)}" if place else sentence(found.cause), "yellow")

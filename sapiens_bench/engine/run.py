@@ -31,7 +31,7 @@ from sapiens_bench.errors import (
     is_machine_fault,
 )
 from sapiens_bench.store.causes import row_causes
-from sapiens_bench.store.folder import CellClaim, open_run
+from sapiens_bench.store.folder import CellClaim, RunFolder, open_run
 from sapiens_bench.store.record import (
     CellRecord,
     DatasetRecord,
@@ -43,8 +43,8 @@ from sapiens_bench.store.record import (
     write_run,
 )
 from sapiens_bench.store.rows import read_rows
-from sapiens_bench.store.throughput import carried_timing
-from sapiens_bench.types import Adapter, Materialised, Model
+from sapiens_bench.store.throughput import carried_timings
+from sapiens_bench.types import Adapter, KnowsFiles, Materialised, Model
 
 MAX_ERRORS = 0.01
 Watcher = Callable[[Event], None]
@@ -96,31 +96,39 @@ class _Run:
         self.previous: RunRecord | None = None  # what run.json said before this run
 
     def complete(self) -> RunRecord:
-        """Rows, scores, record; every way out leaves a run.json that tells the truth."""
+        """Rows, scores, record; every way out of an opened folder leaves a run.json that tells the truth."""
         self.plan.check_disk()
         claims = [CellClaim(c.cell.folder, c.fields, c.cell.shard_size) for c in self.plan.cells]
-        with _terminate_like_ctrl_c(), open_run(self.plan.out, self.plan.identity, claims) as folder:
-            self.previous = folder.previous
+        with _terminate_like_ctrl_c():
             try:
-                self._save("running")
-                for note in (*self.plan.notes, *folder.notes):
-                    self._note(note)
-                for spec in self.plan.cells:
-                    self._cell(spec)
-                self._score()
+                with open_run(self.plan.out, self.plan.identity, claims) as folder:
+                    self._fill(folder)
+                    return self._verdict()
             except KeyboardInterrupt as stop:
-                self._try_to_save("interrupted")
                 kind = Terminated if isinstance(stop, _Signal) else Interrupted
                 raise kind(
                     f"Stopped. Everything committed is kept in {self.plan.out}; the same command goes on from there."
                 ) from None
-            except Exception as error:  # ours or not: the record must not say "running" for ever
-                fault = self._machine_fault(error)
-                self._try_to_save("incomplete" if fault is not None or isinstance(error, StorageFull) else "failed")
-                if fault is None:
-                    raise
-                raise fault from error
-        return self._verdict()
+
+    def _fill(self, folder: RunFolder) -> None:
+        """All rows and scores of the plan."""
+        self.previous = folder.previous
+        try:
+            self._save("running")
+            for note in (*self.plan.notes, *folder.notes):
+                self._note(note)
+            for spec in self.plan.cells:
+                self._cell(spec)
+            self._score()
+        except KeyboardInterrupt:
+            self._try_to_save("interrupted")
+            raise
+        except Exception as error:  # ours or not: the record must not say "running" for ever
+            fault = self._machine_fault(error)
+            self._try_to_save("incomplete" if fault is not None or isinstance(error, StorageFull) else "failed")
+            if fault is None:
+                raise
+            raise fault from error
 
     def _machine_fault(self, error: Exception) -> MachineFault | None:
         """What to say when this machine, and no image, is at fault."""
@@ -145,7 +153,7 @@ class _Run:
             save_preds=self.how.save_preds,
             save_maps=self.how.save_maps,
             index_K=None if spec.space_map is None else spec.space_map.index,
-            identity=getattr(adapter, "identity", None),
+            identity=adapter.identity if isinstance(adapter, KnowsFiles) else None,
         )
         missing, notes = job.missing_shards(adapter, data.open.task)
         for note in notes:
@@ -252,10 +260,7 @@ class _Run:
     def _save(self, status: RunStatus) -> None:
         self.record.status = status
         self.record.finished = "" if status == "running" else provenance.now()
-        cells = [self.records[key] for key in self.plan.order]
-        self.record.cells = [
-            cell.model_copy(update={"timing": carried_timing(self.previous, self.record, cell)}) for cell in cells
-        ]
+        self.record.cells = carried_timings(self.previous, self.record, [self.records[k] for k in self.plan.order])
         write_run(self.plan.out, self.record)
 
     def _try_to_save(self, status: RunStatus) -> None:

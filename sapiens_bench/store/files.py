@@ -14,6 +14,7 @@ import shutil
 import stat
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -103,6 +104,18 @@ def save_output(path: Path, text: str) -> Path:
         advice = "Free some space, or write elsewhere." if number in _NO_ROOM else "Name a file that you may write."
         raise StorageFull(f"{path} could not be written: {reason}{room}. {advice}") from None
     return path
+
+
+def file_identity(paths: Iterable[Path]) -> str:
+    """Size and modification time of each file, "-" for one that is not there: another text when any of them changes."""
+    parts = []
+    for path in paths:
+        try:
+            found = path.stat()
+            parts.append(f"{found.st_size}:{found.st_mtime_ns}")
+        except OSError:
+            parts.append("-")
+    return " ".join(parts)
 
 
 def read_file(path: Path) -> bytes:

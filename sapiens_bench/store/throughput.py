@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sapiens_bench.store.record import CellRecord, RunRecord, Timing
 
 
-def carried_timing(previous: RunRecord | None, now: RunRecord, cell: CellRecord) -> Timing:
-    """The timing of a cell after this run.
+def carried_timings(previous: RunRecord | None, now: RunRecord, cells: Sequence[CellRecord]) -> list[CellRecord]:
+    """The cells, each with the timing of the folder's runs in place of this run's alone.
 
     Where this run computed nothing, what was measured before stays, with a word on where if that was elsewhere. Shards
     computed on the same machine with the same setting add up; those of another are not mixed in.
@@ -14,23 +16,27 @@ def carried_timing(previous: RunRecord | None, now: RunRecord, cell: CellRecord)
     Args:
         previous: what the folder's record said before this run.
         now: the record of this run.
-        cell: one of its cells; its timing is of this run alone.
+        cells: its cells; their timings are of this run alone.
     """
-    old = _same_cell(previous, cell)
-    if previous is None or old is None or old.timing.images == 0:
-        return cell.timing
-    there, here = old.timing.measured_on or _setting(previous), _setting(now)
+    before = {} if previous is None else {_place(cell): cell.timing for cell in previous.cells}
+    there = "" if previous is None else _setting(previous)
+    here = _setting(now)
+    found = []
+    for cell in cells:
+        old = before.get(_place(cell))
+        timing = cell.timing if old is None or old.images == 0 else _carried(old, old.measured_on or there, cell, here)
+        found.append(cell.model_copy(update={"timing": timing}))
+    return found
+
+
+def _carried(old: Timing, there: str, cell: CellRecord, here: str) -> Timing:
     if cell.timing.images == 0:
-        return old.timing.model_copy(update={"measured_on": "" if there == here else there})
-    return _sum(old.timing, cell.timing) if there == here else cell.timing
+        return old.model_copy(update={"measured_on": "" if there == here else there})
+    return _sum(old, cell.timing) if there == here else cell.timing
 
 
-def _same_cell(record: RunRecord | None, cell: CellRecord) -> CellRecord | None:
-    place = (cell.task, cell.dataset, cell.protocol, cell.model, cell.fingerprint)
-    for old in record.cells if record is not None else ():
-        if (old.task, old.dataset, old.protocol, old.model, old.fingerprint) == place:
-            return old
-    return None
+def _place(cell: CellRecord) -> tuple[str, ...]:
+    return cell.task, cell.dataset, cell.protocol, cell.model, cell.fingerprint
 
 
 def _setting(record: RunRecord) -> str:

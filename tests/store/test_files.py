@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sapiens_bench.errors import PathEscape, StorageFull, StoreError
-from sapiens_bench.store.files import read_file, read_json, save_output, storage_error, write_atomic
+from sapiens_bench.store.files import file_identity, read_file, read_json, save_output, storage_error, write_atomic
 from sapiens_bench.store.paths import cell_folder, part_fault
 
 
@@ -127,3 +127,16 @@ def test_names_that_would_lead_out_of_the_folder_are_refused(tmp_path: Path, nam
 @pytest.mark.parametrize("name", ["sapiens-0.3b", "movenet_thunder", "my model", "predictions:file.json", "é" * 100])
 def test_ordinary_names_are_folders(tmp_path: Path, name: str) -> None:
     assert cell_folder(tmp_path, "rows", "pose", "set", "plain", name).name == name
+
+
+def test_the_identity_of_files_changes_with_any_of_them(tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_bytes(b"1")
+    b.write_bytes(b"22")
+    first = file_identity([a, b])
+    assert file_identity([a, b]) == first
+    os.utime(b, ns=(1, 1))
+    touched = file_identity([a, b])
+    b.unlink()
+    gone = file_identity([a, b])
+    assert len({first, touched, gone, file_identity([b, a]), ""}) == 5

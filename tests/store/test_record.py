@@ -26,7 +26,12 @@ from sapiens_bench.store.record import (
     read_run,
     write_run,
 )
-from sapiens_bench.store.throughput import carried_timing
+from sapiens_bench.store.throughput import carried_timings
+
+
+def carried_timing(previous: RunRecord | None, now: RunRecord, cell: CellRecord) -> Timing:
+    return carried_timings(previous, now, [cell])[0].timing
+
 
 # As the version before commit records wrote it, shortened to one score.
 SCHEMA_1 = """

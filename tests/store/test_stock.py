@@ -124,6 +124,25 @@ def test_rows_that_have_no_predictions_need_none(root: Path) -> None:
     assert set(take_stock(root, CELL, EXPECTED, True).done) == {0, 2}
 
 
+def test_taking_stock_reads_every_file_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resume stays linear: whole shards are hashed once, and decoded not at all."""
+    read: list[str] = []
+
+    def counted(path: Path) -> bytes:
+        read.append(str(path.relative_to(root)))
+        return path.read_bytes()
+
+    def decoded(*_: Any) -> None:
+        raise AssertionError("a shard was decoded")
+
+    monkeypatch.setattr("sapiens_bench.store.rows.read_file", counted)
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", decoded)
+    assert len(take_stock(root, CELL, EXPECTED, True).done) == 3
+    assert sorted(read) == sorted(
+        f"{kind}/{CELL}/shard-{n:05d}.parquet" for kind in ("preds", "rows") for n in range(3)
+    )
+
+
 def test_cell_folders_are_those_four_levels_down(root: Path) -> None:
     (root / "rows" / "pose" / ".hidden").mkdir()
     (root / "rows" / "loop").symlink_to(root / "rows")
