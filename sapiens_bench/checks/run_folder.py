@@ -13,8 +13,7 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.checks.run_rows import CellCheck, check_cell
 from sapiens_bench.checks.run_scores import score_again
 from sapiens_bench.errors import PathEscape, StoreError
-from sapiens_bench.store.files import read_json
-from sapiens_bench.store.folder import PLAN_FILE
+from sapiens_bench.store.folder import PLAN_FILE, read_plan
 from sapiens_bench.store.lock import holder
 from sapiens_bench.store.paths import QUARANTINE, cell_folders
 from sapiens_bench.store.record import CellRecord, DatasetRecord, RunRecord
@@ -69,7 +68,7 @@ def check_run(root: Path, record: RunRecord, catalog: Catalog) -> RunCheck:
 def _planned_keys(check: RunCheck) -> dict[str, list[str]] | None:
     """Ordered sample keys by data set, from plan.json; None when it is lost, which the same command mends."""
     try:
-        data: Any = read_json(check.root / PLAN_FILE)
+        data: Any = read_plan(check.root)
         return {name: [str(key) for key in facts["keys"]] for name, facts in data["datasets"].items()}
     except FileNotFoundError:
         reason = f"{PLAN_FILE} is not there"

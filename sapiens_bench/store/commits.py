@@ -7,14 +7,12 @@ flipped bit in the record is told from a flipped bit in the shard. Nothing in it
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from sapiens_bench.errors import StoreError
 from sapiens_bench.store.files import read_json, write_atomic
-from sapiens_bench.store.fingerprint import canonical
+from sapiens_bench.store.fingerprint import canonical, sealed, unsealed
 
 SCHEMA = "commit/1"
 
@@ -49,7 +47,7 @@ def write_commit(folder: Path, commit: Commit) -> Path:
         StorageFull: no room or no permission; the shard does not count, and is computed again.
     """
     content = {"schema": SCHEMA, **asdict(commit)}
-    return write_atomic(folder / commit.file, canonical({**content, "seal": _seal(content)}) + b"\n")
+    return write_atomic(folder / commit.file, canonical(sealed(content)) + b"\n")
 
 
 def read_commit(folder: Path, number: int) -> Commit | None:
@@ -60,18 +58,14 @@ def read_commit(folder: Path, number: int) -> Commit | None:
     """
     path = commit_path(folder, number)
     try:
-        content = read_json(path)
+        content = unsealed(read_json(path))
     except FileNotFoundError:
         return None
-    if not isinstance(content, dict) or content.pop("seal", None) != _seal(content):
-        raise StoreError(f"{path} is damaged: its seal does not fit.")
+    except StoreError as error:
+        raise StoreError(f"{path} is damaged: {error}.") from None
     known = {field.name for field in fields(Commit)}
     if content.pop("schema", None) != SCHEMA or set(content) != known:
         raise StoreError(f"{path} was written by another version.")
     if content["shard"] != number:
         raise StoreError(f"{path} is the record of shard {content['shard']}.")
     return Commit(**content)
-
-
-def _seal(content: dict[str, Any]) -> str:
-    return hashlib.sha256(canonical(content)).hexdigest()

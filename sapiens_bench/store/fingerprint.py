@@ -27,6 +27,24 @@ def fingerprint(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(dict(fields))).hexdigest()
 
 
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content with a hash over itself, so that damage is told from something else that was written on purpose."""
+    return {**content, "seal": hashlib.sha256(canonical(dict(content))).hexdigest()}
+
+
+def unsealed(content: Any) -> dict[str, Any]:
+    """The content without its seal.
+
+    Raises:
+        StoreError: no seal, or one that does not fit.
+    """
+    if isinstance(content, dict):
+        plain = {name: value for name, value in content.items() if name != "seal"}
+        if sealed(plain) == content:
+            return plain
+    raise StoreError("its seal does not fit")
+
+
 def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Dotted names of the fields that differ, with both values, e.g. ``precision: 'fp32' there, 'bf16' now``."""
     found = []
@@ -64,7 +82,9 @@ def check_claim(folder: Path, fields: Mapping[str, Any], shard_size: int) -> Cla
     content = {"schema": SCHEMA, "fingerprint": digest, "shard_size": shard_size, "fields": dict(fields)}
     try:
         old = read_json(folder / FILE)
-        old_fields, schema = {**old["fields"], "shard_size": old["shard_size"]}, old["schema"]
+        schema = old["schema"]
+        old = old if schema == UNSEALED else unsealed(old)
+        old_fields = {**old["fields"], "shard_size": old["shard_size"]}
     except FileNotFoundError:
         return Claim(folder, digest, content, "new")
     except (StoreError, KeyError, TypeError):
@@ -84,7 +104,7 @@ def write_claim(claim: Claim) -> None:
     Raises:
         StorageFull: no room or no permission.
     """
-    text = json.dumps(claim.content, indent=1, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(sealed(claim.content), indent=1, sort_keys=True, ensure_ascii=False)
     write_atomic(claim.folder / FILE, text.encode() + b"\n")
 
 

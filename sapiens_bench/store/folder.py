@@ -13,7 +13,7 @@ from sapiens_bench.errors import FingerprintMismatch, ShardDamaged, StoreError
 from sapiens_bench.store.adopt import adopt
 from sapiens_bench.store.files import read_json, refuse_links, remove_strays, write_atomic
 from sapiens_bench.store.fingerprint import FILE as CELL_FILE
-from sapiens_bench.store.fingerprint import Claim, check_claim, differing, is_sealed, write_claim
+from sapiens_bench.store.fingerprint import Claim, check_claim, differing, is_sealed, sealed, unsealed, write_claim
 from sapiens_bench.store.lock import locked
 from sapiens_bench.store.paths import set_aside
 from sapiens_bench.store.record import FILE as RUN_FILE
@@ -70,20 +70,36 @@ def open_run(root: Path, plan: Mapping[str, Any], cells: Sequence[CellClaim]) ->
         remove_strays(root)
         if not has_plan:
             _put_back(folder, root / PLAN_FILE)
-            write_atomic(root / PLAN_FILE, json.dumps(plan, ensure_ascii=False).encode() + b"\n")
+            write_atomic(root / PLAN_FILE, json.dumps(sealed(plan), ensure_ascii=False).encode() + b"\n")
         for claim, cell in zip(claims, cells):
             _settle(folder, claim, cell)
         folder.previous = _previous(folder)
         yield folder
 
 
+def read_plan(root: Path) -> dict[str, Any]:
+    """What plan.json says, without its seal. Plans of earlier versions have none.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StoreError: it is damaged.
+    """
+    content = read_json(root / PLAN_FILE)
+    try:
+        return content if isinstance(content, dict) and "seal" not in content else unsealed(content)
+    except StoreError as error:
+        raise StoreError(f"{root / PLAN_FILE} is damaged: {error}.") from None
+
+
 def _check_plan(root: Path, plan: Mapping[str, Any]) -> bool:
     """Whether plan.json says the same; False when there is none, or none that can be read."""
     try:
-        old = read_json(root / PLAN_FILE)
+        old = read_plan(root)
     except (FileNotFoundError, StoreError):
         return False
-    if not isinstance(old, dict):
+    if set(old) != set(
+        plan
+    ):  # a name was spoilt, that of the seal perhaps; the claims of the cells still guard the rows
         return False
     if differences := differing(old, json.loads(json.dumps(plan))):
         raise FingerprintMismatch(

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sapiens_bench.errors import FingerprintMismatch, FolderInUse, PathEscape, StorageFull
@@ -167,3 +168,25 @@ def test_a_broken_shard_of_an_earlier_version_is_not_hashed(finished: Path) -> N
     path.write_bytes(path.read_bytes()[:-9])
     assert opened(finished).notes == []
     assert committed(folder, 0) is None
+
+
+@pytest.mark.parametrize("name", ["plan.json", f"rows/{CELL}/cell.json"])
+def test_a_flipped_bit_in_a_plan_or_claim_is_damage_and_no_other_experiment(finished: Path, name: str) -> None:
+    path = finished / name
+    data = path.read_bytes()
+    key = 8 * data.index(b'"seal"')
+    bits = np.random.default_rng(0).choice(len(data) * 8, 150, replace=False).tolist()
+    for bit in (*bits, *range(key, key + 48)):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(changed)
+        opened(finished)
+        assert json.loads(path.read_bytes()) == json.loads(data), bit
+        assert committed(finished / "rows" / CELL, 0) is not None
+
+
+def test_plans_of_an_earlier_version_have_no_seal_and_are_read(finished: Path) -> None:
+    (finished / "plan.json").write_text(json.dumps(PLAN))
+    assert opened(finished).notes == []
+    with pytest.raises(FingerprintMismatch, match="seed"):
+        opened(finished, {**PLAN, "seed": 3})
