@@ -14,9 +14,9 @@ setup(
     packages=[*find_packages(include=["sapiens_bench", "sapiens_bench.*"]), *CARDS],
     package_dir=CARDS,
     package_data={
-        **{name: ["*.yaml"] for name in (*CARDS, "sapiens_bench.profiling")},
+        **{name: ["*.yaml"] for name in (*CARDS, "sapiens_bench.profiling", "sapiens_bench.testing.toy_cards")},
         "sapiens_bench": ["py.typed"],
-        "sapiens_bench.testing.toy_cards": ["*.yaml"],
+        "sapiens_bench.report": ["templates/*"],
         "sapiens_bench.embedded": ["*.npz", "*.safetensors", "*.json", "*.jsonl", "NOTICE*"],
     },
 )

@@ -36,6 +36,7 @@ def evaluate(
     precision: str = "fp32",
     batch_size: int | None = None,
     workers: int | None = None,
+    threads: int | None = None,
     seed: int = 0,
     n_boot: int = 1000,
     shard_size: int = 64,
@@ -63,6 +64,7 @@ def evaluate(
         boxes: pose: gt, jitter:FRACTION, detector:ID[,SCORE], or a box file; "" as the protocol says.
         out: run folder; None names one after the request below ``results/runs``, so that the same call resumes.
         batch_size: crops per forward pass; None: 8 on a CPU, 32 on a GPU.
+        workers: loader threads; threads: cores to be used. None: by the cores that this process may use.
         n_boot: bootstrap draws of the intervals; 0: none.
         cards: folders or files with cards of your own.
         options: for the models, over their cards. data_options: for the data sets, over their protocols.
@@ -96,6 +98,7 @@ def evaluate(
         precision=precision,
         batch_size=batch_size,
         workers=workers,
+        threads=threads,
         seed=seed,
         n_boot=n_boot,
         shard_size=shard_size,

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sapiens_bench.errors import SampleFault
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -91,8 +90,10 @@ class Model(Protocol):
 
     ``prepare`` and ``finish`` work on one image, on the CPU, possibly in several threads at once. ``forward`` gets the
     crops of several images packed along the first axis, already on the model's device, under ``torch.inference_mode``;
-    it must treat every crop independently of its neighbours. It is not called for zero crops: ``finish`` then gets
-    ``outputs == {}``. An attribute ``notes``, a tuple of sentences, may say what a user should know about how it ran.
+    it must treat every crop independently of its neighbours. A model with a true attribute ``is_reentrant`` says that
+    ``forward`` may run in several threads at once; on a CPU its crops then do. It is not called for zero crops:
+    ``finish`` then gets ``outputs == {}``. An attribute ``notes``, a tuple of sentences, may say what a user should
+    know about how it ran.
     """
 
     def prepare(self, x: ModelInput) -> Prepared: ...

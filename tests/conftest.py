@@ -40,6 +40,17 @@ def sphere() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="session")
+def coco() -> ModuleType:
+    """The module tests/fakes/coco_data.py: COCO-format files and the adapter over them."""
+    spec = importlib.util.spec_from_file_location("fake_coco", REPOSITORY / "tests" / "fakes" / "coco_data.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(autouse=True)
 def _isolated_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or fills the user's caches, and none may reach the network."""

@@ -59,7 +59,7 @@ def mirrored(names: list[str]) -> list[int]:
 def label_space(identity: str, title: str, source: str, names: list[str], flip: list[int], colours: Any) -> Json:
     """A label set with 255 as ignored value."""
     return {"schema": "space/1", "id": identity, "title": title, "kind": "labels", "source": source, "names": names,
-            "flip_index": flip, "colours": colours}  # fmt: skip
+            "flip_index": flip, "colours": colours, "ignore_index": 255}  # fmt: skip
 
 
 def label_map(source: str, target: str, pairs: dict[str, str], provenance: str, approximate: bool = False) -> Json:

@@ -22,13 +22,7 @@ from sapiens_bench.cards.schema import (
     SpaceMapCard,
     Variant,
 )
-from sapiens_bench.cards.sources import (
-    CardFolders,
-    card_files,
-    check_code,
-    outside_cards,
-    package_folders,
-)
+from sapiens_bench.cards.sources import CardFolders, card_files, check_code, outside_cards, package_folders
 from sapiens_bench.errors import CardError, LabelSpaceMismatch, UnknownName, UsageError
 
 if TYPE_CHECKING:  # index tables need numpy, a third of what `list` takes: imported where a map is built
@@ -90,6 +84,7 @@ class Catalog:
     detectors: dict[str, DetectorEntry] = field(default_factory=dict)  # by variant id; no rows of a table
     card_paths: dict[str, Path] = field(default_factory=dict)  # card id -> file
     broken: dict[str, str] = field(default_factory=dict)  # file or plug-in that was refused -> reason
+    aliases: dict[str, str] = field(default_factory=dict)  # how a request names a card made for it -> the card's id
     _outside: list[tuple[Path, Card]] = field(default_factory=list)  # sets, maps and tables from outside the package
 
     @classmethod
@@ -184,6 +179,19 @@ class Catalog:
             self._outside.append((path, card))
         self.card_paths[identity] = path
 
+    def add(self, card: Card, path: Path, alias: str) -> None:
+        """Add a card that was made for one request, which names it ``alias``.
+
+        Args:
+            card: of a model or a data set.
+            path: the file it stands for.
+
+        Raises:
+            CardError: its id is taken.
+        """
+        self._add(card, path)
+        self.aliases[alias] = card.variants[0].id if isinstance(card, ModelCard) else str(getattr(card, "id", ""))
+
     def _cards(self, kind: type[C], own: Sequence[C]) -> list[C]:
         return [*own, *(card for _, card in self._outside if isinstance(card, kind))]
 
@@ -241,6 +249,7 @@ class Catalog:
 
     def dataset(self, name: str) -> DatasetCard:
         """The data set with this id; raises UnknownName with the nearest ids."""
+        name = self.aliases.get(name, name)
         if name not in self.datasets:
             raise UnknownName("data set", name, self.datasets, self._hint("data sets"))
         return self.datasets[name]
@@ -280,7 +289,10 @@ class Catalog:
         entries = [entry for entry in self.models.values() if entry.card.task == task]
         if not entries:
             raise UnknownName("task", task, self.tasks, "No model card has it.")
-        wanted = [part.strip() for pattern in patterns for part in pattern.split(",") if part.strip()]
+        wanted: list[str] = []
+        for pattern in patterns:
+            parts = [pattern] if pattern in self.aliases else pattern.split(",")
+            wanted += [self.aliases.get(part, part) for part in map(str.strip, parts) if part]
         if not wanted:
             raise UsageError("No model was named. Use --models all, an id, or a pattern such as 'sapiens-*'.")
         chosen: set[str] = set()

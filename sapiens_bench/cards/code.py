@@ -49,7 +49,7 @@ class CodeTable:
             return getattr(importlib.import_module(module), attribute)
         except SapiensBenchError:
             raise
-        except Exception as error:  # a plug-in may fail in any way while it is imported
+        except (Exception, SystemExit) as error:  # a plug-in may fail in any way while it is imported
             reason = f"{type(error).__name__}: {error}"
             raise CardError(f"{self.what} {name!r} ({target}) cannot be imported: {reason}") from error
 
@@ -105,6 +105,6 @@ def _from_file(what: str, name: str, beside: Path) -> Any:
             sys.modules[unique] = module
             spec.loader.exec_module(module)
         return getattr(sys.modules[unique], attribute)
-    except Exception as error:  # the user's own file may fail in any way
+    except (Exception, SystemExit) as error:  # the user's own file may fail in any way
         sys.modules.pop(unique, None)
         raise CardError(f"{beside}: {what} {name!r} cannot be loaded: {type(error).__name__}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from sapiens_bench.cards.schema import DatasetCard, Variant, Weights
 from sapiens_bench.errors import CardError, ChecksumMismatch, DataMissing, WeightsMissing
 
 _SEARCH_DEPTH = 3
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _CARRIES_CODE = frozenset({"pth", "torchscript", "export"})  # pickles and programs
 
 
@@ -43,7 +45,8 @@ def layout_faults(card: DatasetCard, root: Path) -> list[str]:
     missing: list[str] = []
     for pattern in card.layout:
         try:
-            found = next(root.glob(pattern), None)
+            # pathlib's ** does not enter folders that are links
+            found = next(glob.iglob(pattern, root_dir=root, recursive=True), None)
         except (ValueError, NotImplementedError, OSError) as error:
             raise CardError(f"Card {card.id!r}, key 'layout': {error}") from None
         if found is None:
@@ -63,8 +66,10 @@ def checksum_faults(card: DatasetCard, root: Path) -> list[str]:
     return faults
 
 
-def dataset_root(card: DatasetCard, data_root: Path | None) -> Path:
+def dataset_root(card: DatasetCard, data_root: Path | None, *, pictures: bool = True) -> Path:
     """Folder of a data set: ``data_root/<id>``, or ``data_root`` itself, whichever has the card's layout.
+
+    ``pictures`` False does without the pictures of the layout, for results made elsewhere.
 
     Embedded sets live in the cache and are made there on first use.
 
@@ -82,7 +87,7 @@ def dataset_root(card: DatasetCard, data_root: Path | None) -> Path:
         if not root.is_dir():
             tried.append(f"{root} does not exist")
             continue
-        missing = layout_faults(card, root)
+        missing = [glob for glob in layout_faults(card, root) if pictures or not glob.lower().endswith(_PICTURES)]
         if missing:
             tried.append(f"{root} has no {', '.join(missing)}")
             continue
@@ -104,7 +109,7 @@ def weight_files(
     Raises:
         WeightsMissing: says what was looked for, where, and how to get it.
         ChecksumMismatch: the bytes found are not those that the card pins, or not those the user vouched for.
-        CheckpointRejected: an ONNX file that cannot be parsed, or that names weights outside its folder.
+        CheckpointRejected, PathEscape: an ONNX file that cannot be parsed, or that names weights outside its folder.
     """
     weights = variant.weights
     if weights is None:
@@ -121,13 +126,12 @@ def weight_files(
     also: dict[str, Path] = {}
     known = {part.path: part for part in main}
     for name, expected in weights.also.items():
-        beside = (path if path.is_dir() else path.parent) / name
-        found = beside if beside.is_file() else find_weights(variant, name, weights_root)
+        found = _further(variant, path, name, weights_root)
         part = known.setdefault(found, hash_file(found))
         _check(found, part.sha256, expected, variant.id)
         also[name] = found
-    unpinned = {part.path for part in main[1:] if path.is_file()} - {also[n] for n, sha in weights.also.items() if sha}
-    pinned = weights.sha256 is not None and vouched is None and not unpinned
+    unnamed = {part.path for part in main[1:]} - set(also.values()) if path.is_file() else set()
+    pinned = weights.sha256 is not None and all(weights.also.values()) and vouched is None and not unnamed
     return WeightFiles(path, also, sha256, pinned, vouched is not None, tuple(known.values()))
 
 
@@ -158,8 +162,9 @@ def is_here(variant: Variant, weights_root: Path | None = None) -> bool:
         if weights.sha256 is not None or any(weights.also.values()):
             weight_files(variant, weights_root)
         else:
-            for name in (weights.file, *weights.also):
-                find_weights(variant, name, weights_root)
+            path = find_weights(variant, weights.file, weights_root)
+            for name in weights.also:
+                _further(variant, path, name, weights_root)
     except WeightsMissing:
         return False
     return True
@@ -176,6 +181,12 @@ def find_weights(variant: Variant, name: str, weights_root: Path | None = None) 
     if found is None:
         raise WeightsMissing(_missing(variant, name, weights_root))
     return found
+
+
+def _further(variant: Variant, path: Path, name: str, weights_root: Path | None) -> Path:
+    """A further file: beside the first, else wherever a file of the variant may lie."""
+    beside = (path if path.is_dir() else path.parent) / name
+    return beside if beside.is_file() else find_weights(variant, name, weights_root)
 
 
 def _parts(path: Path, weights: Weights) -> list[HashedFile]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_bench.cards.schema import relative_path
-from sapiens_bench.errors import CheckpointRejected
+from sapiens_bench.errors import CheckpointRejected, PathEscape
 
 _KEY = b"\x0a\x08location"  # StringStringEntryProto.key: no tensor can lie outside the file without it
 
@@ -17,7 +17,7 @@ def external_files(path: Path) -> list[Path]:
     """The files that ONNX Runtime would read besides ``path``, each once, sorted by name.
 
     Raises:
-        CheckpointRejected: the file cannot be parsed, or names a file outside its own folder.
+        CheckpointRejected: the file cannot be parsed. PathEscape: it names a file outside its own folder.
     """
     if not _mentions_external(path):
         return []  # without importing onnx
@@ -38,7 +38,7 @@ def external_files(path: Path) -> list[Path]:
     try:
         return [path.parent / relative_path(name.removeprefix("./")) for name in sorted(names)]
     except ValueError as error:
-        raise CheckpointRejected(f"{path} keeps weights outside its own folder: {error}.") from None
+        raise PathEscape(f"{path} keeps weights outside its own folder: {error}. Not opened.") from None
 
 
 def _mentions_external(path: Path) -> bool:

@@ -215,6 +215,7 @@ class SpaceCard(Card):
     groups: dict[str, tuple[int, ...]] = {}  # scored parts, e.g. body, foot, face; indices into names
     skeleton: tuple[tuple[int, int], ...] = ()
     colours: tuple[Rgb, ...] = ()
+    ignore_index: int | None = None  # labels only: a value in a file that is no class but a pixel that is not scored
 
     @model_validator(mode="after")
     def _consistent(self) -> SpaceCard:

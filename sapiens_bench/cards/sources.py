@@ -12,7 +12,6 @@ from sapiens_bench.cards.schema import Card, DatasetCard, ModelCard
 from sapiens_bench.errors import CardError, UsageError
 
 ENTRY_POINTS = "sapiens_bench.cards"  # each names a package whose folder holds *.yaml cards
-TASK_POINTS = "sapiens_bench.tasks"  # each is named after the task it adds
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 

@@ -95,8 +95,18 @@ def model_options(entry: ModelEntry) -> type[Options]:
     return options_class(getattr(code, "Options", None), kind) or NoOptions
 
 
-def build_model(spec: ModelSpec, device: str, *, task: Task | None = None, targets: TargetBook | None = None) -> Model:
+def build_model(
+    spec: ModelSpec,
+    device: str,
+    *,
+    task: Task | None = None,
+    targets: TargetBook | None = None,
+    adapter: Adapter | None = None,
+) -> Model:
     """Build one variant. ``task`` and ``targets`` reach diagnostics only: no other model can see ground truth.
+
+    Args:
+        adapter: of the data set; its ``index`` (ids and keypoint names, no labels) reaches results made elsewhere.
 
     Raises:
         CheckpointRejected, UntrustedCheckpoint: the weight file cannot be used.
@@ -117,6 +127,7 @@ def build_model(spec: ModelSpec, device: str, *, task: Task | None = None, targe
         task=task if spec.is_diagnostic else None,
         seed=spec.seed,
         trusted=spec.weights.trusted,
+        index=getattr(adapter, "index", None) if spec.is_results else None,
     )
     wrapper = models.TABLE.find(entry.card.wrapper, entry.path)
     confirm(spec.weights)  # hours may lie between the plan and this model's turn

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.engine.events import Event, ShardDone
+from sapiens_bench.engine.events import BatchDone, Event, ShardDone
 from sapiens_bench.engine.forward import Arrays, Forward
 from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
 from sapiens_bench.engine.retry import worth_another_try
+from sapiens_bench.engine.threads import Threads
 from sapiens_bench.errors import SampleFault, is_machine_fault
 from sapiens_bench.store.files import write_atomic
 from sapiens_bench.store.record import Timing
@@ -50,7 +51,7 @@ class Stage:
     backlog: int  # images that may wait for finish
 
 
-def run_shard(shard: Shard, stage: Stage) -> list[Scored]:
+def run_shard(shard: Shard, stage: Stage, on_batch: Callable[[int], None] = lambda n_images: None) -> list[Scored]:
     """One result per sample of the shard, in index order."""
     scored: list[Future[Scored]] = []
     for batch in pack(stage.loader.take(len(shard.indices)), stage.budget):  # adapter[i], prepare
@@ -58,6 +59,7 @@ def run_shard(shard: Shard, stage: Stage) -> list[Scored]:
             scored.append(stage.pool.submit(stage.score, item, outputs))  # finish, remap, check, measure
             if len(scored) > stage.backlog:
                 scored[-stage.backlog].result()
+        on_batch(len(batch))
     return [future.result() for future in scored]
 
 
@@ -76,7 +78,7 @@ def run_cell(
     with staged(job, adapter, model, task, missing) as stage:
         for shard in missing:
             began = time.perf_counter()
-            scored = run_shard(shard, stage)
+            scored = run_shard(shard, stage, lambda n_images: on_event(BatchDone(job.cell, n_images)))
             job.commit(shard, item_keys[shard.number], scored)
             seconds = time.perf_counter() - began
             _add(timing, scored, seconds)
@@ -94,7 +96,7 @@ class CellJob:
     cell: Cell
     out: Path
     batch_size: int
-    workers: int
+    threads: Threads
     device: str
     save_preds: bool
     save_maps: bool = False  # keep dense predictions as PNG files below maps/
@@ -118,7 +120,7 @@ class CellJob:
         done, notes = take_stock(self.out, self.cell.folder, expected, keeps)
         if self.save_maps:  # rows of an earlier run without maps do not count
             done = {number: commit for number, commit in done.items() if self._maps_note(number).is_file()}
-        again = worth_another_try(self.folder, done, adapter, self.identity is not None)
+        again = worth_another_try(self.folder, done, adapter)
         if again:
             notes.append(f"{self.cell.folder}: {len(again)} shard(s) with error rows are tried again.")
         return [shard for shard in shards if shard.number not in done or shard.number in again], notes
@@ -158,20 +160,21 @@ def staged(job: CellJob, adapter: Adapter, model: Model, task: Task, shards: Seq
     """The stage for these shards; on Ctrl-C its threads drop what they have not begun."""
     indices = [index for shard in shards for index in shard.indices]
     keep = job.save_preds and task.to_columns is not None
-    window = job.workers + job.batch_size
-    pool = ThreadPoolExecutor(max(1, job.workers // 2), thread_name_prefix="sapiens-score")
+    window = job.threads.loaders + job.batch_size
+    pool = ThreadPoolExecutor(job.threads.scorers, thread_name_prefix="sapiens-score")
+    forward = Forward(model, job.device, job.batch_size, job.threads.operators)
     finished = False
     try:
-        with Loader(adapter, model.prepare, indices, job.workers, window) as loader:
+        with Loader(adapter, model.prepare, indices, job.threads.loaders, window) as loader:
 
             def score(item: Loaded, outputs: Arrays | SampleFault) -> Scored:
                 return score_item(item, outputs, model, task, job, keep)
 
-            forward = Forward(model, job.device, job.batch_size)
             yield Stage(loader, forward, score, pool, job.batch_size, backlog=max(2, job.batch_size))
         finished = True
     finally:
         pool.shutdown(wait=finished, cancel_futures=True)
+        forward.close()
 
 
 def score_item(

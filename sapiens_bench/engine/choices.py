@@ -24,6 +24,7 @@ class DataChoice:
     max_pixels: int
     options: Mapping[str, Any]  # for the adapters, over those of the protocol
     root: Path | None
+    pictures: bool = True  # False: no model looks at them, so they need not be there
 
     @property
     def detector(self) -> str:
@@ -51,6 +52,7 @@ class RunChoice:
     device: str
     batch_size: int | None  # crops per forward pass; None: by device
     workers: int | None  # loader threads; None: by cores
+    threads: int | None  # cores to be used; None: all that this process may use
     shard_size: int
     n_boot: int
     seed: int  # of the bootstrap

@@ -13,6 +13,7 @@ from sapiens_bench.cards.schema import DatasetCard
 from sapiens_bench.engine.build import OpenData, adapter_options, build_task, open_data
 from sapiens_bench.engine.choices import DataChoice
 from sapiens_bench.engine.specs import DataFacts, DataSpec
+from sapiens_bench.engine.stored import truth_root
 from sapiens_bench.errors import CardError, DataMissing, SapiensBenchError, UnknownName, UsageError
 
 NOWHERE = Path()  # of a data set that has not been looked for
@@ -86,7 +87,8 @@ def open_named(card: DatasetCard, protocol: str, choice: DataChoice, catalog: Ca
 
 
 def _opened(unrooted: DataSpec, choice: DataChoice) -> FoundData:
-    spec = replace(unrooted, root=dataset_root(unrooted.card, choice.root))
+    root = truth_root(unrooted.card, unrooted.path, choice.root)
+    spec = replace(unrooted, root=root or dataset_root(unrooted.card, choice.root, pictures=choice.pictures))
     opened = open_data(spec)
     facts = DataFacts.of(opened.adapter, choice.limit)
     if facts.n_samples == 0:

@@ -147,6 +147,12 @@ def _make(job: BoxJob, device: str, on_event: Callable[[Event], None]) -> None:
     write_atomic(job.path, json.dumps(entries, indent=0).encode() + b"\n")
 
 
+def _person(adapter: Any) -> int:
+    """Category of people in the annotation file."""
+    index = getattr(adapter, "index", None)
+    return 1 if index is None else min(index.scored)
+
+
 def _entries(adapter: Any, index: int, detect: Callable[[Any], Any]) -> list[dict[str, Any]]:
     """COCO results of one image, best first; none for a picture that cannot be read (its row says why)."""
     try:
@@ -157,7 +163,7 @@ def _entries(adapter: Any, index: int, detect: Callable[[Any], Any]) -> list[dic
     return [
         {
             "image_id": adapter.image_id(index),
-            "category_id": 1,
+            "category_id": _person(adapter),
             "bbox": [round(float(v), 3) for v in (x1, y1, x2 - x1, y2 - y1)],
             "score": round(float(score), 6),
         }

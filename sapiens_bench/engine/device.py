@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -92,8 +91,3 @@ def cpu_facts(cpuinfo: Path = CPUINFO) -> dict[str, str]:
 def default_batch_size(device: str) -> int:
     """Crops per forward pass when the user says nothing."""
     return 8 if device == "cpu" else 32
-
-
-def default_workers() -> int:
-    """Loader threads when the user says nothing; more than four do not help and starve the forward pass on a CPU."""
-    return max(1, min(4, os.cpu_count() or 1))

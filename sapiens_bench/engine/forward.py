@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,14 @@ class Forward:
     """Runs ``model.forward`` on packed crops under ``torch.inference_mode``.
 
     A batch that fails is run again image by image, so that only the image at fault is charged. Out of memory halves
-    the number of crops, for the rest of the run.
+    the number of crops, for the rest of the run. On a CPU the crops of a model that says ``is_reentrant`` run beside
+    each other, each with one operator thread: nothing waits for anything, and a busy machine stays usable.
     """
 
-    def __init__(self, model: Model, device: str, budget: int) -> None:
+    def __init__(self, model: Model, device: str, budget: int, operators: int = 1) -> None:
         self.model, self.device, self.budget = model, device, budget
+        is_parallel = device == "cpu" and operators > 1 and bool(getattr(model, "is_reentrant", False))
+        self._pool = ThreadPoolExecutor(operators, "sapiens-crop", _one_operator_thread) if is_parallel else None
         self.seconds = 0.0
         self.halved = 0  # how often memory ran out
 
@@ -38,6 +42,8 @@ class Forward:
             yield item, item.fault or outputs.get(item.index, {})
 
     def _batch(self, items: Sequence[Loaded]) -> dict[int, Arrays | SampleFault]:
+        if self._pool is not None:
+            return self._beside_each_other(items)
         try:
             packed = {name: np.concatenate([_tensors(item)[name] for item in items]) for name in _tensors(items[0])}
             outputs = self._chunks(packed, sum(item.n_crops for item in items))
@@ -52,6 +58,22 @@ class Forward:
             item.index: {name: array[end - item.n_crops : end] for name, array in outputs.items()}
             for item, end in zip(items, ends)
         }
+
+    def _beside_each_other(self, items: Sequence[Loaded]) -> dict[int, Arrays | SampleFault]:
+        assert self._pool is not None
+        futures = {
+            item.index: [
+                self._pool.submit(self._once, {name: array[i : i + 1] for name, array in _tensors(item).items()}, 1)
+                for i in range(item.n_crops)
+            ]
+            for item in items
+        }
+        return {index: _joined(crops) for index, crops in futures.items()}
+
+    def close(self) -> None:
+        """End the threads; what has not begun is dropped."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _chunks(self, packed: Arrays, n: int) -> Arrays:
         import torch
@@ -84,6 +106,23 @@ class Forward:
         if wrong:
             raise ValueError(f"forward was given {n} crops and returned {wrong}")
         return outputs
+
+
+def _one_operator_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # of this thread alone
+
+
+def _joined(crops: Sequence[Future[Arrays]]) -> Arrays | SampleFault:
+    """One image's outputs from those of its crops."""
+    try:
+        parts = [crop.result() for crop in crops]
+    except Exception as error:  # any model may raise anything
+        if is_machine_fault(error):
+            raise
+        return model_fault(error)
+    return parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
 def _tensors(item: Loaded) -> Arrays:

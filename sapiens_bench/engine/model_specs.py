@@ -13,6 +13,7 @@ from sapiens_bench.cards.options import Options, option_names, read_options
 from sapiens_bench.engine.build import model_options
 from sapiens_bench.engine.choices import ModelChoice
 from sapiens_bench.engine.specs import ModelSpec
+from sapiens_bench.engine.stored import results_root
 from sapiens_bench.errors import CardError, SapiensBenchError, UnknownName
 
 
@@ -107,7 +108,7 @@ def model_spec(candidate: Candidate, choice: ModelChoice, catalog: Catalog) -> M
     entry = candidate.entry
     return ModelSpec(
         entry=entry,
-        weights=weight_files(entry.variant, choice.weights_root, choice.trust),
+        weights=weight_files(entry.variant, results_root(entry) or choice.weights_root, choice.trust),
         space=space_of(entry, catalog),
         options=candidate.options,
         precision=choice.precision,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sapiens_bench import __version__
+from sapiens_bench.adapters.context import MAX_PIXELS
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.engine import stored
 from sapiens_bench.engine.cells import cell_spec, missing_record, unavailable_record
 from sapiens_bench.engine.choices import RunChoice
 from sapiens_bench.engine.data_specs import FoundData, find_data
@@ -89,7 +91,9 @@ def resolve(request: Request, catalog: Catalog, boxes: Mapping[str, Path] | None
         DataMissing: no data set of the task is on this machine.
         WeightsMissing (or what else is in the way): nothing at all can run.
     """
-    how, what, where = request.run(), request.model(), request.data()
+    stored.register(request, catalog)
+    how, what = request.run(), request.model()
+    where = replace(request.data(), pictures=stored.needs_pictures(request, catalog))
     check_device_name(how.device)
     kind = task_kind(what.task)
     catalog.refuse_unknown_tasks(task_names())
@@ -130,6 +134,7 @@ def resolve(request: Request, catalog: Catalog, boxes: Mapping[str, Path] | None
         notes=[
             *search.notes,
             *asked.notes,
+            *(f"{d.spec.id}: {note}" for d in search.found for note in getattr(d.open.adapter, "notes", ())),
             *trust_notes(what, [spec.model for spec in cells]),
             *(f"Card refused: {path}: {reason}" for path, reason in catalog.broken.items()),
         ],
@@ -172,6 +177,8 @@ def _default_out(request: Mapping[str, Any], asked: Sequence[Candidate], found: 
     """Below ./results/runs, named so that the same question finds the same folder."""
     names = ("task", "limit", "seed", "precision", "boxes", "options", "split", "shard_size")
     optional = {name: request[name] for name in ("data_options",) if request.get(name)}
+    if request.get("max_pixels", MAX_PIXELS) != MAX_PIXELS:
+        optional["max_pixels"] = request["max_pixels"]
     question = {
         "version": __version__,
         "models": sorted(candidate.entry.id for candidate in asked),

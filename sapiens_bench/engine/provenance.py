@@ -12,6 +12,7 @@ from typing import Any
 
 import sapiens_bench
 from sapiens_bench.engine.device import cpu_facts
+from sapiens_bench.engine.threads import usable_cores
 
 _PACKAGES = (
     "numpy", "opencv-python-headless", "onnxruntime", "pillow", "pyarrow", "pycocotools", "pydantic", "safetensors",
@@ -26,7 +27,7 @@ def now() -> str:
 
 def cores() -> int:
     """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 def packages() -> dict[str, str]:

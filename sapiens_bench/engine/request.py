@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_bench.adapters.context import MAX_PIXELS
+from sapiens_bench.cards.folders import existing_weights_root
 from sapiens_bench.engine.choices import DataChoice, ModelChoice, RunChoice
 from sapiens_bench.errors import UsageError
 
-_LEAST = {"limit": 1, "batch_size": 1, "workers": 1, "shard_size": 1, "n_boot": 0, "max_pixels": 1}
+_LEAST = {"limit": 1, "batch_size": 1, "workers": 1, "threads": 1, "shard_size": 1, "n_boot": 0, "max_pixels": 1}
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Request:
     device: str = "auto"
     batch_size: int | None = None  # crops per forward pass; 8 on a CPU, 32 on a GPU
     workers: int | None = None  # loader threads
+    threads: int | None = None  # cores to be used; None: all that this process may use
     seed: int = 0
     precision: str = "fp32"
     cards: tuple[Path, ...] = ()
@@ -61,14 +63,16 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}, found {value}.")
-        if self.weights_root is not None and not self.weights_root.is_dir():
-            raise UsageError(f"--weights-root {self.weights_root} is not a folder.")
+        if self.weights_root is not None:
+            existing_weights_root(self.weights_root)
         if self.max_errors is not None and not 0 <= self.max_errors <= 1:
             raise UsageError(f"max_errors is a share between 0 and 1, found {self.max_errors}.")
 
     def data(self) -> DataChoice:
         """The part that says which data sets."""
-        named = (part.strip() for text in self.datasets for part in text.split(","))
+        of_files = ("truth:", "truth[")  # names of files may hold commas
+        split = ([text] if text.startswith(of_files) else text.split(",") for text in self.datasets)
+        named = (part.strip() for parts in split for part in parts)
         return DataChoice(
             task=self.task,
             names=tuple(dict.fromkeys(name for name in named if name)),
@@ -100,6 +104,7 @@ class Request:
             device=self.device,
             batch_size=self.batch_size,
             workers=self.workers,
+            threads=self.threads,
             shard_size=self.shard_size,
             n_boot=self.n_boot,
             seed=self.seed,

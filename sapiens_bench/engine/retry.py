@@ -1,9 +1,8 @@
 """Error rows whose cause may have gone: is it worth computing their shard again?
 
 The rule. An image whose picture or label could not be read is read once more whenever its run resumes; when the answer
-differs (it can be read, or fails in another way) its shard is computed again. An adapter that knows the identity of its
-files makes that needless for faults of files: a changed file changes the shard's item key. Rows that an earlier version
-wrote about a fault of the machine (no memory, a failing disk) are always computed again.
+differs (it can be read, or fails in another way) its shard is computed again. Rows that an earlier version wrote about
+a fault of the machine (no memory, a failing disk) are always computed again.
 """
 
 from __future__ import annotations
@@ -23,19 +22,18 @@ _UNEXPECTED = "input.exception"
 _MACHINE = ("MemoryError", "OutOfMemoryError", "OSError", "AcceleratorError", "BrokenProcessPool", "TimeoutError")
 
 
-def worth_another_try(folder: Path, done: Mapping[int, Commit], adapter: Adapter, knows_files: bool) -> set[int]:
+def worth_another_try(folder: Path, done: Mapping[int, Commit], adapter: Adapter) -> set[int]:
     """Numbers of the shards with an error row whose cause has gone, or cannot be told to be there still.
 
     Args:
         folder: the cell's row folder.
         done: its sound shards.
         adapter: the data set.
-        knows_files: the item keys hold the identity of the files.
     """
     return {
         number
         for number, commit in done.items()
-        if commit.errors and any(_is_gone(row, adapter, knows_files) for row in _error_rows(folder, number))
+        if commit.errors and any(_is_gone(row, adapter) for row in _error_rows(folder, number))
     }
 
 
@@ -45,11 +43,11 @@ def _error_rows(folder: Path, number: int) -> list[dict[str, Any]]:
     return [] if shard is None else [r for r in shard[0].select(names).to_pylist() if r["status"] == "error"]
 
 
-def _is_gone(row: Mapping[str, Any], adapter: Adapter, knows_files: bool) -> bool:
+def _is_gone(row: Mapping[str, Any], adapter: Adapter) -> bool:
     code = row["error_code"]
     if code.endswith(".exception") and row["error_detail"].partition(":")[0] in _MACHINE:
         return True
-    if row["error_side"] != "input" or code in _BY_SCORING or (knows_files and code != _UNEXPECTED):
+    if row["error_side"] != "input" or code in _BY_SCORING:
         return False
     try:
         adapter[row["index"]]

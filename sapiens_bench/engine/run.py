@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pyarrow as pa
 
@@ -17,10 +17,12 @@ from sapiens_bench.engine.build import TargetBook, build_model
 from sapiens_bench.engine.cell import CellJob, run_cell
 from sapiens_bench.engine.conventions import Conventions, examine, refuse_wrong
 from sapiens_bench.engine.data_specs import FoundData
-from sapiens_bench.engine.device import default_batch_size, default_workers, resolve_device
+from sapiens_bench.engine.device import default_batch_size, resolve_device
 from sapiens_bench.engine.events import CellFinished, CellStarted, DataProgress, Event, Note, ignore
 from sapiens_bench.engine.plan import Plan, first_reason
+from sapiens_bench.engine.samples import SharedSamples, budget_bytes
 from sapiens_bench.engine.specs import CellSpec
+from sapiens_bench.engine.threads import Threads, division, prepare_process
 from sapiens_bench.errors import (
     IncompleteRun,
     Interrupted,
@@ -83,14 +85,16 @@ class _Run:
         self.plan, self.how, self.on_event = plan, plan.how, on_event
         self.device = resolve_device(plan.how.device, plan.cells[0].model.precision)
         self.batch_size = plan.how.batch_size or default_batch_size(self.device)
-        self.workers = plan.how.workers or default_workers()
+        self.threads = division(plan.how.threads, plan.how.workers)
+        prepare_process(plan.how.threads)
         self.records = {(c.cell.dataset, c.cell.model): c.record.model_copy(deep=True) for c in plan.cells}
         self.records |= {(record.dataset, record.model): record for record in plan.unavailable}
-        self.record = _header(plan, self.device, self.batch_size, self.workers)
+        self.record = _header(plan, self.device, self.batch_size, self.threads)
         metrics = {data.spec.id: data.open.task.metrics for data in plan.data}
         self.record.bind(plan.out, lambda cell: metrics[cell.dataset])
         self.loaded: tuple[str, Model] | None = None
         self.materialised: set[str] = set()
+        self.shared: dict[str, Adapter] = {}  # per data set that several cells look at
         self.conventions: dict[str, Conventions] = {}
         self.first_error = plan.first_error
         self.previous: RunRecord | None = None  # what run.json said before this run
@@ -143,24 +147,23 @@ class _Run:
     def _cell(self, spec: CellSpec) -> None:
         """Bring one cell's rows to completion, or mark it refused; a broken model never stops the others."""
         cell, record, data = spec.cell, self._record(spec), self.plan.opened(spec)
-        adapter = data.open.adapter
         job = CellJob(
             cell=cell,
             out=self.plan.out,
             batch_size=self.batch_size,
-            workers=self.workers,
+            threads=self.threads,
             device=self.device,
             save_preds=self.how.save_preds,
             save_maps=self.how.save_maps,
             index_K=None if spec.space_map is None else spec.space_map.index,
-            identity=adapter.identity if isinstance(adapter, KnowsFiles) else None,
+            identity=files.identity if isinstance(files := data.open.adapter, KnowsFiles) else None,
         )
-        missing, notes = job.missing_shards(adapter, data.open.task)
+        missing, notes = job.missing_shards(data.open.adapter, data.open.task)
         for note in notes:
             self._note(note)
         n_missing = sum(len(shard.indices) for shard in missing)
         self.on_event(CellStarted(cell, spec.title, cell.n_samples - n_missing))
-        if n_missing:
+        if n_missing or spec.model.is_results:  # results are read again for their notes
             self._materialise(data)
             try:
                 adapter, model = self._model(spec, data)
@@ -216,15 +219,28 @@ class _Run:
             raise TooManyErrors(f"{_complaint(bad)} At most {allowed:.1%} is allowed (--max-errors). {self.plan.out}")
         return self.record
 
+    def _adapter(self, data: FoundData) -> Adapter:
+        """The data set, its decoded samples shared where several cells look at them."""
+        if sum(spec.data is data.spec for spec in self.plan.cells) < 2:
+            return data.open.adapter
+        if data.spec.id not in self.shared:
+            self.shared = {data.spec.id: SharedSamples(data.open.adapter, budget_bytes())}
+        return self.shared[data.spec.id]
+
     def _model(self, spec: CellSpec, data: FoundData) -> tuple[Adapter, Model]:
         """The model of a cell and the adapter it is to be run with; the last model stays loaded for its next cell."""
-        adapter = data.open.adapter
-        if self.loaded is not None and self.loaded[0] == spec.model.id and not spec.model.is_diagnostic:
+        adapter = self._adapter(data)
+        per_data = spec.model.is_diagnostic or spec.model.is_results
+        if self.loaded is not None and self.loaded[0] == spec.model.id and not per_data:
             return adapter, self.loaded[1]
         self.loaded = None  # frees the device before the next model comes
-        book = TargetBook(adapter, n_kept=8 * (self.workers + self.batch_size))
-        model = build_model(spec.model, self.device, task=data.open.task, targets=book)
+        book = TargetBook(adapter, n_kept=8 * (self.threads.loaders + self.batch_size))
+        model = build_model(spec.model, self.device, task=data.open.task, targets=book, adapter=adapter)
         self.loaded = (spec.model.id, model)
+        for note in getattr(model, "notes", ()):
+            self._note(f"{spec.title}: {note}")
+        if not getattr(model, "needs_pictures", True) and hasattr(adapter, "without_pictures"):
+            return cast("Adapter", adapter.without_pictures()), model
         return (book if spec.model.is_diagnostic else adapter), model
 
     def _check_conventions(self, spec: CellSpec, data: FoundData, model: Model) -> None:
@@ -248,7 +264,7 @@ class _Run:
         def progress(done: int, total: int) -> None:
             self.on_event(DataProgress(data.spec.id, done, total))
 
-        adapter.materialise(range(data.facts.n_samples), self.how.workers or provenance.cores(), progress)
+        adapter.materialise(range(data.facts.n_samples), self.threads.cores, progress)
 
     def _record(self, spec: CellSpec) -> CellRecord:
         return self.records[spec.cell.dataset, spec.cell.model]
@@ -268,7 +284,7 @@ class _Run:
             self._save(status)
 
 
-def _header(plan: Plan, device: str, batch_size: int, workers: int) -> RunRecord:
+def _header(plan: Plan, device: str, batch_size: int, threads: Threads) -> RunRecord:
     """The record before any result."""
     return RunRecord(
         status="running",
@@ -280,7 +296,7 @@ def _header(plan: Plan, device: str, batch_size: int, workers: int) -> RunRecord
         git=GitRecord.model_validate(provenance.git_state()),
         packages=provenance.packages(),
         hardware=HardwareRecord.model_validate(provenance.hardware(device)),
-        request={**plan.asked, "device": device, "batch_size": batch_size, "workers": workers},
+        request={**plan.asked, "device": device, "batch_size": batch_size, **asdict(threads)},
         cards=plan.cards,
         datasets={data.spec.id: _about(data, plan.asked["boxes"]) for data in plan.data},
         seeds={"bootstrap": plan.how.seed, "models": plan.how.seed},
@@ -304,16 +320,13 @@ def _about(data: FoundData, boxes: str) -> DatasetRecord:
 
 def _about_files(data: FoundData) -> dict[str, Any]:
     """What the adapter has to say about its files; and of person boxes their source, hash and quality against the
-    people that are scored. An adapter with boxes speaks of these in ``notes``, unless it has ``boxes_notes``, too."""
+    people that are scored."""
     adapter = data.open.adapter
     facts: dict[str, Any] = {}
     for name, key in (("boxes", "boxes_source"), ("boxes_sha256", "boxes_sha256")):
         if value := getattr(adapter, name, None):
             facts[key] = str(value)
-    notes, of_boxes = _texts(adapter, "notes"), _texts(adapter, "boxes_notes")
-    if "boxes_source" in facts and not hasattr(adapter, "boxes_notes"):
-        notes, of_boxes = [], notes
-    facts |= {"notes": notes, "boxes_notes": of_boxes}
+    facts |= {name: _texts(adapter, name) for name in ("notes", "boxes_notes")}
     measure = getattr(adapter, "box_quality", None)
     if measure is not None:
         facts["box_quality"] = asdict(measure(data.facts.n_samples))

@@ -68,6 +68,12 @@ class ModelSpec:
         return self.entry.card.kind == "diagnostic"
 
     @property
+    def is_results(self) -> bool:
+        """Whether it looks results up that were made elsewhere; they belong to one data set."""
+        weights = self.entry.variant.weights
+        return weights is not None and weights.format == "predictions"
+
+    @property
     def input(self) -> InputSpec | None:
         """Input size and normalisation, the variant's or the family's."""
         return self.entry.variant.input or self.entry.card.input

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from sapiens_bench.fetch.download import check_room
 if TYPE_CHECKING:
     from huggingface_hub import DryRunFileInfo
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
 
 class Fetched(NamedTuple):
     """What a fetch brought."""
@@ -31,7 +34,7 @@ def fetch(hub: HubFile, names: tuple[str, ...] | None, *, size: int | None = Non
 
     Args:
         names: files of the repository; None: what a wrapper reads of a model folder.
-        size: bytes that the first file must have, if known.
+        size: bytes that the first of ``names`` must have, if known.
         show: progress bars of the hub's client on stderr.
 
     Raises:
@@ -40,7 +43,7 @@ def fetch(hub: HubFile, names: tuple[str, ...] | None, *, size: int | None = Non
     """
     with _client(show), _explained(hub):
         plan = _planned(hub, names)
-        if size is not None and plan[0].file_size != size:
+        if size is not None and plan[0].file_size not in (None, size):
             raise WeightsMissing(
                 f"{plan[0].filename} of {hub.repo} has {plan[0].file_size:,} bytes, the card expects {size:,}. "
                 "Nothing was fetched."
@@ -95,7 +98,7 @@ def drop(file: Path) -> None:
 def _check_announced(file: Path) -> None:
     """The cache names large files by the sha256 that the hub announced."""
     announced = file.resolve().name
-    if len(announced) == 64 and (sha256 := hash_file(file, fresh=True).sha256) != announced:
+    if _SHA256.fullmatch(announced) and (sha256 := hash_file(file, fresh=True).sha256) != announced:
         drop(file)
         raise ChecksumMismatch(f"{file.name} came with sha256 {sha256}, the hub announced {announced}. It was deleted.")
 

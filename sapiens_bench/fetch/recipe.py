@@ -48,7 +48,7 @@ def fetch(variant: Variant, progress: Progress = nothing, *, show: bool = False)
 
 def _from_hub(variant: str, weights: Weights, source: HubFile, show: bool) -> str:
     names = None if weights.format == "hf" else (source.file or weights.file, *weights.also)
-    found = hub.fetch(source, names, size=weights.size_bytes, show=show)
+    found = hub.fetch(source, names, size=None if names is None else weights.size_bytes, show=show)
     if names is not None:
         for file, expected in zip(found.files, (weights.sha256, *weights.also.values()), strict=True):
             try:

@@ -164,6 +164,8 @@ def refined(xy: Tensor, heatmap_logits: Tensor) -> Tensor:
 class BlazePose:
     """The wrapper."""
 
+    is_reentrant = True  # forward may run in several threads at once
+
     def __init__(self, context: ModelContext) -> None:
         chosen: PersonCropOptions = context.options
         self.padding = chosen.padding

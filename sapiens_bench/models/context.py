@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_bench.cards.schema import ModelCard, SpaceCard, Variant
+from sapiens_bench.tasks.pose.types import AnnotationIndex
 from sapiens_bench.types import Task
 
 
@@ -28,6 +29,8 @@ class ModelContext:
     task: Task | None = None
     seed: int = 0
     trusted: bool = False  # the user vouched for the weight file's sha256
+    # What results made elsewhere refer to; only wrappers that read such results get it, where the data set has it.
+    index: AnnotationIndex | None = None
 
     @property
     def pinned(self) -> bool:

@@ -45,6 +45,8 @@ class Constant:
 class Silhouette:
     """The person mask of the embedded network, handed to the floor."""
 
+    is_reentrant = True  # forward may run in several threads at once
+
     def __init__(self, context: ModelContext, floor: Floor) -> None:
         from sapiens_bench.models.selfie import SelfieSegmentation
 

@@ -73,6 +73,8 @@ class MoveNetPose(nn.Module):
 class MoveNet:
     """The wrapper."""
 
+    is_reentrant = True  # forward may run in several threads at once
+
     def __init__(self, context: ModelContext) -> None:
         chosen: PersonCropOptions = context.options
         self.padding = chosen.padding

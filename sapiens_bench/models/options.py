@@ -273,9 +273,12 @@ class SavedMapsOptions(Options):
 
 class StoredPosesOptions(Options):
     annotations: str = ""
-    """COCO-format file whose images give the ids of file names that are no numbers."""
+    """COCO-format file whose images give the ids of file names; only for data sets that have no ids of their own."""
     keypoint_scores: Literal["final", "stored"] = "final"
-    """``final``: the stored instance score stands; ``stored``: the third values are the keypoints' scores."""
+    """``final``: the stored score of an instance stands; ``stored``: the protocol's score rule makes it of the box
+    score and the keypoints' scores (their third values)."""
+    nms: bool = False
+    """Apply the protocol's suppression of similar instances once more. Results are final, as a rule."""
 
 
 class StoredDepthOptions(Options):

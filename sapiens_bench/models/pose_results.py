@@ -1,70 +1,194 @@
-"""COCO results files (``image_id, category_id, keypoints, score``) as predictions, one image at a time.
+"""Poses that another program predicted, found by sample; every one of them counts.
 
-Axes: N instances of one image, K keypoints.
+Axes: N instances of one image, K keypoints, R results of the whole file.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sapiens_bench.cards.point_names import NamesDiffer, order_by_name
 from sapiens_bench.errors import CheckpointRejected, DataError, SampleFault
-from sapiens_bench.pixels import strict_json
-from sapiens_bench.tasks.pose.types import PosePrediction, empty_prediction
+from sapiens_bench.models.options import StoredPosesOptions
+from sapiens_bench.models.result_files import PARTS, ResultList, read_results
+from sapiens_bench.pixels import json_parts, strict_json
+from sapiens_bench.tasks.pose.categories import NobodyScored, is_person
+from sapiens_bench.tasks.pose.types import PART_SCORES, AnnotationIndex, PosePrediction, ResultScores
 
-# Where a results file splits the points, they follow each other in this order (COCO-WholeBody).
-PARTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
-_PERSON = 1
 _FAR_PX = 4e4  # farther coordinates are finite misses all the same, but would push an area out of COCO's widest range
-_NUMBERED = re.compile(r"#(\d+)$")
+_NUMBERED = re.compile(r"#(-?\d+)$")
 
 
 class PoseResults:
-    """The results of one file, found by sample key.
+    """The results of one file or folder.
 
-    A key leads to an image id by, in this order: its ``#<image id>`` ending; the stem table of ``annotations``; the
-    number that its last part is (``coco-val2017/000000000785`` -> 785).
+    With an ``index``, image ids are those of the data set's annotation file, and nothing is guessed from file names.
+    Without one (a data set that has no ids) a key leads to an id by its ``#<image id>`` ending, the stem table of the
+    option ``annotations``, or the number that its last part is.
 
     Args:
-        path: the results, a JSON list.
-        n_keypoints: K; an entry of another length is its image's ``pred.shape``.
-        annotations: COCO-format file whose ``images`` give the ids of file stems that are no numbers.
-        keep_keypoint_scores: use the third values as keypoint scores. By default the stored score is final: keypoint
-            scores are 1, and either score rule of a protocol then leaves it as it is.
+        path: results; see ``result_files``.
+        names: of the model's keypoint set, K of them; an entry of another length is its image's ``pred.shape``.
+        index: what the ids refer to.
+        options: see ``StoredPosesOptions``.
+
+    ``notes`` says what was left out or assumed.
 
     Raises:
-        CheckpointRejected: not JSON, not a list of results, or empty.
+        CheckpointRejected: not a file of results, or the results of another data set.
     """
 
     def __init__(
-        self, path: Path, n_keypoints: int, annotations: Path | None = None, keep_keypoint_scores: bool = False
+        self, path: Path, names: Sequence[str], index: AnnotationIndex | None, options: StoredPosesOptions
     ) -> None:
-        self._n_keypoints, self._keep_scores = n_keypoints, keep_keypoint_scores
-        self._by_image: dict[int, list[dict[str, Any]]] = {}
-        try:
-            entries = strict_json.parse(strict_json.read_bytes(path), path, finite=False)
-            self._ids = {} if annotations is None else _stem_ids(annotations)
-        except DataError as error:
-            raise CheckpointRejected(str(error)) from None
-        if not isinstance(entries, list) or not entries:
-            raise CheckpointRejected(f"{path}: expected a list of at least one result, as COCO evaluation writes it.")
-        for position, entry in enumerate(entries):
-            if not isinstance(entry, dict) or type(entry.get("image_id")) is not int:
-                raise CheckpointRejected(f"{path}: result {position} is not an object with a whole-number image_id.")
-            if entry.get("category_id", _PERSON) == _PERSON:
-                names = (*PARTS, "score", "bbox")
-                self._by_image.setdefault(entry["image_id"], []).append({n: entry[n] for n in names if n in entry})
+        self._path, self._n_keypoints, self._index = path, len(names), index
+        self._is_final = options.keypoint_scores == "final"
+        self._is_suppressed = options.nms
+        found = read_results(path)
+        self.notes: list[str] = list(found.notes) if self._is_final else []
+        if options.nms:
+            self.notes.append("similar instances of the results were suppressed once more (option nms)")
+        self._order_K = self._order(found, names)
+        people = self._people(found)
+        first = found.entries[0].get("bbox") if found.entries else None
+        self._has_areas = isinstance(first, list) and len(first) >= 4  # as pycocotools loadRes decides it
+        self._ids = {} if index is not None or not options.annotations else _stem_ids(Path(options.annotations))
+        self._by_image = self._grouped(people, found.is_per_picture)
+        self._read(people)
 
-    def image_id(self, key: str) -> int:
-        """The image id of a sample.
+    def _order(self, found: ResultList, names: Sequence[str]) -> NDArray[np.int64] | None:
+        if not found.names:
+            return None
+        try:
+            return order_by_name(found.names, names)
+        except NamesDiffer as error:
+            if error.in_place:
+                self.notes.append(f"its points are spelt otherwise: {error}; they are taken in its order")
+                return None
+            raise CheckpointRejected(
+                f"{self._path}: its keypoints are not those of the model's set: {error}."
+            ) from None
+
+    def _people(self, found: ResultList) -> list[dict[str, Any]]:
+        declared: Mapping[int, str] = {1: "person"} if self._index is None else self._index.categories
+        scored = frozenset({1}) if self._index is None else self._index.scored
+        try:
+            counts, notes = is_person([entry.get("category_id") for entry in found.entries], declared, scored)
+        except NobodyScored as error:
+            raise CheckpointRejected(f"{self._path}: {error}.") from None
+        n_others = len(counts) - sum(counts)
+        self.notes += [*notes, *([f"{n_others} results of other categories were left out"] if n_others else [])]
+        return [entry for entry, is_one in zip(found.entries, counts, strict=True) if is_one]
+
+    def _grouped(self, people: list[dict[str, Any]], is_per_picture: bool) -> dict[Any, list[int]]:
+        """Image id -> places of its results, in file order."""
+        ids = [self._image_id(entry.get("image_id"), position) for position, entry in enumerate(people)]
+        if self._index is not None:
+            ids = self._known_ids(ids, self._index, is_per_picture)
+        grouped: dict[Any, list[int]] = {}
+        for position, identity in enumerate(ids):
+            if identity is not None:
+                grouped.setdefault(identity, []).append(position)
+        if self._index is not None:
+            self._check_cover(ids, grouped, len(self._index.image_ids))
+        return grouped
+
+    def _image_id(self, value: Any, position: int) -> Any:
+        if type(value) is float and value.is_integer():
+            return int(value)
+        if type(value) is int or (isinstance(value, str) and self._index is not None):
+            return value
+        raise CheckpointRejected(
+            f"{self._path}: image_id {value!r:.60} of result {position} is not a whole number. Write the id that the "
+            "annotation file gives the image."
+        )
+
+    def _known_ids(self, ids: list[Any], index: AnnotationIndex, is_per_picture: bool) -> list[int | None]:
+        """Ids of the annotation file; texts are the stems of file names. None: an image that is not in it."""
+        known, stems = set(index.image_ids.values()), _by_stem(index)
+        found = [i if i in known else None for i in (stems.get(i) if isinstance(i, str) else i for i in ids)]
+        if is_per_picture and len(set(ids)) == 1 and found[0] is None and len(known) == 1:
+            return [next(iter(known))] * len(ids)  # one file, one image
+        if any(isinstance(i, str) for i in ids) and not is_per_picture:
+            self.notes.append("image_id is text: taken for the file name of the image, without its ending")
+        return found
+
+    def _check_cover(self, ids: list[int | None], grouped: dict[Any, list[int]], n_images: int) -> None:
+        n_foreign = sum(i is None for i in ids)
+        if ids and n_foreign == len(ids):
+            raise CheckpointRejected(
+                f"{self._path}: none of its {len(ids)} results belongs to an image of the annotation file. They name "
+                "images by the annotation file's ids (per-picture files by the picture's file name)."
+            )
+        if n_foreign:
+            self.notes.append(f"{n_foreign} results of images that are not annotated were left out")
+        if len(grouped) < n_images:
+            self.notes.append(f"results for {len(grouped)} of {n_images} images; people of the others are misses")
+
+    def _read(self, people: list[dict[str, Any]]) -> None:
+        """All numbers of the file, once."""
+        n, k = len(people), self._n_keypoints
+        self._points_RK3 = np.full((n, k, 3), np.nan)
+        self._scores_R = np.array([_number(e.get("score" if self._is_final else _box_score(e))) for e in people])
+        self._boxes_R4 = np.full((n, 4), np.nan)
+        self._areas_R = np.full(n, np.nan)
+        self._bad: dict[int, int] = {}  # result -> how many values it has
+        for position, entry in enumerate(people):
+            points, n_values = _triples(entry, k)
+            if points is None:
+                self._bad[position] = n_values
+                continue
+            self._points_RK3[position] = points if self._order_K is None else points[self._order_K]
+            self._boxes_R4[position] = _box(entry, points[:, :2])
+            self._areas_R[position] = _area(entry)
+        self._parts = {
+            part: np.array([_number(e.get(name, e.get("score"))) for e in people])
+            for part, name in PART_SCORES.items()
+            if self._is_final and any(name in e for e in people)
+        }
+
+    def prediction(self, key: str) -> PosePrediction:
+        """All instances of one image, in file order; unchecked numbers (the task's check comes next).
 
         Raises:
-            SampleFault: ``pred.unknown_image``, side ``prediction``.
+            SampleFault: side ``prediction``; ``pred.shape`` for a malformed entry, ``pred.unknown_image``.
         """
+        identity = self._identity(key)
+        rows = np.array(self._by_image.get(identity, []), np.int64)
+        for row in rows.tolist():
+            if row in self._bad:
+                wanted = f"{3 * self._n_keypoints} numbers ({self._n_keypoints} x (x, y, score))"
+                detail = f"image {identity}: a result has {self._bad[row]} values, expected {wanted}"
+                raise SampleFault("pred.shape", detail, side="prediction")
+        points = self._points_RK3[rows]
+        keypoints, boxes = points[..., :2], self._boxes_R4[rows]
+        keypoints = np.where(np.isfinite(keypoints), np.clip(keypoints, -_FAR_PX, _FAR_PX), keypoints)
+        parts = {part: scores[rows] for part, scores in self._parts.items()}
+        return PosePrediction(
+            keypoints_NK2_px=keypoints,
+            keypoint_scores_NK=points[..., 2],
+            instance_scores_N=self._scores_R[rows],
+            boxes_xyxy_px_N4=boxes,
+            results=ResultScores(self._is_final, self._is_suppressed, parts, self._areas(rows)),
+        )
+
+    def _areas(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """Areas of the results' own boxes, where the file has them; of the keypoints for an entry without."""
+        if not self._has_areas:
+            return None
+        corners = self._boxes_R4[rows]
+        extent = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
+        return np.where(np.isnan(self._areas_R[rows]), extent, self._areas_R[rows])
+
+    def _identity(self, key: str) -> Any:
+        if self._index is not None:
+            return self._index.image_ids[key]
         numbered = _NUMBERED.search(key)
         if numbered:
             return int(numbered[1])
@@ -73,45 +197,39 @@ class PoseResults:
             return self._ids[stem]
         if stem.isascii() and stem.isdigit() and not self._ids:
             return int(stem)
-        raise _fault("pred.unknown_image", f"no image id for {key!r}; give the option annotations=<COCO file>")
+        detail = f"no image id for {key!r}; give the option annotations=<COCO file>"
+        raise SampleFault("pred.unknown_image", detail, side="prediction")
 
-    def prediction(self, key: str, n_boxes: int) -> PosePrediction:
-        """All instances of one image, in file order; unchecked numbers (the task's check comes next).
 
-        Raises:
-            SampleFault: side ``prediction``; ``pred.missing`` when there is none although there are boxes,
-                ``pred.shape`` for a malformed entry.
-        """
-        identity = self.image_id(key)
-        entries = self._by_image.get(identity, [])
-        if not entries and n_boxes:
-            raise _fault("pred.missing", f"the file holds no result for image {identity}")
-        if not entries:
-            return empty_prediction(self._n_keypoints)
-        points = np.stack([self._points(entry, identity) for entry in entries])
-        scores_NK = points[..., 2] if self._keep_scores else np.where(np.isfinite(points[..., 2]), 1.0, np.nan)
-        keypoints = points[..., :2]
-        keypoints = np.where(np.isfinite(keypoints), np.clip(keypoints, -_FAR_PX, _FAR_PX), keypoints)
-        return PosePrediction(
-            keypoints_NK2_px=keypoints,
-            keypoint_scores_NK=scores_NK,
-            instance_scores_N=np.array([_number(entry.get("score")) for entry in entries]),
-            boxes_xyxy_px_N4=np.stack([_box(e, k) for e, k in zip(entries, keypoints, strict=True)]),
-        )
+def _by_stem(index: AnnotationIndex) -> dict[str, int]:
+    """Image ids by the last part of their key: the path of the file without its ending, "-" between folders."""
+    stems: dict[str, int] = {}
+    for key, identity in index.image_ids.items():
+        stems[_NUMBERED.sub("", key.rpartition("/")[2])] = identity
+    return stems
 
-    def _points(self, entry: dict[str, Any], identity: int) -> NDArray[np.float64]:
-        values: list[Any] = []
+
+def _triples(entry: Mapping[str, Any], k: int) -> tuple[NDArray[np.float64] | None, int]:
+    """x, y, score of every point [K, 3], or None and how many values there are."""
+    if len([name for name in PARTS if name in entry]) == 1:
+        values = entry.get("keypoints")
+    else:
+        values = []
         for part in PARTS:
             given = entry.get(part, [])
-            values += given if isinstance(given, list) else [None]
-        if len(values) != 3 * self._n_keypoints or not all(type(v) in (int, float) for v in values):
-            wanted = f"{3 * self._n_keypoints} numbers ({self._n_keypoints} x (x, y, score))"
-            raise _fault("pred.shape", f"image {identity}: a result has {len(values)} values, expected {wanted}")
-        return np.array([_number(v) for v in values]).reshape(-1, 3)
+            values = values + (given if isinstance(given, list) else [None])
+    if not isinstance(values, list) or len(values) != 3 * k:
+        return None, len(values) if isinstance(values, list) else 1
+    array = json_parts.numbers(values, 3 * k)
+    if array is None:
+        if not all(type(v) in (int, float) for v in values):
+            return None, len(values)
+        array = np.array([_number(v) for v in values])
+    return array.reshape(-1, 3), len(values)
 
 
-def _fault(code: str, detail: str) -> SampleFault:
-    return SampleFault(code, detail, side="prediction")
+def _box_score(entry: Mapping[str, Any]) -> str:
+    return "box_score" if "box_score" in entry else "score"
 
 
 def _number(value: Any) -> float:
@@ -124,18 +242,28 @@ def _number(value: Any) -> float:
         return float("inf")
 
 
-def _box(entry: dict[str, Any], keypoints_K2: NDArray[np.float64]) -> NDArray[np.float64]:
+def _box(entry: Mapping[str, Any], keypoints_K2: NDArray[np.float64]) -> NDArray[np.float64]:
     """Corners of the stored box, or of the keypoints where none is stored."""
-    box = entry.get("bbox")
-    if isinstance(box, list) and len(box) == 4:
-        x, y, width, height = map(_number, box)
-        return np.array([x, y, x + width, y + height])
+    for name, is_corners in (("bbox", False), ("corners", True)):
+        box = entry.get(name)
+        if isinstance(box, list) and len(box) >= 4:
+            a, b, c, d = (_number(v) for v in box[:4])
+            return np.array([a, b, c, d] if is_corners else [a, b, a + c, b + d])
     return np.concatenate([keypoints_K2.min(axis=0), keypoints_K2.max(axis=0)])
+
+
+def _area(entry: Mapping[str, Any]) -> float:
+    """Width x height of the stored box; NaN where none is stored. Source: pycocotools ``loadRes``."""
+    box = entry.get("bbox")
+    return _number(box[2]) * _number(box[3]) if isinstance(box, list) and len(box) >= 4 else float("nan")
 
 
 def _stem_ids(annotations: Path) -> dict[str, int]:
     """File stem -> image id, as the COCO adapter forms its keys."""
-    document = strict_json.parse(strict_json.read_bytes(annotations), annotations)
+    try:
+        document = strict_json.parse(strict_json.read_bytes(annotations), annotations)
+    except DataError as error:
+        raise CheckpointRejected(str(error)) from None
     images = document.get("images") if isinstance(document, dict) else None
     if not isinstance(images, list):
         raise CheckpointRejected(f"{annotations}: no list of images; option annotations needs a COCO-format file.")

@@ -8,8 +8,7 @@ Options: ``models/options.py``, StoredPosesOptions and StoredDepthOptions.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,42 +38,44 @@ class Predictions:
         WeightsMissing: the card names no file.
         CheckpointRejected: the results file is malformed, or the folder is none.
         UsageError: a pose card without ``space``.
+
+    ``notes`` is what must be said under the table.
     """
+
+    needs_pictures: ClassVar[bool] = False  # of poses: the engine then opens none, where the data set allows it
 
     def __init__(self, context: ModelContext) -> None:
         if context.weights is None:
             raise WeightsMissing(f"{context.variant.id}: the card names no file or folder with stored predictions.")
         self._task, self._path = context.card.task, context.weights
-        options = context.options
-        self._kind: Any = getattr(options, "depth_kind", None)
+        self._kind: Any = getattr(context.options, "depth_kind", None)
+        self.notes: list[str] = []
         self._pose: PoseResults | None = None
         if self._task == "pose":
             if context.space is None:
                 raise UsageError(f"{context.variant.id}: stored poses need `space:` in the model card.")
-            annotations = Path(options.annotations) if options.annotations else None
-            stored = options.keypoint_scores == "stored"
-            self._pose = PoseResults(self._path, len(context.space.names), annotations, stored)
+            self._pose = PoseResults(self._path, context.space.names, context.index, context.options)
+            self.notes = self._pose.notes
         elif not self._path.is_dir():
             raise CheckpointRejected(f"{self._path} is not a folder of <sample key>.npy files.")
 
     def prepare(self, x: ModelInput) -> Prepared:
-        """Only the name and how many people are asked for: the pixels were looked at elsewhere."""
-        return Prepared({}, (x.key, len(x.boxes_xyxy_px)))
+        """Only the name is asked for: the pixels were looked at elsewhere."""
+        return Prepared({}, x.key)
 
     def forward(self, tensors: dict[str, Any]) -> dict[str, Any]:
         """Never called, since ``prepare`` makes no crops."""
         return {}
 
-    def finish(self, outputs: dict[str, NDArray[Any]], geometry: tuple[str, int]) -> Any:
+    def finish(self, outputs: dict[str, NDArray[Any]], geometry: str) -> Any:
         """The stored prediction; its numbers are checked by the task.
 
         Raises:
             SampleFault: side ``prediction``; ``pred.missing``, ``pred.shape``, ``pred.unreadable``.
         """
-        key, n_boxes = geometry
         if self._pose is not None:
-            return self._pose.prediction(key, n_boxes)
-        array = self._array(key)
+            return self._pose.prediction(geometry)
+        array = self._array(geometry)
         if self._task == "depth":
             return DepthPrediction(_as_float(array), self._kind)
         if self._task == "normal":

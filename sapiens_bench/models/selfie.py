@@ -26,6 +26,8 @@ from sapiens_bench.types import ModelInput, Prepared
 class SelfieSegmentation:
     """The wrapper. One square per image, whatever its boxes."""
 
+    is_reentrant = True  # forward may run in several threads at once
+
     def __init__(self, context: ModelContext) -> None:
         chosen: SelfieOptions = context.options  # a floor's hold the same threshold
         self.threshold = chosen.threshold

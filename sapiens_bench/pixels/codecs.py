@@ -26,7 +26,8 @@ from sapiens_bench.errors import PathEscape, SampleFault, UsageError
 from sapiens_bench.pixels.arrays import load_npy as load_npy
 from sapiens_bench.pixels.arrays import load_npz as load_npz
 
-ExifPolicy = Literal["ignore", "apply"]
+# "unstated": nobody said, so an orientation that the declared size cannot confirm or rule out is a fault.
+ExifPolicy = Literal["ignore", "apply", "unstated"]
 
 MAX_PIXELS = 100_000_000
 # Formats a data set may use. EPS and the like are left out on purpose: Pillow starts Ghostscript for them.
@@ -55,7 +56,8 @@ def read_rgb(
 
     Args:
         path: the file; relative to ``root`` when that is given.
-        exif: whether the EXIF orientation is applied. (The orientation tag of a TIFF always is.)
+        exif: whether the EXIF orientation is applied. (The orientation tag of a TIFF always is.) ``unstated`` refuses
+            an orientation that the declared size neither confirms nor rules out.
         sha256: expected hash of the file.
         max_pixels: larger pictures are refused from the header.
         expected_size: (width, height) that the annotation declares.
@@ -91,18 +93,20 @@ def read_labels(
 
 
 def read_mask(path: Path | str, *, max_pixels: int = MAX_PIXELS, root: Path | None = None) -> NDArray[np.bool_]:
-    """A person mask, bool [H, W]: first channel above 0.
+    """A person mask, bool [H, W]: any colour channel above 0; alpha, where all colours are black.
 
     Raises:
         SampleFault: as ``read_rgb``.
     """
     image = _decode(_read_bytes(path, root, None, max_pixels), max_pixels, "ignore", None, str(path))
-    if image.mode in ("RGBA", "RGB", "LA", "L", "1"):
-        values = np.asarray(image)
-        return np.asarray((values[..., 0] if values.ndim == 3 else values) > 0)
     if image.mode.startswith("I"):
         return np.asarray(_sixteen_bit(image, str(path)) > 0)
-    return np.asarray(_to_rgb(image, str(path))[..., 0] > 0)
+    if image.mode in ("L", "1"):
+        return np.asarray(np.asarray(image) > 0)
+    seen = np.asarray((_to_rgb(image, str(path)) > 0).any(axis=2))
+    if not seen.any() and image.mode in ("RGBA", "LA"):
+        return np.asarray(np.asarray(image)[..., -1] > 0)
+    return seen
 
 
 def read_depth_png(
@@ -232,9 +236,16 @@ def _decode(
         raise SampleFault("image.decode", f"{name}: width {width}, height {height}")
     if width * height > max_pixels:
         raise SampleFault("image.too_large", f"{name}: {width}x{height} is over {max_pixels} pixels (--max-pixels)")
-    turn = _TRANSPOSE.get(_orientation(block or image.info.get("exif", b""))) if exif == "apply" else None
+    orientation = _orientation(block or image.info.get("exif", b""))
+    turn = _TRANSPOSE.get(orientation) if exif == "apply" else None
     swaps = turn in (_TRANSPOSE[5], _TRANSPOSE[6], _TRANSPOSE[7], _TRANSPOSE[8])
     _check_size((height, width) if swaps else (width, height), expected_size, exif, name)
+    if exif == "unstated" and orientation in _TRANSPOSE and (orientation <= 4 or width == height or not expected_size):
+        raise SampleFault(
+            "image.exif_policy",
+            f"{name}: EXIF orientation {orientation}, and the size does not tell whether the labels are turned, too; "
+            "write 'exif: apply' (labels made on the upright picture) or 'exif: ignore' in the data-set card",
+        )
     try:
         image.load()
         return image if turn is None else image.transpose(turn)
@@ -279,7 +290,7 @@ def _check_size(found: tuple[int, int], expected: tuple[int, int] | None, exif: 
         return
     sizes = f"{name}: picture is {found[0]}x{found[1]}, annotation says {expected[0]}x{expected[1]}"
     if found[::-1] == tuple(expected):
-        other = "apply" if exif == "ignore" else "ignore"
+        other = "ignore" if exif == "apply" else "apply"
         raise SampleFault("image.exif_policy", f"{sizes}; write 'exif: {other}' in the data-set card")
     raise SampleFault("image.size", sizes)
 

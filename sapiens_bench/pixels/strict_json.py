@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,12 +28,17 @@ def read_bytes(path: Path) -> bytes:
     """The file's bytes.
 
     Raises:
-        DataMissing: it cannot be read.
+        DataMissing: it cannot be read, or is no regular file.
     """
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from None
+        # Non-blocking, so that a pipe in place of a file cannot hang the run.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise DataMissing(f"{path} cannot be read: it is a pipe or a device, not a file")
+            return file.read()
+    except (OSError, ValueError) as error:
+        raise DataMissing(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def parse(data: bytes, path: Path | str, *, finite: bool = True) -> Any:

@@ -10,7 +10,8 @@ from io import StringIO
 
 from sapiens_bench.errors import UnknownName
 from sapiens_bench.report.escape import csv_cell, one_line
-from sapiens_bench.report.sheet import Sheet, text
+from sapiens_bench.report.sheet import Sheet
+from sapiens_bench.report.text import aligned
 from sapiens_bench.store.causes import ErrorRow, Found, sentence
 
 _HEADS = ("task", "dataset", "protocol", "model", "index", "key", "kind", "side", "count", "detail", "fix")
@@ -41,7 +42,8 @@ def _text(causes: Sequence[Found], rows: Sequence[ErrorRow]) -> str:
     if rows:
         heads = ("Data set", "Model", "Index", "Key", "Side", "Code", "Detail")
         table = tuple((r.dataset, r.model, str(r.index), r.key, r.side, r.code, r.detail) for r in rows)
-        lines += ["", text([Sheet(f"{len(rows)} images with errors", heads, table, n_left=len(heads))]).rstrip()]
+        title = f"{len(rows)} images with errors"
+        lines += ["", title, aligned(Sheet(title, heads, table, left=range(len(heads))))]
     return "\n".join(lines).lstrip("\n") + "\n"
 
 

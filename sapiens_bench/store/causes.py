@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sapiens_bench.errors import StoreError
 from sapiens_bench.store.paths import cell_folder
 from sapiens_bench.store.record import Cause, CellRecord, DatasetRecord, RunRecord
 from sapiens_bench.store.rows import read_rows
@@ -106,6 +107,19 @@ def error_rows(root: Path, cell: CellRecord) -> list[ErrorRow]:
     ]
 
 
+def list_all(root: Path, record: RunRecord) -> tuple[list[Found], list[ErrorRow]]:
+    """All causes of a run, and all its error rows; a cell whose rows are damaged is told as a cause."""
+    causes, rows = run_causes(record), list[ErrorRow]()
+    for cell in record.cells:
+        if cell.status in ("done", "incomplete"):
+            try:
+                rows += error_rows(root, cell)
+            except StoreError as error:  # the others are listed all the same
+                cause = Cause(kind=type(error).__name__, side="run", detail=str(error))
+                causes.append(Found(cell.dataset, cell.model, cause))
+    return causes, rows
+
+
 def run_causes(record: RunRecord) -> list[Found]:
     """All that a reader of the run's numbers must know: notes of the run, of its data sets, then cell by cell."""
     return list(_all(record))
@@ -129,11 +143,20 @@ def dataset_causes(facts: DatasetRecord) -> list[Cause]:
 def cell_causes(cell: CellRecord) -> list[Cause]:
     """Why a cell has no numbers, or which of its images have none."""
     if cell.status in ("done", "incomplete"):
-        return [c if c.fix else c.model_copy(update={"fix": fix_of(c.kind)}) for c in cell.causes]
+        return cell.causes or _of_examples(cell)
     if not cell.how:
         return []
     side: Literal["data", "model"] = "data" if cell.status == "data missing" else "model"
     return [Cause(kind=cell.error_kind or cell.status, side=side, detail=cell.how, fix=cell.fix)]
+
+
+def _of_examples(cell: CellRecord) -> list[Cause]:
+    """Records of earlier versions kept the first few failed images alone: all kinds are there, uncounted."""
+    found: dict[tuple[str, str], Cause] = {}
+    for e in cell.errors:
+        told = {"kind": e.code, "side": e.side, "count": None, "first_key": e.key, "detail": e.detail}
+        found.setdefault((e.code, e.side), Cause.model_validate({**told, "fix": fix_of(e.code)}))
+    return list(found.values())
 
 
 def all_failed(cell: CellRecord) -> bool:
@@ -150,15 +173,11 @@ def complaint(cell: CellRecord) -> str:
 
 
 def sentence(cause: Cause) -> str:
-    """A cause as one line of text. It may hold text from files: escape it for where it goes."""
+    """A cause in one line, ended by a full stop. It may hold text from files: escape it for where it goes."""
+    detail = cause.detail.strip().rstrip(".")
     if cause.kind == "note":
-        return cause.detail
-    many = "" if cause.count in (None, 1) else f" ({cause.count} images)" if cause.first_key else f" ({cause.count})"
-    first = (
-        f", first {cause.first_key}" if many and cause.first_key else f", {cause.first_key}" if cause.first_key else ""
-    )
-    detail = f": {cause.detail.rstrip()}" if cause.detail else ""
-    end = (
-        "" if not cause.fix else f" {cause.fix}" if detail.endswith((".", "!", "?")) or not detail else f". {cause.fix}"
-    )
-    return f"{cause.kind}{many}{first}{detail}{end}"
+        return f"{detail}."
+    many = f"{cause.count} images, first " if cause.count is not None and cause.count > 1 else ""
+    case = ": ".join(part for part in (f"{many}{cause.first_key}" if cause.first_key else "", detail) if part)
+    told = f"{cause.kind} ({case})." if cause.first_key else f"{cause.kind}: {case}." if case else f"{cause.kind}."
+    return " ".join(part for part in (told, cause.fix) if part)

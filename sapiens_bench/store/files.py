@@ -8,8 +8,10 @@ outside.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import platform
 import shutil
 import stat
 import time
@@ -42,7 +44,7 @@ def write_atomic(path: Path, data: bytes | memoryview, *, sync_folder: bool = Tr
         StorageFull: no space left, or no permission; the temporary file is removed.
         StoreError: any other fault of the file system.
     """
-    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+    temporary = path.parent / temporary_name()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as file:
@@ -66,44 +68,12 @@ def storage_error(error: OSError, path: Path) -> StoreError:
     reason = error.strerror or str(error)
     if error.errno in _NO_ROOM or error.errno in _NO_PERMISSION:
         room = f"{free_bytes(path) / 1e6:.0f} MB free there"
+        remedy = "Free some space" if error.errno in _NO_ROOM else "Make the folder writable"
         return StorageFull(
             f"{path} could not be written: {reason} ({room}). Everything committed so far is kept. "
-            f"{remedy(error)}, then run the same command again: it goes on where it stopped."
+            f"{remedy}, then run the same command again: it goes on where it stopped."
         )
     return StoreError(f"{path} could not be written: {reason}. What is committed is kept. Give another --out.")
-
-
-def remedy(error: OSError) -> str:
-    """What to do about a write that failed: a full disk needs room, and no room helps where writing is not allowed."""
-    return "Free some space" if error.errno in _NO_ROOM else "Make the folder writable"
-
-
-def save_output(path: Path, text: str) -> Path:
-    """Write a file that the user named (a report, a list), whole or not at all.
-
-    A link is followed and a device or pipe is written to as it is, for the user named it.
-
-    Raises:
-        StorageFull: it could not be written; what was there before is still there.
-    """
-    data = text.encode("utf-8")
-    target = Path(os.path.realpath(path))
-    try:
-        if target.exists() and not target.is_file():
-            with open(target, "wb") as file:
-                file.write(data)
-            return path
-        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-        write_atomic(target, data)
-        if mode is not None:
-            target.chmod(mode)
-    except (StoreError, OSError) as error:
-        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-        number, reason = getattr(cause, "errno", None), getattr(cause, "strerror", None) or str(cause)
-        room = f" ({free_bytes(target) / 1e6:.0f} MB free there)" if number in _NO_ROOM else ""
-        advice = "Free some space, or write elsewhere." if number in _NO_ROOM else "Name a file that you may write."
-        raise StorageFull(f"{path} could not be written: {reason}{room}. {advice}") from None
-    return path
 
 
 def file_identity(paths: Iterable[Path]) -> str:
@@ -193,16 +163,46 @@ def free_bytes(path: Path) -> int:
     return 0
 
 
+def temporary_name() -> str:
+    """A new name for a file on its way. Machine and process stand in it, so that ``remove_strays`` need not guess."""
+    return f"{TEMPORARY}{_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
+
+
 def remove_strays(root: Path, older_than_s: float = STRAY_AFTER_S) -> int:
-    """Delete temporary files below ``root`` that no living writer can own any more; returns how many."""
+    """Delete temporary files below ``root`` that no living writer can own any more; returns how many.
+
+    Those of a process of this machine that has ended go at once, others when they are old.
+    """
     removed = 0
     limit = time.time() - older_than_s
     for path in root.rglob(f"{TEMPORARY}*"):
         with suppress(OSError):  # another process may have swept it first
-            if path.is_file() and path.stat().st_mtime < limit:
+            if path.is_file() and (_writer_has_ended(path.name) or path.stat().st_mtime < limit):
                 path.unlink()
                 removed += 1
     return removed
+
+
+def _machine() -> str:
+    """This machine, and on Linux the space in which process numbers are unique (containers share disks)."""
+    space = ""
+    with suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
+
+
+def _writer_has_ended(name: str) -> bool:
+    machine, _, rest = name.removeprefix(TEMPORARY).partition("-")
+    process = rest.partition("-")[0]
+    if os.name != "posix" or machine != _machine() or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # it lives under another user
+        return False
+    return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,11 +15,9 @@ def upgraded(content: Any) -> Any:
     if not isinstance(content, dict) or content.get("schema") != "run/1":
         return content
     content = {**content, "schema": "run/2"}
-    datasets, cells = content.get("datasets"), content.get("cells")
+    datasets = content.get("datasets")
     if isinstance(datasets, dict):
         content["datasets"] = {name: _dataset(facts) for name, facts in datasets.items()}
-    if isinstance(cells, list):
-        content["cells"] = [_cell(cell) for cell in cells]
     return content
 
 
@@ -32,19 +30,3 @@ def _dataset(facts: Any) -> Any:
     notes = found.pop("boxes_notes", [])
     place = "boxes_notes" if found.get("boxes_source") else "notes"  # schema 1 kept both under the first name
     return {**found, place: [notes] if isinstance(notes, str) else notes}
-
-
-def _cell(cell: Any) -> Any:
-    """Causes are taken from the examples: their kinds are all there, up to five; how many of each was not kept."""
-    if not isinstance(cell, dict) or not isinstance(cell.get("errors", []), list):
-        return cell
-    causes: dict[tuple[Any, Any], dict[str, Any]] = {}
-    for example in cell.get("errors", []):
-        if not isinstance(example, dict):
-            return cell
-        key = (example.get("code"), example.get("side"))
-        causes.setdefault(
-            key, {"kind": key[0], "side": key[1], "count": None, "first_key": example.get("key"),
-                  "detail": example.get("detail")},
-        )  # fmt: skip
-    return {**cell, "causes": list(causes.values())}

@@ -120,7 +120,7 @@ class CellRecord(Record):
     title: str
     family: str = ""
     kind: str = "network"
-    status: CellStatus
+    status: CellStatus  # "refused": `run` ends with exit code 6 where others ran; missing weights or data do not
     error_kind: str = ""  # of a missing or refused row: name of the exception class, e.g. "WeightsMissing"
     how: str = ""  # of a missing or refused row: the reason in full, what to do included
     fix: str = ""  # of a missing or refused row: what to do alone, where that is known

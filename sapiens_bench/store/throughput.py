@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from sapiens_bench.store.record import CellRecord, RunRecord, Timing
 
+_THREADS = ("cores", "operators", "loaders", "scorers", "workers")  # the last one of records of earlier versions
+
 
 def carried_timings(previous: RunRecord | None, now: RunRecord, cells: Sequence[CellRecord]) -> list[CellRecord]:
     """The cells, each with the timing of the folder's runs in place of this run's alone.
@@ -43,7 +45,8 @@ def _setting(record: RunRecord) -> str:
     """What a throughput depends on beside the model."""
     hardware, request = record.hardware, record.request
     machine = ", ".join(hardware.gpus) if hardware.device.startswith("cuda") else hardware.cpu
-    return f"{hardware.device} ({machine}), batch {request.get('batch_size')}, {request.get('workers')} workers"
+    threads = [f"{name} {request[name]}" for name in _THREADS if request.get(name) is not None]
+    return ", ".join([f"{hardware.device} ({machine})", f"batch {request.get('batch_size')}", *threads])
 
 
 def _sum(a: Timing, b: Timing) -> Timing:

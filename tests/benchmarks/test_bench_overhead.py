@@ -16,6 +16,7 @@ from PIL import Image
 
 from sapiens_bench.engine.cell import CellJob, run_cell
 from sapiens_bench.engine.events import ignore
+from sapiens_bench.engine.threads import Threads
 from sapiens_bench.types import Cell, ModelInput, Prepared, Sample, ScoreInfo, Task
 
 N, BATCH = 64, 8
@@ -106,7 +107,7 @@ def plain_script(data: Data, net: Net) -> list[NDArray[np.int64]]:
 
 def harness(data: Data, net: Net, out: Path) -> None:
     cell = Cell("bench", "d", "p", "m", N, 32, "f")
-    job = CellJob(cell, out, BATCH, 1, "cpu", save_preds=False)
+    job = CellJob(cell, out, BATCH, Threads(1, 1, 1, 1), "cpu", save_preds=False)
     missing, _ = job.missing_shards(data, TASK)
     run_cell(job, data, net, TASK, ignore, missing)
 

@@ -103,6 +103,7 @@ def test_hostile_or_ambiguous_yaml_is_refused_with_file_and_line(tmp_path: Path,
         ("sha256: null", "sha256: abc", "sha256"),
         ("schema: model/1", "schema: model/2", "none of"),
         ("schema: model/1", "shcema: model/1", "missing (found 'shcema')"),
+        ("task: pose", "task: 17", "'task'"),
         ("task: pose", "task: no", "would be read as a truth value"),
     ],
 )

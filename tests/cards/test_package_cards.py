@@ -40,6 +40,14 @@ def test_every_space_that_a_card_names_exists_and_is_of_the_right_kind(catalog: 
                 assert catalog.space(protocol.space).kind == kinds[protocol.task]
 
 
+def test_every_task_of_a_card_is_one_that_can_be_scored(catalog: Catalog) -> None:
+    from sapiens_bench.tasks import TASKS
+
+    assert catalog.tasks <= set(TASKS)
+    for card in catalog.datasets.values():
+        assert {protocol.task for protocol in card.protocols.values()} <= catalog.tasks, card.id
+
+
 def test_every_map_card_builds(catalog: Catalog) -> None:
     assert len(catalog.maps) >= 15
     for source, target in catalog.maps:

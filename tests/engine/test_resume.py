@@ -168,22 +168,6 @@ def test_a_replaced_picture_is_scored_again_where_the_data_set_knows_its_files(t
     assert go(toy, tmp_path, identity=stamps.__getitem__)[1] == []
 
 
-def test_where_files_are_known_a_faulty_one_is_not_read_again_until_it_changes(toy: ModuleType, tmp_path: Path) -> None:
-    stamps = dict.fromkeys(range(N), "1")
-    reads: list[int] = []
-
-    def read(index: int) -> None:
-        reads.append(index)
-        missing(7)(index)
-
-    go(toy, tmp_path, read=read, identity=stamps.__getitem__)
-    reads.clear()
-    assert go(toy, tmp_path, read=read, identity=stamps.__getitem__)[1] == []
-    assert reads == []
-    stamps[7] = "2"
-    assert go(toy, tmp_path, identity=stamps.__getitem__)[1] == [1]
-
-
 def test_a_file_that_changes_while_it_is_read_is_not_taken_for_the_one_scored(toy: ModuleType, tmp_path: Path) -> None:
     stamps = dict.fromkeys(range(N), "1")
 

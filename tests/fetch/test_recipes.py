@@ -70,7 +70,7 @@ def test_a_hub_folder_brings_what_a_wrapper_reads_and_nothing_else(hub: FakeHub)
     files = {"config.json": b"{}", "model-00001-of-00002.safetensors": b"1", "model-00002-of-00002.safetensors": b"2",
              "model.safetensors.index.json": b"{}", "pytorch_model.bin": b"p", "modeling.py": b"code"}  # fmt: skip
     hub.put_model("a/b", files)
-    wanted = variant({"hub": {"repo": "a/b"}}, file="net", format="hf")
+    wanted = variant({"hub": {"repo": "a/b"}}, file="net", format="hf", size_bytes=123_456)  # of a folder: a hint
     assert COMMIT in recipe.fetch(wanted)
     folder = weight_files(wanted).path
     assert folder is not None

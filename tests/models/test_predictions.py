@@ -11,16 +11,17 @@ from PIL import Image
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.options import read_options
 from sapiens_bench.cards.schema import ModelCard
-from sapiens_bench.errors import CheckpointRejected, SampleFault, WeightsMissing
+from sapiens_bench.errors import CardError, CheckpointRejected, SampleFault, WeightsMissing
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.options import OPTIONS, options_class
 from sapiens_bench.models.predictions import Predictions
 from sapiens_bench.tasks import task_kind
 from sapiens_bench.tasks.depth.types import DepthPrediction
+from sapiens_bench.tasks.pose.types import AnnotationIndex
 from sapiens_bench.types import Model, ModelInput
 
 
-def built(task: str, weights: Path | None, **options: Any) -> Predictions:
+def built(task: str, weights: Path | None, index: AnnotationIndex | None = None, **options: Any) -> Predictions:
     card = ModelCard.model_validate_json(
         json.dumps(
             {
@@ -39,7 +40,12 @@ def built(task: str, weights: Path | None, **options: Any) -> Predictions:
     kind = options_class(OPTIONS["predictions"], task_kind(task))
     assert kind is not None
     read = read_options(kind, options, "model stored")
-    return Predictions(ModelContext(card, card.variants[0], weights, {}, "cpu", "fp32", space, read))
+    return Predictions(ModelContext(card, card.variants[0], weights, {}, "cpu", "fp32", space, read, index=index))
+
+
+def of_images(**ids: int) -> AnnotationIndex:
+    """An annotation file whose images have these file stems and ids; category 1 is the person, 18 a dog."""
+    return AnnotationIndex({f"s/{stem}": i for stem, i in ids.items()}, {1: "person", 18: "dog"}, frozenset({1}))
 
 
 def asked(key: str, n_boxes: int = 1) -> ModelInput:
@@ -82,16 +88,113 @@ def test_stem_table_of_an_annotation_file_leads_to_ids(tmp_path: Path) -> None:
 
 def test_the_stored_score_is_final_unless_told_otherwise(tmp_path: Path) -> None:
     path = results(tmp_path / "r.json", {})
-    assert (answer(built("pose", path), "s/785").keypoint_scores_NK == 1).all()
-    assert (answer(built("pose", path, keypoint_scores="stored"), "s/785").keypoint_scores_NK == 0.5).all()
+    final, stored = (answer(built("pose", path, keypoint_scores=how), "s/785") for how in ("final", "stored"))
+    assert (final.results.is_final, stored.results.is_final) == (True, False)
+    assert (stored.keypoint_scores_NK == 0.5).all()
 
 
-def test_no_result_is_a_miss_only_where_somebody_was_asked_for(tmp_path: Path) -> None:
+def test_nobody_found_is_no_fault(tmp_path: Path) -> None:
     model = built("pose", results(tmp_path / "r.json", {}))
-    with pytest.raises(SampleFault, match=r"pred\.missing") as caught:
-        answer(model, "s/1")
-    assert caught.value.side == "prediction"
-    assert len(answer(model, "s/1", n_boxes=0).instance_scores_N) == 0
+    found = answer(model, "s/1")
+    assert (len(found.instance_scores_N), found.results is not None) == (0, True)
+
+
+def test_ids_are_those_of_the_annotation_file_never_of_a_file_name(tmp_path: Path) -> None:
+    path = results(tmp_path / "r.json", {"image_id": 1, "score": 0.1}, {"image_id": 2, "score": 0.2})
+    model = built("pose", path, of_images(**{"000002": 1, "000001": 2}))
+    assert answer(model, "s/000002").instance_scores_N.tolist() == [0.1]
+    assert answer(model, "s/000001").instance_scores_N.tolist() == [0.2]
+    assert model.notes == []
+
+
+def test_results_of_other_images_are_left_out_and_said_or_refused_when_there_are_no_others(tmp_path: Path) -> None:
+    path = results(tmp_path / "r.json", {"image_id": 1}, {"image_id": 9})
+    (note,) = built("pose", path, of_images(a=1)).notes
+    assert note == "1 results of images that are not annotated were left out"
+    with pytest.raises(CheckpointRejected, match="none of its 2 results belongs to an image"):
+        built("pose", path, of_images(a=5))
+
+
+def test_images_without_results_are_said(tmp_path: Path) -> None:
+    model = built("pose", results(tmp_path / "r.json", {"image_id": 1}), of_images(a=1, b=2, c=3))
+    assert model.notes == ["results for 1 of 3 images; people of the others are misses"]
+
+
+@pytest.mark.parametrize(("category", "n", "said"), [(0, 2, "taken for 1 (person)"), ("person", 2, ""), (1.0, 2, "")])
+def test_categories_by_id_name_or_the_only_one_there_is(tmp_path: Path, category: Any, n: int, said: str) -> None:
+    path = results(tmp_path / "r.json", *[{"image_id": 1, "category_id": category}] * 2)
+    model = built("pose", path, of_images(a=1))
+    assert len(answer(model, "s/a").instance_scores_N) == n
+    assert said in "".join(model.notes)
+
+
+def test_dogs_are_left_out_and_a_file_of_dogs_is_refused(tmp_path: Path) -> None:
+    one = {"image_id": 1}
+    model = built("pose", results(tmp_path / "r.json", one, {**one, "category_id": 18}), of_images(a=1))
+    assert len(answer(model, "s/a").instance_scores_N) == 1
+    assert model.notes == ["1 results of other categories were left out"]
+    with pytest.raises(CheckpointRejected, match="category_id 18"):
+        built("pose", results(tmp_path / "r.json", {**one, "category_id": 18}), of_images(a=1))
+
+
+def test_text_ids_are_file_stems_where_the_data_set_is_known(tmp_path: Path) -> None:
+    model = built("pose", results(tmp_path / "r.json", {"image_id": "0001"}), of_images(**{"0001": 7}))
+    assert len(answer(model, "s/0001").instance_scores_N) == 1
+    assert "file name" in model.notes[0]
+
+
+def test_results_without_a_score_are_refused(tmp_path: Path) -> None:
+    entries = [{"image_id": 1, "category_id": 1, "keypoints": [1.0] * 51}]
+    (tmp_path / "r.json").write_text(json.dumps(entries))
+    with pytest.raises(CheckpointRejected, match="no 'score'"):
+        built("pose", tmp_path / "r.json", of_images(a=1))
+
+
+def demo(path: Path, *instances: dict[str, Any], names: tuple[str, ...] = ()) -> Path:
+    meta = {"keypoint_id2name": {str(i): name for i, name in enumerate(names)}} if names else {}
+    path.write_text(json.dumps({"meta_info": meta, "instance_info": list(instances)}))
+    return path
+
+
+def test_a_demo_file_is_read_by_the_name_of_its_picture(tmp_path: Path) -> None:
+    points, scores = [[float(j), 2.0 * j] for j in range(17)], [0.5] * 17
+    (tmp_path / "out").mkdir()
+    demo(tmp_path / "out/a.json", {"keypoints": points, "keypoint_scores": scores, "bbox_score": 0.8})
+    demo(tmp_path / "out/b.json")
+    model = built("pose", tmp_path / "out", of_images(a=4, b=5))
+    found = answer(model, "s/a")
+    np.testing.assert_array_equal(found.keypoints_NK2_px[0], points)
+    assert found.instance_scores_N.tolist() == pytest.approx([0.4])
+    assert len(answer(model, "s/b").instance_scores_N) == 0
+    assert "ranked by their box score" in model.notes[0]
+
+
+def test_a_single_demo_file_belongs_to_the_single_image(tmp_path: Path) -> None:
+    path = demo(tmp_path / "mine.json", {"keypoints": [[1.0, 2.0]] * 17, "keypoint_scores": [1.0] * 17})
+    assert len(answer(built("pose", path, of_images(a=4)), "s/a").instance_scores_N) == 1
+    with pytest.raises(CheckpointRejected, match="picture's file name"):
+        built("pose", path, of_images(a=4, b=5))
+
+
+def test_points_follow_the_names_that_the_file_gives(tmp_path: Path) -> None:
+    names = Catalog.load().space("coco17").names
+    points = [[float(j), 0.0] for j in range(17)]
+    path = demo(tmp_path / "a.json", {"keypoints": points, "keypoint_scores": [1.0] * 17}, names=names[::-1])
+    found = answer(built("pose", path, of_images(a=4)), "s/a")
+    assert found.keypoints_NK2_px[0, :, 0].tolist() == list(range(16, -1, -1))
+    wrong = ("root", "right_hip", "right_knee", *(f"joint of {i}" for i in range(14)))
+    path = demo(tmp_path / "a.json", {"keypoints": points, "keypoint_scores": [1.0] * 17}, names=wrong)
+    with pytest.raises(CheckpointRejected, match="not those of the model's set"):
+        built("pose", path, of_images(a=4))
+
+
+def test_an_annotation_file_with_scores_may_be_the_results(tmp_path: Path) -> None:
+    names = list(Catalog.load().space("coco17").names)
+    entry = {"image_id": 1, "category_id": 1, "score": 1, "keypoints": [v for j in range(17) for v in (j, 0, 1)]}
+    content = {"annotations": [entry], "categories": [{"id": 1, "name": "person", "keypoints": names[::-1]}]}
+    (tmp_path / "r.json").write_text(json.dumps(content))
+    found = answer(built("pose", tmp_path / "r.json", of_images(a=1)), "s/a")
+    assert found.keypoints_NK2_px[0, 0, 0] == 16
 
 
 @pytest.mark.parametrize("points", [[1.0] * 48, "text", None, [True] * 51, ["1"] * 51])
@@ -102,7 +205,10 @@ def test_malformed_points_cost_their_image_only(tmp_path: Path, points: Any) -> 
     assert len(answer(model, "s/2").instance_scores_N) == 1
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "[1]", '[{"image_id": "785"}]', "[{", '[{"image_id": true}]'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "[1]", '[{"image_id": "785", "score": 1}]', "[{", '[{"image_id": true, "score": 1}]'],
+)
 def test_files_that_are_no_results_are_refused_by_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.json").write_text(text, encoding="utf-8")
     with pytest.raises(CheckpointRejected, match=r"r\.json"):
@@ -137,3 +243,7 @@ def test_what_cannot_be_built_says_why(tmp_path: Path) -> None:
         built("pose", None)
     with pytest.raises(CheckpointRejected, match="not a folder"):
         built("depth", tmp_path / "absent")
+    with pytest.raises(CardError, match="kind"):
+        built("normal", tmp_path, kind="x")
+    with pytest.raises(CardError, match="kind"):
+        built("depth", tmp_path, kind="x")

@@ -81,16 +81,16 @@ def test_notes_of_the_run_the_data_and_the_boxes_come_before_the_cells() -> None
         ("set", "model", "input", "image.missing"),
     ]
     assert run_causes(record)[1].cause.detail == "2 scans found, 526 expected"
-    assert run_causes(record)[-1].cause.fix == fix_of("image.missing")  # a record of an earlier version had none
 
 
 def test_a_cell_of_which_every_image_failed_has_no_tick_and_says_why() -> None:
     score = {"oks/AP": ScoreRecord(value=0.0, title="AP")}
-    causes = [Cause(kind="pred.shape", side="prediction", count=4, first_key="s0", detail="16 points, expected 17")]
+    told = {"first_key": "s0", "detail": "16 points, expected 17", "fix": fix_of("pred.shape")}
+    causes = [Cause(kind="pred.shape", side="prediction", count=4, **told)]
     failed = cell(counts=Counts(planned=4, prediction_errors=4), causes=causes, scores=score)
     assert all_failed(failed)
     assert complaint(failed).startswith(
-        "every image failed: pred.shape (4 images), first s0: 16 points, expected 17. Give predictions"
+        "every image failed: pred.shape (4 images, first s0: 16 points, expected 17). Give predictions"
     )
     fine = cell(counts=Counts(planned=4, ok=1, prediction_errors=3), causes=causes)
     assert not all_failed(fine)
@@ -102,14 +102,13 @@ def test_a_cell_of_which_every_image_failed_has_no_tick_and_says_why() -> None:
 @pytest.mark.parametrize(
     ("cause", "expected"),
     [
-        (Cause(kind="note", side="data", detail="2 scans found."), "2 scans found."),
-        (Cause(kind="a.b", side="input", first_key="k", detail="bad"), "a.b, k: bad"),
+        (Cause(kind="note", side="data", detail="2 scans found"), "2 scans found."),
+        (Cause(kind="a.b", side="input", first_key="k", detail="bad"), "a.b (k: bad)."),
         (Cause(kind="a.b", side="input", count=3, first_key="k", detail="bad.", fix="Mend it."),
-         "a.b (3 images), first k: bad. Mend it."),
-        (Cause(kind="a.b", side="input", count=None, first_key="k", detail="bad", fix="Mend it."),
-         "a.b, k: bad. Mend it."),
-        (Cause(kind="WeightsMissing", side="model", detail="m.bin not found"), "WeightsMissing: m.bin not found"),
-        (Cause(kind="x", side="model", fix="Do y."), "x Do y."),
+         "a.b (3 images, first k: bad). Mend it."),
+        (Cause(kind="a.b", side="input", count=None, first_key="k", fix="Mend it."), "a.b (k). Mend it."),
+        (Cause(kind="WeightsMissing", side="model", detail="m.bin not found"), "WeightsMissing: m.bin not found."),
+        (Cause(kind="x", side="model", fix="Do y."), "x. Do y."),
     ],
     ids=["note", "one", "many", "uncounted", "refusal", "bare"],
 )  # fmt: skip

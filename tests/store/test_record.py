@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 import pytest
 
 from sapiens_bench.errors import PathEscape, StoreError, WeightsMissing
+from sapiens_bench.store.causes import cell_causes
 from sapiens_bench.store.record import (
     BoxQualityRecord,
     Cause,
@@ -89,7 +90,7 @@ def test_a_record_of_schema_1_still_loads_with_all_it_knows(tmp_path: Path) -> N
     assert data.box_quality.mean_iou == 1.0
     assert math.isnan(data.box_quality.ap)
     assert cell.scores["oks/AP"].value == 0.75
-    assert [(c.kind, c.side, c.count, c.first_key) for c in cell.causes] == [
+    assert [(c.kind, c.side, c.count, c.first_key) for c in cell_causes(cell)] == [
         ("image.missing", "input", None, "000000000139"),
         ("pred.shape", "prediction", None, "000000000285"),
     ]
@@ -233,7 +234,7 @@ def test_throughput_of_another_machine_is_not_mixed_in_and_not_passed_off_as_of_
     now, cell = run_on("cuda", Timing())
     kept = carried_timing(before, now, cell)
     assert kept.images_per_s == 4.0
-    assert kept.measured_on == "cpu (a CPU), batch 8, 2 workers"
+    assert kept.measured_on == "cpu (a CPU), batch 8, workers 2"
     third, again = run_on("cpu", Timing())  # back on the first machine, by way of the second's record
     elsewhere = now.model_copy(update={"cells": [now.cells[0].model_copy(update={"timing": kept})]})
     assert carried_timing(elsewhere, third, again).measured_on == ""

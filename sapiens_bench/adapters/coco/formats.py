@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError
 
@@ -25,9 +28,11 @@ class KeypointFormat:
     name: str
     fields: tuple[tuple[str, int], ...]  # (field, number of points)
     n_body: int  # leading points that num_keypoints counts
-    category_lengths: tuple[int, ...]  # accepted lengths of the person category's name list
+    n_listed: int  # fewest names that the category lists, if it lists any
+    count: str = "num_keypoints"  # field that says how many points are labelled
     fractional: tuple[str, ...] = ()  # fields whose visibility may be any number >= 0
-    counts_exactly: bool = True  # num_keypoints counts the points of this layout
+    counts_all: bool = True  # whoever has no point by the file's count is not scored, as pycocotools does
+    counts_exactly: bool = True  # who counted, and over which points, is known
     one_per_image: bool = False  # annotation id must equal image id
     groups: dict[str, tuple[int, ...]] | None = None  # what info.goliath_info must agree with
 
@@ -36,11 +41,12 @@ class KeypointFormat:
         """K of the file."""
         return sum(n for _, n in self.fields)
 
-    def is_visibility(self, field: str, values: list[Any]) -> bool:
-        """Whether all visibilities of one field are legal."""
-        if field in self.fractional:
-            return all(v >= 0 for v in values)
-        return all(v in (0, 1, 2) for v in values)
+    def is_visibility(self, field: str, values_PK: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether all visibilities of one field are legal, person by person."""
+        legal = values_PK >= 0
+        if field not in self.fractional:
+            legal &= (values_PK == 0) | (values_PK == 1) | (values_PK == 2)
+        return np.asarray(legal.all(axis=1))
 
     def visibility_rule(self, field: str) -> str:
         """The rule in words."""
@@ -50,6 +56,10 @@ class KeypointFormat:
         """Rules that only this layout has."""
         if self.one_per_image and entry.get("id") != entry.get("image_id"):
             fault("this format holds one person per image: the id must equal image_id")
+
+    def lists_names(self, n_names: int) -> bool:
+        """Whether a category's list of this length names the points of this layout, in their order."""
+        return self.counts_exactly or n_names == self.n_keypoints
 
     def check_header(self, document: dict[str, Any], fault: Callable[[str], None]) -> None:
         """``info.goliath_info``, where present, must name the same groups as the space card."""
@@ -67,39 +77,40 @@ class KeypointFormat:
                 fault(f"info.goliath_info.{key} differs from group '{group}' of the space card")
 
 
-COCO = KeypointFormat("coco", (("keypoints", 17),), n_body=17, category_lengths=(0, 17))
+COCO = KeypointFormat("coco", (("keypoints", 17),), n_body=17, n_listed=17)
 WHOLEBODY = KeypointFormat(
     "wholebody",
     (("keypoints", 17), ("foot_kpts", 6), ("face_kpts", 68), ("lefthand_kpts", 21), ("righthand_kpts", 21)),
     n_body=17,
-    category_lengths=(0, 17, 133),
+    n_listed=17,
     fractional=("foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts"),
+    counts_all=False,  # the official script counts the visible points of each part
 )
 
 
-def format_of(annotated_in: SpaceCard | None, name: str, where: str) -> KeypointFormat:
+def format_of(annotated_in: SpaceCard | None, name: str, field: str, where: str) -> KeypointFormat:
     """The layout of a file whose people are annotated in the given keypoint set.
 
     Args:
         annotated_in: the file's own keypoint set; None means COCO's 17.
-        name: "coco" (any K in ``keypoints``), "wholebody", "goliath", or "" to go by the set's id.
+        name: "coco" (any K in one field), "wholebody", "goliath", or "" to go by the set's id.
+        field: the field of format coco.
         where: card and protocol, for messages.
 
     Raises:
-        CardError: unknown name, or a layout of another size than the set.
+        CardError: a layout of another size than the set.
     """
     n = len(annotated_in.names) if annotated_in is not None else 17
     if not name:
         known = {"coco-wholebody133": "wholebody", "goliath308": "goliath"}
         name = known.get(annotated_in.id, "coco") if annotated_in is not None else "coco"
     if name == "coco":
-        layout = COCO if n == 17 else KeypointFormat("coco", (("keypoints", n),), n, (0, n))
+        count = "num_keypoints" if field == "keypoints" else f"num_{field}"
+        layout = KeypointFormat("coco", ((field, n),), n_body=n, n_listed=n, count=count)
     elif name == "wholebody":
         layout = WHOLEBODY
-    elif name == "goliath":
-        layout = _goliath(annotated_in)
     else:
-        raise CardError(f"{where}: options.format {name!r} is not one of coco, wholebody, goliath")
+        layout = _goliath(annotated_in)
     if layout.n_keypoints != n:
         raise CardError(f"{where}: format {layout.name} has {layout.n_keypoints} points, its keypoint set has {n}")
     return layout
@@ -110,8 +121,9 @@ def _goliath(space: SpaceCard | None) -> KeypointFormat:
         "goliath",
         (("goliath_wholebody_kpts", 308),),
         n_body=308,
-        category_lengths=(0, 17, 133, 308, 344),
+        n_listed=0,
         fractional=("goliath_wholebody_kpts",),
+        counts_all=False,
         counts_exactly=False,  # who counted, and over 344, 308 or 17 points, is not documented
         one_per_image=True,
         groups=dict(space.groups) if space is not None else None,

@@ -1,83 +1,75 @@
-"""COCO-format person keypoints: COCO (17), COCO-WholeBody (133) and Humans-5K (308).
-
-Protocol options (all paths relative to the data set's root):
-
-    annotations: annotations/person_keypoints_val2017.json
-    images: val2017                # folder of the pictures
-    boxes: gt                      # default; or a detector file, or jitter:<fraction>[,<seed>]
-    annotated_in: goliath308       # only where the file's keypoint set is not the protocol's: wb63 and the like
-    format: coco                   # only where the layout does not follow from the set: coco, wholebody, goliath
-    renumber: true                 # default false: number annotations from 1 on (a file with id 0 is refused)
-"""
+"""COCO-format person keypoints: COCO (17), COCO-WholeBody (133), Humans-5K (308), and every set in ``keypoints``."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.coco.boxes import make_boxes
+from sapiens_bench.adapters.coco.box_file import detected_boxes
+from sapiens_bench.adapters.coco.boxes import Boxes, boxes_of_people
 from sapiens_bench.adapters.coco.formats import format_of
-from sapiens_bench.adapters.coco.validate import CocoPeople, check_people
-from sapiens_bench.adapters.options import AdapterOptions
-from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
-from sapiens_bench.errors import CardError, ChecksumMismatch, SampleFault, UsageError
+from sapiens_bench.adapters.coco.options import CocoOptions
+from sapiens_bench.adapters.coco.people import CocoPeople
+from sapiens_bench.adapters.coco.validate import read_people
+from sapiens_bench.adapters.context import DataContext
+from sapiens_bench.cards.spaces import SourceSpace
+from sapiens_bench.errors import CardError, ChecksumMismatch, SampleFault
 from sapiens_bench.pixels import strict_json
-from sapiens_bench.pixels.codecs import path_fault, read_rgb, safe_join
+from sapiens_bench.pixels.codecs import ExifPolicy, read_rgb, safe_join
 from sapiens_bench.stats.boxes import BoxQuality, ImageBoxes, box_quality
-from sapiens_bench.tasks.pose.types import PoseTarget
+from sapiens_bench.tasks.pose.types import AnnotationIndex, PoseTarget
 from sapiens_bench.types import ModelInput, Sample
 
-_OPTIONS = {"annotations", "images", "boxes", "annotated_in", "format", "renumber"}
+_TRIED = 20  # pictures that decide where the names start
 
 
 class CocoKeypoints:
     """All images of an annotation file, by ascending image id (pycocotools' ``params.imgIds``), people or not.
 
     ``keys`` are ``<data-set id>/<file stem>``; where stems repeat, ``<data-set id>/<file stem>#<image id>``. Each photo
-    is its own group. ``boxes`` says what drives the model, ``notes`` what was left out.
+    is its own group. ``boxes`` says what drives the model, ``notes`` what must be said beside every score.
 
     Raises:
-        CardError: the protocol's options are not those above.
+        CardError: the layout does not fit the keypoint set, or a map leaves points out.
         DataMissing, DatasetRejected, ChecksumMismatch: the annotation or box file cannot be used.
     """
 
-    def __init__(
-        self,
-        card: DatasetCard,
-        protocol: EvalProtocol,
-        space: SpaceCard | None,
-        root: Path,
-        options: AdapterOptions | None = None,
-    ) -> None:
-        options = options or AdapterOptions()
-        where = f"data set {card.id}, protocol {protocol.title!r}"
-        chosen = _checked_options(protocol.options, where)
-        if options.split:
-            raise UsageError(f"data set {card.id} has no splits; leave --split {options.split!r} out")
-        annotated_in, self._keep = _file_space(chosen["annotated_in"], space, where)
-        layout = format_of(annotated_in, chosen["format"], where)
-        path = safe_join(root, chosen["annotations"])
-        data = strict_json.read_bytes(path)
-        annotations_sha256 = hashlib.sha256(data).hexdigest()
-        _check_pin(card, chosen["annotations"], annotations_sha256, path)
-        self._people = check_people(strict_json.parse(data, path), layout, path, renumber=chosen["renumber"])
+    Options: ClassVar[type[CocoOptions]] = CocoOptions
+
+    def __init__(self, context: DataContext) -> None:
+        context.refuse_split()
+        card, root, options = context.card, context.root, context.options
+        source = context.source(options.annotated_in)
+        self._keep = _kept(source, context)
+        self.layout = format_of(source.card if source else None, options.format, options.field, context.where)
+        self.annotations = safe_join(root, options.annotations)
+        data = strict_json.read_bytes(self.annotations)
+        sha256 = hashlib.sha256(data).hexdigest()
+        _check_pin(card.checksums, options.annotations, sha256, self.annotations)
+        choice = context.boxes or options.boxes
+        reading = options if choice == options.boxes else options.model_copy(update={"boxes": choice})
+        self._people = read_people(data, self.annotations, self.layout, reading, source.card.names if source else ())
         del data
-        self._images, self._exif, self._max_pixels = root / chosen["images"], card.exif, options.max_pixels
-        box_choice = options.boxes or chosen["boxes"]
-        self._boxes = make_boxes(box_choice, self._people, root, card.id)
-        _check_pin(card, box_choice, self._boxes.sha256, root / box_choice)
+        self._max_pixels, self._exif = context.max_pixels, _exif(context)
+        self._pictures = _picture_folder(root, options.images, self._people.file_names)
+        self._boxes = boxes_of_people(choice, self._people, card.id) or detected_boxes(choice, self._people, root)
+        _check_pin(card.checksums, choice, self._boxes.sha256, root / choice)
         self.keys: list[str] = _keys(card.id, self._people)
         self.groups: list[str] = self.keys
-        self.boxes, self.boxes_sha256, self.notes = self._boxes.source, self._boxes.sha256, self._boxes.notes
-        keep = [] if self._keep is None else self._keep.tolist()
-        covered = [card.id, annotations_sha256, layout.name, self.boxes, self.boxes_sha256, str(keep), card.exif]
-        covered += ["renumbered"] if chosen["renumber"] else []
-        self.manifest_sha256: str = hashlib.sha256("\n".join(covered).encode()).hexdigest()
+        self.boxes, self.boxes_sha256 = self._boxes.source, self._boxes.sha256
+        self.notes = (*self._people.notes, *(f"{self.boxes}: {note}" for note in self._boxes.notes))
+        self.manifest_sha256 = _manifest(context, sha256, self.layout.name, self._boxes, self._keep)
+        self.index = AnnotationIndex(
+            image_ids=dict(zip(self.keys, self._people.image_ids, strict=True)),
+            categories=self._people.categories,
+            scored=self._people.category_ids,
+        )
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -88,23 +80,46 @@ class CocoKeypoints:
         Raises:
             SampleFault: side ``input``; a faulty label of the image, or a picture that cannot be used.
         """
-        people, name = self._people, self._people.file_names[index]
-        if index in people.row_faults:
-            raise SampleFault(*people.row_faults[index])
-        image = read_rgb(
-            name,
-            exif=self._exif,
-            max_pixels=self._max_pixels,
-            expected_size=(int(people.sizes_I2[index, 0]), int(people.sizes_I2[index, 1])),
-            root=self._images,
-        )
-        model_input = ModelInput(
-            key=self.keys[index],
-            image_HW3=image,
-            boxes_xyxy_px=self._boxes.xyxy_px[index],
-            box_scores=self._boxes.scores[index],
-        )
-        return Sample(index, self.keys[index], self.groups[index], model_input, self.target(index))
+        self._refuse_faulty(index)
+        return self._sample(index, self._picture(index))
+
+    def _picture(self, index: int) -> NDArray[np.uint8]:
+        width, height = (int(side) for side in self._people.sizes_I2[index])
+        try:
+            return read_rgb(
+                self._people.file_names[index],
+                exif=self._exif,
+                max_pixels=self._max_pixels,
+                expected_size=(width, height) if width and height else None,
+                root=self._pictures,
+            )
+        except SampleFault as fault:
+            if fault.code == "image.exif_policy":
+                raise SampleFault(fault.code, f"{fault.detail} (or --data-option exif=...)") from None
+            raise
+
+    def without_pictures(self) -> WithoutPictures:
+        """The same samples for models that look at no picture: none is opened, and ``image_HW3`` is empty."""
+        return WithoutPictures(self)
+
+    def unseen(self, index: int) -> Sample:
+        """The sample without its picture.
+
+        Raises:
+            SampleFault: side ``input``; a faulty label of the image.
+        """
+        self._refuse_faulty(index)
+        return self._sample(index, np.zeros((0, 0, 3), np.uint8))
+
+    def _refuse_faulty(self, index: int) -> None:
+        if index in self._people.row_faults:
+            raise SampleFault(*self._people.row_faults[index])
+
+    def _sample(self, index: int, image_HW3: NDArray[np.uint8]) -> Sample:
+        key = self.keys[index]
+        boxes, scores = self._boxes.xyxy_px[index], self._boxes.scores[index]
+        model_input = ModelInput(key=key, image_HW3=image_HW3, boxes_xyxy_px=boxes, box_scores=scores)
+        return Sample(index, key, self.groups[index], model_input, self.target(index))
 
     def target(self, index: int) -> PoseTarget:
         """Every annotated person of one image, crowds included; no picture is opened."""
@@ -114,6 +129,7 @@ class CocoKeypoints:
         points = points if self._keep is None else points[:, self._keep]
         boxes = people.boxes_xywh_P4[persons].copy()
         boxes[:, 2:] += boxes[:, :2]
+        is_ignored = people.is_ignored_P[persons]
         return PoseTarget(
             keypoints_NK2_px=points[..., :2],
             visible_NK=points[..., 2].astype(np.float32),
@@ -121,60 +137,117 @@ class CocoKeypoints:
             is_crowd_N=people.is_crowd_P[persons],
             boxes_xyxy_px_N4=boxes,
             ids_N=people.ids_P[persons],
+            is_ignored_N=is_ignored if is_ignored.any() else None,
         )
+
+    @property
+    def people(self) -> CocoPeople:
+        """What was read of the annotation file."""
+        return self._people
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the file's ``keypoints`` are the points that are scored, in their order."""
+        order = self._people.order_K
+        in_order = order is None or bool((order == np.arange(len(order))).all())
+        return in_order and self._keep is None and [name for name, _ in self.layout.fields] == ["keypoints"]
+
+    def own_points(self, entry: Mapping[str, Any]) -> NDArray[np.float64]:
+        """x, y, v of the points that are scored, of an annotation as the file holds it, float64 [K, 3]."""
+        nothing = {name: [0.0] * (3 * n) for name, n in self.layout.fields}
+        values = [v for name in nothing for v in entry.get(name, nothing[name])]
+        points = np.array(values, np.float64).reshape(-1, 3)
+        points = points if self._people.order_K is None else points[self._people.order_K]
+        return points if self._keep is None else points[self._keep]
 
     def box_quality(self, n_images: int) -> BoxQuality:
         """The driving boxes of the first images against the people that are scored; no picture is opened."""
         images = []
         for index in range(n_images):
             target = self.target(index)
-            is_ignored = target.is_crowd_N | ~(target.visible_NK > 0).any(axis=1)
+            is_ignored = ~target.is_scored_N
             boxes, scores = self._boxes.xyxy_px[index], self._boxes.scores[index]
             images.append(ImageBoxes(boxes, scores, target.boxes_xyxy_px_N4, is_ignored, target.is_crowd_N))
         return box_quality(images)
 
     def image_id(self, index: int) -> int:
         """The image's id in the annotation file."""
-        return int(self._people.image_ids_I[index])
+        return self._people.image_ids[index]
+
+    def identity(self, index: int) -> str:
+        """Size and time of change of the picture file, which tell when it has been replaced; "missing" without one."""
+        try:
+            status = os.stat(self._pictures / self._people.file_names[index])
+        except (OSError, ValueError):
+            return "missing"
+        return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _checked_options(given: dict[str, Any], where: str) -> dict[str, Any]:
-    unknown = sorted(set(given) - _OPTIONS)
-    if unknown:
-        raise CardError(f"{where}: unknown options {unknown}; this adapter knows {sorted(_OPTIONS)}")
-    chosen: dict[str, Any] = {"boxes": "gt", "annotated_in": "", "format": "", "renumber": False, **given}
-    if not isinstance(chosen["renumber"], bool):
-        raise CardError(f"{where}: options.renumber must be true or false")
-    for name in sorted(_OPTIONS - {"renumber"}):
-        if not isinstance(chosen.get(name), str):
-            raise CardError(f"{where}: options.{name} must be given, as text")
-    for name in ("annotations", "images"):
-        if path_fault(chosen[name]) is not None:
-            raise CardError(f"{where}: options.{name} {chosen[name]!r} {path_fault(chosen[name])}")
-    return chosen
+class WithoutPictures:
+    """``CocoKeypoints`` without opening a picture."""
+
+    def __init__(self, data: CocoKeypoints) -> None:
+        self._data = data
+        self.keys, self.groups, self.manifest_sha256 = data.keys, data.groups, data.manifest_sha256
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._data.unseen(index)
 
 
-def _file_space(
-    annotated_in: str, space: SpaceCard | None, where: str
-) -> tuple[SpaceCard | None, NDArray[np.int64] | None]:
-    """The file's own keypoint set, and which of its points make the protocol's set (None: all, in order)."""
-    if not annotated_in or space is None or annotated_in == space.id:
-        return space, None
-    catalog = Catalog.load()
-    index = catalog.space_map(annotated_in, space.id).index
-    if (index < 0).any():
-        raise CardError(f"{where}: the map {annotated_in} -> {space.id} leaves points out; protocols need a full one")
-    return catalog.space(annotated_in), index
+def _kept(source: SourceSpace | None, context: DataContext) -> NDArray[np.int64] | None:
+    """Which of the file's points make the protocol's set; None: all, in order."""
+    if source is None or source.map.identity:
+        return None
+    if not source.map.complete:
+        raise CardError(
+            f"{context.where}: the map {source.map.source} -> {source.map.target} leaves points out; protocols need a "
+            "full one"
+        )
+    return source.map.index
 
 
-def _check_pin(card: DatasetCard, relative: str, found: str, path: Path) -> None:
-    pinned = card.checksums.get(relative)
+def _check_pin(checksums: Mapping[str, str], relative: str, found: str, path: Path) -> None:
+    pinned = checksums.get(relative)
     if pinned is not None and found and pinned != found:
-        raise ChecksumMismatch(f"{path} has sha256 {found}, card {card.id} pins {pinned}. Fetch the file again.")
+        raise ChecksumMismatch(f"{path} has sha256 {found}, the card pins {pinned}. Fetch the file again.")
+
+
+def _exif(context: DataContext) -> ExifPolicy:
+    """The option's rule, else the card's; "unstated" where neither says anything."""
+    if context.options.exif:
+        chosen: ExifPolicy = context.options.exif
+        return chosen
+    return context.card.exif if "exif" in context.card.model_fields_set else "unstated"
+
+
+def _picture_folder(root: Path, images: str, names: tuple[str, ...]) -> Path:
+    """The folder that file names start from: ``images``, or the root where the names carry their folder."""
+    declared = root if images == "." else root / images
+    some = names[:: max(1, len(names) // _TRIED)][:_TRIED]
+    n_declared, n_root = (sum((folder / name).exists() for name in some) for folder in (declared, root))
+    return root if n_root > n_declared else declared
 
 
 def _keys(dataset: str, people: CocoPeople) -> list[str]:
     stems = [str(PurePosixPath(name).with_suffix("")).replace("/", "-") for name in people.file_names]
     if len(set(stems)) == len(stems):
         return [f"{dataset}/{stem}" for stem in stems]
-    return [f"{dataset}/{stem}#{identity}" for stem, identity in zip(stems, people.image_ids_I, strict=True)]
+    return [f"{dataset}/{stem}#{identity}" for stem, identity in zip(stems, people.image_ids, strict=True)]
+
+
+def _manifest(
+    context: DataContext, annotations_sha256: str, layout: str, boxes: Boxes, keep_K: NDArray[np.int64] | None
+) -> str:
+    """SHA-256 over all that may change a sample."""
+    options, keep = context.options, [] if keep_K is None else keep_K.tolist()
+    exif = options.exif or context.card.exif
+    covered = [context.card.id, annotations_sha256, layout, boxes.source, boxes.sha256, str(keep), exif]
+    covered += ["renumbered"] if options.renumber else []
+    plain = CocoOptions(annotations="a")
+    for name in ("field", "category", "names", "area", "unlisted", "crowd_index"):
+        value = getattr(options, name)
+        covered += [] if value == getattr(plain, name) else [f"{name}={value}"]
+    return hashlib.sha256("\n".join(covered).encode()).hexdigest()

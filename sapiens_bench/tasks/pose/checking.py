@@ -10,13 +10,14 @@ Source: specs of this project, reliability 2.3. pycocotools counts NaN coordinat
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import SampleFault
-from sapiens_bench.tasks.pose.types import PosePrediction, empty_prediction
+from sapiens_bench.tasks.pose.types import PosePrediction, ResultScores, empty_prediction
 from sapiens_bench.types import ModelInput
 
 COORDINATE_LIMIT_PX = 5e4  # beyond it a detection's area could leave the range "all", where it would no longer count
@@ -35,6 +36,7 @@ def check_prediction(
     ``pred.shape`` wrong type, shape or dtype: nobody is detected. ``pred.extra`` more instances than boxes: the first
     ones stay. ``pred.duplicate`` the same instance again for the same box: the first stays. ``pred.missing`` fewer
     instances than boxes. ``pred.nonfinite``, ``pred.range``, ``pred.score``: that instance is a false positive.
+    Results made elsewhere were asked for by no box: none of them is extra, repeated or missing.
     """
     detail = _shape_fault(prediction, n_keypoints)
     if detail:
@@ -45,11 +47,13 @@ def check_prediction(
     nonfinite = ~(np.isfinite(keypoints).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=1))
     with np.errstate(invalid="ignore"):
         absurd = (np.abs(keypoints) > COORDINATE_LIMIT_PX).any(axis=(1, 2)) & ~nonfinite
-    candidates = PosePrediction(keypoints, scores[1], scores[0], boxes)
-    is_repeated = _repeated(candidates, x)
-    is_extra = np.zeros(len(keypoints), bool)
-    is_extra[np.flatnonzero(~is_repeated)[len(x.boxes_xyxy_px) :]] = True
-    n_missing = len(x.boxes_xyxy_px) - int(np.count_nonzero(~is_repeated))
+    candidates = PosePrediction(keypoints, scores[1], scores[0], boxes, prediction.results)
+    is_repeated, is_extra = np.zeros(len(keypoints), bool), np.zeros(len(keypoints), bool)
+    n_missing = 0
+    if prediction.results is None:
+        is_repeated = _repeated(candidates, x)
+        is_extra[np.flatnonzero(~is_repeated)[len(x.boxes_xyxy_px) :]] = True
+        n_missing = len(x.boxes_xyxy_px) - int(np.count_nonzero(~is_repeated))
     fault = (
         _first("pred.nonfinite", nonfinite, "coordinates are NaN or infinite")
         or _first("pred.range", absurd, f"coordinates are beyond {COORDINATE_LIMIT_PX:g} px")
@@ -61,7 +65,7 @@ def check_prediction(
     if fault is None:
         return candidates, None
     safe = _as_false_positives(candidates, nonfinite | absurd | not_a_score, area_index)
-    return _take(safe, np.flatnonzero(~is_repeated & ~is_extra)), fault
+    return safe.take(np.flatnonzero(~is_repeated & ~is_extra)), fault
 
 
 def _shape_fault(prediction: Any, n_keypoints: int) -> str:
@@ -101,6 +105,10 @@ def _numbers(prediction: PosePrediction) -> tuple[tuple[NDArray[Any], NDArray[An
             numbers = np.full(array.shape, np.nan, np.float32)
         bad |= ~np.isfinite(numbers).all(axis=tuple(range(1, numbers.ndim)))
         result.append(numbers)
+    for part in (prediction.results.parts if prediction.results is not None else {}).values():
+        bad |= ~np.isfinite(part)
+    if prediction.results is not None and prediction.results.area_N is not None:
+        bad |= ~np.isfinite(prediction.results.area_N)
     return (result[0], result[1]), bad
 
 
@@ -137,29 +145,34 @@ def _as_false_positives(
             prediction.boxes_xyxy_px_N4,
         )
     )
+    parts = {} if prediction.results is None else {n: part.copy() for n, part in prediction.results.parts.items()}
     for position, i in enumerate(np.flatnonzero(is_bad)):
         corner = np.array([_FAR_PX - position * _APART_PX, _FAR_PX])
         keypoints[i] = corner
         keypoints[i, area_index[-1]] = corner + _SIDE_PX
         boxes[i] = [*corner, *(corner + _SIDE_PX)]
-        if not (np.isfinite(keypoint_scores[i]).all() and np.isfinite(instance_scores[i])):
+        is_part_bad = any(not np.isfinite(part[i]) for part in parts.values())
+        if is_part_bad or not (np.isfinite(keypoint_scores[i]).all() and np.isfinite(instance_scores[i])):
             keypoint_scores[i] = 1.0
             instance_scores[i] = _TOP_SCORE
-    return PosePrediction(keypoints, keypoint_scores, instance_scores, boxes)
+            for part in parts.values():
+                part[i] = _TOP_SCORE
+    return PosePrediction(keypoints, keypoint_scores, instance_scores, boxes, _with(prediction.results, parts, is_bad))
+
+
+def _with(
+    results: ResultScores | None, parts: dict[str, NDArray[np.float64]], is_bad: NDArray[np.bool_]
+) -> ResultScores | None:
+    """The results' own numbers, those of bad instances replaced as well."""
+    if results is None:
+        return None
+    area = None if results.area_N is None else np.where(is_bad, _SIDE_PX**2, results.area_N)
+    return replace(results, parts=parts, area_N=area)
 
 
 def _copy(array: NDArray[Any]) -> NDArray[Any]:
     """A copy in a dtype that can hold the far coordinates and the top score."""
     return array.astype(np.float32 if array.dtype == np.float16 else array.dtype)
-
-
-def _take(prediction: PosePrediction, index: NDArray[np.int64]) -> PosePrediction:
-    return PosePrediction(
-        keypoints_NK2_px=prediction.keypoints_NK2_px[index],
-        keypoint_scores_NK=prediction.keypoint_scores_NK[index],
-        instance_scores_N=prediction.instance_scores_N[index],
-        boxes_xyxy_px_N4=prediction.boxes_xyxy_px_N4[index],
-    )
 
 
 def _first(code: str, is_bad: NDArray[np.bool_], what: str) -> SampleFault | None:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from sapiens_bench.errors import ShapeError
-from sapiens_bench.tasks.pose.flatten import flatten_predictions
+from sapiens_bench.tasks.pose.flatten import FlatPredictions, flatten_predictions
 from sapiens_bench.tasks.pose.metrics import OksMetric
-from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
+from sapiens_bench.tasks.pose.types import PART_SCORES, PosePrediction, PoseTarget
 
 
 def coco_results(
@@ -19,8 +19,9 @@ def coco_results(
     """One dict per detection, after score rule and suppression, as ``pycocotools.coco.COCO.loadRes`` reads it.
 
     Numbers keep their full precision, so AP from the file equals ours. ``bbox`` [x, y, width, height] is the extent of
-    the keypoints that give a detection's area: ``loadRes`` takes the area from it. Where the protocol has
-    ``drop_zero_score``, detections without a positive keypoint score are left out.
+    the keypoints that give a detection's area: ``loadRes`` takes the area from it. Results that brought an area along
+    get a box of that area. Where the protocol has ``drop_zero_score``, detections without a positive keypoint score are
+    left out.
 
     Raises:
         ShapeError: as many image ids as predictions are needed.
@@ -33,19 +34,30 @@ def coco_results(
     results = []
     for i, image in enumerate(found.image_D):
         keypoint_scores = flat.keypoint_scores_DK[i].astype(np.float64)
-        if metric.scoring.drop_zero_score and not (keypoint_scores > 0).any():
+        is_strict = metric.scoring.drop_zero_score and not flat.is_final_D[i]
+        if is_strict and not (keypoint_scores > 0).any():
             continue
-        x, y = found.x_DK[i, metric.area_index], found.y_DK[i, metric.area_index]
         results.append(
             {
                 "image_id": image_ids[image],
                 "category_id": category_id,
                 "score": float(found.scores_D[i]),
                 "keypoints": np.stack([found.x_DK[i], found.y_DK[i], keypoint_scores], axis=1).ravel().tolist(),
-                "bbox": [float(v) for v in (x.min(), y.min(), x.max() - x.min(), y.max() - y.min())],
+                "bbox": _box_of_area(flat, i, metric),
+                **{PART_SCORES[part]: float(scores[i]) for part, scores in flat.parts.items()},
             }
         )
     return results
+
+
+def _box_of_area(flat: FlatPredictions, i: int, metric: OksMetric) -> list[float]:
+    """x, y, width, height of a box that has the detection's area: the extent of its keypoints, or one of its own."""
+    found = flat.detections
+    x, y = found.x_DK[i, metric.area_index], found.y_DK[i, metric.area_index]
+    width, height = float(x.max() - x.min()), float(y.max() - y.min())
+    if flat.has_own_area_D[i]:
+        width, height = float(found.area_D[i]), 1.0
+    return [float(x.min()), float(y.min()), width, height]
 
 
 def coco_truth(targets: Sequence[PoseTarget], image_ids: Sequence[int], names: Sequence[str]) -> dict[str, Any]:

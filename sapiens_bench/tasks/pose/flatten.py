@@ -20,6 +20,9 @@ class FlatPredictions(NamedTuple):
     detections: Detections
     keypoint_scores_DK: NDArray[np.floating[Any]]
     source_D: NDArray[np.int64]  # position in the predictions laid end to end, before suppression
+    parts: dict[str, NDArray[np.float64]]  # scores [D] that rank a part, of results that have them; see ResultScores
+    is_final_D: NDArray[np.bool_]  # results whose scores are final
+    has_own_area_D: NDArray[np.bool_]  # results that brought their area along
 
 
 def flatten_people(targets: Sequence[PoseTarget], n_keypoints: int) -> People:
@@ -36,7 +39,15 @@ def flatten_people(targets: Sequence[PoseTarget], n_keypoints: int) -> People:
         area_G=_joined([t.area_N for t in targets], ()).astype(np.float64),
         is_crowd_G=_joined([t.is_crowd_N for t in targets], ()).astype(bool),
         boxes_xywh_G4=boxes,
+        is_ignored_G=_ignored(targets),
     )
+
+
+def _ignored(targets: Sequence[PoseTarget]) -> NDArray[np.bool_] | None:
+    """Whom a target leaves out though points are labelled; None where nobody is like that."""
+    if all(t.is_ignored_N is None for t in targets):
+        return None
+    return _joined([np.zeros(len(t.area_N), bool) if t.is_ignored_N is None else t.is_ignored_N for t in targets], ())
 
 
 def flatten_predictions(
@@ -51,21 +62,56 @@ def flatten_predictions(
     Args:
         area_index: keypoints whose extent gives a detection's area (the body where the set has parts).
     """
-    image_D = np.repeat(np.arange(len(predictions)), [len(p.instance_scores_N) for p in predictions])
+    counts = [len(p.instance_scores_N) for p in predictions]
+    image_D = np.repeat(np.arange(len(predictions)), counts)
     keypoints = _joined([p.keypoints_NK2_px for p in predictions], (n_keypoints, 2))
     keypoint_scores = _joined([p.keypoint_scores_NK for p in predictions], (n_keypoints,))
-    scores = instance_scores(scoring, _joined([p.instance_scores_N for p in predictions], ()), keypoint_scores)
+    given = _joined([p.instance_scores_N for p in predictions], ())
+    scores = instance_scores(scoring, given, keypoint_scores)
+    is_final = np.repeat([p.results is not None and p.results.is_final for p in predictions], counts).astype(bool)
+    if is_final.any():
+        scores = np.where(is_final, given.astype(np.float64), scores)
+    parts = _parts(predictions, scores, counts)
     source = np.arange(len(scores))
-    if scoring.nms_oks is not None:
+    is_wanted_I = np.array([p.results is None or p.results.is_suppressed for p in predictions], bool)
+    if scoring.nms_oks is not None and is_wanted_I.any():
         areas = padded_area(scoring, _joined([p.boxes_xyxy_px_N4 for p in predictions], (4,)))
         source = suppressed(scoring, keypoints, scores, areas, variances_K, image_D, len(predictions))
+        if not is_wanted_I.all():  # final results among them keep what they have
+            source = np.union1d(source[is_wanted_I[image_D[source]]], np.flatnonzero(~is_wanted_I[image_D]))
         keypoints, keypoint_scores = keypoints[source], keypoint_scores[source]
-        scores, image_D = scores[source], image_D[source]
+        scores, image_D, is_final = scores[source], image_D[source], is_final[source]
+        parts = {name: values[source] for name, values in parts.items()}
     x = keypoints[..., 0].astype(np.float64, order="C")
     y = keypoints[..., 1].astype(np.float64, order="C")
     is_whole = len(area_index) == n_keypoints
     area = keypoint_area(x, y) if is_whole else keypoint_area(x[:, area_index], y[:, area_index])
-    return FlatPredictions(Detections(image_D, x, y, scores, area), keypoint_scores, source)
+    own = _own_areas(predictions, counts)[source]
+    has_own = ~np.isnan(own)
+    found = Detections(image_D, x, y, scores, np.where(has_own, own, area))
+    return FlatPredictions(found, keypoint_scores, source, parts, is_final, has_own)
+
+
+def _own_areas(predictions: Sequence[PosePrediction], counts: Sequence[int]) -> NDArray[np.float64]:
+    """Areas that results bring along, px²; NaN for instances without."""
+    given = [None if p.results is None else p.results.area_N for p in predictions]
+    if all(area is None for area in given):
+        return np.full(sum(counts), np.nan)
+    return np.concatenate([np.full(n, np.nan) if a is None else a for a, n in zip(given, counts, strict=True)])
+
+
+def _parts(
+    predictions: Sequence[PosePrediction], scores_D: NDArray[np.float64], counts: Sequence[int]
+) -> dict[str, NDArray[np.float64]]:
+    """Part -> the score that ranks each instance: its own where the results have one, else the instance's."""
+    names = {name for p in predictions if p.results is not None for name in p.results.parts}
+    parts = {name: scores_D.copy() for name in sorted(names)}
+    ends = np.cumsum(counts)
+    for prediction, end, count in zip(predictions, ends, counts, strict=True):
+        if prediction.results is not None:
+            for name, values in prediction.results.parts.items():
+                parts[name][end - count : end] = values
+    return parts
 
 
 def suppressed(

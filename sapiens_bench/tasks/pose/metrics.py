@@ -8,15 +8,16 @@ A person without a labelled point of a part is ignored for that part (matching i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError
 from sapiens_bench.tasks.pose.average_precision import STATISTICS, Elements, PartOutcomes
-from sapiens_bench.tasks.pose.flatten import flatten_people, flatten_predictions
-from sapiens_bench.tasks.pose.oks import Detections, Group, Matches, match, seen, variances
+from sapiens_bench.tasks.pose.flatten import FlatPredictions, flatten_people, flatten_predictions
+from sapiens_bench.tasks.pose.oks import AREA_NAMES, Group, match, seen, variances
 from sapiens_bench.tasks.pose.scoring import PoseScoring
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
 from sapiens_bench.types import ScoreInfo
@@ -24,6 +25,7 @@ from sapiens_bench.types import ScoreInfo
 if TYPE_CHECKING:
     import pyarrow as pa
 
+N_AREAS = len(AREA_NAMES)
 WHOLE = ""  # name of the group of all keypoints; its columns and scores have no prefix
 _HANDS = ("left_hand", "right_hand")
 _SOURCE = "pycocotools COCOeval, keypoints"
@@ -55,13 +57,15 @@ class OksMetric:
     def measure(self, target: PoseTarget, prediction: PosePrediction) -> dict[str, int | float | NDArray[Any]]:
         """Row of one image.
 
-        ``scores`` f64 [D] falling; per group ``outcomes`` i64 [D] (bits: oks.Matches) and ``n_people`` i64 [3].
+        ``scores`` f64 [D] falling; per group ``outcomes`` i64 [D] (bits: oks.Matches) and ``n_people`` i64 [3]. Where
+        results rank a part by a score of its own, the part has ``scores_<part>`` too, and its outcomes follow those.
         """
-        detections, matches = self._match([target], [prediction])
-        row: dict[str, int | float | NDArray[Any]] = {"scores": detections.scores_D[matches.kept]}
-        for name in self.groups:
-            row[_column("outcomes", name)] = matches.outcomes[name]
-            row[_column("n_people", name)] = matches.n_people[name][0]
+        row: dict[str, int | float | NDArray[Any]] = {}
+        for name, found in self._match([target], [prediction]).items():
+            if name == WHOLE or found.is_ranked_alone:
+                row[_column("scores", name)] = found.scores_D
+            row[_column("outcomes", name)] = found.outcomes_D
+            row[_column("n_people", name)] = found.n_people_IA[0]
         return row
 
     def measure_many(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> pa.Table:
@@ -74,37 +78,85 @@ class OksMetric:
 
         if len(targets) != len(predictions):
             raise ShapeError(f"{len(targets)} targets and {len(predictions)} predictions: need one each per image.")
-        detections, matches = self._match(targets, predictions)
-        counts = np.bincount(detections.image_D[matches.kept], minlength=len(targets))
-        per_detection = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        columns = {"scores": pa.ListArray.from_arrays(per_detection, detections.scores_D[matches.kept])}
-        for name in self.groups:
-            n_people = matches.n_people[name]
-            by_area = np.arange(len(targets) + 1, dtype=np.int32) * n_people.shape[1]
-            columns[_column("outcomes", name)] = pa.ListArray.from_arrays(per_detection, matches.outcomes[name])
-            columns[_column("n_people", name)] = pa.ListArray.from_arrays(by_area, n_people.ravel())
+        columns = {}
+        by_area = np.arange(len(targets) + 1, dtype=np.int32) * N_AREAS
+        for name, found in self._match(targets, predictions).items():
+            counts = np.bincount(found.image_D, minlength=len(targets))
+            per_detection = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+            if name == WHOLE or found.is_ranked_alone:
+                columns[_column("scores", name)] = pa.ListArray.from_arrays(per_detection, found.scores_D)
+            columns[_column("outcomes", name)] = pa.ListArray.from_arrays(per_detection, found.outcomes_D)
+            columns[_column("n_people", name)] = pa.ListArray.from_arrays(by_area, found.n_people_IA.ravel())
         return pa.table({f"{self.name}/{key}": column for key, column in columns.items()})
 
     def aggregate(self, rows: pa.Table) -> OksScores:
         """Flatten and sort the rows once; see OksScores."""
-        scores, counts = _flat(rows, f"{self.name}/scores", np.float64)
-        elements = Elements.sort(scores, np.repeat(np.arange(rows.num_rows), counts))
+        shared = self._elements(rows, WHOLE)
         parts = {}
         for name in self.groups:
+            is_alone = name != WHOLE and f"{self.name}/{_column('scores', name)}" in rows.column_names
+            elements = self._elements(rows, name) if is_alone else shared
             bits, _ = _flat(rows, f"{self.name}/{_column('outcomes', name)}", np.int64)
             n_people, _ = _flat(rows, f"{self.name}/{_column('n_people', name)}", np.int64)
-            parts[name] = PartOutcomes(elements, bits[elements.order_E], n_people.reshape(rows.num_rows, 3))
+            parts[name] = PartOutcomes(elements, bits[elements.order_E], n_people.reshape(rows.num_rows, N_AREAS))
         return OksScores(parts, tuple(self.scores))
 
-    def _match(
-        self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]
-    ) -> tuple[Detections, Matches]:
+    def _elements(self, rows: pa.Table, group: str) -> Elements:
+        scores, counts = _flat(rows, f"{self.name}/{_column('scores', group)}", np.float64)
+        return Elements.sort(scores, np.repeat(np.arange(rows.num_rows), counts))
+
+    def _match(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> dict[str, _Found]:
+        """Group -> what came of its detections. Groups are matched together unless results rank them one by one."""
         n_keypoints = len(self.variances_K)
         people = flatten_people(targets, n_keypoints)
         flat = flatten_predictions(predictions, n_keypoints, self.scoring, self.variances_K, self.area_index)
-        present = seen(flat.keypoint_scores_DK, self.groups) if self.scoring.drop_zero_score else None
-        limit = self.scoring.max_detections
-        return flat.detections, match(people, flat.detections, len(targets), self.groups, limit, present)
+        present = self._present(flat)
+        ranks = self._ranks(flat)
+        together = {name: group for name, group in self.groups.items() if name not in ranks}
+        found: dict[str, _Found] = {}
+        for names, detections in [
+            (together, flat.detections),
+            *(({n: self.groups[n]}, replace(flat.detections, scores_D=scores)) for n, scores in ranks.items()),
+        ]:
+            matches = match(people, detections, len(targets), names, self.scoring.max_detections, present)
+            scores, image = detections.scores_D[matches.kept], detections.image_D[matches.kept]
+            for name in names:
+                outcomes, n_people = matches.outcomes[name], matches.n_people[name]
+                found[name] = _Found(scores, image, outcomes, n_people, is_ranked_alone=name in ranks)
+        return {name: found[name] for name in self.groups}
+
+    def _ranks(self, flat: FlatPredictions) -> dict[str, NDArray[np.float64]]:
+        """Scores of the parts that results rank by a score of their own; only where the set has parts."""
+        if len(self.groups) == 1:
+            return {}
+        of_group = {name: flat.parts.get(name or "whole") for name in self.groups}
+        return {name: scores for name, scores in of_group.items() if scores is not None}
+
+    def _present(self, flat: FlatPredictions) -> dict[str, NDArray[np.bool_]] | None:
+        """Group -> whether a detection takes part.
+
+        Final results of a set with parts: the official COCO-WholeBody evaluation passes over those without a positive
+        keypoint score in the part (myeval_*.py, ``k2 == 0``); pycocotools, for a plain set, does not.
+        """
+        is_strict_D = np.full(len(flat.is_final_D), self.scoring.drop_zero_score)
+        if len(self.groups) > 1:
+            is_strict_D = is_strict_D | flat.is_final_D
+        else:
+            is_strict_D = is_strict_D & ~flat.is_final_D
+        if not is_strict_D.any():
+            return None
+        positive = seen(flat.keypoint_scores_DK, self.groups)
+        return {name: is_positive | ~is_strict_D for name, is_positive in positive.items()}
+
+
+class _Found(NamedTuple):
+    """Detections of one group that may count, by image, then falling score."""
+
+    scores_D: NDArray[np.float64]
+    image_D: NDArray[np.int64]
+    outcomes_D: NDArray[np.int64]
+    n_people_IA: NDArray[np.int64]
+    is_ranked_alone: bool
 
 
 class OksScores:
@@ -175,5 +227,6 @@ def _flat(rows: pa.Table, column: str, dtype: type) -> tuple[NDArray[Any], NDArr
     values: list[NDArray[Any]] = [
         np.asarray(chunk.flatten().to_numpy(zero_copy_only=False), dtype) for chunk in chunked.chunks
     ]
-    counts = [chunk.value_lengths().to_numpy(zero_copy_only=False) for chunk in chunked.chunks]
+    # null: a miss, of a model whose other rows have the column
+    counts = [chunk.value_lengths().fill_null(0).to_numpy(zero_copy_only=False) for chunk in chunked.chunks]
     return np.concatenate(values), np.concatenate(counts).astype(np.int64)

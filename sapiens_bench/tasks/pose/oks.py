@@ -40,6 +40,7 @@ class People:
     area_G: NDArray[np.float64]
     is_crowd_G: NDArray[np.bool_]
     boxes_xywh_G4: NDArray[np.float64]
+    is_ignored_G: NDArray[np.bool_] | None = None  # not scored whatever is visible; unlike a crowd, matched only once
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,10 @@ def _match_group(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Outcome bits of the selected detections [len(selected)], and people that count [I, A]."""
     visible_GK = people.visible_GK[:, group.index]
-    ignored_GA = (people.is_crowd_G | ~visible_GK.any(axis=1))[:, None] | _outside(people.area_G)
+    is_ignored_G = people.is_crowd_G | ~visible_GK.any(axis=1)
+    if people.is_ignored_G is not None:
+        is_ignored_G |= people.is_ignored_G
+    ignored_GA = is_ignored_G[:, None] | _outside(people.area_G)
     n_people = np.zeros((n_images, len(AREA_RANGES_A2)), np.int64)
     np.add.at(n_people, people.image_G, ~ignored_GA)
 

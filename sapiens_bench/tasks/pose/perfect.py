@@ -21,7 +21,7 @@ def perfect_prediction(target: PoseTarget) -> PosePrediction:
     points, always APL of the feet).
     """
     labelled_NK = target.visible_NK > 0
-    people = np.flatnonzero(~target.is_crowd_N & labelled_NK.any(axis=1))
+    people = np.flatnonzero(target.is_scored_N)
     keypoints = target.keypoints_NK2_px[people].astype(np.float64)
     taken = [_points(target, n) for n in range(len(target.area_N))]
     for row, person in enumerate(people):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,13 @@ from sapiens_bench.tasks.pose.metrics import OksMetric
 from sapiens_bench.tasks.pose.noise import PoseNoise, add_noise
 from sapiens_bench.tasks.pose.perfect import per_box, perfect_prediction
 from sapiens_bench.tasks.pose.scoring import PoseScoring
-from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget, empty_prediction
+from sapiens_bench.tasks.pose.types import (
+    PART_SCORES,
+    PosePrediction,
+    PoseTarget,
+    ResultScores,
+    empty_prediction,
+)
 from sapiens_bench.types import ModelInput, Noise, Task, TaskKind
 
 _UNSCORED_PARTS = ("extra",)  # points that belong to no published part; they count in the whole set
@@ -88,22 +95,26 @@ def remap(prediction: PosePrediction, index_K: NDArray[np.int64], *, fill_unmapp
     if len(index_K) and (index_K.min() < (-1 if fill_unmapped else 0) or index_K.max() >= n_source):
         raise ShapeError(f"the map asks for keypoints {index_K.min()}..{index_K.max()} of a set of {n_source}.")
     is_mapped_K = index_K >= 0
-    return PosePrediction(
+    return replace(
+        prediction,
         keypoints_NK2_px=np.where(is_mapped_K[:, None], prediction.keypoints_NK2_px[:, index_K], np.float32(0)),
         keypoint_scores_NK=np.where(is_mapped_K, prediction.keypoint_scores_NK[:, index_K], np.float32(0)),
-        instance_scores_N=prediction.instance_scores_N,
-        boxes_xyxy_px_N4=prediction.boxes_xyxy_px_N4,
     )
 
 
 def prediction_to_columns(prediction: PosePrediction) -> dict[str, NDArray[Any]]:
     """Flat arrays to keep beside the rows; dtypes are kept, so that re-scoring gives the same bits."""
-    return {
+    columns: dict[str, NDArray[Any]] = {
         "keypoints": prediction.keypoints_NK2_px.ravel(),
         "keypoint_scores": prediction.keypoint_scores_NK.ravel(),
         "instance_scores": prediction.instance_scores_N,
         "boxes": prediction.boxes_xyxy_px_N4.ravel(),
     }
+    if prediction.results is not None:
+        columns["results"] = np.array([prediction.results.is_final, prediction.results.is_suppressed], np.int8)
+        columns |= {PART_SCORES[name]: scores for name, scores in prediction.results.parts.items()}
+        columns |= {} if prediction.results.area_N is None else {"areas": prediction.results.area_N}
+    return columns
 
 
 def prediction_from_columns(columns: dict[str, NDArray[Any]], n_keypoints: int) -> PosePrediction:
@@ -122,7 +133,19 @@ def prediction_from_columns(columns: dict[str, NDArray[Any]], n_keypoints: int) 
         keypoint_scores_NK=np.asarray(columns["keypoint_scores"]).reshape(n, n_keypoints),
         instance_scores_N=np.asarray(columns["instance_scores"]),
         boxes_xyxy_px_N4=np.asarray(columns["boxes"]).reshape(n, 4),
+        results=_results_from(columns, n),
     )
+
+
+def _results_from(columns: dict[str, NDArray[Any]], n: int) -> ResultScores | None:
+    if "results" not in columns:
+        return None
+    is_final, is_suppressed = (bool(flag) for flag in columns["results"])
+    parts = {part: np.asarray(columns[name], np.float64) for part, name in PART_SCORES.items() if name in columns}
+    area = np.asarray(columns["areas"], np.float64) if "areas" in columns else None
+    if any(len(values) != n for values in (*parts.values(), *([] if area is None else [area]))):
+        raise ShapeError(f"stored part scores or areas do not fit {n} instances.")
+    return ResultScores(is_final, is_suppressed, parts, area)
 
 
 POSE = TaskKind(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +20,74 @@ class PoseTarget:
     area_N: NDArray[np.float64]  # px², the annotated segment's area
     is_crowd_N: NDArray[np.bool_]
     boxes_xyxy_px_N4: NDArray[np.float64]
-    ids_N: NDArray[np.int64]  # annotation ids
+    ids_N: NDArray[np.integer]  # annotation ids
+    # People who are not scored although points of theirs are labelled (num_keypoints 0, as pycocotools has it); None:
+    # nobody of the image is like that.
+    is_ignored_N: NDArray[np.bool_] | None = None
+
+    @property
+    def is_scored_N(self) -> NDArray[np.bool_]:
+        """Whom a prediction must find."""
+        is_scored = ~self.is_crowd_N & (self.visible_NK > 0).any(axis=1)
+        return is_scored if self.is_ignored_N is None else is_scored & ~self.is_ignored_N
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationIndex:
+    """What results made elsewhere refer to: ids of images and categories. No label is in it."""
+
+    image_ids: Mapping[str, int]  # sample key -> image id
+    categories: Mapping[int, str]  # every declared category: id -> name
+    scored: frozenset[int]  # ids of those that are scored
+
+
+PART_SCORES = {  # part -> field of a results file that ranks it; "whole" is the whole set
+    "whole": "wholebody_score",
+    "foot": "foot_score",
+    "face": "face_score",
+    "left_hand": "lefthand_score",
+    "right_hand": "righthand_score",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ResultScores:
+    """Of results made elsewhere: no box was asked for, so every instance counts, and nobody need have been found."""
+
+    is_final: bool = True  # instance scores stand as they are; False: the protocol's score rule makes them
+    is_suppressed: bool = False  # the protocol's suppression is applied once more
+    # Part (key of PART_SCORES) -> float64 [N], the score that ranks it. Source: jin-s13/COCO-WholeBody
+    # evaluation/myeval_*.py; empty where the file has none.
+    parts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    # float64 [N], px²: that of the results' own boxes, which pycocotools ``loadRes`` takes where the first result has
+    # one; None: the extent of the keypoints.
+    area_N: NDArray[np.float64] | None = None
+
+    def take(self, index_N: NDArray[np.int64]) -> ResultScores:
+        """Those of some instances."""
+        area = None if self.area_N is None else self.area_N[index_N]
+        return replace(self, parts={name: scores[index_N] for name, scores in self.parts.items()}, area_N=area)
 
 
 @dataclass(frozen=True, slots=True)
 class PosePrediction:
-    """One instance per box the model was run on."""
+    """One instance per box the model was run on, or every result of the image where they were made elsewhere."""
 
     keypoints_NK2_px: Floats  # original image
     keypoint_scores_NK: Floats  # any scale the model has; the score rule thresholds them
     instance_scores_N: Floats  # box score x any presence score; NOT yet multiplied by keypoint scores
     boxes_xyxy_px_N4: Floats  # the boxes the model was run on, unpadded
+    results: ResultScores | None = None  # None: a model's own instances
+
+    def take(self, index_N: NDArray[np.int64]) -> PosePrediction:
+        """Some of the instances."""
+        return PosePrediction(
+            keypoints_NK2_px=self.keypoints_NK2_px[index_N],
+            keypoint_scores_NK=self.keypoint_scores_NK[index_N],
+            instance_scores_N=self.instance_scores_N[index_N],
+            boxes_xyxy_px_N4=self.boxes_xyxy_px_N4[index_N],
+            results=None if self.results is None else self.results.take(index_N),
+        )
 
 
 def empty_prediction(n_keypoints: int) -> PosePrediction:

@@ -1,0 +1,71 @@
+"""What an annotation file is, from its categories and its first person: for files that no card describes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sapiens_bench.adapters.coco.categories import listed_names
+from sapiens_bench.adapters.coco.document import Document, unread_document
+from sapiens_bench.adapters.coco.faults import Faults
+from sapiens_bench.adapters.coco.options import CocoOptions
+from sapiens_bench.errors import DatasetRejected
+from sapiens_bench.pixels import json_parts, strict_json
+
+_WHOLEBODY = ("foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
+_GOLIATH = "goliath_wholebody_kpts"
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """One look at an annotation file."""
+
+    n_points: int  # of a person
+    names: tuple[str, ...]  # as the scored category lists them
+    space: str  # id of the set that the layout names by itself; "" where the names must tell
+
+
+def peek(path: Path, options: Mapping[str, Any]) -> Peek:
+    """Look at an annotation file.
+
+    Args:
+        path: the file.
+        options: those of ``CocoOptions`` that the user gave: ``category``, ``field``.
+
+    Raises:
+        DataMissing, DatasetRejected: it cannot be read, or holds nobody with points.
+    """
+    data = strict_json.read_bytes(path)
+    known = {name: options[name] for name in ("category", "field", "names") if name in options}
+    reading = CocoOptions.model_validate({"annotations": "-", **known}, strict=False)
+    try:
+        return _peek(unread_document(data), path, reading)
+    except json_parts.Doubtful:
+        return _peek(Document.of(strict_json.parse(data, path)), path, reading)
+
+
+def _peek(document: Document, path: Path, options: CocoOptions) -> Peek:
+    head, faults = document.head, Faults()
+    if not isinstance(head, dict) or not isinstance(document.lists.get("annotations"), list):
+        what = "a list" if isinstance(head, list) else "something else"
+        raise DatasetRejected(
+            str(path), [f"label.format: expected an annotation file with 'images' and 'annotations', found {what}"],
+            "Give the annotation file as --truth, and the results after it.",
+        )  # fmt: skip
+    categories = head.get("categories")
+    names = listed_names(categories if isinstance(categories, list) else [], options, faults)
+    faults.raise_any(path)
+    fields = frozenset((*_WHOLEBODY, _GOLIATH, options.field))
+    for entry in document.entries("annotations", frozenset(), fields):
+        if entry is None:
+            continue
+        if _GOLIATH in entry:
+            return Peek(308, names, "goliath308")
+        if all(name in entry for name in _WHOLEBODY):
+            return Peek(133, names, "coco-wholebody133")
+        values = json_parts.value(entry.get(options.field))
+        if isinstance(values, list) and values and len(values) % 3 == 0:
+            return Peek(len(values) // 3, names, "")
+    raise DatasetRejected(str(path), [f"label.keypoints: no annotation has '{options.field}' with x, y, v of points"])

@@ -1,0 +1,170 @@
+"""Files named in a request instead of cards: ``predictions:FILE`` for a model, ``truth:FILE`` for a data set.
+
+A card is made for each and added to the catalog, so that everything after it is as for any model and data set.
+``predictions[SPACE]:FILE`` and ``truth[SPACE]:FILE`` say the keypoint set where the file does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sapiens_bench.adapters.coco.peek import peek
+from sapiens_bench.cards.catalog import Catalog, ModelEntry
+from sapiens_bench.cards.guess_space import guessed_space
+from sapiens_bench.cards.locate import weight_files
+from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, Get, Licence, ModelCard, SpaceCard, Variant, Weights
+from sapiens_bench.engine.request import Request
+from sapiens_bench.errors import UsageError, WeightsMissing
+from sapiens_bench.models.result_files import points_of
+
+PROTOCOL = "people"
+_NAMED = re.compile(r"(predictions|truth)(?:\[([^\]]*)\])?:(.+)", re.DOTALL)
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9._+-]+")
+_NOT_STATED = Licence(name="not stated")
+
+
+def register(request: Request, catalog: Catalog) -> None:
+    """Add a card for every file that the request names. Adding them again changes nothing.
+
+    Raises:
+        DataMissing, DatasetRejected, CheckpointRejected: a file cannot be read.
+        LabelSpaceMismatch: its keypoint set is not clear.
+        UsageError: files of another task, or boxes "none" for a model that needs boxes.
+    """
+    for alias, space, path in _files(request.datasets, "truth"):
+        if alias not in catalog.aliases:
+            _only_poses(request, alias)
+            catalog.add(_truth_card(path, space, request, catalog), path, alias)
+    known = list(_spaces_of(request, catalog))
+    for alias, space, path in _files(request.models, "predictions"):
+        if alias not in catalog.aliases:
+            _only_poses(request, alias)
+            catalog.add(_results_card(path, space, known, catalog), path, alias)
+    if request.boxes == "none" and needs_pictures(request, catalog):
+        raise UsageError("--boxes none is for results made elsewhere: every model of the run must be one of them.")
+
+
+def needs_pictures(request: Request, catalog: Catalog) -> bool:
+    """Whether any model looks at pictures; stored poses do not."""
+    return request.task != "pose" or not all(map(_is_results, catalog.select(request.task, request.models)))
+
+
+def _is_results(entry: ModelEntry) -> bool:
+    return entry.variant.weights is not None and entry.variant.weights.format == "predictions"
+
+
+def results_root(entry: ModelEntry) -> Path | None:
+    """Folder of the results that a card was made for; None for cards that somebody wrote."""
+    weights = entry.variant.weights
+    is_made = weights is not None and entry.path.name == weights.file
+    return entry.path.parent if is_made else None
+
+
+def truth_root(card: DatasetCard, path: Path, data_root: Path | None) -> Path | None:
+    """Root of a data set whose card was made for the annotation file ``path``; None for cards that somebody wrote."""
+    is_made = set(card.protocols) == {PROTOCOL} and path.name == card.title
+    return _base(path, data_root) if is_made else None
+
+
+def _base(path: Path, root: Path | None) -> Path:
+    """``--data-root`` where the annotation file lies in it, else the file's own folder."""
+    return root if root is not None and path.resolve().is_relative_to(root.resolve()) else path.parent
+
+
+def _files(names: Iterable[str], kind: str) -> Iterator[tuple[str, str, Path]]:
+    """(name in the request, keypoint set or "", file) of every file of a kind."""
+    for name in names:
+        found = _NAMED.fullmatch(name)
+        if found is not None and found[1] == kind:
+            yield name, found[2] or "", Path(found[3]).expanduser()
+
+
+def _only_poses(request: Request, alias: str) -> None:
+    if request.task != "pose":
+        raise UsageError(f"{alias}: files stand for cards in pose runs only, this run is for {request.task}.")
+
+
+def _spaces_of(request: Request, catalog: Catalog) -> Iterator[SpaceCard]:
+    """Keypoint sets that the request's data sets are scored in."""
+    for name in (
+        part for text in request.datasets for part in ([text] if text in catalog.aliases else text.split(","))
+    ):
+        card = catalog.dataset(name)
+        protocol = card.protocols.get(request.protocol or card.default_protocol(request.task) or "")
+        if protocol is not None and protocol.space is not None:
+            yield catalog.space(protocol.space)
+
+
+def _truth_card(path: Path, space: str, request: Request, catalog: Catalog) -> DatasetCard:
+    if space:
+        chosen = catalog.space(space)
+    else:
+        seen = peek(path, request.data_options)
+        chosen = catalog.space(seen.space) if seen.space else guessed_space(
+            seen.n_points, seen.names, catalog.spaces, str(path)
+        )  # fmt: skip
+    annotations = path.resolve().relative_to(_base(path, request.data_root).resolve()).as_posix()
+    protocol = EvalProtocol(
+        task="pose",
+        title=f"{len(chosen.names)} points ({chosen.id})",
+        space=chosen.id,
+        options={"annotations": annotations, "renumber": True},
+        default=True,
+    )
+    fields: dict[str, Any] = {"schema": "dataset/1", "id": _free_id(path.stem, catalog.datasets), "title": path.name}
+    return DatasetCard(
+        **fields,
+        licence=_NOT_STATED,
+        get=f"It is the file {path.name}.",
+        adapter="coco_keypoints",
+        protocols={PROTOCOL: protocol},
+    )
+
+
+def _results_card(path: Path, space: str, known: list[SpaceCard], catalog: Catalog) -> ModelCard:
+    if not path.exists():
+        raise WeightsMissing(f"{path} does not exist: predictions:FILE names a results file, or a folder of them.")
+    name = _free_id(path.stem, catalog.models)
+    try:
+        unpinned = Weights(file=path.name, format="predictions", sha256=None, get=Get(how=f"It is {path}."))
+    except ValidationError:
+        raise UsageError(
+            f"{path}: rename it; {path.name!r} holds a character that paths of cards may not have."
+        ) from None
+    chosen = space or _results_space(path, known, catalog)
+    sha256 = weight_files(Variant(id=name, title=path.stem, weights=unpinned), path.parent).sha256
+    variant = Variant(id=name, title=path.stem, weights=unpinned.model_copy(update={"sha256": sha256}), in_all=False)
+    fields: dict[str, Any] = {"schema": "model/1", "id": f"results-{name}"[:64], "title": path.name}
+    return ModelCard(
+        **fields,
+        task="pose",
+        licence=_NOT_STATED,
+        wrapper="predictions",
+        space=chosen,
+        trained_on="",
+        variants=(variant,),
+    )
+
+
+def _results_space(path: Path, known: list[SpaceCard], catalog: Catalog) -> str:
+    """The set that the file names, else that of a data set with as many points, else the usual one of that many."""
+    n_points, names = points_of(path)
+    for space in known if not names else ():
+        if len(space.names) == n_points:
+            return space.id
+    return guessed_space(n_points, names, catalog.spaces, str(path)).id
+
+
+def _free_id(stem: str, taken: Iterable[str]) -> str:
+    """An id that no card has, after the file's name."""
+    base = _NOT_IN_IDS.sub("-", stem).strip("-._+")[:56] or "file"
+    name, n = base, 1
+    while name in taken:
+        n += 1
+        name = f"{base}-{n}"
+    return name

@@ -1,0 +1,76 @@
+"""How many threads do what, from the cores that this process may use.
+
+Three kinds of work share the cores: loaders (decode, crop), operators (the network) and scorers (finish, measure).
+OpenMP's default lets idle operator threads spin; on a machine with other work they then hold the cores that loaders and
+other processes need, and everything slows down many times. So waiting is passive, and on a CPU the crops of a small
+network run beside each other with one operator thread each, which needs no waiting at all.
+
+``prepare_process`` must run before torch is loaded: its OpenMP reads the wait policy once, when it starts.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST_LOADERS = 16
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """A division of the cores."""
+
+    cores: int  # that this process may use
+    operators: int  # at work in the network at the same time; on a GPU, torch's own threads on the CPU
+    loaders: int
+    scorers: int
+
+
+def usable_cores(cgroup: Path = _CGROUP) -> int:
+    """Cores by affinity and by the quota of the control group; at least one."""
+    by_affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota(cgroup)
+    return max(1, by_affinity if quota is None else min(by_affinity, math.ceil(quota)))
+
+
+def _quota(cgroup: Path) -> float | None:
+    """Cores granted by cgroup v2 (``cpu.max``) or v1 (``cpu.cfs_quota_us``); None where there is no limit."""
+    try:
+        granted, period = (cgroup / "cpu.max").read_text().split()[:2]
+        return None if granted == "max" else int(granted) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        granted_us = int((cgroup / "cpu" / "cpu.cfs_quota_us").read_text())
+        period_us = int((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+    return granted_us / period_us if granted_us > 0 and period_us > 0 else None
+
+
+def division(threads: int | None = None, workers: int | None = None) -> Threads:
+    """The policy: every core computes, and every core may load; scorers are half as many.
+
+    Args:
+        threads: cores to be used, None: all that this process may use.
+        workers: loader threads, None: as many as cores, at least two so that decoding overlaps with the network.
+    """
+    cores = threads or usable_cores()
+    loaders = workers or min(MOST_LOADERS, max(2, cores))
+    return Threads(cores, operators=cores, loaders=loaders, scorers=max(1, cores // 2))
+
+
+def prepare_process(threads: int | None = None) -> None:
+    """Set what libraries read when they are loaded; what the user has set stays."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads or usable_cores())

@@ -1,0 +1,158 @@
+"""Files in which other programs write poses, as one list of entries.
+
+- COCO results: a list of ``{image_id, category_id, keypoints, score}``, COCO-WholeBody's with part lists and scores.
+- An annotation file: its ``annotations`` as results, keypoints by the names of its category.
+- What the demos of Sapiens and MMPose write for one picture, ``{"meta_info": ..., "instance_info": [...]}``, alone or
+  as a folder of files named after their pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sapiens_bench.errors import CheckpointRejected, DataError
+from sapiens_bench.pixels import json_parts, strict_json
+
+# Where a results file splits the points, they follow each other in this order (COCO-WholeBody).
+PARTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
+WANTED = (
+    "Wanted is a list of {image_id, category_id, keypoints, score}, as COCO evaluation writes it; a file with "
+    "'instance_info' for one picture; or a folder of such files, named after their pictures."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultList:
+    """The entries of a file or folder."""
+
+    entries: list[dict[str, Any]]
+    names: tuple[str, ...] = ()  # of the keypoints, where the file says
+    is_per_picture: bool = False  # entries come from a demo: image_id is the stem of a file, coordinates are pairs
+    notes: list[str] = field(default_factory=list)
+
+
+def read_results(path: Path) -> ResultList:
+    """The entries of a results file, or of a folder of per-picture files.
+
+    Raises:
+        CheckpointRejected: none of the layouts above, or empty.
+    """
+    if path.is_dir():
+        return _folder(path)
+    content = _content(path)
+    if isinstance(content, Mapping) and isinstance(content.get("instance_info"), list):
+        return _of_picture(content, path)
+    names: tuple[str, ...] = ()
+    if isinstance(content, Mapping) and isinstance(content.get("annotations"), list):
+        names, content = _category_names(content.get("categories")), content["annotations"]
+    if not isinstance(content, list) or not content:
+        found = "an empty list" if content == [] else "something else"
+        raise CheckpointRejected(f"{path}: expected results, found {found}. {WANTED}")
+    for position, entry in enumerate(content):
+        if not isinstance(entry, dict):
+            raise CheckpointRejected(f"{path}: result {position} is not an object. {WANTED}")
+    if all("score" not in entry for entry in content):
+        raise CheckpointRejected(f"{path}: the results have no 'score', by which COCO evaluation ranks them. {WANTED}")
+    return ResultList(content, names)
+
+
+def points_of(path: Path) -> tuple[int, tuple[str, ...]]:
+    """How many keypoints an instance has in a results file or folder, and their names where it says.
+
+    Raises:
+        CheckpointRejected: see ``read_results``; or no instance has keypoints.
+    """
+    found = read_results(path)
+    for entry in found.entries:
+        lists = [entry[part] for part in PARTS if isinstance(entry.get(part), list)]
+        n_values = sum(len(values) for values in lists)
+        if n_values and n_values % 3 == 0:
+            return n_values // 3, found.names
+    raise CheckpointRejected(f"{path}: no result has 'keypoints' with x, y, score of points. {WANTED}")
+
+
+def _content(path: Path) -> Any:
+    try:
+        data = strict_json.read_bytes(path)
+        try:
+            return json_parts.read(data)
+        except json_parts.Doubtful:  # NaN, say, which costs one image only
+            return strict_json.parse(data, path, finite=False)
+    except DataError as error:
+        raise CheckpointRejected(str(error)) from None
+
+
+def _category_names(categories: Any) -> tuple[str, ...]:
+    if not isinstance(categories, list):
+        return ()
+    listed = [c["keypoints"] for c in categories if isinstance(c, dict) and isinstance(c.get("keypoints"), list)]
+    same = listed and all(names == listed[0] for names in listed)
+    return tuple(str(name) for name in listed[0]) if same else ()
+
+
+def _folder(path: Path) -> ResultList:
+    files = sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
+    if not files:
+        raise CheckpointRejected(f"{path} holds no .json file. {WANTED}")
+    found: list[ResultList] = []
+    for file in files:
+        content = _content(file)
+        if not isinstance(content, Mapping) or not isinstance(content.get("instance_info"), list):
+            raise CheckpointRejected(f"{file}: no 'instance_info'. {WANTED}")
+        found.append(_of_picture(content, file))
+    names = {one.names for one in found if one.names}
+    if len(names) > 1:
+        raise CheckpointRejected(f"{path}: the files name their keypoints differently.")
+    entries = [entry for one in found for entry in one.entries]
+    return ResultList(entries, next(iter(names), ()), is_per_picture=True, notes=found[0].notes)
+
+
+def _of_picture(content: Mapping[str, Any], path: Path) -> ResultList:
+    entries: list[dict[str, Any]] = []
+    for position, instance in enumerate(content["instance_info"]):
+        if not isinstance(instance, dict) or not isinstance(instance.get("keypoints"), list):
+            raise CheckpointRejected(f"{path}: instance {position} has no 'keypoints'.")
+        entries.append(_demo_entry(instance, path.stem))
+    note = "instances are ranked by their box score (1 without one) x the mean of their keypoint scores"
+    return ResultList(entries, _meta_names(content.get("meta_info")), is_per_picture=True, notes=[note])
+
+
+def _demo_entry(instance: Mapping[str, Any], stem: str) -> dict[str, Any]:
+    points = [value for point in instance["keypoints"] for value in (point if isinstance(point, list) else [point])]
+    scores = instance.get("keypoint_scores")
+    scores = scores if isinstance(scores, list) else [1.0] * (len(points) // 2)
+    triples: list[Any] = []
+    for i, score in enumerate(scores):
+        triples += [*points[2 * i : 2 * i + 2], score]
+    box_score = _single(instance.get("bbox_score", 1.0))
+    known = [s for s in scores if type(s) in (int, float)]
+    mean = sum(known) / len(known) if known and len(known) == len(scores) else None
+    is_number = type(box_score) in (int, float)
+    final = instance.get("score", box_score * mean if is_number and mean is not None else None)
+    box = instance.get("bbox")
+    box = box[0] if isinstance(box, list) and len(box) == 1 else box
+    fits = len(points) == 2 * len(scores)
+    return {
+        "image_id": stem,
+        "keypoints": triples if fits else points,
+        "score": final,
+        "box_score": box_score,
+        "corners": box,
+    }
+
+
+def _single(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _meta_names(meta: Any) -> tuple[str, ...]:
+    """Keypoint names of MMPose's ``dataset_meta``: ``keypoint_id2name`` {"0": "nose", ...}."""
+    named = meta.get("keypoint_id2name") if isinstance(meta, Mapping) else None
+    if not isinstance(named, Mapping):
+        return ()
+    found = [named.get(str(i)) for i in range(len(named))]
+    names = tuple(name for name in found if isinstance(name, str))
+    return names if len(names) == len(found) else ()

@@ -1,0 +1,102 @@
+"""Who gets which cores, and that it changes nothing but the time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sapiens_bench.api import load_model
+from sapiens_bench.engine.forward import Forward
+from sapiens_bench.engine.loader import Loaded
+from sapiens_bench.engine.threads import division, usable_cores
+from sapiens_bench.errors import SampleFault
+from sapiens_bench.types import ModelInput
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"), [("max 100000", None), ("50000 100000", 1), ("150000 100000", 2), ("x", None)]
+)
+def test_the_quota_of_a_control_group_counts(tmp_path: Path, text: str, cores: int | None) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    mine = len(os.sched_getaffinity(0))
+    assert usable_cores(tmp_path) == (mine if cores is None else min(mine, cores))
+
+
+def test_the_quota_of_the_older_control_groups_counts(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("100000")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
+    assert usable_cores(tmp_path) == 1
+
+
+def test_every_kind_of_work_has_a_thread_even_on_one_core() -> None:
+    assert division(1).scorers == 1
+    assert division(1).loaders == 2
+    assert division(8).loaders == 8
+    assert division(64).loaders == 16
+    assert division(8, workers=3).loaders == 3
+
+
+def item(model: Any, index: int, n_boxes: int) -> Loaded:
+    rng = np.random.default_rng(index)
+    image = rng.integers(0, 256, (120, 160, 3), np.uint8)
+    boxes = np.tile(np.array([[20, 10, 100, 110]], np.float32), (n_boxes, 1)) + np.arange(n_boxes)[:, None]
+    x = ModelInput(f"k{index}", image, boxes.astype(np.float32), np.ones(n_boxes, np.float32))
+    return Loaded(index, f"k{index}", "g", sample=None, prepared=model.prepare(x))
+
+
+@pytest.mark.parametrize("name", ["movenet-lightning", "blazepose-lite", "selfie-segmentation"])
+def test_crops_beside_each_other_give_what_crops_together_give(name: str) -> None:
+    model: Any = load_model(name)
+    assert model.is_reentrant
+    items = [item(model, 0, 3), item(model, 1, 0), item(model, 2, 1)]
+    beside, together = Forward(model, "cpu", 8, operators=3), Forward(model, "cpu", 8, operators=1)
+    for (_, ours), (_, theirs) in zip(beside(items), together(items), strict=True):
+        assert not isinstance(ours, SampleFault)
+        assert not isinstance(theirs, SampleFault)
+        assert set(ours) == set(theirs)
+        for key in ours:
+            np.testing.assert_allclose(ours[key], theirs[key], atol=2e-3, rtol=1e-4)
+    beside.close()
+
+
+def test_a_crop_that_fails_charges_its_own_image_alone(toy: ModuleType) -> None:
+    class Fragile:
+        is_reentrant = True
+
+        def forward(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            if float(tensors["x"][0, 0]) == 1:
+                raise RuntimeError("a kernel failed")
+            return {"y": tensors["x"] * 2}
+
+    from sapiens_bench.types import Prepared
+
+    items = [Loaded(i, f"k{i}", "g", prepared=Prepared({"x": np.full((2, 3), i, np.float32)}, None)) for i in range(3)]
+    forward = Forward(Fragile(), "cpu", 8, operators=2)  # type: ignore[arg-type]
+    found = {one.index: outputs for one, outputs in forward(items)}
+    assert isinstance(found[1], SampleFault)
+    assert found[1].side == "prediction"
+    np.testing.assert_array_equal(found[2]["y"], np.full((2, 3), 4))  # type: ignore[index,call-overload]
+    forward.close()
+
+
+def test_waiting_is_passive_before_torch_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['sapiens-bench', '--version']\n"
+        "from sapiens_bench.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "import os; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split()[-2:] == ["PASSIVE", "False"], done.stderr
