@@ -60,6 +60,15 @@ class Adapter(Protocol):
 
 
 @runtime_checkable
+class KnowsFiles(Protocol):
+    """An adapter that can tell when a file behind a sample changes: such a sample is then scored again on resume."""
+
+    def identity(self, index: int) -> str:
+        """One text for the files behind a sample (``store.files.file_identity``); "" when unknown. Opens nothing."""
+        ...
+
+
+@runtime_checkable
 class Materialised(Protocol):
     """An adapter whose files are made on this machine (rendered, extracted) before the first image is read."""
 

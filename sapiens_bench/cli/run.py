@@ -22,6 +22,7 @@ from sapiens_bench.cli.flags import (
     Protocol,
     Split,
     Task,
+    Threads,
     Trust,
     WeightsRoot,
     Workers,
@@ -76,6 +77,7 @@ def run(
         int | None, typer.Option("--batch-size", min=1, help="Crops per forward pass. Default: 8, on a GPU 32.")
     ] = None,
     workers: Workers = None,
+    threads: Threads = None,
     shard_size: Annotated[
         int, typer.Option("--shard-size", min=1, help="Images per file of rows: what a stopped run may lose.")
     ] = 64,
@@ -119,6 +121,7 @@ def run(
         device=device,
         batch_size=batch_size,
         workers=workers,
+        threads=threads,
         shard_size=shard_size,
         seed=seed,
         precision=precision.value,
