@@ -16,6 +16,7 @@ setup(
     package_data={
         **{name: ["*.yaml"] for name in (*CARDS, "sapiens_bench.profiling", "sapiens_bench.testing.toy_cards")},
         "sapiens_bench": ["py.typed"],
+        "sapiens_bench.report": ["templates/*"],
         "sapiens_bench.embedded": ["*.npz", "*.safetensors", "*.json", "*.jsonl", "NOTICE*"],
     },
 )

@@ -23,7 +23,9 @@ SapiensBenchError                 exit 2 unless noted
 │   └── StorageFull               exit 4: no space or no permission; what is committed stays
 ├── MachineFault                  exit 4: this machine ran out of something; no image is charged, the command resumes
 ├── VerificationFailed            exit 1: something that was compared differs
+├── WorkerDied                    exit 4: a process that works for this one was killed, twice in a row
 ├── TooManyErrors                 exit 3: error rows above --max-errors
+├── ModelsRefused                 exit 6: the run is complete, but one or more of its models were refused
 ├── Interrupted                   exit 130 / 143: Ctrl-C or SIGTERM; the same command resumes
 └── SampleFault                   never leaves the engine: one image's fault, becomes that row's error
 """
@@ -186,10 +188,22 @@ class VerificationFailed(SapiensBenchError):
     exit_code = 1
 
 
+class WorkerDied(SapiensBenchError):
+    """A process that works for this one was killed, and its successor with the same work too: memory ran out?"""
+
+    exit_code = 4
+
+
 class TooManyErrors(SapiensBenchError):
     """More error rows than ``--max-errors`` allows."""
 
     exit_code = 3
+
+
+class ModelsRefused(SapiensBenchError):
+    """The run is complete, but one or more of the models that were asked for were refused; the others ran."""
+
+    exit_code = 6
 
 
 class Interrupted(SapiensBenchError):
@@ -211,3 +225,22 @@ class SampleFault(SapiensBenchError):
         self.code, self.side = code, side
         self.detail = "".join(c if c.isprintable() else " " for c in detail)[:300]
         super().__init__(f"{code}: {self.detail}")
+
+
+_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+def machine_fault(error: BaseException) -> BaseException | None:
+    """The fault of this machine behind ``error``: memory, disk space or file handles ran out; None when there is none.
+
+    Such a fault says nothing about an image, so whoever turns exceptions into ``SampleFault`` lets it pass. Exceptions
+    that were handled on the way (``__cause__``, ``__context__``) count, so a decoder's own wrapping hides nothing.
+    """
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        if isinstance(current, MemoryError) or (isinstance(current, OSError) and current.errno in _MACHINE):
+            return current
+        seen.add(id(current))
+        current = current.__cause__ or current.__context__
+    return None

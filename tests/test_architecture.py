@@ -15,14 +15,13 @@ import pytest
 PACKAGE = "sapiens_bench"
 GROUPS: tuple[tuple[str, ...], ...] = (  # a module imports from groups above its own line, or from its own folder
     ("errors", "embedded"),
-    ("types",),
+    ("types", "workers"),
     ("cards", "pixels", "render", "stats", "store"),
     ("tasks",),
     ("adapters", "models", "profiling", "fetch"),
     ("probe", "engine", "report"),
     ("checks",),  # compares all of the above with what is outside: official outputs, weight files, pycocotools
     ("api",),
-    ("commands", "testing"),
     ("cli",),
     ("testing", "__main__"),
 )

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sapiens_bench.adapters.options import AdapterOptions
 from sapiens_bench.adapters.synthetic.humans import SyntheticHumans, SyntheticTruth
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import cache_root
+from sapiens_bench.engine.build import adapter_for
 
 COLUMNS, CELL_WIDTH, CELL_HEIGHT, GAP = 8, 180, 240, 3
 N_PICTURES = 24
@@ -96,7 +98,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=root / "docs/contact_sheet.jpg")
     arguments = parser.parse_args()
     card = Catalog.load().dataset("synthetic-humans")
-    data = SyntheticHumans(card, card.protocols["seg"], None, arguments.cache)
+    data = adapter_for(card, card.protocols["depth"], None, arguments.cache, AdapterOptions())
+    assert isinstance(data, SyntheticHumans)
     data.materialise(range(N_PICTURES), 2, lambda done, total: None)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet(data)).save(arguments.out, quality=86, optimize=True, progressive=True)

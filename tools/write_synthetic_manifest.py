@@ -14,6 +14,7 @@ from pathlib import Path
 from sapiens_bench.adapters.options import AdapterOptions
 from sapiens_bench.adapters.synthetic.humans import SyntheticHumans, manifest_path
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.engine.build import adapter_for
 from sapiens_bench.render.manifest import write_manifest
 
 
@@ -27,7 +28,8 @@ def main() -> None:
         root = arguments.cache or Path(folder)
         entries = []
         for split in ("default", "tiny"):
-            data = SyntheticHumans(card, card.protocols["seg"], None, root, AdapterOptions(split=split))
+            data = adapter_for(card, card.protocols["depth"], None, root, AdapterOptions(split=split))
+            assert isinstance(data, SyntheticHumans)
             data.materialise(range(len(data)), arguments.workers, lambda done, total: None)
             entries += [data.manifest_entry(index) for index in range(len(data))]
     write_manifest(manifest_path(), entries)

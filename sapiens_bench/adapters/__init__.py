@@ -5,10 +5,13 @@ from __future__ import annotations
 from sapiens_bench.cards.code import CodeTable
 
 ADAPTERS: dict[str, str] = {
+    "2k2k": "sapiens_bench.adapters.scans.twok2k:TwoK2K",
     "coco_keypoints": "sapiens_bench.adapters.coco.keypoints:CocoKeypoints",
+    "customhumans": "sapiens_bench.adapters.scans.customhumans:CustomHumans",
     "dense_folder": "sapiens_bench.adapters.dense.folder:DenseFolder",
     "hi4d": "sapiens_bench.adapters.scans.hi4d:Hi4D",
     "label_maps": "sapiens_bench.adapters.dense.label_maps:LabelMaps",
+    "renderpeople": "sapiens_bench.adapters.scans.renderpeople:RenderPeople",
     "synthetic": "sapiens_bench.adapters.synthetic.humans:SyntheticHumans",
     "synthhuman": "sapiens_bench.adapters.dense.synthhuman:SynthHuman",
     "thuman2": "sapiens_bench.adapters.scans.thuman2:THuman2",

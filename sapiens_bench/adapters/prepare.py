@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -32,7 +32,11 @@ class PrepareReport:
     bytes: int  # written now
     manifest_path: Path | None  # what was rendered from what; ``manifest compare`` takes two of them
     faults: tuple[PreparedFault, ...] = ()  # one for each failed sample, by key
-    notes: tuple[str, ...] = ()  # about scans that were made nevertheless
+    notes: tuple[str, ...] = ()  # about what was found, and about scans that were made nevertheless
+
+    def with_notes(self, notes: tuple[str, ...]) -> PrepareReport:
+        """The same report with other notes."""
+        return replace(self, notes=notes)
 
 
 @runtime_checkable

@@ -28,6 +28,17 @@ def weights_cache() -> Path:
     return cache_root() / "weights"
 
 
+def existing_weights_root(path: Path) -> Path:
+    """``--weights-root`` as it was given.
+
+    Raises:
+        UsageError: it is no folder, so nothing would ever be found in it.
+    """
+    if not path.is_dir():
+        raise UsageError(f"{path} is no folder on this machine. Give --weights-root the folder with the weight files.")
+    return path
+
+
 def downloads() -> Path:
     """Where unfinished downloads lie, apart from everything that is searched."""
     return cache_root() / "downloads"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -44,7 +45,8 @@ def layout_faults(card: DatasetCard, root: Path) -> list[str]:
     missing: list[str] = []
     for pattern in card.layout:
         try:
-            found = next(root.glob(pattern), None)
+            # pathlib's ** does not enter folders that are links
+            found = next(glob.iglob(pattern, root_dir=root, recursive=True), None)
         except (ValueError, NotImplementedError, OSError) as error:
             raise CardError(f"Card {card.id!r}, key 'layout': {error}") from None
         if found is None:

@@ -1,12 +1,16 @@
-"""Options that several commands share."""
+"""Options that several commands share, and how their texts are read."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from sapiens_bench.errors import UsageError
 
 
 class Format(StrEnum):
@@ -27,23 +31,112 @@ class Pipeline(StrEnum):
     full, lite = "full", "lite"
 
 
-Task = Annotated[str, typer.Option("--task", help="pose, seg, depth or normal.", show_default=False)]
+def expanded(value: Path | list[Path] | None) -> Path | list[Path] | None:
+    """``~`` as the user's home folder, for the spellings that a shell leaves alone (``--out=~/run``).
+
+    Raises:
+        UsageError: no such user, or no home folder is known.
+    """
+    if isinstance(value, list):
+        return [_expanded(path) for path in value]
+    return None if value is None else _expanded(value)
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        who = path.parts[0]
+        reason = "no home folder is known: $HOME is not set" if who == "~" else f"there is no user {who[1:]!r}"
+        raise UsageError(f"{path}: {reason}. Write the path out.") from None
+
+
+def existing_folder(value: Path | None) -> Path | None:
+    """The folder, ``~`` expanded.
+
+    Raises:
+        UsageError: there is none: nothing would ever be found in it.
+    """
+    if value is None:
+        return None
+    from sapiens_bench.cards.folders import existing_weights_root
+
+    return existing_weights_root(_expanded(value))
+
+
+Task = Annotated[str, typer.Option("--task", help="pose, seg, depth, normal, or a plug-in's.", show_default=False)]
 TaskFilter = Annotated[str | None, typer.Option("--task", help="Only this task.")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--models", help="all, ids, families or globs; comma list or repeated.", show_default="all"),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", help="NAME=VALUE for the models, over their cards. Repeatable.")
+]
+DataOptions = Annotated[
+    list[str] | None,
+    typer.Option("--data-option", help="NAME=VALUE for the data sets, over their protocols. Repeatable."),
+]
+Protocol = Annotated[str | None, typer.Option("--protocol", help="Default: the data set's own.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")]
 Cards = Annotated[
     list[Path] | None,
-    typer.Option("--cards", help="Folder with cards of your own; may name code beside them. Repeatable."),
+    typer.Option(
+        "--cards",
+        callback=expanded,
+        help="Folder with cards of your own; may name code beside them. Repeatable.",
+    ),
 ]
 DataRoot = Annotated[
-    Path | None, typer.Option("--data-root", help="Where data sets lie: FOLDER/<data set>, or FOLDER itself.")
+    Path | None,
+    typer.Option("--data-root", callback=expanded, help="Where data sets lie: FOLDER/<data set>, or FOLDER itself."),
 ]
+WeightsRoot = Annotated[
+    Path | None,
+    typer.Option("--weights-root", callback=existing_folder, help="Where weight files lie, at any depth to 3."),
+]
+Split = Annotated[str, typer.Option("--split", help="Part of the data set, e.g. tiny. Default: the protocol's.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU cores to use. Default: all that this process may use.")
+]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Loader threads. Default: one a core.")]
 Trust = Annotated[
     list[str] | None,
     typer.Option("--trust-checkpoint", metavar="PATH:SHA256", help="A weight file you vouch for. Repeatable."),
 ]
-WeightsRoot = Annotated[Path | None, typer.Option("--weights-root", help="Where weight files lie, at any depth to 3.")]
-Split = Annotated[str, typer.Option("--split", help="Part of the data set, e.g. tiny. Default: the protocol's.")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Loader threads. Default: up to 4.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How it is written.")]
+OutFile = Annotated[Path | None, typer.Option("--out", callback=expanded, help="Write to this file, not to stdout.")]
+JsonOut = Annotated[Path | None, typer.Option("--json", callback=expanded, help="Also write the result to this file.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `run` printed.", show_default=False)]
-ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", show_default=False)]
-JsonOut = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder that `run` printed.", show_default=False, callback=expanded)
+]
+RunFolders = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN", help="Folders that `run` printed.", show_default=False, callback=expanded),
+]
+ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", show_default=False, callback=expanded)]
+
+
+def parse_options(pairs: Sequence[str], flag: str = "--option") -> dict[str, Any]:
+    """``["flip_test=true", "name=x"]`` -> ``{"flip_test": True, "name": "x"}``; values are JSON where they parse.
+
+    Raises:
+        UsageError: not of the form name=value; ``flag`` is how the message names the option.
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{flag} {pair!r} must have the form name=value.")
+        try:
+            options[name] = json.loads(text)
+        except ValueError:
+            options[name] = text
+    return options
+
+
+def split_commas(values: Sequence[str]) -> tuple[str, ...]:
+    """Repeated options and comma lists as one tuple, each name once."""
+    return tuple(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))

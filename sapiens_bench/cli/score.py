@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sapiens_bench.cli.flags import Cards, Format
+from sapiens_bench.cli.flags import Cards, Format, parse_options
 
 EXAMPLES = """Examples:
 
@@ -52,12 +52,12 @@ def score(
     format_: Annotated[Format, typer.Option("--format", help="Of the table printed at the end.")] = Format.text,
 ) -> None:
     """Score results made elsewhere against an annotation file, as the official evaluation does."""
-    from sapiens_bench.commands import run as command
-    from sapiens_bench.commands.output import typed
+    from sapiens_bench.cli.output import typed
+    from sapiens_bench.cli.run import execute
     from sapiens_bench.engine.request import Request
 
-    data_options = command.parse_options(data_option or [], "--data-option")
-    options = command.parse_options(option or []) | ({"nms": True} if nms else {})
+    data_options = parse_options(data_option or [], "--data-option")
+    options = parse_options(option or []) | ({"nms": True} if nms else {})
     files = [path.expanduser().resolve() for path in (truth, *results)]
     request = Request(
         task=task,
@@ -76,7 +76,7 @@ def score(
         n_boot=n_boot,
         command=typed(),
     )
-    command.execute(request, dry_run=False, fmt=format_.value)
+    execute(request, dry_run=False, fmt=format_.value)
 
 
 def _folder(files: list[Path], choices: list[str]) -> Path:

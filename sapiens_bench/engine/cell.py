@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.engine.events import Event, ShardDone
+from sapiens_bench.engine.events import BatchDone, Event, ShardDone
 from sapiens_bench.engine.forward import Arrays, Forward
 from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
 from sapiens_bench.engine.threads import Threads
@@ -49,7 +49,7 @@ class Stage:
     backlog: int  # images that may wait for finish
 
 
-def run_shard(shard: Shard, stage: Stage) -> list[Scored]:
+def run_shard(shard: Shard, stage: Stage, on_batch: Callable[[int], None] = lambda n_images: None) -> list[Scored]:
     """One result per sample of the shard, in index order."""
     scored: list[Future[Scored]] = []
     for batch in pack(stage.loader.take(len(shard.indices)), stage.budget):  # adapter[i], prepare
@@ -57,6 +57,7 @@ def run_shard(shard: Shard, stage: Stage) -> list[Scored]:
             scored.append(stage.pool.submit(stage.score, item, outputs))  # finish, remap, check, measure
             if len(scored) > stage.backlog:
                 scored[-stage.backlog].result()
+        on_batch(len(batch))
     return [future.result() for future in scored]
 
 
@@ -69,7 +70,7 @@ def run_cell(
     with staged(job, adapter, model, task, missing) as stage:
         for shard in missing:
             began = time.perf_counter()
-            scored = run_shard(shard, stage)
+            scored = run_shard(shard, stage, lambda n_images: on_event(BatchDone(job.cell, n_images)))
             job.commit(shard, adapter.keys, scored)
             seconds = time.perf_counter() - began
             _add(timing, scored, seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sapiens_bench import __version__
+from sapiens_bench.adapters.context import MAX_PIXELS
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.schema import DatasetCard
 from sapiens_bench.cards.spaces import SpaceMap
@@ -98,6 +99,8 @@ def _fields(model: ModelSpec, data: FoundData, space_map: SpaceMap | None, boxes
     """All that may change a row. Not: batch size, workers, device, shard size."""
     entry, spec, facts = model.entry, data.spec, data.facts
     size = model.input
+    # Only where it is not the usual one, so that a fingerprint is the one it was before there was a choice.
+    limit = {} if spec.max_pixels == MAX_PIXELS else {"max_pixels": spec.max_pixels}
     return {
         "version": __version__,
         "dataset": spec.id,
@@ -123,6 +126,7 @@ def _fields(model: ModelSpec, data: FoundData, space_map: SpaceMap | None, boxes
         "precision": model.precision,
         "seed": model.seed if model.is_diagnostic else None,
         "metrics": {metric.name: metric.version for metric in data.open.task.metrics},
+        **limit,
     }
 
 

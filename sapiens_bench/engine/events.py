@@ -27,6 +27,14 @@ class CellStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchDone:
+    """The device is through with a batch; its rows come with the shard."""
+
+    cell: Cell
+    n_images: int
+
+
+@dataclass(frozen=True, slots=True)
 class ShardDone:
     """A shard is on disk. ``images_per_s`` is over this shard."""
 
@@ -51,7 +59,7 @@ class Note:
     text: str
 
 
-Event = DataProgress | CellStarted | ShardDone | CellFinished | Note
+Event = DataProgress | CellStarted | BatchDone | ShardDone | CellFinished | Note
 
 
 def ignore(event: Event) -> None:

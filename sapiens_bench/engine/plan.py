@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_bench import __version__
+from sapiens_bench.adapters.context import MAX_PIXELS
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.engine import stored
 from sapiens_bench.engine.cells import cell_spec, missing_record, unavailable_record
@@ -197,6 +198,8 @@ def _default_out(request: Mapping[str, Any], asked: Sequence[Candidate], found: 
     """Below ./results/runs, named so that the same question finds the same folder."""
     names = ("task", "limit", "seed", "precision", "boxes", "options", "split", "shard_size")
     optional = {name: request[name] for name in ("data_options",) if request.get(name)}
+    if request.get("max_pixels", MAX_PIXELS) != MAX_PIXELS:
+        optional["max_pixels"] = request["max_pixels"]
     question = {
         "version": __version__,
         "models": sorted(candidate.entry.id for candidate in asked),

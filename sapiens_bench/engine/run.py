@@ -20,6 +20,7 @@ from sapiens_bench.engine.data_specs import FoundData
 from sapiens_bench.engine.device import default_batch_size, resolve_device
 from sapiens_bench.engine.events import CellFinished, CellStarted, DataProgress, Event, Note, ignore
 from sapiens_bench.engine.plan import Plan, first_reason
+from sapiens_bench.engine.samples import SharedSamples, budget_bytes
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.threads import Threads, division, prepare_process
 from sapiens_bench.errors import (
@@ -81,6 +82,7 @@ class _Run:
         self.record = _header(plan, self.device, self.batch_size, self.threads)
         self.loaded: tuple[str, Model] | None = None
         self.materialised: set[str] = set()
+        self.shared: dict[str, Adapter] = {}  # per data set that several cells look at
         self.conventions: dict[str, Conventions] = {}
         self.first_error = plan.first_error
 
@@ -125,7 +127,7 @@ class _Run:
     def _cell(self, spec: CellSpec) -> None:
         """Bring one cell's rows to completion, or mark it refused; a broken model never stops the others."""
         cell, record, data = spec.cell, self._record(spec), self.plan.opened(spec)
-        adapter = data.open.adapter
+        adapter = self._adapter(data)
         job = CellJob(
             cell=cell,
             out=self.plan.out,
@@ -195,9 +197,17 @@ class _Run:
             raise TooManyErrors(f"{_complaint(bad)} At most {allowed:.1%} is allowed (--max-errors). {self.plan.out}")
         return self.record
 
+    def _adapter(self, data: FoundData) -> Adapter:
+        """The data set, its decoded samples shared where several cells look at them."""
+        if sum(spec.data is data.spec for spec in self.plan.cells) < 2:
+            return data.open.adapter
+        if data.spec.id not in self.shared:
+            self.shared = {data.spec.id: SharedSamples(data.open.adapter, budget_bytes())}
+        return self.shared[data.spec.id]
+
     def _model(self, spec: CellSpec, data: FoundData) -> tuple[Adapter, Model]:
         """The model of a cell and the adapter it is to be run with; the last model stays loaded for its next cell."""
-        adapter = data.open.adapter
+        adapter = self._adapter(data)
         per_data = spec.model.is_diagnostic or spec.model.is_results
         if self.loaded is not None and self.loaded[0] == spec.model.id and not per_data:
             return adapter, self.loaded[1]

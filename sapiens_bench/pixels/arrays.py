@@ -6,6 +6,7 @@ import math
 import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -35,8 +36,13 @@ def load_npy(path: Path, *, max_bytes: int = MAX_BYTES) -> NDArray[Any]:
         raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def load_npz(path: Path, *, max_member_bytes: int = MAX_MEMBER_BYTES) -> dict[str, NDArray[Any]]:
+def load_npz(
+    path: Path, *, max_member_bytes: int = MAX_MEMBER_BYTES, only: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
     """Every array of a ``.npz`` file, by name.
+
+    Args:
+        only: names of the members to open, where they are there; the others may be anything.
 
     Raises:
         DataMissing: no such file.
@@ -47,6 +53,8 @@ def load_npz(path: Path, *, max_member_bytes: int = MAX_MEMBER_BYTES) -> dict[st
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
+                if only and member.filename.removesuffix(".npy") not in only:
+                    continue
                 _check_member(member, max_member_bytes, arrays, str(path))
                 with archive.open(member) as file:  # reads at most file_size bytes, and checks the CRC
                     data = file.read(member.file_size + 1)

@@ -93,18 +93,20 @@ def read_labels(
 
 
 def read_mask(path: Path | str, *, max_pixels: int = MAX_PIXELS, root: Path | None = None) -> NDArray[np.bool_]:
-    """A person mask, bool [H, W]: first channel above 0.
+    """A person mask, bool [H, W]: any colour channel above 0; alpha, where all colours are black.
 
     Raises:
         SampleFault: as ``read_rgb``.
     """
     image = _decode(_read_bytes(path, root, None, max_pixels), max_pixels, "ignore", None, str(path))
-    if image.mode in ("RGBA", "RGB", "LA", "L", "1"):
-        values = np.asarray(image)
-        return np.asarray((values[..., 0] if values.ndim == 3 else values) > 0)
     if image.mode.startswith("I"):
         return np.asarray(_sixteen_bit(image, str(path)) > 0)
-    return np.asarray(_to_rgb(image, str(path))[..., 0] > 0)
+    if image.mode in ("L", "1"):
+        return np.asarray(np.asarray(image) > 0)
+    seen = np.asarray((_to_rgb(image, str(path)) > 0).any(axis=2))
+    if not seen.any() and image.mode in ("RGBA", "LA"):
+        return np.asarray(np.asarray(image)[..., -1] > 0)
+    return seen
 
 
 def read_depth_png(

@@ -1,8 +1,6 @@
-"""One measurement in a process of its own: ``python -m sapiens_bench.profiling.child``, JSON in, JSON out.
+"""One measurement, as a job for a process of its own (``workers.Child``): plain values in, plain values out.
 
-Standard input holds one job, standard output gets one line: ``{"ok": true, "result": ...}`` or
-``{"ok": false, "error": <class>, "message": <text>, "out_of_memory": <bool>}``. Whatever libraries print goes to
-standard error. The job names its builder as "module:function", because this folder knows no engine.
+The job names its builder as "module:function", because this folder knows no engine.
 
 Jobs: ``{"kind": "ceiling", "device", "precision", "threads"}`` and ``{"kind": "profile", "build", "arguments",
 "device", "batch", "compile", "budget", "threads"}``.
@@ -10,31 +8,10 @@ Jobs: ``{"kind": "ceiling", "device", "precision", "threads"}`` and ``{"kind": "
 
 from __future__ import annotations
 
-import importlib
-import json
-import os
-import sys
 from collections.abc import Callable
 from typing import Any, cast
 
-from sapiens_bench.errors import SapiensBenchError
-
-
-def main() -> int:
-    """Do the job on standard input."""
-    answer_to = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # a library that prints must not spoil the answer
-    try:
-        answer = {"ok": True, "result": work(json.load(sys.stdin))}
-    except BaseException as error:  # any model may raise anything; the parent tells the user
-        answer = {"ok": False, "error": type(error).__name__, "message": _text(error), "out_of_memory": _is_oom(error)}
-        if not isinstance(error, SapiensBenchError | MemoryError):
-            import traceback
-
-            traceback.print_exc()
-    answer_to.write(json.dumps(answer, allow_nan=True) + "\n")
-    answer_to.flush()
-    return 0 if answer["ok"] else 1
+from sapiens_bench.workers import find
 
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
@@ -50,8 +27,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     from sapiens_bench.profiling.stages import profile
     from sapiens_bench.profiling.timing import Budget
 
-    module, _, name = str(job["build"]).partition(":")
-    builder = cast("Callable[..., Any]", getattr(importlib.import_module(module), name))
+    builder = cast("Callable[..., Any]", find(str(job["build"])))
     build, x = builder(**job["arguments"])
     measured = profile(
         build,
@@ -62,19 +38,3 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
         budget=Budget(**job["budget"]),
     )
     return measured.model_dump(mode="json")
-
-
-def _text(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return " ".join(lines[:4])[:600] or type(error).__name__
-
-
-def _is_oom(error: BaseException) -> bool:
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    text = str(error).lower()
-    return "can't allocate memory" in text or "out of memory" in text or "not enough memory" in text
-
-
-if __name__ == "__main__":
-    sys.exit(main())

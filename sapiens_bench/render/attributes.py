@@ -154,8 +154,6 @@ def shaded_normals(
 
     Args:
         normals_V3: unit vertex normals in world axes (``vertex_normals``).
-
-    Source: specs of the ground-truth renderer, algorithm step 5.
     """
     height, width = hits.face_HW.shape
     out = np.full((height * width, 3), np.nan, np.float32)
@@ -205,10 +203,13 @@ def _along(vector: list[Floats], ray: tuple[Floats, Floats, float]) -> Floats:
     return vector[0] * ray[0] + vector[1] * ray[1] + vector[2] * ray[2]
 
 
-def sample_texture(image_HWC: NDArray[Any], uv_N2: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+def sample_texture(
+    image_HWC: NDArray[Any], uv_N2: NDArray[np.floating[Any]], *, wrap: bool = False
+) -> NDArray[np.float32]:
     """Bilinear colours [N, C] at texture coordinates, in the units of the image; NaN coordinates give NaN.
 
-    ``x = u W - 0.5``, ``y = (1 - v) H - 0.5`` (v points up in OBJ files), clamped at the border.
+    ``x = u W - 0.5``, ``y = (1 - v) H - 0.5`` (v points up in OBJ files), clamped at the border, or going on at the
+    other side with ``wrap``.
     """
     image = np.asarray(image_HWC)
     if image.ndim != 3:
@@ -217,10 +218,16 @@ def sample_texture(image_HWC: NDArray[Any], uv_N2: NDArray[np.floating[Any]]) ->
     uv = np.asarray(uv_N2, np.float64)
     x, y = uv[:, 0] * width - 0.5, (1.0 - uv[:, 1]) * height - 0.5
     undefined = ~(np.isfinite(x) & np.isfinite(y))
-    x, y = (np.clip(np.where(undefined, 0.0, at), 0, size - 1) for at, size in ((x, width), (y, height)))
+    if wrap:
+        x, y = (np.mod(np.where(undefined, 0.0, at), size) for at, size in ((x, width), (y, height)))
+    else:
+        x, y = (np.clip(np.where(undefined, 0.0, at), 0, size - 1) for at, size in ((x, width), (y, height)))
     x0, y0 = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     fx, fy = (x - x0).astype(np.float32)[:, None], (y - y0).astype(np.float32)[:, None]
-    x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
+    if wrap:  # a remainder just below the size may round up to it
+        x0, y0, x1, y1 = x0 % width, y0 % height, (x0 + 1) % width, (y0 + 1) % height
+    else:
+        x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
     top = image[y0, x0] * (1 - fx) + image[y0, x1] * fx
     bottom = image[y1, x0] * (1 - fx) + image[y1, x1] * fx
     colour: NDArray[np.float32] = (top * (1 - fy) + bottom * fy).astype(np.float32, copy=False)
@@ -229,21 +236,43 @@ def sample_texture(image_HWC: NDArray[Any], uv_N2: NDArray[np.floating[Any]]) ->
 
 
 def texture_colour(
-    hits: Hits, texture_faces_F3: Faces, uv_T2: NDArray[np.floating[Any]], image_HWC: NDArray[Any], fill: float
+    hits: Hits,
+    texture_faces_F3: Faces,
+    uv_T2: NDArray[np.floating[Any]],
+    image_HWC: NDArray[Any],
+    fill: float,
+    *,
+    repeat: bool = False,
 ) -> NDArray[np.float32]:
     """Texture colour of every pixel, float32 [H, W, C], in the units of the image; ``fill`` where nothing is hit.
 
-    Faces without texture coordinates (index -1 in any corner) get ``fill`` as well.
+    Faces without texture coordinates (index -1 in any corner) get ``fill`` as well. Outside [0, 1] the texture is
+    clamped, or with ``repeat`` repeated: a face within one tile is read as in the first tile (clamped at its border, so
+    that moving all coordinates by whole numbers changes nothing), one across tiles wraps.
     """
     covered = np.flatnonzero(hits.face_HW >= 0)
     corners = np.asarray(texture_faces_F3)[hits.face_HW.reshape(-1)[covered]]
     textured = (corners >= 0).all(1)
     covered, corners = covered[textured], corners[textured]
     weights = hits.barycentric_HW3.reshape(-1, 3)[covered]
-    uv = np.stack([_mix(weights, np.asarray(uv_T2, np.float64)[:, k][corners]) for k in range(2)], 1)
+    uv_all: Floats = np.asarray(uv_T2, np.float64)
+    uv = np.stack([_mix(weights, uv_all[:, k][corners]) for k in range(2)], 1)
     out = np.full((hits.face_HW.size, np.asarray(image_HWC).shape[2]), fill, np.float32)
-    out[covered] = sample_texture(image_HWC, uv)
+    if repeat and len(corners) and not ((uv_all >= 0) & (uv_all <= 1)).all():
+        tile, crosses = _tiles(uv_all[corners])
+        colour = sample_texture(image_HWC, uv - tile)
+        colour[crosses] = sample_texture(image_HWC, uv[crosses], wrap=True)
+    else:
+        colour = sample_texture(image_HWC, uv)
+    out[covered] = colour
     return out.reshape(*hits.face_HW.shape, out.shape[1])
+
+
+def _tiles(uv_N32: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """The tile (whole numbers [N, 2]) in which the three corners of each face lie, and faces that cross tiles."""
+    low, high = uv_N32.min(1), uv_N32.max(1)
+    tile = np.where((low >= 0) & (high <= 1), 0.0, np.minimum(np.floor(low), np.ceil(high) - 1.0))
+    return tile, (high - tile > 1).any(1)
 
 
 def average_down(image_HWC: NDArray[np.floating[Any]], factor: int) -> NDArray[np.floating[Any]]:

@@ -21,8 +21,9 @@ from sapiens_bench.errors import ShapeError, UsageError
 Framing = Literal["full", "upper", "face"]
 FRAMINGS: tuple[Framing, ...] = ("full", "upper", "face")
 
-MARGIN = 0.10  # of the framed extent, split over both sides (specs: "whole box with 10 % margin")
+MARGIN = 0.10  # of the framed extent, split over both sides
 FACE_SHARE = 0.13  # of the height, counted from the highest point
+ORTHOGRAPHIC_DISTANCE_M = 10.0  # of the camera from the middle of what it sees
 FILM_WIDTH_MM, FILM_HEIGHT_MM = 36.0, 24.0  # "35 mm equivalent": the long image side sees 36 mm
 # Angles are drawn in radians through sin and cos, whose last bit differs between C libraries. Rounding rotation and
 # translation to 2^-40 makes two machines agree on every bit of the camera (but for one draw in thousands), and the
@@ -39,7 +40,10 @@ class Projection(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A pinhole camera without distortion.
+    """A pinhole camera without distortion, or one with parallel rays.
+
+    An orthographic camera has pixels per metre where a pinhole has its focal length in pixels; depth is measured from
+    its plane all the same.
 
     Raises:
         ShapeError: an array has another shape, holds NaN or infinity, or a focal length or size is not positive.
@@ -50,6 +54,7 @@ class Camera:
     t: NDArray[np.float64]  # [3] metres
     width: int
     height: int
+    is_orthographic: bool = False
 
     def __post_init__(self) -> None:
         for name, shape in (("K", (3, 3)), ("R", (3, 3)), ("t", (3,))):
@@ -105,10 +110,11 @@ class Camera:
         u = x * self.K[0, 0]
         if self.K[0, 1]:
             u += y * self.K[0, 1]
-        u /= z
-        u += self.K[0, 2]
         v = y * self.K[1, 1]
-        v /= z
+        if not self.is_orthographic:
+            u /= z
+            v /= z
+        u += self.K[0, 2]
         v += self.K[1, 2]
         return u, v
 
@@ -116,6 +122,21 @@ class Camera:
         self, u_px: NDArray[np.float64], v_px: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """x and y of the camera-frame viewing direction with z = 1 through pixel positions."""
+        if self.is_orthographic:
+            return np.zeros_like(u_px), np.zeros_like(v_px)
+        return self._scaled(u_px, v_px)
+
+    def origins(
+        self, u_px: NDArray[np.float64], v_px: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """x and y in the camera frame at which the rays through pixel positions start, all at z = 0."""
+        if not self.is_orthographic:
+            return np.zeros_like(u_px), np.zeros_like(v_px)
+        return self._scaled(u_px, v_px)
+
+    def _scaled(
+        self, u_px: NDArray[np.float64], v_px: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         y = (v_px - self.K[1, 2]) / self.K[1, 1]
         x = u_px - self.K[0, 2]
         if self.K[0, 1]:
@@ -189,7 +210,7 @@ class Box3:
 
 @dataclass(frozen=True, slots=True)
 class CameraDraw:
-    """Ranges of the virtual camera for scans, and the name that seeds its draws (specs/protocols.md 4)."""
+    """Ranges of the virtual camera for scans, and the name that seeds its draws."""
 
     protocol: str
     width: int = 768
@@ -245,16 +266,47 @@ def place(box: Box3, focal_px: float, yaw_deg: float, pitch_deg: float, draw: Ca
     return Camera(intrinsics(focal_px, draw.width, draw.height), R, t, draw.width, draw.height)
 
 
-def draw_camera(draw: CameraDraw, scan: str, framing: Framing, view: int, box: Box3) -> Camera:
+def place_orthographic(box: Box3, span_m: float, yaw_deg: float, pitch_deg: float, draw: CameraDraw) -> Camera:
+    """A camera with parallel rays that looks at the middle of ``box``; the image is ``span_m`` metres high.
+
+    Angles as in ``place``. It stands ``ORTHOGRAPHIC_DISTANCE_M`` away, which changes depth by a constant and nothing
+    else.
+    """
+    yaw, pitch = math.radians(yaw_deg), math.radians(pitch_deg)
+    away = np.array([math.cos(pitch) * math.sin(yaw), math.sin(pitch), math.cos(pitch) * math.cos(yaw)])
+    R, _ = look_at(away, np.zeros(3))
+    R = np.round(R * _GRID) / _GRID
+    eye = box.centre + ORTHOGRAPHIC_DISTANCE_M * away
+    t = np.round(np.array([-float((row * eye).sum()) for row in R]) * _GRID) / _GRID
+    return Camera(intrinsics(draw.height / span_m, draw.width, draw.height), R, t, draw.width, draw.height, True)
+
+
+def draw_camera(
+    draw: CameraDraw,
+    scan: str,
+    framing: Framing,
+    view: int,
+    box: Box3,
+    *,
+    yaw_deg: float | None = None,
+    span_m: float | None = None,
+) -> Camera:
     """The seeded virtual camera of one scan, framing and view.
 
     The generator is keyed by ``protocol | seed | scan | framing | view``; draws in this order: focal, yaw, pitch.
+
+    Args:
+        yaw_deg: takes the place of the drawn yaw.
+        span_m: makes the camera orthographic, with an image of this height.
     """
     generator = seeded(draw.protocol, draw.seed, scan, framing, view)
-    focal_mm, yaw_deg, pitch_deg = (
+    focal_mm, drawn_yaw_deg, pitch_deg = (
         low + (high - low) * float(generator.random()) for low, high in (draw.focal_mm, draw.yaw_deg, draw.pitch_deg)
     )
-    return place(box, focal_from_film(focal_mm, draw.width, draw.height), yaw_deg, pitch_deg, draw)
+    yaw = drawn_yaw_deg if yaw_deg is None else yaw_deg
+    if span_m is not None:
+        return place_orthographic(box, span_m, yaw, pitch_deg, draw)
+    return place(box, focal_from_film(focal_mm, draw.width, draw.height), yaw, pitch_deg, draw)
 
 
 def _triple(a: NDArray[np.float64]) -> tuple[float, float, float]:

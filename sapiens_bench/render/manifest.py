@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,7 +225,8 @@ def _field_differences(name: str, a: Any, b: Any) -> list[str]:
 
 def _camera_fields(camera: Camera) -> dict[str, Any]:
     arrays = {name: getattr(camera, name).tolist() for name in ("K", "R", "t")}
-    return {**arrays, "width": camera.width, "height": camera.height}
+    kind = {"orthographic": True} if camera.is_orthographic else {}
+    return {**arrays, "width": camera.width, "height": camera.height, **kind}
 
 
 def _plain(value: Any) -> Any:
@@ -254,16 +256,25 @@ def to_record(entry: ManifestEntry) -> dict[str, Any]:
     }
 
 
-def write_manifest(path: Path, entries: Sequence[ManifestEntry]) -> None:
-    """One line per view in key order, written beside ``path`` and renamed into place."""
+def manifest_bytes(entries: Iterable[ManifestEntry]) -> bytes:
+    """One line per view in key order, UTF-8; what is no Unicode in a file's name stays an escape of JSON."""
     lines = [
         json.dumps(to_record(entry), ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
         for entry in sorted(entries, key=lambda e: e.key)
     ]
+    return "".join(lines).encode("utf-8", "backslashreplace")
+
+
+def write_manifest(path: Path, entries: Sequence[ManifestEntry]) -> None:
+    """``manifest_bytes`` in a file, written beside ``path`` and renamed into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(lines), "utf-8")
-    os.replace(temporary, path)
+    temporary = path.with_name(f".tmp-{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(manifest_bytes(entries))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_manifest(path: Path) -> list[ManifestEntry]:
@@ -312,7 +323,7 @@ def from_record(record: dict[str, Any]) -> ManifestEntry:
     K, R, t = (np.array(camera[name], np.float64) for name in ("K", "R", "t"))
     return ManifestEntry(
         key=str(record["key"]),
-        camera=Camera(K, R, t, camera["width"], camera["height"]),
+        camera=Camera(K, R, t, camera["width"], camera["height"], bool(camera.get("orthographic", False))),
         arrays=arrays,
         source=dict(record["source"]),
         view=dict(record["view"]),

@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 
 from sapiens_bench.errors import SampleFault
 
-NONE, INVALID = -1, -2  # texture index of a corner without one; an index that points nowhere
+NONE, INVALID = -1, -2  # texture index of a corner without one, material of a face before any usemtl; points nowhere
+MAX_CORNERS = (
+    4096  # of one face: a fan of more hides a damaged or hostile file, and covers the same pixels over and over
+)
+BOM = b"\xef\xbb\xbf"
 MAX_SHOWN = 60  # characters of a faulty line that are repeated in the message
 
 _V, _VT, _F, _OTHER = 1, 2, 3, 0
@@ -43,29 +47,32 @@ class ObjText:
     corner_texture: NDArray[np.int64]  # NONE where the corner has no texture index
     corners_per_face: NDArray[np.int64]
     face_line: NDArray[np.int64]  # line number of each face, from 1
-    libraries: tuple[str, ...]  # file names of mtllib statements
+    face_material: NDArray[np.int64]  # index into ``materials`` of each face, NONE before the first usemtl
+    libraries: tuple[str, ...]  # what stands behind each mtllib: one file name, or several
     materials: tuple[str, ...]  # names of usemtl statements, each once, in order
 
 
-def parse_obj(data: bytes, name: str) -> ObjText:
+def parse_obj(data: bytes, name: str, *, quote: bool = True) -> ObjText:
     """The statements of an OBJ file.
 
     Args:
         data: the bytes of the file.
         name: how messages call the file.
+        quote: whether messages may repeat a faulty line.
 
     Raises:
-        SampleFault: mesh.binary, mesh.parse, mesh.nonfinite, mesh.index, mesh.no_vertices, mesh.no_faces; the message
-            names the file and, where there is one, the line.
+        SampleFault: mesh.binary, mesh.parse, mesh.nonfinite, mesh.index, mesh.polygon, mesh.no_vertices, mesh.no_faces;
+            the message names the file and, where there is one, the line.
 
     Source: Wavefront "Object Files" specification, appendix B1 (polygonal subset).
     """
     if b"\0" in data[: 1 << 16]:
         raise SampleFault("mesh.binary", f"{name} is not a text file: it holds zero bytes. Expected Wavefront OBJ.")
+    data = data.removeprefix(BOM)
     try:
         text = _read_fast(data)
     except _Unusual:
-        text = _LineReader(name).read(data)
+        text = _LineReader(name, quote).read(data)
     _check(text, name)
     return text
 
@@ -87,6 +94,13 @@ def _check(text: ObjText, name: str) -> None:
         raise SampleFault("mesh.no_vertices", f"{name} has no vertex (v) line. Is it a Wavefront OBJ file?")
     if not len(text.corners_per_face):
         raise SampleFault("mesh.no_faces", f"{name} has {n_vertices} vertices but no face (f) line.")
+    most = int(np.argmax(text.corners_per_face))
+    if text.corners_per_face[most] > MAX_CORNERS:
+        raise SampleFault(
+            "mesh.polygon",
+            f"{name}:{text.face_line[most]}: a face with {text.corners_per_face[most]} corners; at most {MAX_CORNERS} "
+            "are allowed. Is the file damaged? Else triangulate it.",
+        )
     position, texture = text.corner_position, text.corner_texture
     bad = (position < 0) | (position >= n_vertices) | (texture == INVALID) | (texture >= n_uv)
     if bad.any():
@@ -111,7 +125,7 @@ def _read_fast(data: bytes) -> ObjText:
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
     starts = np.concatenate([[0], ends[:-1] + 1])
     kind = _kinds(np.frombuffer(data + b"\n\n", np.uint8), starts)
-    libraries, materials = _names(data, starts, ends, kind)
+    libraries, materials, switches = _names(data, starts, ends, kind)
     vertices, colours = _vertices(_lines(data, starts, ends, kind == _V), int((kind == _V).sum()))
     uv = _floats(_lines(data, starts, ends, kind == _VT), int((kind == _VT).sum()), b"vt", (1, 2, 3))
     uv = np.column_stack([uv, np.zeros(len(uv))]) if uv.shape[1] == 1 else uv
@@ -128,9 +142,16 @@ def _read_fast(data: bytes) -> ObjText:
         texture,
         per_face,
         is_face + 1,
+        _face_materials(is_face, switches),
         libraries,
         materials,
     )
+
+
+def _face_materials(face_line: NDArray[np.int64], switches: list[tuple[int, int]]) -> NDArray[np.int64]:
+    """Material of each face, from (line, material) of the usemtl statements."""
+    lines, materials = np.array([(-1, NONE), *switches], np.int64).T
+    return np.asarray(materials[np.searchsorted(lines, face_line, "right") - 1])
 
 
 def _kinds(buffer: NDArray[np.uint8], starts: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -144,15 +165,16 @@ def _kinds(buffer: NDArray[np.uint8], starts: NDArray[np.int64]) -> NDArray[np.i
 
 def _names(
     data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64], kind: NDArray[np.int8]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Library and material names; refuses lines that only the line reader understands."""
+) -> tuple[tuple[str, ...], tuple[str, ...], list[tuple[int, int]]]:
+    """Library and material names, and where materials change; refuses lines that only the line reader understands."""
     libraries: dict[str, None] = {}
-    materials: dict[str, None] = {}
+    materials: dict[str, int] = {}
+    switches: list[tuple[int, int]] = []
     other = np.flatnonzero(kind == _OTHER)
     first = np.frombuffer(data, np.uint8)[starts[other]]
     second = np.frombuffer(data + b"\n", np.uint8)[starts[other] + 1]
     other = other[(first != ord("#")) & ~((first == ord("v")) & (second == ord("n")))]
-    for start, end in zip(starts[other].tolist(), ends[other].tolist()):
+    for number, start, end in zip(other.tolist(), starts[other].tolist(), ends[other].tolist()):
         line = data[start:end]
         word, _, rest = line.strip().partition(b" ")
         if not word:
@@ -162,10 +184,10 @@ def _names(
         if word == b"mtllib":
             libraries[_decoded(rest)] = None
         elif word == b"usemtl":
-            materials[_decoded(rest)] = None
+            switches.append((number, materials.setdefault(_decoded(rest), len(materials))))
         elif word not in _IGNORED:
             raise _Unusual
-    return tuple(libraries), tuple(materials)
+    return tuple(libraries), tuple(materials), switches
 
 
 def _lines(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64], wanted: NDArray[np.bool_]) -> bytes:
@@ -261,7 +283,8 @@ def _from_zero(raw: NDArray[np.int64], n_before: NDArray[np.int64] | None) -> ND
 
 
 def _decoded(name: bytes) -> str:
-    return name.strip().decode("utf-8", "replace")
+    """A name as file systems give it: bytes that are no UTF-8 come back as the same bytes."""
+    return name.strip().decode("utf-8", "surrogateescape")
 
 
 # The line reader -----------------------------------------------------------------------------------------------------
@@ -270,16 +293,18 @@ def _decoded(name: bytes) -> str:
 class _LineReader:
     """Reads any OBJ file line by line; every fault names its line."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, quote: bool = True) -> None:
+        self.name, self.quote = name, quote
         self.vertices: list[list[float]] = []
         self.uv: list[tuple[float, float]] = []
         self.position: list[int] = []
         self.texture: list[int] = []
         self.per_face: list[int] = []
         self.face_line: list[int] = []
+        self.face_material: list[int] = []
         self.libraries: dict[str, None] = {}
-        self.materials: dict[str, None] = {}
+        self.materials: dict[str, int] = {}
+        self.material = NONE
 
     def read(self, data: bytes) -> ObjText:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -290,8 +315,11 @@ class _LineReader:
             while line.endswith(b"\\"):
                 line = line[:-1] + b" " + next(lines, b"")
                 n_joined += 1
-            words = line.partition(b"#")[0].split()
-            if words:
+            line = line.partition(b"#")[0].strip()
+            words = line.split()
+            if words and words[0] in (b"mtllib", b"usemtl"):
+                self._name(words[0], _decoded(line[len(words[0]) :]))
+            elif words:
                 self._statement(words[0], words[1:], number)
             number += n_joined
         has_colour = bool(self.vertices) and all(len(v) >= 6 for v in self.vertices)
@@ -303,9 +331,16 @@ class _LineReader:
             np.array(self.texture, np.int64),
             np.array(self.per_face, np.int64),
             np.array(self.face_line, np.int64),
+            np.array(self.face_material, np.int64),
             tuple(self.libraries),
             tuple(self.materials),
         )
+
+    def _name(self, word: bytes, name: str) -> None:
+        if word == b"mtllib":
+            self.libraries[name] = None
+        else:
+            self.material = self.materials.setdefault(name, len(self.materials))
 
     def _statement(self, word: bytes, arguments: list[bytes], number: int) -> None:
         if word == b"v":
@@ -315,11 +350,9 @@ class _LineReader:
             self.uv.append((u, v))
         elif word == b"f":
             self._face(arguments, number)
-        elif word in (b"mtllib", b"usemtl"):
-            names = self.libraries if word == b"mtllib" else self.materials
-            names[_decoded(b" ".join(arguments))] = None
         elif word not in _IGNORED:
-            raise self._fault("mesh.parse", number, f"unknown statement {_shown(word)}. Is this a Wavefront OBJ file?")
+            what = f"unknown statement {self._shown(word)}. Is this a Wavefront OBJ file?"
+            raise self._fault("mesh.parse", number, what)
 
     def _floats(self, words: list[bytes], widths: tuple[int, ...], need: str, number: int) -> list[float]:
         if len(words) not in widths:
@@ -327,9 +360,9 @@ class _LineReader:
         try:
             values = [float(word.replace(b"_", b"?")) for word in words]  # Python alone reads 1_0 as 10
         except ValueError:
-            raise self._fault("mesh.parse", number, f"not a number in {_shown(b' '.join(words))}.") from None
+            raise self._fault("mesh.parse", number, f"not a number in {self._shown(b' '.join(words))}.") from None
         if not np.isfinite(values).all():
-            raise self._fault("mesh.nonfinite", number, f"NaN or infinity in {_shown(b' '.join(words))}.")
+            raise self._fault("mesh.nonfinite", number, f"NaN or infinity in {self._shown(b' '.join(words))}.")
         return values
 
     def _face(self, words: list[bytes], number: int) -> None:
@@ -344,13 +377,19 @@ class _LineReader:
                 position, rest = None, []
             if position is None or len(parts) > 3:
                 raise self._fault(
-                    "mesh.parse", number, f"a corner must be v, v/vt, v//vn or v/vt/vn, not {_shown(word)}."
+                    "mesh.parse", number, f"a corner must be v, v/vt, v//vn or v/vt/vn, not {self._shown(word)}."
                 )
             texture = rest[0] if rest else None
             self.position.append(_index(position, len(self.vertices)))
             self.texture.append(NONE if texture is None else _index(texture, len(self.uv)))
         self.per_face.append(len(words))
         self.face_line.append(number)
+        self.face_material.append(self.material)
+
+    def _shown(self, text: bytes) -> str:
+        if not self.quote:
+            return "(not shown, since the file was reached over a link)"
+        return repr(text[:MAX_SHOWN].decode("ascii", "replace"))
 
     def _fault(self, code: str, number: int, detail: str) -> SampleFault:
         return SampleFault(code, f"{self.name}:{number}: {detail}")
@@ -359,7 +398,3 @@ class _LineReader:
 def _index(raw: int, n_before: int) -> int:
     index = raw - 1 if raw > 0 else raw + n_before
     return INVALID if raw == 0 or not 0 <= index < 1 << 62 else index
-
-
-def _shown(text: bytes) -> str:
-    return repr(text[:MAX_SHOWN].decode("ascii", "replace"))

@@ -69,7 +69,8 @@ class _Screen(NamedTuple):
     camera_3V: Floats  # camera frame, metres
     x_V: Floats  # pixels
     y_V: Floats
-    inverse_z_V: Floats
+    inverse_z_V: Floats  # grows towards the camera, linear on screen: 1 / z, for parallel rays ``far - z``
+    far: float  # beyond every vertex
     corner_3F: Ints  # vertex index of each corner, contiguous per corner
     bounds_V: NDArray[Any]  # packed (ceil x, -floor x, ceil y, -floor y), clipped to the image
     behind_V: NDArray[np.bool_] | None  # vertices at or behind the near plane; None when there are none
@@ -120,13 +121,13 @@ def rasterise(
     Args:
         vertices_V3: float [V, 3], world metres.
         faces_F3: integer [F, 3], vertex indices; repeated indices make a face that covers nothing.
-        camera: pinhole camera; pixel centres at integers.
+        camera: pixel centres at integers; pinhole or orthographic.
         chunk: most candidate pixels held at a time. Changes memory, never the result.
 
     Raises:
         ShapeError: wrong shapes, indices out of range, or vertices that are not finite.
 
-    Source: specs of the ground-truth renderer (module docstring).
+    The module docstring defines the result.
     """
     vertices, faces = _checked(vertices_V3, faces_F3)
     screen = _project(vertices, faces, camera)
@@ -179,7 +180,10 @@ def _project(vertices_V3: Floats, faces_F3: NDArray[np.integer[Any]], camera: Ca
         bounds[:, 2 * k] = np.clip(np.ceil(at), 0, size)
         bounds[:, 2 * k + 1] = -np.clip(np.floor(at), -1, size - 1)
     corner_3F = np.ascontiguousarray(faces_F3.T, np.int64)
-    return _Screen(camera_3V, x_V, y_V, 1.0 / z_V, corner_3F, bounds.view(wide)[:, 0], behind_V if any_behind else None)
+    far = 2.0 * float(z_V.max(initial=1.0))
+    nearness_V = far - z_V if camera.is_orthographic else 1.0 / z_V
+    hidden_V = behind_V if any_behind else None
+    return _Screen(camera_3V, x_V, y_V, nearness_V, far, corner_3F, bounds.view(wide)[:, 0], hidden_V)
 
 
 def _boxes(screen: _Screen, part: slice) -> tuple[_Boxes, int]:
@@ -343,8 +347,11 @@ def _resolve(screen: _Screen, canvas: _Canvas, camera: Camera, n_near: int) -> H
         pixel = covered[part]
         corners = screen.corner_3F[:, canvas.face_P[pixel]]
         y, x = np.divmod(pixel, camera.width)
-        depth, weights = _ray_plane(screen.camera_3V, corners, *camera.rays(x.astype(np.float64), y.astype(np.float64)))
-        _mend(depth, weights, 1.0 / canvas.nearest_P[pixel])
+        at = x.astype(np.float64), y.astype(np.float64)
+        starts = camera.origins(*at) if camera.is_orthographic else None
+        depth, weights = _ray_plane(screen.camera_3V, corners, *camera.rays(*at), starts)
+        nearest = canvas.nearest_P[pixel]
+        _mend(depth, weights, screen.far - nearest if camera.is_orthographic else 1.0 / nearest)
         depth_P[pixel] = depth
         barycentric_P3[pixel] = weights
     face_P = canvas.face_P
@@ -362,14 +369,20 @@ def _mend(depth_N: Floats, weights_N3: Floats, screen_depth_N: Floats) -> None:
         weights_N3[bad] = weights / weights.sum(1, keepdims=True)
 
 
-def _ray_plane(camera_3V: Floats, corner_3N: Ints, dx: Floats, dy: Floats) -> tuple[Floats, Floats]:
-    """z-depth and barycentric weights where the ray (dx, dy, 1) from the origin meets each face's plane.
+def _ray_plane(
+    camera_3V: Floats, corner_3N: Ints, dx: Floats, dy: Floats, starts: tuple[Floats, Floats] | None
+) -> tuple[Floats, Floats]:
+    """z-depth and barycentric weights where the ray (dx, dy, 1) meets each face's plane; it starts in the origin, or at
+    the given x and y with z = 0.
 
     The depth is limited to the range of the face's corners, which only rounding on slivers could leave.
 
     Source: Moeller and Trumbore 1997, with the origin in the camera.
     """
     (ax, ay, az), (bx, by, bz), (cx, cy, cz) = ([row[c] for row in camera_3V] for c in corner_3N)
+    if starts is not None:
+        ax, bx, cx = (x - starts[0] for x in (ax, bx, cx))
+        ay, by, cy = (y - starts[1] for y in (ay, by, cy))
     e1x, e1y, e1z = bx - ax, by - ay, bz - az
     e2x, e2y, e2z = cx - ax, cy - ay, cz - az
     px, py, pz = dy * e2z - e2y, e2x - dx * e2z, dx * e2y - dy * e2x  # ray x e2

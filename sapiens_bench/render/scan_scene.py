@@ -3,28 +3,26 @@
 Only + - * / and square roots touch pixels, so two machines give the same bytes: with a gamma of 2, scaling light by s
 scales a stored colour by sqrt(s), and no power function of the C library is needed.
 
-Axes: H height, W width, N pixels, P background pictures.
+Axes: H height, W width, N pixels.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sapiens_bench.render.attributes import average_down, shaded_normals, texture_colour
+from sapiens_bench.render.attributes import average_down, shaded_normals
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.mesh import MeshData
+from sapiens_bench.render.paint import Paint, seen_colours
 from sapiens_bench.render.rasterise import rasterise
 
-SCENE_VERSION = 1  # raised whenever colours of an unchanged input can change
+SCENE_VERSION = 2  # raised whenever colours of an unchanged input can change
 UNTEXTURED = 128.0  # grey of faces without texture coordinates
 _GRID = 2.0**40  # see render/camera.py
 
@@ -74,23 +72,15 @@ def grey_background(level: int, width: int, height: int) -> Background:
     return Background(np.full((height, width, 3), level, np.float32), f"grey {level}")
 
 
-def picture_background(
-    pictures_P: Sequence[Path], generator: np.random.Generator, width: int, height: int
-) -> Background:
-    """One of the pictures, scaled to cover the image and cropped around its middle; one draw.
-
-    Raises:
-        OSError, ValueError: the picture cannot be read.
-    """
-    path = pictures_P[min(int(generator.random() * len(pictures_P)), len(pictures_P) - 1)]
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
+def picture_background(rgb_HW3: NDArray[np.uint8], name: str, sha256: str, width: int, height: int) -> Background:
+    """A picture scaled to cover the image and cropped around its middle."""
+    image = Image.fromarray(rgb_HW3)
     scale = max(width / image.width, height / image.height)
     size = max(width, math.ceil(image.width * scale)), max(height, math.ceil(image.height * scale))
     image = image.resize(size, Image.Resampling.BICUBIC)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     pixels = np.asarray(image.crop((left, top, left + width, top + height)), np.float32)
-    return Background(pixels, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Background(pixels, name, sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,27 +94,22 @@ class Picture:
 def photograph(
     mesh: MeshData,
     normals_V3: NDArray[np.float64],
-    texture_HW3: NDArray[np.uint8],
+    paint: Paint,
     camera: Camera,
     light: Light,
     background: Background,
     supersampling: int = 2,
 ) -> Picture:
-    """The textured and lit scan in front of its background, uint8 RGB [H, W, 3].
+    """The coloured and lit scan in front of its background, uint8 RGB [H, W, 3].
 
-    Texture values are taken as stored (sRGB), and averaged so over the samples of a pixel.
+    Stored values (sRGB) are lit as they are, and averaged so over the samples of a pixel.
 
     Args:
-        mesh: with ``uv_T2`` and ``texture_faces_F3``.
         normals_V3: unit vertex normals, world axes.
-
-    Source: specs of the ground-truth renderer, algorithm step 6 and "Light".
     """
-    assert mesh.uv_T2 is not None
-    assert mesh.texture_faces_F3 is not None
     fine = camera.supersampled(supersampling)
     hits = rasterise(mesh.vertices_V3, mesh.faces_F3, fine)
-    colour = texture_colour(hits, mesh.texture_faces_F3, mesh.uv_T2, texture_HW3, math.nan)
+    colour = seen_colours(mesh, paint, hits)
     bare = hits.mask_HW & np.isnan(colour[..., 0])
     colour[bare] = UNTEXTURED
     normal = shaded_normals(hits, mesh.vertices_V3, mesh.faces_F3, normals_V3, fine).normal_HW3

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from sapiens_bench.errors import UsageError
-from sapiens_bench.report.table import Block, Cell, Column, Row, Table
+from sapiens_bench.report.recorded import DatasetFacts, dataset_facts
+from sapiens_bench.report.table import Block, Column, ReportTable, TableCell, TableRow
 from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord
 
 _BOXES = (  # key in box_quality, title, shown as per cent, decimals
@@ -19,6 +19,7 @@ _BOXES = (  # key in box_quality, title, shown as per cent, decimals
     ("recall50", "Box recall@50", True, 1),
     ("ap", "Box AP", True, 1),
 )
+Member = tuple[CellRecord, DatasetFacts]  # a model under one box source
 LEGEND = (
     "Box IoU: mean over the scored people of the best box's overlap. Box recall@50: share of them with a box of their "
     "own at IoU 0.5. Box AP: IoU 0.50 to 0.95. Crowds and people without labelled points count neither way.",
@@ -26,7 +27,7 @@ LEGEND = (
 )
 
 
-def box_study(records: Sequence[RunRecord]) -> Table:
+def box_study(records: Sequence[RunRecord]) -> ReportTable:
     """One block per data set and number of images; rows by model, best boxes first.
 
     Args:
@@ -35,22 +36,22 @@ def box_study(records: Sequence[RunRecord]) -> Table:
     Raises:
         UsageError: fewer than two box sources, a run without person boxes, or the same model and source twice.
     """
-    groups: dict[tuple[str, int], list[tuple[RunRecord, CellRecord, dict[str, Any]]]] = {}
+    groups: dict[tuple[str, int], list[Member]] = {}
     for record in records:
         for cell in record.cells:
-            about = record.datasets.get(cell.dataset) or {}
-            if cell.status in ("done", "incomplete") and about.get("box_quality"):
-                groups.setdefault((cell.dataset, int(about["n_images"])), []).append((record, cell, about))
+            about = dataset_facts(record, cell.dataset)
+            if cell.status in ("done", "incomplete") and about.box_quality:
+                groups.setdefault((cell.dataset, about.n_images), []).append((cell, about))
     if not groups:
         raise UsageError("A box study needs pose runs on COCO-format data: none of these records box quality.")
-    sources = {_source(about) for members in groups.values() for _, _, about in members}
+    sources = {_source(about) for members in groups.values() for _, about in members}
     if len(sources) < 2:
         raise UsageError(
             f"A box study needs at least two box sources; all runs use {next(iter(sources))!r}. Run the same models "
             "with another --boxes (gt, a file, detector:<id>, jitter:<fraction>)."
         )
     blocks = tuple(_block(dataset, n, members) for (dataset, n), members in groups.items())
-    return Table(
+    return ReportTable(
         title="sapiens-bench: accuracy against box quality",
         task=records[0].task,
         status="done" if all(record.status == "done" for record in records) else "incomplete",
@@ -61,36 +62,36 @@ def box_study(records: Sequence[RunRecord]) -> Table:
     )
 
 
-def _source(about: dict[str, Any]) -> str:
-    return str(about.get("boxes_source") or about.get("boxes") or "")
+def _source(about: DatasetFacts) -> str:
+    return about.boxes_source or about.boxes
 
 
-def _block(dataset: str, n_images: int, members: Sequence[tuple[RunRecord, CellRecord, dict[str, Any]]]) -> Block:
-    first = members[0][1]
-    headline = next((cell.headline for _, cell, _ in members if cell.headline in cell.scores), first.headline)
-    score = next((cell.scores[headline] for _, cell, _ in members if headline in cell.scores), None)
+def _block(dataset: str, n_images: int, members: Sequence[Member]) -> Block:
+    first = members[0][0]
+    headline = next((cell.headline for cell, _ in members if cell.headline in cell.scores), first.headline)
+    score = next((cell.scores[headline] for cell, _ in members if headline in cell.scores), None)
     if score is None:
         raise UsageError(f"None of the runs on {dataset} has a score {headline!r}.")
-    order = {model: position for position, model in enumerate(dict.fromkeys(cell.model for _, cell, _ in members))}
-    ranked = sorted(members, key=lambda m: (order[m[1].model], -_quality(m[2], "mean_iou"), _source(m[2])))
-    names = [(cell.model, _source(about), cell.protocol) for _, cell, about in ranked]
+    order = {model: position for position, model in enumerate(dict.fromkeys(cell.model for cell, _ in members))}
+    ranked = sorted(members, key=lambda m: (order[m[0].model], -_quality(m[1], "mean_iou"), _source(m[1])))
+    names = [(cell.model, _source(about), cell.protocol) for cell, about in ranked]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"{repeated[0][0]} with boxes {repeated[0][1]!r} is in two of the runs. Give each run once.")
     best: dict[str, float] = {}
-    for _, cell, _ in ranked:
+    for cell, _ in ranked:
         if headline in cell.scores:
             best.setdefault(cell.model, cell.scores[headline].value)
-    protocols = sorted({cell.protocol for _, cell, _ in members})
+    protocols = sorted({cell.protocol for cell, _ in members})
     remarks = [f"Protocols differ ({', '.join(protocols)}); compare what they score."] if len(protocols) > 1 else []
     return Block(
         task=first.task,
         dataset=dataset,
         protocol=", ".join(protocols),
-        title=str(members[0][2].get("title") or dataset),
+        title=members[0][1].title or dataset,
         protocol_title="by box source",
         headline=headline,
         columns=_columns(headline, score),
-        rows=tuple(_row(cell, about, headline, best.get(cell.model, math.nan)) for _, cell, about in ranked),
+        rows=tuple(_row(cell, about, headline, best.get(cell.model, math.nan)) for cell, about in ranked),
         n_images=n_images,
         remarks=tuple(remarks),
     )
@@ -103,15 +104,15 @@ def _columns(headline: str, score: ScoreRecord) -> tuple[Column, ...]:
     return (ours, loss, *boxes, Column("boxes/per_image", "Boxes per image", "score", "", False, 2, False))
 
 
-def _row(cell: CellRecord, about: dict[str, Any], headline: str, best: float) -> Row:
+def _row(cell: CellRecord, about: DatasetFacts, headline: str, best: float) -> TableRow:
     score = cell.scores.get(headline)
-    cells = {f"boxes/{key}": Cell(_quality(about, key)) for key, *_ in _BOXES}
-    cells["boxes/per_image"] = Cell(_quality(about, "n_boxes") / max(1, int(about["n_images"])))
+    cells = {f"boxes/{key}": TableCell(_quality(about, key)) for key, *_ in _BOXES}
+    cells["boxes/per_image"] = TableCell(_quality(about, "n_boxes") / max(1, about.n_images))
     if score is not None:
-        cells[headline] = Cell(score.value, score.low, score.high, score.level, score.n_groups)
-        cells["boxes/loss"] = Cell(best - score.value)
+        cells[headline] = TableCell(score.value, score.low, score.high, score.level, score.n_groups)
+        cells["boxes/loss"] = TableCell(best - score.value)
     counts = cell.counts
-    return Row(
+    return TableRow(
         model=f"{cell.model}@{_source(about)}",
         title=f"{cell.title}, {_source(about)}",
         group="network" if cell.kind == "network" else "floor" if cell.kind == "floor" else "diagnostic",
@@ -127,6 +128,6 @@ def _row(cell: CellRecord, about: dict[str, Any], headline: str, best: float) ->
     )
 
 
-def _quality(about: dict[str, Any], key: str) -> float:
-    value = about["box_quality"].get(key)
+def _quality(about: DatasetFacts, key: str) -> float:
+    value = about.box_quality.get(key)
     return math.nan if value is None else float(value)

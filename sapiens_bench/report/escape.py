@@ -5,52 +5,22 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_BIDI = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
+from sapiens_bench.report.tex_characters import tex_character
+
 _BREAKS = re.compile(r"[\r\n\t\v\f\x1c-\x1e\x85\u2028\u2029]+")
-_MARKDOWN = re.compile(r"([\\|`*_\[\]])")
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "`": r"\textasciigrave{}",
-    "†": r"\dag{}",
-    "‡": r"\ddag{}",
-    "§": r"\S{}",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "→": r"$\rightarrow$",
-    "–": "--",
-    "—": "---",
-    "·": r"\textperiodcentered{}",
-    "×": r"$\times$",
-    "±": r"$\pm$",
-    "°": r"\textdegree{}",
-    "…": r"\ldots{}",
-    "≥": r"$\geq$",
-    "≤": r"$\leq$",
-    "‘": "`",
-    "’": "'",
-    "“": "``",
-    "”": "''",
-}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_MARKDOWN = re.compile(r"([\\|`*_\[\]~])")
+_JOINERS = "\u200c\u200d"  # of Persian, Indic scripts and emoji; every other invisible character is left out
+_LONG_WORD = 24  # characters
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
 
 
 def one_line(text: str) -> str:
-    """No line breaks, control characters or direction marks."""
-    flat = _BIDI.sub("", _BREAKS.sub(" ", text))
-    return "".join(c for c in flat if unicodedata.category(c) not in ("Cc", "Cs"))
+    """No line breaks, control characters, direction marks or other invisible characters."""
+    flat = _BREAKS.sub(" ", text)
+    if flat.isascii() and flat.isprintable():
+        return flat
+    return "".join(c for c in flat if unicodedata.category(c) not in ("Cc", "Cs", "Cf") or c in _JOINERS)
 
 
 def terminal(text: str) -> str:
@@ -59,23 +29,33 @@ def terminal(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    r"""Escapes ``| \ ` * _ [ ]`` and turns ``& < >`` into entities."""
+    r"""Escapes ``| \ ` * _ [ ] ~`` and turns ``& < >`` into entities."""
     safe = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN.sub(r"\\\1", safe)
 
 
 def latex(text: str) -> str:
-    """Every special character as a command; characters that plain pdflatex cannot set become ``?``."""
-    separate = re.sub("-(?=-)", "-\ufffc", one_line(text))  # two hyphens of an option are no dash
-    return "".join("{}" if c == "\ufffc" else _latex_character(c) for c in separate)
+    """Every special character as a command; characters that plain pdflatex cannot set become ``?``.
+
+    A word longer than a line of a narrow column (a path, an address) may be broken at its punctuation.
+    """
+    flat = " ".join(map(_latex_word, one_line(text).split(" ")))
+    return "{}" + flat if flat.startswith(("[", "*")) else flat  # behind a line's end they would be its argument
 
 
-def _latex_character(c: str) -> str:
-    if c in _LATEX:
-        return _LATEX[c]
-    return c if ord(c) < 0x180 else "?"
+def _latex_word(word: str) -> str:
+    after = r"\allowbreak{}" if len(word) > _LONG_WORD else ""
+    parts = []
+    for c, following in zip(word, word[1:] + " "):
+        parts.append(tex_character(c))
+        if c == "-" and following == "-":
+            parts.append("{}")  # two hyphens of an option are no dash
+        elif after and c in "/-_.,=:":
+            parts.append(after)
+    return "".join(parts)
 
 
 def csv_cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula. Numbers do not pass through here."""
-    return "'" + text if text.startswith(_FORMULA) else text
+    """A text that no spreadsheet takes for a formula; a number stays a number."""
+    risky = text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA)
+    return "'" + text if risky and not _NUMBER.fullmatch(text) else text

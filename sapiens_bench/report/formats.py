@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
 from sapiens_bench.errors import UnknownName
-from sapiens_bench.report.table import Table
+from sapiens_bench.report.sheet import Document
+from sapiens_bench.report.table import ReportTable
 
-FORMATS: dict[str, str] = {  # name -> "module:function", Table -> text
-    "csv": "sapiens_bench.report.export:render_csv",
-    "html": "sapiens_bench.report.html:render",
-    "json": "sapiens_bench.report.export:render_json",
-    "latex": "sapiens_bench.report.latex:render",
-    "md": "sapiens_bench.report.markdown:render",
-    "text": "sapiens_bench.report.text:render",
+FORMATS: dict[str, str] = {  # name -> module with ``render(ReportTable)`` and ``render_document(Document)``
+    "csv": "sapiens_bench.report.tidy",
+    "html": "sapiens_bench.report.html",
+    "json": "sapiens_bench.report.plain_json",
+    "latex": "sapiens_bench.report.latex",
+    "md": "sapiens_bench.report.markdown",
+    "text": "sapiens_bench.report.text",
 }
 
 
-def render(table: Table, name: str) -> str:
-    """The table as text.
+def render(content: ReportTable | Document, name: str) -> str:
+    """The table of a run, or a document, as text in one format.
 
     Raises:
         UnknownName: no such format.
     """
     if name not in FORMATS:
         raise UnknownName("format", name, FORMATS)
-    module, _, function = FORMATS[name].partition(":")
-    return cast(Callable[[Table], str], getattr(import_module(module), function))(table)
+    module = import_module(FORMATS[name])
+    write = module.render if isinstance(content, ReportTable) else module.render_document
+    return cast(str, write(content))

@@ -1,52 +1,95 @@
-"""Table -> one self-contained HTML file: no script, no request, autoescaped."""
+"""Table or document -> one self-contained HTML file: no script, no request, autoescaped."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from importlib import resources
+from typing import TYPE_CHECKING, Any
 
+from sapiens_bench.errors import SapiensBenchError
+from sapiens_bench.report import layout
 from sapiens_bench.report.escape import one_line
-from sapiens_bench.report.layout import (
-    ABSENT_HEADS,
-    GROUP_TITLES,
-    absent,
-    remedy_lines,
-    sections,
-    side_columns,
-    with_numbers,
-)
 from sapiens_bench.report.numbers import MARKS, head, interval, number
-from sapiens_bench.report.page import PAGE, STYLE
-from sapiens_bench.report.table import Block, Cell, Column, Row, Table
+from sapiens_bench.report.sheet import Document
+from sapiens_bench.report.table import Block, Column, ReportTable, TableCell, TableRow
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_TEMPLATES = resources.files("sapiens_bench.report") / "templates"
 _BAR_WIDTH, _BAR_HEIGHT = 120.0, 14.0  # px of the little picture beside the score that ranks
 
 
-def render(table: Table) -> str:
-    """The page as text (UTF-8)."""
-    from jinja2 import Environment, StrictUndefined
+def render(table: ReportTable) -> str:
+    """The page of a run as text (UTF-8)."""
+    return _page(
+        "run.html",
+        kind="report",
+        title=table.title,
+        heading=_heading(table.task),
+        table=table,
+        blocks=[_block(block) for block in table.blocks],
+        notes=(*table.legend, *table.notes),
+        facts=table.facts,
+    )
+
+
+def _heading(task: str) -> str:
+    """The task's title; its name where it is a plug-in's that is not installed here."""
+    from sapiens_bench.tasks import task_kind
+
+    try:
+        return task_kind(task).title
+    except SapiensBenchError:
+        return task
+
+
+def render_document(document: Document) -> str:
+    """The page of a document as text (UTF-8)."""
+    return _page(
+        "document.html",
+        kind="tables",
+        title=f"sapiens-bench: {document.title}",
+        heading=document.title,
+        sheets=document.sheets,
+        notes=document.notes,
+        facts=document.facts,
+    )
+
+
+def _page(template: str, **values: Any) -> str:
     from markupsafe import Markup
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    style = Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8"))
+    return _environment().get_template(template).render(style=style, **values) + "\n"
+
+
+def _environment() -> Environment:
+    """Every variable is escaped, whatever a template is called; an unknown one is a defect, not an empty text."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    def source(name: str) -> str:
+        return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+    environment = Environment(
+        loader=FunctionLoader(source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["clean"] = one_line  # autoescape keeps markup out; this keeps direction marks out
-    blocks = [_block(block) for block in table.blocks]
-    page = environment.from_string(PAGE)
-    return page.render(table=table, blocks=blocks, style=Markup(STYLE)) + "\n"
+    return environment
 
 
 def _block(block: Block) -> dict[str, Any]:
-    others = absent(block)
-    block = with_numbers(block)
-    sides = side_columns(block)
+    others = layout.absent_sheet(block)
+    block = layout.with_numbers(block)
+    sides = layout.side_columns(block)
     return {
         "block": block,
         "columns": [_head(column, block) for column in block.shown()],
-        "sides": [(title, title in ("Params M", "img/s")) for title, _ in sides],
+        "sides": [(title, title in layout.NUMBER_HEADS) for title, _ in sides],
         "groups": _groups(block, block.shown(), sides),
         "details": _details(block),
         "absent": others,
-        "absent_heads": [(title, title in ("Size", "Params M")) for title in ABSENT_HEADS],
-        "remedies": remedy_lines(block),
+        "remedies": layout.remedies_in_full(block),
         "has_bars": _bar_range(block) is not None,
     }
 
@@ -66,16 +109,16 @@ def _head(column: Column, block: Block) -> dict[str, Any]:
 
 def _groups(block: Block, columns: tuple[Column, ...], sides: list[tuple[str, list[str]]]) -> list[dict[str, Any]]:
     groups, position = [], 0
-    for group, rows in sections(block):
+    for group, rows in layout.sections(block):
         lines = []
         for row in rows:
             lines.append(_line(row, block, columns, [texts[position] for _, texts in sides]))
             position += 1
-        groups.append({"name": group, "title": GROUP_TITLES[group], "rows": lines})
+        groups.append({"name": group, "title": layout.GROUP_TITLES[group], "rows": lines})
     return groups
 
 
-def _line(row: Row, block: Block, columns: tuple[Column, ...], sides: list[str]) -> dict[str, Any]:
+def _line(row: TableRow, block: Block, columns: tuple[Column, ...], sides: list[str]) -> dict[str, Any]:
     return {
         "row": row,
         "cells": [_cell(row.cells.get(column.key), column) for column in columns],
@@ -84,7 +127,7 @@ def _line(row: Row, block: Block, columns: tuple[Column, ...], sides: list[str])
     }
 
 
-def _cell(cell: Cell | None, column: Column) -> dict[str, Any] | None:
+def _cell(cell: TableCell | None, column: Column) -> dict[str, Any] | None:
     if cell is None:
         return None
     return {
@@ -112,7 +155,7 @@ def _bar_range(block: Block) -> tuple[float, float] | None:
     return min(ends) - margin, max(ends) + margin
 
 
-def _bar(cell: Cell | None, block: Block) -> dict[str, float] | None:
+def _bar(cell: TableCell | None, block: Block) -> dict[str, float] | None:
     """Pixel positions of value and interval."""
     bounds = _bar_range(block)
     if cell is None or bounds is None or not math.isfinite(cell.value):

@@ -1,108 +1,158 @@
-r"""Table -> LaTeX: one ``table`` environment per data set and protocol; needs only ``\usepackage{booktabs}``."""
+r"""Table or document -> LaTeX: one environment per data set and protocol, or per sheet; needs booktabs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sapiens_bench.report.escape import latex as safe
-from sapiens_bench.report.layout import GROUP_TITLES, heading, sections, short_remedies, side_columns, with_numbers
+from sapiens_bench.report.escape import one_line
+from sapiens_bench.report.layout import (
+    GROUP_TITLES,
+    NUMBER_HEADS,
+    heading,
+    remedy_lines,
+    sections,
+    side_columns,
+    trained_on,
+    with_numbers,
+)
 from sapiens_bench.report.numbers import MARKS, number
-from sapiens_bench.report.table import Block, Cell, Column, Row, Table
+from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.report.table import Block, Column, ReportTable, TableCell, TableRow
+from sapiens_bench.report.tabular import TexCell, TexColumn, environment
+
+_NEEDS = r"% needs \usepackage{booktabs}"
 
 
-def render(table: Table) -> str:
+def render(table: ReportTable) -> str:
     """Complete environments, to be included in a document with booktabs."""
-    lines = [f"% {safe(table.title)}", r"% needs \usepackage{booktabs}"]
+    lines = [f"% {safe(table.title)}", _NEEDS]
     if table.incomplete:
         lines.append(f"% INCOMPLETE: {safe(table.incomplete)}")
     for block in table.blocks:
-        lines += ["", *_environment(with_numbers(block), table)]
+        lines += ["", *_block(with_numbers(block), table)]
+        lines += [f"% not measured: {safe(line)}" for line in remedy_lines(block)]
     return "\n".join(lines) + "\n"
 
 
-def _environment(block: Block, table: Table) -> Iterator[str]:
-    columns, sides = block.shown(), side_columns(block)
-    # Sentences wrap: a column as wide as its longest sentence would push the table off the page.
-    texts = ["r" if title in ("Params M", "img/s") else r"p{0.16\linewidth}" for title, _ in sides]
-    width = 1 + len(columns) + len(sides)
-    yield r"\begin{table}[t]"
-    yield r"\centering"
-    yield r"\small"
-    yield r"\setlength{\tabcolsep}{4pt}"
-    yield rf"\caption{{{_caption(block, table)}}}"
-    yield rf"\label{{tab:{_label(block)}}}"
-    yield rf"\begin{{tabular}}{{l{'r' * len(columns)}{''.join(texts)}}}"
-    yield r"\toprule"
-    yield _line(["Model", *(_head(column) for column in columns), *(safe(title) for title, _ in sides)])
-    yield r"\midrule"
+def render_document(document: Document) -> str:
+    """One environment per sheet."""
+    lines = [f"% {safe(document.title)}", _NEEDS]
+    lines += [f"% {safe(name)}: {safe(value)}" for name, value in document.facts.items()]
+    for number_, sheet in enumerate(document.sheets, start=1):
+        titles = {row: safe(title) for row, title in sheet.sections.items()}
+        notes = [safe(note) for note in sheet.notes]
+        title = sheet.title or document.title
+        lines += ["", *environment(_sheet_columns(sheet), safe(title) + ".", f"{title}-{number_}", titles, notes)]
+    lines += [f"% {safe(note)}" for note in document.notes]
+    return "\n".join(lines) + "\n"
+
+
+def _sheet_columns(sheet: Sheet) -> list[TexColumn]:
+    columns = []
+    for j, head in enumerate(sheet.heads):
+        cells = []
+        for i, row in enumerate(sheet.rows):
+            tex = safe(row[j])
+            cells.append(TexCell(rf"\textbf{{{tex}}}" if (i, j) in sheet.bold else tex, one_line(row[j])))
+        columns.append(TexColumn(_head_lines(head), tuple(cells), j in sheet.left))
+    return columns
+
+
+def _head_lines(head: str) -> tuple[TexCell, ...]:
+    """Words of a head below each other, short ones joined: heads must not make a column of numbers wide."""
+    lines: list[str] = []
+    for word in re.findall(r"\([^)]*\)|\S+", one_line(head)):
+        if lines and len(lines[-1]) + len(word) < 7:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return tuple(TexCell(safe(line), line) for line in lines or [""])
+
+
+def _block(block: Block, table: ReportTable) -> Iterator[str]:
+    titles: dict[int, str] = {}
     position = 0
-    for group, rows in sections(block):
-        if position:
-            yield r"\midrule"
+    for group, members in sections(block):
         if GROUP_TITLES[group]:
-            yield rf"\multicolumn{{{width}}}{{l}}{{\emph{{{safe(GROUP_TITLES[group])}}}}} \\"
-        for row in rows:
-            extra = [safe(values[position]) for _, values in sides]
-            yield _line([_model(row), *(_cell(row.cells.get(c.key), c) for c in columns), *extra])
-            position += 1
-    yield r"\bottomrule"
-    yield r"\end{tabular}"
-    yield from _notes(block, table)
-    yield r"\end{table}"
+            titles[position] = safe(GROUP_TITLES[group])
+        position += len(members)
+    label = f"{block.task}-{block.dataset}-{block.protocol}"
+    return environment(_columns(block), _caption(block, table), label, titles, list(_notes(block, table)))
 
 
-def _caption(block: Block, table: Table) -> str:
+def _columns(block: Block) -> list[TexColumn]:
+    """Models, scores, and the side columns that are numbers; what a model was trained on is told in the notes."""
+    names = [
+        TexCell(safe(row.title) + _marks(row.notes), one_line(row.title), "00" * len(row.notes)) for row in block.rows
+    ]
+    columns = [TexColumn(_head_lines("Model"), tuple(names), is_words=True)]
+    for column in block.shown():
+        cells = tuple(_cell(row.cells.get(column.key), column) for row in block.rows)
+        columns.append(TexColumn(_score_head(column), cells))
+    for title, texts in side_columns(block):
+        if title in NUMBER_HEADS or title == "Status":
+            cells = tuple(TexCell(safe(text), text) for text in texts)
+            columns.append(TexColumn(_head_lines(title), cells, title == "Status"))
+    return columns
+
+
+def _model(row: TableRow) -> TexCell:
+    return TexCell(safe(row.title) + _marks(row.notes), one_line(row.title), "00" * len(row.notes))
+
+
+def _score_head(column: Column) -> tuple[TexCell, ...]:
+    unit = "%" if column.percent else column.unit
+    arrow = "↑" if column.higher_is_better else "↓"
+    printed = (TexCell(r"\emph{published}", "published"),) if column.kind == "published" else ()
+    return (*_head_lines(column.title), *printed, TexCell(safe(f"{unit} {arrow}".strip()), f"{unit} {arrow}"))
+
+
+def _caption(block: Block, table: ReportTable) -> str:
     incomplete = rf"\textbf{{INCOMPLETE:}} {safe(table.incomplete)}. " if table.incomplete else ""
-    best = " Best measured network in bold." if any(c.best for r in block.rows for c in r.cells.values()) else ""
-    return f"{incomplete}{safe(heading(block))}.{best}"
-
-
-def _label(block: Block) -> str:
-    return re.sub(r"[^A-Za-z0-9-]+", "-", f"{block.task}-{block.dataset}-{block.protocol}")
-
-
-def _head(column: Column) -> str:
-    unit = r"\%" if column.percent else safe(column.unit)
-    arrow = r"$\uparrow$" if column.higher_is_better else r"$\downarrow$"
-    printed = r"\emph{published}" if column.kind == "published" else ""
-    return " ".join(part for part in (safe(column.title), printed, unit, arrow) if part)
-
-
-def _model(row: Row) -> str:
-    return safe(row.title) + _marks(row.notes)
+    bold = f" {safe(block.best_means)}" if block.best_means else ""
+    return f"{incomplete}{safe(heading(block))}.{bold}"
 
 
 def _marks(notes: tuple[int, ...]) -> str:
     return rf"\textsuperscript{{{','.join(str(n) for n in notes)}}}" if notes else ""
 
 
-def _cell(cell: Cell | None, column: Column) -> str:
+def _cell(cell: TableCell | None, column: Column) -> TexCell:
     """``84.0`` with the ends of its interval as small sub- and superscript."""
     if cell is None:
-        return ""
-    value = safe(number(cell.value, column))
+        return TexCell("", "")
+    text = number(cell.value, column)
+    value = safe(text)
     if cell.best:
         value = rf"\textbf{{{value}}}"
     if column.kind == "published":
         mark = safe(MARKS.get(cell.confidence, ""))
-        return rf"\emph{{{value}}}" + (rf"\textsuperscript{{{mark}}}" if mark else "") + _marks(cell.notes)
-    if cell.has_interval:
-        low, high = number(cell.low, column), number(cell.high, column)
-        value += rf"$_{{\scriptscriptstyle {low}}}^{{\scriptscriptstyle {high}}}$"
-    return value
+        marked = rf"\emph{{{value}}}" + (rf"\textsuperscript{{{mark}}}" if mark else "") + _marks(cell.notes)
+        return TexCell(marked, text, "0" + "00" * len(cell.notes))
+    if not cell.has_interval:
+        return TexCell(value, text, bold=cell.best)
+    low, high = number(cell.low, column), number(cell.high, column)
+    scripts = rf"$_{{\scriptscriptstyle {low}}}^{{\scriptscriptstyle {high}}}$"
+    return TexCell(value + scripts, text, max(low, high, key=len), cell.best)
 
 
-def _notes(block: Block, table: Table) -> Iterator[str]:
-    """Remarks and footnotes; how to obtain the missing rows stays in a comment."""
-    texts = [safe(text) for text in block.remarks]
-    texts += [rf"\textsuperscript{{{i}}} {safe(text)}" for i, text in enumerate(block.footnotes, start=1)]
-    texts += [safe(text) for text in table.legend]
-    if texts:
-        yield r"\par\smallskip"
-        yield rf"\parbox{{\linewidth}}{{\footnotesize\raggedright {' '.join(texts)}}}"
-    yield from (f"% not measured: {safe(line)}" for line in short_remedies(block))
+def _notes(block: Block, table: ReportTable) -> Iterator[str]:
+    """Alarms, remarks and footnotes, each in a line of its own."""
+    yield from (rf"\textbf{{{safe(text)}}}" for text in block.alarms)
+    yield from (safe(text) for text in block.remarks)
+    yield from (rf"\textsuperscript{{{i}}} {safe(text)}" for i, text in enumerate(block.footnotes, start=1))
+    fitted = _trained(block.measured)
+    if fitted:
+        yield f"Trained on: {safe('; '.join(fitted))}."
+    yield from (safe(text) for text in table.legend)
 
 
-def _line(cells: list[str]) -> str:
-    return " & ".join(cells) + r" \\"
+def _trained(rows: Sequence[TableRow]) -> list[str]:
+    """``"COCO (A, B)"``: every text once, with the models it is true of."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if text := trained_on(row):
+            found.setdefault(text, []).append(row.title)
+    return [f"{text} ({', '.join(titles)})" for text, titles in found.items()]

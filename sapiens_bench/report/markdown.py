@@ -1,26 +1,16 @@
-"""Table -> GitHub-flavoured Markdown."""
+"""GitHub-flavoured Markdown: the one writer of pipe tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from sapiens_bench.report import layout
 from sapiens_bench.report.escape import markdown as safe
-from sapiens_bench.report.layout import (
-    ABSENT_HEADS,
-    GROUP_TITLES,
-    absent,
-    heading,
-    marks,
-    sections,
-    short_remedies,
-    side_columns,
-    with_numbers,
-)
-from sapiens_bench.report.numbers import cell_text, head
-from sapiens_bench.report.table import Block, Column, Row, Table
+from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.report.table import Block, ReportTable
 
 
-def render(table: Table) -> str:
+def render(table: ReportTable) -> str:
     """Headings, one pipe table per data set and protocol, notes."""
     lines = [f"# {safe(table.title)}", ""]
     if table.incomplete:
@@ -29,52 +19,61 @@ def render(table: Table) -> str:
         lines += [*_block(block), ""]
     lines += _bullets((*table.legend, *table.notes))
     if table.facts:
-        lines += ["", *(f"- {name}: {safe(value)}" for name, value in table.facts.items())]
+        lines += ["", *_facts(table.facts.items())]
     return "\n".join(lines).rstrip() + "\n"
 
 
+def render_document(document: Document) -> str:
+    """Facts on top, one pipe table per sheet."""
+    lines = [f"# {safe(document.title)}", ""] if document.title else []
+    lines += [*_facts(document.facts.items()), ""] if document.facts else []
+    for sheet in document.sheets:
+        lines += [f"## {safe(sheet.title)}", ""] if sheet.title else []
+        lines += [piped(sheet), "", *_bullets(sheet.notes), ""]
+    lines += _bullets(document.notes)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def piped(sheet: Sheet) -> str:
+    """The pipe table of one sheet, without its title and notes."""
+    from tabulate import tabulate
+
+    body: list[list[str]] = []
+    for i, row in enumerate(sheet.rows):
+        if i in sheet.sections:
+            blank = [""] * len(sheet.heads)
+            blank[sheet.name_column] = f"*{safe(sheet.sections[i])}*"
+            body.append(blank)
+        body.append([f"**{safe(cell)}**" if (i, j) in sheet.bold else safe(cell) for j, cell in enumerate(row)])
+    sides = ["left" if j in sheet.left else "right" for j in range(len(sheet.heads))]
+    heads = [safe(head) for head in sheet.heads]
+    return str(tabulate(body, heads, tablefmt="pipe", colalign=sides if body else None, disable_numparse=True))
+
+
 def _block(block: Block) -> Iterator[str]:
-    others = absent(block)
-    block = with_numbers(block)
-    columns, sides = block.shown(), side_columns(block)
-    yield f"## {safe(heading(block))}"
+    yield f"## {safe(layout.heading(block))}"
     yield ""
-    yield _line(["#", "Model", *(safe(head(c)) for c in columns), *(title for title, _ in sides)])
-    right = [title in ("Params M", "img/s") for title, _ in sides]
-    yield _line(["--:", ":--", *("--:" for _ in columns), *("--:" if r else ":--" for r in right)])
-    position = 0
-    for group, rows in sections(block):
-        if GROUP_TITLES[group]:
-            yield _line(["", f"*{safe(GROUP_TITLES[group])}*", *("" for _ in (*columns, *sides))])
-        for row in rows:
-            extra = [safe(texts[position]) for _, texts in sides]
-            yield _line([str(row.rank or ""), safe(row.title) + marks(row), *_cells(row, columns), *extra])
-            position += 1
+    yield piped(layout.score_sheet(block))
     yield ""
+    yield from (f"- **{safe(text)}**" for text in block.alarms)
     yield from _bullets(block.remarks)
-    yield from (f"{number}. {safe(note)}" for number, note in enumerate(block.footnotes, start=1))
-    if others:
+    if block.footnotes and (block.alarms or block.remarks):
         yield ""
-        yield _line(ABSENT_HEADS)
-        yield _line("--:" if title in ("Size", "Params M") else ":--" for title in ABSENT_HEADS)
-        yield from (_line(safe(text) for text in line) for line in others)
-    remedies = short_remedies(block)
+    yield from (f"{number}. {safe(note)}" for number, note in enumerate(block.footnotes, start=1))
+    others = layout.absent_sheet(block)
+    if others is not None:
+        yield ""
+        yield piped(others)
+    remedies = layout.remedy_lines(block)
     if remedies:
         yield ""
         yield "To measure the other rows:"
         yield ""
-        yield from (f"- {safe(line)}" for line in remedies)
+        yield from _bullets(remedies)
 
 
-def _cells(row: Row, columns: tuple[Column, ...]) -> Iterator[str]:
-    for column in columns:
-        cell = row.cells.get(column.key)
-        text = safe(cell_text(cell, column))
-        yield f"**{text}**" if cell is not None and cell.best else text
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _facts(facts: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"- {safe(name)}: {safe(value)}" for name, value in facts]
 
 
 def _bullets(texts: Iterable[str]) -> list[str]:

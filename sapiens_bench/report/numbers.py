@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sapiens_bench.report.table import Cell, Column
+from sapiens_bench.report.table import Column, TableCell
 
 UNDEFINED = "–"
 MARKS = {"verified": "", "single-source": "†", "derived": "‡", "conflicting": "§"}
@@ -23,12 +23,12 @@ def number(value: float, column: Column) -> str:
     return f"{value * 100:.{column.decimals}f}" if column.percent else f"{value:.{column.decimals}f}"
 
 
-def interval(cell: Cell, column: Column) -> str:
+def interval(cell: TableCell, column: Column) -> str:
     """``"[80.1, 87.5]"`` or ``""`` when there is none."""
     return f"[{number(cell.low, column)}, {number(cell.high, column)}]" if cell.has_interval else ""
 
 
-def cell_text(cell: Cell | None, column: Column) -> str:
+def cell_text(cell: TableCell | None, column: Column) -> str:
     """``"84.0 [80.1, 87.5]"``; published values carry the mark of their confidence."""
     if cell is None:
         return ""
@@ -64,12 +64,12 @@ def duration(seconds: float) -> str:
     """``"2 h 05 min"``, ``"3 min 20 s"``, ``"12 s"``; an en dash where unknown."""
     if not math.isfinite(seconds):
         return UNDEFINED
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    total = max(0, round(seconds))
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min {total % 60:02d} s"
+    return f"{total // 3600} h {total % 3600 // 60:02d} min"
 
 
 def plain(value: float, decimals: int = 1) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import PublishedEntry
 from sapiens_bench.profiling.record import ProfileRecord, ProfileRow
 from sapiens_bench.report.numbers import UNDEFINED
-from sapiens_bench.report.sheet import Sheet
+from sapiens_bench.report.sheet import Document, Sheet
 from sapiens_bench.store.record import CellRecord, RunRecord
 
 FLOOR_DEVICE = "A100"
@@ -89,12 +89,38 @@ def join(
 ) -> tuple[Group, ...]:
     """Groups with at least one model that has a score and a cost; measured ones first."""
     rows = [row for profile in profiles for row in profile.rows if row.counts or row.latency]
-    costs, axes = _costs(rows)
+    costs, axes = costs_by_model(rows)
     groups = [*_measured(runs, costs, axes), *(_printed(rows, costs, axes, catalog) if catalog else ())]
     return tuple(group for group in groups if any(point.costs for point in group.points))
 
 
-def _costs(rows: Sequence[ProfileRow]) -> tuple[dict[str, dict[str, float]], tuple[Cost, ...]]:
+def document(groups: Sequence[Group]) -> Document:
+    """Every group's table, and the scaling laws; as JSON, points and laws as numbers."""
+    laws = scaling_sheet(groups)
+    data = {
+        "schema": "pareto/1",
+        "groups": [
+            {
+                **{f.name: getattr(group, f.name) for f in fields(group)},
+                "frontier": {cost.key: sorted(frontier_of(group, cost.key)) for cost in group.costs},
+            }
+            for group in groups
+        ],
+        "scaling": [
+            {
+                "task": group.task, "dataset": group.dataset, "protocol": group.protocol, "family": law.family,
+                "models": [point.model for point in law.points], "factor": law.factor, "exponent": law.exponent,
+                "low": law.low, "high": law.high, "level": law.level, "residual": law.residual,
+            }
+            for group in groups
+            for law in scaling(group)
+        ],
+    }  # fmt: skip
+    sheets = (*(sheet(group) for group in groups), *((laws,) if laws else ()))
+    return Document("Accuracy against cost", sheets, data=data)
+
+
+def costs_by_model(rows: Sequence[ProfileRow]) -> tuple[dict[str, dict[str, float]], tuple[Cost, ...]]:
     """Costs by model. Times and memory come from one device, precision and batch: the one most models have."""
     found: dict[str, dict[str, float]] = {}
     timed = Counter((r.device, r.precision, r.batch, r.is_compiled) for r in rows if r.latency)
@@ -304,6 +330,6 @@ def scaling_sheet(groups: Sequence[Group]) -> Sheet | None:
         "Scaling: error = factor x parameters ^ exponent",
         ("Family", "Scores", "Error", "Sizes", "Exponent", "95 % interval", "Error cut per doubling", "Residual (log)"),
         tuple(lines),
-        n_left=3,
+        left=range(3),
         notes=("Few sizes, hence wide intervals: an interval that holds zero shows no trend.",),
     )

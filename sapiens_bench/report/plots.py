@@ -7,6 +7,8 @@ shape of its own too. Models are labelled where they stand, not in a legend.
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sapiens_bench.errors import StorageFull
+from sapiens_bench.report.escape import one_line
 from sapiens_bench.report.pareto import Cost, Group, Point, PowerLaw, band, error_of, frontier_of, scaling
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -31,9 +34,10 @@ def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
     written: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a box in a title is no news to the user
         for group in groups:
             kind = "printed" if group.is_published else "measured"
-            stem = f"{group.task}-{group.dataset}-{group.protocol}-{kind}"
+            stem = _file_name(f"{group.task}-{group.dataset}-{group.protocol}-{kind}")
             for cost in group.costs:
                 if sum(cost.key in point.costs for point in group.points) > 1:
                     written += _save(_scatter(group, cost), folder / f"{stem}-{cost.key}")
@@ -44,12 +48,18 @@ def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
     return written
 
 
+def _file_name(text: str) -> str:
+    """Names come from a record that may be anybody's: nothing in one leads out of the folder."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:120]
+
+
 def _figure() -> tuple[Any, Any]:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     matplotlib.rcParams["svg.hashsalt"] = "sapiens-bench"  # the same file from the same numbers
+    matplotlib.rcParams["text.parse_math"] = False  # a dollar in a model's name is a dollar
     figure = Figure(figsize=_SIZE, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -98,7 +108,7 @@ def _scatter(group: Group, cost: Cost) -> Any:
     axes.margins(x=0.16, y=0.18)
     axes.set_xlabel(f"{cost.title} ({cost.unit}{'; ' + cost.note if cost.note else ''})")
     _score_label(axes, group)
-    axes.set_title(group.title, fontsize=11, loc="left")
+    axes.set_title(one_line(group.title), fontsize=11, loc="left")
     _label(figure, axes, [(p.costs[cost.key], p.score, p.title, styles[p.family]["color"]) for p in points])
     return figure
 
@@ -106,7 +116,7 @@ def _scatter(group: Group, cost: Cost) -> Any:
 def _score_label(axes: Any, group: Group) -> None:
     better = "higher is better" if group.higher_is_better else "lower is better"
     unit = f" ({group.unit})" if group.unit else ""
-    axes.set_ylabel(f"{group.score_title}{unit}, {better}")
+    axes.set_ylabel(one_line(f"{group.score_title}{unit}, {better}"))
 
 
 def _scaling(group: Group, laws: Sequence[PowerLaw]) -> Any:
@@ -140,8 +150,8 @@ def _scaling(group: Group, laws: Sequence[PowerLaw]) -> Any:
     axes.set_xlabel("Parameters (M)")
     what = f"100 - {group.score_title}" if group.higher_is_better else group.score_title
     axes.set_ylabel(f"Error: {what}{f' ({group.unit})' if group.unit else ''}, lower is better")
-    lines = [f"{law.family}: exponent {law.exponent:.3f} [{law.low:.3f}, {law.high:.3f}]" for law in laws]
-    axes.set_title(group.title + "\n" + "; ".join(lines), fontsize=10, loc="left")
+    lines = [one_line(law.family) + f": exponent {law.exponent:.3f} [{law.low:.3f}, {law.high:.3f}]" for law in laws]
+    axes.set_title(one_line(group.title) + "\n" + "; ".join(lines), fontsize=10, loc="left")
     _label(figure, axes, labels)
     return figure
 
@@ -201,7 +211,7 @@ def _candidates(axes: Any, x: float, y: float, text: str, colour: str) -> Iterat
     for dx, dy in _PLACES:
         side = "left" if dx > 0 else "right" if dx < 0 else "center"
         yield axes.annotate(
-            text,
+            one_line(text),
             (x, y),
             xytext=(dx, dy),
             textcoords="offset points",

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from sapiens_bench.profiling.record import ProfileRecord, ProfileRow
 from sapiens_bench.report.numbers import UNDEFINED
-from sapiens_bench.report.sheet import Sheet
+from sapiens_bench.report.sheet import Document, Sheet
 
 _HERE = "here"
+
+
+TITLE = "What the models cost"
+
+
+def document(record: ProfileRecord) -> Document:
+    """All tables of a profile; as JSON, the record itself."""
+    data: dict[str, Any] = record.model_dump(mode="json", by_alias=True)
+    return Document(TITLE, tuple(sheets(record)), facts(record), data=data)
 
 
 def sheets(record: ProfileRecord) -> list[Sheet]:
@@ -20,8 +30,8 @@ def sheets(record: ProfileRecord) -> list[Sheet]:
     return [sheet for sheet in found if sheet is not None]
 
 
-def facts(record: ProfileRecord) -> list[str]:
-    """Command, version, machine, for the head of a file."""
+def facts(record: ProfileRecord) -> dict[str, str]:
+    """Command, version, machine."""
     hardware = record.hardware
     gpus = hardware.get("gpus")
     machine = ", ".join(
@@ -32,7 +42,7 @@ def facts(record: ProfileRecord) -> list[str]:
     torch = record.packages.get("torch", "")
     pairs = {"command": record.command, "version": record.version, "finished": record.finished, "machine": machine,
              "torch": torch, "device": str(hardware.get("device", ""))}  # fmt: skip
-    return [f"{name}: {value}" for name, value in pairs.items() if value]
+    return {name: value for name, value in pairs.items() if value}
 
 
 def _once(rows: Sequence[ProfileRow]) -> list[ProfileRow]:
@@ -89,7 +99,7 @@ def counts_sheet(rows: Sequence[ProfileRow]) -> Sheet | None:
         ("Model", "Task", "Input", "Encoder M", "Head M", "Params M", "GMAC linear", "GMAC", "GFLOPs", "of it encoder",
          "of it head", "Passes", "GFLOPs per crop", "Activations M", "From"),
         tuple(lines),
-        n_left=3,
+        left=range(3),
         notes=tuple(notes),
     )  # fmt: skip
 
@@ -104,7 +114,7 @@ def modules_sheet(rows: Sequence[ProfileRow]) -> Sheet | None:
     ]
     if not lines:
         return None
-    return Sheet("By module", ("Model", "Task", "Module", "Params M", "GMAC", "Share"), tuple(lines), n_left=3)
+    return Sheet("By module", ("Model", "Task", "Module", "Params M", "GMAC", "Share"), tuple(lines), left=range(3))
 
 
 def latency_sheet(record: ProfileRecord) -> Sheet | None:
@@ -128,7 +138,7 @@ def latency_sheet(record: ProfileRecord) -> Sheet | None:
         ("Model", "Precision, batch", "Calls", "p50", "p90", "p99", "IQR/p50", "Crops/s", "First call", "Compile",
          "Warm-up calls", "% of limit", "J per crop"),
         tuple(lines),
-        n_left=2,
+        left=range(2),
         notes=("Every row in a process of its own. % of limit: floor on this device (predicted from its measured "
                "ceilings) over the measured median.", *notes),
     )  # fmt: skip
@@ -151,7 +161,7 @@ def stages_sheet(rows: Sequence[ProfileRow]) -> Sheet | None:
         "Stages, median ms (load once; prepare and finish per image; the others per batch)",
         ("Model", "Precision, batch", "Load", "Prepare", "Upload", "Forward", "Download", "Finish"),
         tuple(lines),
-        n_left=2,
+        left=range(2),
     )
 
 
@@ -173,7 +183,7 @@ def memory_sheet(rows: Sequence[ProfileRow]) -> Sheet | None:
         ("Model", "Precision, batch", "Predicted", "Free before", "Peak RSS", "RSS before loading", "GPU allocated",
          "GPU reserved"),
         tuple(lines),
-        n_left=2,
+        left=range(2),
         notes=("Predicted before the model is built: weights, largest live intermediate tensors, and on a CPU the "
                "process itself.",),
     )  # fmt: skip
@@ -194,7 +204,7 @@ def floors_sheet(record: ProfileRecord) -> Sheet | None:
         "Predicted floors, ms per batch: nothing can be faster",
         ("Model", "Precision, batch", *heads),
         tuple(lines),
-        n_left=2,
+        left=range(2),
         notes=("max(FLOPs / peak rate, bytes / bandwidth) with weights, inputs and outputs moved once; m: bound by "
                "memory. Predicted, not measured. On NVIDIA GPUs torch lets fp32 convolutions use TF32, so that a "
                "convolutional network may come below the fp32 floor there.",),
@@ -210,7 +220,7 @@ def ceilings_sheet(record: ProfileRecord) -> Sheet | None:
         rates = ", ".join(f"{p} {rate / 1e12:.4g}" for p, rate in c.flops_per_s.items())
         kind = "measured" if c.is_measured else "datasheet"
         lines.append(("here" if name == _HERE else name, c.device, kind, c.source, rates, f"{c.bytes_per_s / 1e9:.4g}"))
-    return Sheet("Ceilings", ("Device", "Full name", "Kind", "Source", "TFLOP/s", "GB/s"), tuple(lines), n_left=4)
+    return Sheet("Ceilings", ("Device", "Full name", "Kind", "Source", "TFLOP/s", "GB/s"), tuple(lines), left=range(4))
 
 
 def missing_sheet(rows: Sequence[ProfileRow]) -> Sheet | None:
@@ -221,7 +231,7 @@ def missing_sheet(rows: Sequence[ProfileRow]) -> Sheet | None:
             detail = f" ({_combination(row)})" if row.status != "unavailable" else ""
             found.setdefault((row.status, row.how), {})[row.model + detail] = None
     lines = [(status, ", ".join(models), how) for (status, how), models in found.items()]
-    return Sheet("Without numbers", ("Status", "Models", "Why"), tuple(lines), 3) if lines else None
+    return Sheet("Without numbers", ("Status", "Models", "Why"), tuple(lines), range(3)) if lines else None
 
 
 def _combination(row: ProfileRow) -> str:

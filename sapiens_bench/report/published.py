@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sapiens_bench.cards.catalog import Catalog, PublishedRow
 from sapiens_bench.cards.schema import EvalProtocol
-from sapiens_bench.store.record import CellRecord
+from sapiens_bench.store.record import CellRecord, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,18 @@ class Printed:
     note: str = ""
 
 
-def printed_numbers(cell: CellRecord, catalog: Catalog | None) -> list[Printed]:
+def other_boxes(record: RunRecord, protocol: EvalProtocol | None) -> str:
+    """The person boxes of the run, where they are not those of its protocol; "" where they are."""
+    asked = str(record.request.get("boxes") or "")
+    return "" if protocol is not None and asked == protocol.options.get("boxes") else asked
+
+
+def printed_numbers(record: RunRecord, cell: CellRecord, catalog: Catalog | None) -> list[Printed]:
     """Numbers for a cell, in the order of the protocol's entries; empty where no card allows a comparison."""
     if catalog is None or cell.model not in catalog.models or cell.dataset not in catalog.datasets:
         return []
     protocol: EvalProtocol | None = catalog.datasets[cell.dataset].protocols.get(cell.protocol)
-    if protocol is None:
+    if protocol is None or other_boxes(record, protocol) or record.request.get("data_options"):
         return []
     rows = catalog.published_rows(catalog.models[cell.model].variant, protocol)
     return [number for row in rows for number in _numbers(row)]

@@ -1,67 +1,40 @@
-"""Small tables of finished text, for costs: one shape, three renderings."""
+"""Tables of finished text: what every writer can write. A document is several of them under one title."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from io import StringIO
-
-from sapiens_bench.report.escape import csv_cell, one_line
-from sapiens_bench.report.escape import markdown as safe
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A titled table. Columns after the first ``n_left`` are numbers, set flush right."""
+    """A titled table. Texts are as they come; each writer makes them harmless in its own format."""
 
     title: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    n_left: int = 1
+    left: Sequence[int] = (0,)  # columns of words, the one that names the row first; the others are set flush right
     notes: tuple[str, ...] = ()
+    sections: Mapping[int, str] = field(default_factory=dict)  # row -> title of the rows from there on
+    bold: Collection[tuple[int, int]] = ()  # (row, column)
+    faint: Collection[int] = ()  # rows that matter less
 
     def __post_init__(self) -> None:
         assert all(len(row) == len(self.heads) for row in self.rows), self.title
 
-
-def markdown(sheets: Iterable[Sheet], title: str = "", facts: Sequence[str] = ()) -> str:
-    """GitHub-flavoured Markdown."""
-    lines = [f"# {safe(title)}", ""] if title else []
-    lines += [*(f"- {safe(fact)}" for fact in facts), ""] if facts else []
-    for sheet in sheets:
-        lines += [f"## {safe(sheet.title)}", ""]
-        lines.append(f"| {' | '.join(safe(head) for head in sheet.heads)} |")
-        lines.append(f"| {' | '.join(':--' if i < sheet.n_left else '--:' for i in range(len(sheet.heads)))} |")
-        lines += [f"| {' | '.join(safe(cell) for cell in row)} |" for row in sheet.rows]
-        lines += ["", *(f"- {safe(note)}" for note in sheet.notes), ""]
-    return "\n".join(lines).rstrip() + "\n"
+    @property
+    def name_column(self) -> int:
+        """The column that names the row: it carries section titles and is never shortened."""
+        return self.left[0] if self.left else 0
 
 
-def text(sheets: Iterable[Sheet]) -> str:
-    """Aligned columns without colour, for a terminal or a log."""
-    lines: list[str] = []
-    for sheet in sheets:
-        table = [tuple(one_line(cell) for cell in row) for row in (sheet.heads, *sheet.rows)]
-        widths = [max(len(row[i]) for row in table) for i in range(len(sheet.heads))]
-        lines.append(sheet.title)
-        for number, row in enumerate(table):
-            cells = [
-                cell.ljust(w) if i < sheet.n_left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))
-            ]
-            lines.append("  ".join(cells).rstrip())
-            if number == 0:
-                lines.append("  ".join("-" * w for w in widths))
-        lines += [f"  {one_line(note)}" for note in sheet.notes]
-        lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Sheets that belong together."""
 
-
-def comma_separated(sheets: Iterable[Sheet]) -> str:
-    """CSV: the title of its table in the first column; each table has its own head line."""
-    stream = StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    for sheet in sheets:
-        writer.writerow(["table", *sheet.heads])
-        writer.writerows([csv_cell(sheet.title), *(csv_cell(cell) for cell in row)] for row in sheet.rows)
-    return stream.getvalue()
+    title: str
+    sheets: tuple[Sheet, ...]
+    facts: Mapping[str, str] = field(default_factory=dict)  # command, version, machine ... in display order
+    notes: tuple[str, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)  # the same as numbers, for JSON; its "schema" names the form

@@ -1,4 +1,4 @@
-"""The one table object. ``tables.build`` fills it, the renderers only format it, so no two formats can disagree."""
+"""The table of a run as one object. ``tables.build`` fills it, the writers only format it: no two can disagree."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """One number, in the unit of the score (a share is 0..1, whatever is shown)."""
 
     value: float
@@ -33,7 +33,7 @@ class Cell:
     high: float = math.nan
     level: float = 0.95
     n_groups: int = 0
-    best: bool = False  # best of the measured networks in its column
+    best: bool = False  # shown in bold; which cells are is the affair of the function given to ``tables.build``
     confidence: str = ""  # published numbers: verified, single-source, derived, conflicting
     source: str = ""  # published numbers: paper, table and printed row
     reason: str = ""  # why the value is undefined
@@ -45,7 +45,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One model variant."""
 
     model: str
@@ -53,7 +53,7 @@ class Row:
     group: RowGroup
     status: str
     rank: int | None = None  # among measured networks, by the headline score
-    cells: dict[str, Cell] = field(default_factory=dict)  # by Column.key
+    cells: dict[str, TableCell] = field(default_factory=dict)  # by Column.key
     trained_on: str = ""
     in_domain: bool = False
     params_m: float = math.nan
@@ -80,6 +80,7 @@ class Remedy:
     models: tuple[str, ...]
     status: str  # weights missing, data missing, refused
     how: str
+    command: str = ""  # the command that helps, with NAME for the model; "" where none does
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +94,25 @@ class Block:
     protocol_title: str
     headline: str  # key of the column that ranks
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     n_images: int = 0
-    remarks: tuple[str, ...] = ()  # about the whole block: caveats, subset, excluded images
+    alarms: tuple[str, ...] = ()  # what forbids a comparison: a subset, intervals that are not to be trusted
+    remarks: tuple[str, ...] = ()  # about the whole block: caveats, excluded images, intervals
     footnotes: tuple[str, ...] = ()  # numbered from 1, referred to by rows and cells
     remedies: tuple[Remedy, ...] = ()
+    best_means: str = ""  # what a number in bold says; "" where none is
 
     def shown(self, everything: bool = False) -> tuple[Column, ...]:
         """Columns of the short table, or all of them."""
         return tuple(c for c in self.columns if everything or c.headline)
 
     @property
-    def measured(self) -> tuple[Row, ...]:
+    def measured(self) -> tuple[TableRow, ...]:
         return tuple(r for r in self.rows if r.group != "unavailable")
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """Everything a report shows."""
 
     title: str

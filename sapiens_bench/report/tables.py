@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.report.footnotes import Footnotes, block_remarks, legend, row_notes
+from sapiens_bench.report.causes import failed_everywhere, first_causes
+from sapiens_bench.report.footnotes import Footnotes, block_alarms, block_remarks, legend, row_notes
 from sapiens_bench.report.published import Printed, printed_numbers, score_key
-from sapiens_bench.report.table import Block, Cell, Column, Remedy, Row, RowGroup, Table
+from sapiens_bench.report.recorded import dataset_facts
+from sapiens_bench.report.table import Block, Column, Remedy, ReportTable, RowGroup, TableCell, TableRow
 from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord
 
 _MEASURED = ("done", "incomplete")
 _ORDER: dict[RowGroup, int] = {"network": 0, "floor": 1, "diagnostic": 2, "unavailable": 3}
 
 
-def build(record: RunRecord, catalog: Catalog | None = None) -> Table:
+@dataclass(frozen=True, slots=True)
+class Emphasis:
+    """Which numbers are set in bold, and the sentence that tells the reader what that says.
+
+    ``choose`` is given the rows and columns of one block and returns (model, column key) pairs.
+    """
+
+    choose: Callable[[Sequence[TableRow], Sequence[Column]], set[tuple[str, str]]]
+    means: str
+
+
+def build(record: RunRecord, catalog: Catalog | None = None, emphasis: Emphasis | None = None) -> ReportTable:
     """The table of a run.
 
     Args:
         record: run.json.
         catalog: where published numbers and titles come from; without it there is no published column.
+        emphasis: which numbers are bold; by default ``BEST_NETWORK``.
     """
     keys: dict[tuple[str, str], list[CellRecord]] = {}
     for cell in record.cells:
         keys.setdefault((cell.dataset, cell.protocol), []).append(cell)
-    blocks = tuple(_block(record, cells, catalog) for cells in keys.values())
-    return Table(
+    blocks = tuple(_block(record, cells, catalog, emphasis or BEST_NETWORK) for cells in keys.values())
+    return ReportTable(
         title=f"sapiens-bench: {record.task}",
         task=record.task,
         status=record.status,
@@ -68,15 +83,17 @@ def _facts(record: RunRecord) -> dict[str, str]:
     return {name: value for name, value in facts.items() if value}
 
 
-def _block(record: RunRecord, cells: Sequence[CellRecord], catalog: Catalog | None) -> Block:
-    printed = {cell.model: printed_numbers(cell, catalog) for cell in cells}
+def _block(record: RunRecord, cells: Sequence[CellRecord], catalog: Catalog | None, emphasis: Emphasis) -> Block:
+    printed = {cell.model: printed_numbers(record, cell, catalog) for cell in cells}
     scores = _score_facts(cells)
     headline = next((c.headline for c in cells if c.headline in scores), "")
     columns = _columns(scores, [number for numbers in printed.values() for number in numbers], headline)
     footnotes = Footnotes()
     cells = _ordered(cells, scores.get(headline), headline)
     rows = [_row(cell, columns, printed[cell.model], scores, footnotes) for cell in cells]
-    rows = _with_best(_ranked(rows, headline), columns)
+    rows = _ranked(rows, headline)
+    chosen = emphasis.choose(rows, columns)
+    rows = [replace(r, cells={k: replace(c, best=(r.model, k) in chosen) for k, c in r.cells.items()}) for r in rows]
     first = cells[0]
     protocol_title = _protocol_title(record, first, catalog)
     return Block(
@@ -89,26 +106,22 @@ def _block(record: RunRecord, cells: Sequence[CellRecord], catalog: Catalog | No
         columns=columns,
         rows=tuple(rows),
         n_images=max((cell.counts.planned for cell in cells), default=0),
+        alarms=block_alarms(record, rows),
         remarks=block_remarks(record, cells, rows),
         footnotes=tuple(footnotes.texts),
         remedies=_remedies(cells, catalog),
+        best_means=emphasis.means if chosen else "",
     )
 
 
 def _dataset_title(record: RunRecord, cell: CellRecord, catalog: Catalog | None) -> str:
-    recorded = record.datasets.get(cell.dataset)
-    if isinstance(recorded, dict) and recorded.get("title"):
-        return str(recorded["title"])
     known = catalog.datasets.get(cell.dataset) if catalog else None
-    return known.title if known else cell.dataset
+    return dataset_facts(record, cell.dataset).title or (known.title if known else cell.dataset)
 
 
 def _protocol_title(record: RunRecord, cell: CellRecord, catalog: Catalog | None) -> str:
-    recorded = record.datasets.get(cell.dataset)
-    if isinstance(recorded, dict):
-        title = recorded.get("protocol_title") or recorded.get("protocol title")
-        if title:
-            return str(title)
+    if recorded := dataset_facts(record, cell.dataset).protocol_title:
+        return recorded
     known = catalog.datasets.get(cell.dataset) if catalog else None
     protocol = known.protocols.get(cell.protocol) if known else None
     return protocol.title if protocol else ""
@@ -153,9 +166,10 @@ def _row(
     printed: Sequence[Printed],
     facts: dict[str, ScoreRecord],
     footnotes: Footnotes,
-) -> Row:
+) -> TableRow:
     measured = cell.status in _MEASURED
-    cells = {c.key: _score_cell(cell.scores[c.key]) for c in columns if c.kind == "score" and c.key in cell.scores}
+    ours = [c.key for c in columns if c.kind == "score" and c.key in cell.scores]
+    cells = {key: _score_cell(cell.scores[key], cell) for key in ours}
     known = {column.key for column in columns}
     for number in printed:
         key = f"published:{score_key(number.score, facts) or number.score}"
@@ -163,10 +177,10 @@ def _row(
         if key in cells and cells[key].value != number.value:
             footnotes.add(f"{cell.title}: also printed as {number.value:g} ({number.source}).")
         elif key in known and key not in cells:
-            cells[key] = Cell(number.value, confidence=number.confidence, source=number.source,
+            cells[key] = TableCell(number.value, confidence=number.confidence, source=number.source,
                               notes=(footnotes.add(note),) if note else ())  # fmt: skip
     counts = cell.counts
-    return Row(
+    return TableRow(
         model=cell.model,
         title=cell.title,
         group=_group(cell),
@@ -192,9 +206,12 @@ def _group(cell: CellRecord) -> RowGroup:
     return "floor" if cell.kind == "floor" else "diagnostic" if cell.kind == "diagnostic" else "network"
 
 
-def _score_cell(score: ScoreRecord) -> Cell:
+def _score_cell(score: ScoreRecord, cell: CellRecord) -> TableCell:
     reason = "" if math.isfinite(score.value) else "undefined on these images"
-    return Cell(score.value, score.low, score.high, score.level, score.n_groups, reason=reason)
+    if reason and failed_everywhere(cell):
+        causes = first_causes([cell], "input") or first_causes([cell], "prediction")
+        reason = f"every image failed: {causes}"
+    return TableCell(score.value, score.low, score.high, score.level, score.n_groups, reason=reason)
 
 
 def _ordered(cells: Sequence[CellRecord], facts: ScoreRecord | None, headline: str) -> list[CellRecord]:
@@ -208,9 +225,9 @@ def _ordered(cells: Sequence[CellRecord], facts: ScoreRecord | None, headline: s
     return sorted(cells, key=order)
 
 
-def _ranked(rows: Sequence[Row], headline: str) -> list[Row]:
+def _ranked(rows: Sequence[TableRow], headline: str) -> list[TableRow]:
     """Complete networks that have the headline score, numbered in order; equal scores share a rank."""
-    ranked: list[Row] = []
+    ranked: list[TableRow] = []
     scores: list[float] = []
     for row in rows:
         cell = row.cells.get(headline)
@@ -222,23 +239,20 @@ def _ranked(rows: Sequence[Row], headline: str) -> list[Row]:
     return ranked
 
 
-def _with_best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
-    """Mark the best complete network of each score column, ties included; a single network is no contest."""
+def best_networks(rows: Sequence[TableRow], columns: Sequence[Column]) -> set[tuple[str, str]]:
+    """The best complete network of each score column, ties included; a single network is no contest."""
     contest = [row for row in rows if row.group == "network" and not row.is_incomplete]
-    best: dict[str, float] = {}
+    chosen: set[tuple[str, str]] = set()
     for column in columns:
-        values = [row.cells[column.key].value for row in contest if column.key in row.cells]
-        values = [v for v in values if math.isfinite(v)]
+        values = {row.model: row.cells[column.key].value for row in contest if column.key in row.cells}
+        values = {model: value for model, value in values.items() if math.isfinite(value)}
         if column.kind == "score" and len(values) > 1:
-            best[column.key] = max(values) if column.higher_is_better else min(values)
-    return [
-        replace(row, cells={k: _best(c, best.get(k)) for k, c in row.cells.items()}) if row in contest else row
-        for row in rows
-    ]
+            top = max(values.values()) if column.higher_is_better else min(values.values())
+            chosen |= {(model, column.key) for model, value in values.items() if value == top}
+    return chosen
 
 
-def _best(cell: Cell, best: float | None) -> Cell:
-    return replace(cell, best=best is not None and cell.value == best)
+BEST_NETWORK = Emphasis(best_networks, "Best measured network in bold.")
 
 
 def _remedies(cells: Sequence[CellRecord], catalog: Catalog | None) -> tuple[Remedy, ...]:
@@ -248,9 +262,20 @@ def _remedies(cells: Sequence[CellRecord], catalog: Catalog | None) -> tuple[Rem
         if cell.status not in _MEASURED and (how := _how(cell, catalog)):
             groups.setdefault((cell.status, how), []).append(cell)
     return tuple(
-        Remedy(tuple(c.title for c in found), tuple(c.model for c in found), status, how)
+        Remedy(tuple(c.title for c in found), tuple(c.model for c in found), status, how, _command(found[0], catalog))
         for (status, how), found in groups.items()
     )
+
+
+def _command(cell: CellRecord, catalog: Catalog | None) -> str:
+    """What fetches the weights of a cell, or tells how; NAME stands for the model."""
+    entry = catalog.models.get(cell.model) if catalog is not None and cell.status == "weights missing" else None
+    if entry is None or entry.variant.weights is None:
+        return ""
+    get = entry.variant.weights.get
+    if get.hub is None and get.url is None:
+        return "sapiens-bench weights show NAME"
+    return f"sapiens-bench weights get NAME --accept-licence {shlex.quote(entry.card.licence.name)}"
 
 
 def _how(cell: CellRecord, catalog: Catalog | None) -> str:

@@ -1,146 +1,142 @@
-"""Table -> text for a terminal (with rich) or for a file or log (without colour, at any width)."""
+"""Plain text: the one writer of aligned columns, for run tables, cost tables and lists, in a terminal or a file."""
 
 from __future__ import annotations
 
-import math
+import textwrap
 from collections.abc import Iterator
-from dataclasses import replace
-from io import StringIO
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from sapiens_bench.report import escape
-from sapiens_bench.report.layout import (
-    ABSENT_HEADS,
-    GROUP_TITLES,
-    absent,
-    heading,
-    marks,
-    sections,
-    short_remedies,
-    side_columns,
-    with_numbers,
-)
-from sapiens_bench.report.numbers import cell_text, head, superscript
-from sapiens_bench.report.table import Block, Column, Row, Table
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table as Grid
-    from rich.text import Text
+from sapiens_bench.report import layout
+from sapiens_bench.report.escape import one_line, terminal
+from sapiens_bench.report.numbers import superscript
+from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.report.table import Block, ReportTable
 
 _WIDE = 150  # narrower terminals show the interval of the score that ranks, and no other
-_PLAIN_WIDTH = 4000  # lines of a log are never folded
+_GAP = 2  # spaces between columns
+_LEAST = 10  # characters that a shortened column keeps
+_STYLES = {"bold": "1", "faint": "2", "best": "1;32", "alarm": "33", "loud": "1;31"}
 
 
-def render(table: Table) -> str:
-    """Plain text without colour or escape codes."""
-    from rich.console import Console
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """A terminal. Files and pipes have no screen: no colour, and lines as long as they need to be."""
 
-    stream = StringIO()
-    console = Console(file=stream, width=_PLAIN_WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
-    show(table, console)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+    width: int
+    colour: bool = False
 
 
-def show(table: Table, console: Console) -> None:
-    """Print the table; colours and width are the console's affair."""
+def render(table: ReportTable, screen: Screen | None = None) -> str:
+    """The table of a run."""
+    return "\n".join(line.rstrip() for line in _table(table, screen)) + "\n"
+
+
+def render_document(document: Document, screen: Screen | None = None) -> str:
+    """Sheets, one below the other, then facts and notes."""
+    lines: list[str] = []
+    for sheet in document.sheets:
+        lines += [_paint(one_line(sheet.title), "bold", screen)] if sheet.title else []
+        lines += [aligned(sheet, screen), *(f"  {one_line(note)}" for note in sheet.notes), ""]
+    facts = {one_line(name): one_line(value) for name, value in document.facts.items()}
+    width = max((len(name) for name in facts), default=0) + 1
+    lines += [f"{name + ':':<{width}} {value}" for name, value in facts.items()]
+    lines += [_paint(one_line(note), "faint", screen) for note in document.notes]
+    return "\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n"
+
+
+def aligned(sheet: Sheet, screen: Screen | None = None, *, fold: bool = False) -> str:
+    """The columns of one sheet, without its title and notes.
+
+    Args:
+        sheet: its texts may hold anything: control characters and direction marks are left out here.
+        screen: where lines must not be longer than the screen is wide; only columns of words give way.
+        fold: words that have no room go on in the next line; else they are cut short with an ellipsis.
+    """
+    from tabulate import tabulate
+
+    rows = [[one_line(cell) for cell in row] for row in sheet.rows]
+    heads = [one_line(head) for head in sheet.heads]
+    if screen is not None:
+        rows = _fitted(sheet, heads, rows, screen.width, fold)
+        rows = [[_paint(cell, _style(sheet, i, j), screen) for j, cell in enumerate(row)] for i, row in enumerate(rows)]
+    body: list[list[str]] = []
+    for i, row in enumerate(rows):
+        if i in sheet.sections:
+            blank = [""] * len(heads)
+            blank[sheet.name_column] = _paint(f"{one_line(sheet.sections[i])}:", "faint", screen)
+            body.append(blank)
+        body.append(row)
+    sides = ["left" if j in sheet.left else "right" for j in range(len(heads))]
+    text = tabulate(body, heads, tablefmt="simple", colalign=sides if body else None, disable_numparse=True)
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _style(sheet: Sheet, row: int, column: int) -> str:
+    return "best" if (row, column) in sheet.bold else "faint" if row in sheet.faint else ""
+
+
+def _fitted(sheet: Sheet, heads: list[str], rows: list[list[str]], width: int, fold: bool) -> list[list[str]]:
+    """Cells shortened or folded until a line has at most ``width`` characters, the widest column of words first."""
+    widths = [max(len(head), *(len(row[j]) for row in rows), 0) for j, head in enumerate(heads)]
+    words = [j for j in sheet.left if j != sheet.name_column]
+    least = {j: max(len(heads[j]), _LEAST) for j in words}
+    while sum(widths) + _GAP * (len(widths) - 1) > width:
+        wide = [j for j in words if widths[j] > least[j]]
+        if not wide:
+            break
+        widths[max(wide, key=lambda j: widths[j])] -= 1
+    return [[_cell(cell, widths[j], fold) if j in words else cell for j, cell in enumerate(row)] for row in rows]
+
+
+def _cell(text: str, width: int, fold: bool) -> str:
+    if len(text) <= width:
+        return text
+    return "\n".join(textwrap.wrap(text, width)) if fold else text[: width - 1] + "…"
+
+
+def _paint(text: str, style: str, screen: Screen | None) -> str:
+    """Line by line, since a colour that is open at a line's end would run into the next column."""
+    if not style or screen is None or not screen.colour:
+        return text
+    return "\n".join(f"\x1b[{_STYLES[style]}m{line}\x1b[0m" if line else line for line in text.split("\n"))
+
+
+def _table(table: ReportTable, screen: Screen | None) -> Iterator[str]:
     if table.incomplete:
-        console.print(_text(f"INCOMPLETE: {table.incomplete}", "bold red"))
-        console.print()
+        yield _paint(f"INCOMPLETE: {terminal(table.incomplete)}", "loud", screen)
+        yield ""
     for position, block in enumerate(table.blocks):
         if position:
-            console.print()
-        if console.is_terminal:  # what scrolls away first is what was not measured
-            _show_absent(block, console)
-        console.print(_text(heading(block), "bold"))
-        console.print(_grid(with_numbers(block), console.width))
-        for line in _below(block):
-            console.print(line)
-        if not console.is_terminal:
-            _show_absent(block, console)
-    for note in (*table.legend, *table.notes):
-        console.print(_text(note, "dim"))
+            yield ""
+        if screen is not None:  # what scrolls away first is what was not measured
+            yield from _absent(block, screen)
+        yield from _block(block, screen)
+        if screen is None:
+            yield from _absent(block, screen)
+    yield from (_paint(terminal(note), "faint", screen) for note in (*table.legend, *table.notes))
 
 
-def _text(text: str, style: str = "") -> Text:
-    from rich.text import Text
-
-    return Text(escape.terminal(text), style=style)
-
-
-def _empty_grid() -> Grid:
-    from rich import box
-    from rich.table import Table as Grid
-
-    return Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1))
+def _block(block: Block, screen: Screen | None) -> Iterator[str]:
+    narrow = screen is not None and screen.width < _WIDE
+    yield _paint(one_line(layout.heading(block)), "bold", screen)
+    yield aligned(layout.score_sheet(block, intervals="headline" if narrow else "all"), screen)
+    yield ""
+    yield from (_paint(one_line(text), "alarm", screen) for text in block.alarms)
+    yield from (_paint(one_line(text), "faint", screen) for text in block.remarks)
+    for number, note in enumerate(block.footnotes, start=1):
+        yield _paint(f"{superscript((number,))} {one_line(note)}", "faint", screen)
 
 
-def _grid(block: Block, width: int) -> Grid:
-    grid, narrow = _empty_grid(), width < _WIDE
-    grid.add_column("#", justify="right", no_wrap=True)
-    longest = max((len(row.title) + len(marks(row)) for row in block.rows), default=0)
-    grid.add_column("Model", min_width=min(longest, 28), overflow="fold")
-    columns, sides = block.shown(), side_columns(block)
-    for column in columns:
-        style = "dim" if column.kind == "published" else ""
-        grid.add_column(_text(head(column)), justify="right", no_wrap=True, style=style)
-    for title, _ in sides:
-        right = title in ("Params M", "img/s")
-        grid.add_column(title, justify="right" if right else "left", no_wrap=narrow, overflow="ellipsis")
-    position = 0
-    for group, rows in sections(block):
-        if GROUP_TITLES[group] and position:
-            grid.add_section()
-        if GROUP_TITLES[group]:
-            grid.add_row("", _text(GROUP_TITLES[group], "italic"))
-        for row in rows:
-            extra = [_text(texts[position]) for _, texts in sides]
-            cells = [_cell(row, column, with_interval=not narrow or column.key == block.headline) for column in columns]
-            grid.add_row(str(row.rank or ""), _text(row.title + marks(row)), *cells, *extra,
-                         style="dim" if group == "unavailable" else "")  # fmt: skip
-            position += 1
-    return grid
-
-
-def _cell(row: Row, column: Column, *, with_interval: bool) -> Text:
-    cell = row.cells.get(column.key)
-    if cell is not None and not with_interval:
-        cell = replace(cell, low=math.nan, high=math.nan)
-    return _text(cell_text(cell, column), "bold green" if cell is not None and cell.best else "")
-
-
-def _show_absent(block: Block, console: Console) -> None:
+def _absent(block: Block, screen: Screen | None) -> Iterator[str]:
     """Rows without any number, one line each, and what to do about them."""
-    lines = absent(block)
-    if lines:
-        console.print()
-        grid = _empty_grid()
-        for position, title in enumerate(ABSENT_HEADS):
-            last = position == len(ABSENT_HEADS) - 1
-            width = 0 if last else max(len(title), *(len(line[position]) for line in lines))
-            right = title in ("Size", "Params M")
-            grid.add_column(title, justify="right" if right else "left", no_wrap=True, overflow="ellipsis",
-                            min_width=width, style="dim")  # fmt: skip
-        for line in lines:
-            grid.add_row(*(_text(text) for text in line))
-        console.print(grid)
-    for text in _remedies(block):
-        console.print(text)
-    if console.is_terminal and (lines or block.remedies):
-        console.print()
-
-
-def _below(block: Block) -> Iterator[Text]:
-    for remark in block.remarks:
-        loud = remark.startswith("SUBSET")
-        yield _text(remark, "yellow" if loud else "dim")
-    for number, footnote in enumerate(block.footnotes, start=1):
-        yield _text(f"{superscript((number,))} {footnote}", "dim")
-
-
-def _remedies(block: Block) -> Iterator[Text]:
-    remedies = short_remedies(block)
+    sheet = layout.absent_sheet(block)
+    if sheet is not None:
+        if screen is None:
+            yield ""
+        yield aligned(sheet, screen)
+    remedies = layout.remedy_lines(block)
     if remedies:
-        yield _text("To measure the other rows:", "bold")
-    for line in remedies:
-        yield _text(f"  {line}", "dim")
+        yield _paint("To measure the other rows:", "bold", screen)
+        yield from (_paint(f"  {one_line(line)}", "faint", screen) for line in remedies)
+    if screen is not None and (sheet is not None or remedies):
+        yield ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import platform
 import shutil
 import time
 import uuid
@@ -27,7 +29,7 @@ def write_atomic(path: Path, data: bytes | memoryview) -> Path:
         StorageFull: no space left, or no permission; the temporary file is removed.
         StoreError: any other fault of the file system.
     """
-    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+    temporary = path.parent / temporary_name()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as file:
@@ -66,16 +68,46 @@ def free_bytes(path: Path) -> int:
     return 0
 
 
+def temporary_name() -> str:
+    """A new name for a file on its way. Machine and process stand in it, so that ``remove_strays`` need not guess."""
+    return f"{TEMPORARY}{_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
+
+
 def remove_strays(root: Path, older_than_s: float = STRAY_AFTER_S) -> int:
-    """Delete temporary files below ``root`` that no living writer can own any more; returns how many."""
+    """Delete temporary files below ``root`` that no living writer can own any more; returns how many.
+
+    Those of a process of this machine that has ended go at once, others when they are old.
+    """
     removed = 0
     limit = time.time() - older_than_s
     for path in root.rglob(f"{TEMPORARY}*"):
         with suppress(OSError):  # another process may have swept it first
-            if path.is_file() and path.stat().st_mtime < limit:
+            if path.is_file() and (_writer_has_ended(path.name) or path.stat().st_mtime < limit):
                 path.unlink()
                 removed += 1
     return removed
+
+
+def _machine() -> str:
+    """This machine, and on Linux the space in which process numbers are unique (containers share disks)."""
+    space = ""
+    with suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
+
+
+def _writer_has_ended(name: str) -> bool:
+    machine, _, rest = name.removeprefix(TEMPORARY).partition("-")
+    process = rest.partition("-")[0]
+    if os.name != "posix" or machine != _machine() or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # it lives under another user
+        return False
+    return False
 
 
 def _sync_folder(folder: Path) -> None:

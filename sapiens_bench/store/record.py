@@ -95,7 +95,7 @@ class CellRecord(Record):
     title: str
     family: str = ""
     kind: str = "network"
-    status: CellStatus
+    status: CellStatus  # "refused": `run` ends with exit code 6 where others ran; missing weights or data do not
     how: str = ""  # for a missing or refused row: what to do, the command included
     licence: str = ""
     trained_on: str = ""

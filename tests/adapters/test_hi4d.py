@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.prepare import prepare
 from sapiens_bench.adapters.scans.hi4d import Hi4D
-from sapiens_bench.adapters.scans.hi4d_layout import find_sequences, read_cameras, read_list
+from sapiens_bench.adapters.scans.hi4d_cameras import read_cameras
+from sapiens_bench.adapters.scans.hi4d_layout import find_sequences
+from sapiens_bench.adapters.scans.hi4d_list import read_list
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.options import read_options
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol
 from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault
 from sapiens_bench.render.manifest import compare, read_manifest
@@ -44,7 +48,12 @@ def root(standin: Path, tmp_path: Path) -> Path:
 
 
 def adapter(card: DatasetCard, root: Path, task: str = "depth", **options: Any) -> Hi4D:
-    return Hi4D(card, EvalProtocol(task=task, title="test", options=options), None, root)
+    read = read_options(Hi4D.Options, options, f"data set {card.id}")
+    protocol = EvalProtocol(task=task, title="test", options=options)
+    context = DataContext(
+        card=card, protocol=protocol, space=None, to_space={}, root=root, split="", boxes="", seed=0, options=read
+    )
+    return Hi4D(context)
 
 
 def change_cameras(root: Path, **change: Any) -> None:
@@ -168,7 +177,9 @@ def test_a_sequence_whose_silhouettes_disagree_is_refused_unless_allowed(card: D
 
 
 def test_a_frame_without_a_mask_cannot_be_checked(card: DatasetCard, root: Path) -> None:
-    (root / "pair00/hug00/seg/img_seg_mask/4/all/000002.png").unlink()
+    masks = root / "pair00/hug00/seg/img_seg_mask/4"
+    for folder in ("all", "0", "1"):
+        (masks / folder / "000002.png").unlink()
     made = adapter(card, root)
     assert made[0].target.mask_HW.any()
     with pytest.raises(SampleFault, match="img_seg_mask"):

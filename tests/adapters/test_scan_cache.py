@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sapiens_bench.adapters.scans import pool as scan_pool
 from sapiens_bench.adapters.scans.cache import (
     PreparedSample,
     SampleFolder,
@@ -20,12 +19,13 @@ from sapiens_bench.adapters.scans.cache import (
     recipe_hash,
     stamp,
 )
-from sapiens_bench.adapters.scans.photo import RealPhoto, read_photo
-from sapiens_bench.adapters.scans.render import Job, Recipe, View, job_from_json, job_to_json
-from sapiens_bench.errors import SampleFault, StorageFull
+from sapiens_bench.adapters.scans.jobs import Job, Recipe, View, job_from_json, job_to_json
+from sapiens_bench.adapters.scans.photo import RealPhoto, fit_photo
+from sapiens_bench.errors import SampleFault, StoreError
 from sapiens_bench.render.camera import Camera, intrinsics, seeded
 from sapiens_bench.render.manifest import ManifestEntry, digest
 from sapiens_bench.render.scan_scene import LightDraw, draw_light
+from sapiens_bench.workers import run_all
 
 
 def directions(n: int) -> np.ndarray[Any, Any]:
@@ -148,6 +148,8 @@ def test_every_choice_of_a_recipe_changes_its_hash_but_not_the_path_of_the_backg
             {"grey": 0},
             {"supersampling": 1},
             {"person": "0"},
+            {"projection": "orthographic"},
+            {"span_m": 2.0},
             {"light": LightDraw(total=1.0)},
             {"backgrounds": "/a", "backgrounds_stamp": "1"},
         )
@@ -160,10 +162,17 @@ def test_every_choice_of_a_recipe_changes_its_hash_but_not_the_path_of_the_backg
 
 def test_a_job_survives_the_way_through_json() -> None:
     photo = RealPhoto(
-        "i.jpg", "", ((1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0)), ((1.0, 0, 0),) * 3, (0.0, 0.0, 1.0), 4, 5, (0.1,)
+        "i.jpg",
+        ("0.png", "1.png"),
+        ((1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0)),
+        ((1.0, 0, 0),) * 3,
+        (0.0, 0.0, 1.0),
+        4,
+        5,
+        (0.1,),
     )
-    views = (View("k/1", "f", "face", 2), View("k/2", "g", photo=photo))
-    job = Job("0001", "0001.obj", views, Recipe("draws/1", height_m=1.7), "labels.npz")
+    views = (View("k/1", "f", "face", 2, 90), View("k/2", "g", photo=photo))
+    job = Job("0001", "0001.obj", views, Recipe("draws/1", height_m=1.7), "z", "labels.npz")
     assert job_from_json(json.loads(json.dumps(job_to_json(job)))) == job
 
 
@@ -179,7 +188,8 @@ def test_lights_come_from_the_front_and_depend_on_the_generator_alone() -> None:
         assert light.ambient + light.direct == pytest.approx(1.05)
 
 
-def test_undistorting_moves_picture_and_mask_alike_and_knows_where_nothing_was_seen(tmp_path: Path) -> None:
+@pytest.fixture
+def barrel(tmp_path: Path) -> RealPhoto:
     """k1 = 0.2: the pixel at radius r (in focal lengths) of the pinhole picture is found at r (1 + 0.2 r²)."""
     height, width, focal = 120, 160, 100.0
     ramp = np.zeros((height, width, 3), np.uint8)
@@ -189,52 +199,64 @@ def test_undistorting_moves_picture_and_mask_alike_and_knows_where_nothing_was_s
         tmp_path / "m.png"
     )
     K = ((focal, 0.0, 80.0), (0.0, focal, 60.0), (0.0, 0.0, 1.0))
-    photo = RealPhoto(
-        str(tmp_path / "i.png"),
-        str(tmp_path / "m.png"),
-        K,
-        K,
-        (0.0, 0.0, 0.0),
-        width,
-        height,
-        (0.2, 0.0, 0.0, 0.0, 0.0),
-    )
-    seen = read_photo(photo)
+    image, masks = str(tmp_path / "i.png"), (str(tmp_path / "m.png"),)
+    return RealPhoto(image, masks, K, K, (0.0, 0.0, 0.0), width, height, (0.2, 0.0, 0.0, 0.0, 0.0))
+
+
+def straight_edge(barrel: RealPhoto) -> np.ndarray[Any, Any]:
+    """The mask m.png as a pinhole sees it: 80 + 100 r (1 + 0.2 r²) >= 119.5 along the axis."""
+    y, x = (np.mgrid[:120, :160] - np.array([60, 80])[:, None, None]) / 100
+    return np.asarray(80 + 100 * x * (1 + 0.2 * (x**2 + y**2)) >= 119.5)
+
+
+def test_undistorting_moves_picture_and_mask_alike_and_knows_where_nothing_was_seen(barrel: RealPhoto) -> None:
+    silhouette = straight_edge(barrel)
+    seen = fit_photo(barrel, silhouette)
     assert seen.is_undistorted
-    assert seen.person_mask_HW is not None
     assert seen.rgb_HW3[60, 130, 0] == round(80 + 100 * 0.5 * (1 + 0.2 * 0.25))  # r = 0.5
     assert seen.valid_HW[60, 130]
     assert not seen.valid_HW[0, 0]  # r² = 1: it would lie at -16 pixels
-    row = np.flatnonzero(seen.person_mask_HW[60])
-    assert row[0] == 119  # 80 + 39 (1 + 0.2 * 0.39²) = 120.2; one pixel less: 119.1, outside the mask
-    straight = read_photo(replace(photo, distortion=(0.0,) * 5))
-    assert not straight.is_undistorted
-    np.testing.assert_array_equal(straight.rgb_HW3, ramp)
+    assert seen.iou == pytest.approx(1.0, abs=0.01)
+    assert seen.other_iou is not None
+    assert seen.other_iou < 0.96
+    unmasked = fit_photo(replace(barrel, masks=()), silhouette)
+    assert unmasked.is_undistorted  # nothing to compare: the calibration is believed
+    assert unmasked.iou is None
 
 
-def test_a_worker_that_dies_costs_its_job_after_a_second_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_pool, "_START", "import os; os._exit(9)")
-    jobs = [Job(f"{k}", "none.obj", (View(f"s/{k}", str(tmp_path / f"{k}"), "full"),), Recipe("d/1")) for k in range(2)]
-    outcomes: list[Any] = []
-    scan_pool.run_jobs(jobs, 2, outcomes.extend)
-    assert sorted(o.key for o in outcomes) == ["s/0", "s/1"]
-    assert {o.code for o in outcomes} == {"worker.crash"}
-    fault = SampleFolder(tmp_path / "1").fault()
-    assert fault is not None
-    assert "out of memory" in fault.detail
+def test_a_picture_that_is_undistorted_already_stays_as_it_is(barrel: RealPhoto) -> None:
+    silhouette = np.repeat(np.arange(160)[None] >= 120, 120, 0)
+    seen = fit_photo(barrel, silhouette)
+    assert not seen.is_undistorted
+    assert seen.iou == 1.0
+    assert seen.other_iou is not None
+    assert seen.other_iou < 0.97
+    assert seen.valid_HW.all()
+    assert seen.rgb_HW3[60, 130, 0] == 130
+    straight = fit_photo(replace(barrel, distortion=(0.0,) * 5), silhouette)
+    assert (straight.is_undistorted, straight.iou, straight.other_iou) == (False, 1.0, None)
 
 
-def test_a_worker_reports_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+def test_masks_of_each_person_together_show_everybody(barrel: RealPhoto, tmp_path: Path) -> None:
+    for k, person in enumerate((np.arange(160) < 20, np.arange(160) >= 120)):
+        Image.fromarray((person * 255).astype(np.uint8)[None].repeat(120, 0)).save(tmp_path / f"{k}.png")
+    both = replace(barrel, masks=(str(tmp_path / "0.png"), str(tmp_path / "1.png")), distortion=())
+    silhouette = np.repeat(((np.arange(160) < 20) | (np.arange(160) >= 120))[None], 120, 0)
+    assert fit_photo(both, silhouette).iou == 1.0
+
+
+def test_a_mask_of_another_size_than_its_picture_is_refused(barrel: RealPhoto, tmp_path: Path) -> None:
+    Image.new("L", (80, 60), 255).save(tmp_path / "half.png")
+    with pytest.raises(SampleFault, match=r"image\.size.*half\.png"):
+        fit_photo(replace(barrel, masks=(str(tmp_path / "half.png"),)), np.ones((120, 160), np.bool_))
+
+
+def test_a_cache_that_cannot_be_written_stops_everything(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     jobs = [
-        Job(
-            f"{k}",
-            str(tmp_path / "none.obj"),
-            (View(f"s/{k}", str(tmp_path / "file" / f"{k}"), "full"),),
-            Recipe("d/1"),
-        )
+        job_to_json(Job(f"{k}", "none.obj", (View(f"s/{k}", str(tmp_path / "file" / f"{k}"), "full"),), Recipe("d/1")))
         for k in range(2)
     ]
-    with pytest.raises(Exception, match="could not be written") as caught:
-        scan_pool.run_jobs(jobs, 2, lambda outcomes: None)
-    assert isinstance(caught.value, StorageFull | scan_pool.StoreError)
+    for workers in (1, 2):
+        with pytest.raises(StoreError, match="could not be written"):
+            run_all("sapiens_bench.adapters.scans.render:run_record", jobs, workers, lambda job, outcomes: None)

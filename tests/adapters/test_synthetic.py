@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sapiens_bench.adapters.options import AdapterOptions
+from sapiens_bench.adapters.context import DataContext
+from sapiens_bench.adapters.synthetic import files
 from sapiens_bench.adapters.synthetic.humans import KEYPOINTS, SPLITS, SyntheticHumans
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.options import read_options
 from sapiens_bench.errors import CardError, SampleFault, UnknownName, UsageError
 from sapiens_bench.render.scene import render
+from sapiens_bench.store.files import temporary_name
 from sapiens_bench.tasks.depth.types import DepthTarget
 from sapiens_bench.tasks.normal.types import NormalTarget
 from sapiens_bench.tasks.pose.types import PoseTarget
@@ -25,11 +30,22 @@ CARD = CATALOG.dataset("synthetic-humans")
 
 
 def make(
-    root: Path, task: str = "pose", split: str = "tiny", space: str = "coco17", boxes: str = "", size=SIZE
+    root: Path, task: str = "pose", split: str = "tiny", space: str = "", boxes: str = "", size=SIZE
 ) -> SyntheticHumans:
     protocol = CARD.protocols[CARD.default_protocol(task) or ""]
-    chosen = CATALOG.space(space) if task == "pose" else None
-    return SyntheticHumans(CARD, protocol, chosen, root, AdapterOptions(split=split, boxes=boxes), size=size)
+    space = space or protocol.space or ""
+    context = DataContext(
+        card=CARD,
+        protocol=protocol,
+        space=CATALOG.space(space) if space else None,
+        to_space=CATALOG.sources_of(space or None),
+        root=root,
+        split=split,
+        boxes=boxes,
+        seed=0,
+        options=read_options(SyntheticHumans.Options, protocol.options, "synthetic-humans"),
+    )
+    return SyntheticHumans(context, size=size)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +113,63 @@ def test_an_interrupt_keeps_finished_images_and_leaves_no_rubbish(tmp_path: Path
 
 def test_a_sample_that_is_missing_is_rendered_when_asked_for(tmp_path: Path):
     assert make(tmp_path)[5].key == "synthetic-humans/tiny/000005"
+
+
+@pytest.mark.parametrize(
+    ("task", "left_out"), [("pose", {"labels", "depth", "normal"}), ("seg", {"instance", "depth"})]
+)
+def test_a_task_decodes_what_it_scores_and_nothing_else(
+    root: Path, task: str, left_out: set[str], monkeypatch: pytest.MonkeyPatch
+):
+    opened: list[str] = []
+
+    class Watched(np.lib.npyio.NpzFile):
+        def __getitem__(self, key):
+            opened.append(key)
+            return super().__getitem__(key)
+
+    monkeypatch.setattr(files.np.lib.npyio, "NpzFile", Watched)
+    monkeypatch.setattr(files.np, "load", lambda file, allow_pickle: Watched(file, allow_pickle=allow_pickle))
+    make(root, task=task)[0]
+    assert opened
+    assert left_out.isdisjoint(opened)
+
+
+def test_a_part_alone_is_the_part_of_the_whole(root: Path):
+    whole = make(root).load_truth(1)
+    depth, normal, seg = (make(root, task=task)[1].target for task in ("depth", "normal", "seg"))
+    np.testing.assert_array_equal(depth.depth_HW, whole.depth_HW_m)
+    np.testing.assert_array_equal(depth.mask_HW, whole.mask_HW)
+    np.testing.assert_array_equal(normal.normals_HW3, whole.normals_HW3)
+    np.testing.assert_array_equal(seg.labels_HW, whole.labels_HW)
+
+
+def test_person_or_not_comes_from_the_map_card(root: Path):
+    target = make(root, task="seg", space="person2")[0].target
+    whole = make(root, task="seg").load_truth(0)
+    np.testing.assert_array_equal(target.labels_HW, whole.labels_HW > 0)
+
+
+def test_leftovers_of_a_killed_process_are_swept(tmp_path: Path):
+    data = make(tmp_path)
+    data.materialise([0], 1, lambda done, total: None)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    folder = next(tmp_path.rglob("000000.png")).parent
+    dead = folder / temporary_name().replace(f"-{os.getpid()}-", f"-{ended.pid}-")
+    mine = folder / temporary_name()
+    for path in (dead, mine):
+        path.write_bytes(b"half an image")
+    data.materialise([1], 1, lambda done, total: None)
+    assert not dead.exists()
+    assert mine.exists()  # its process is alive
+
+
+def test_identity_names_what_an_image_is_drawn_from(root: Path, tmp_path: Path):
+    data = make(tmp_path)
+    before = data.identity(3)
+    data.materialise([3], 1, lambda done, total: None)
+    assert data.identity(3) == before == make(root).identity(3) != data.identity(4)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".png"])

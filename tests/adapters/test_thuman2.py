@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sapiens_bench.adapters.options import AdapterOptions
+from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.prepare import prepare
 from sapiens_bench.adapters.scans import samples as scan_samples
-from sapiens_bench.adapters.scans.thuman2 import THuman2, find_scans
+from sapiens_bench.adapters.scans.find import Found
+from sapiens_bench.adapters.scans.find import find_scans as find
+from sapiens_bench.adapters.scans.thuman2 import THUMAN, THuman2
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.options import read_options
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, SampleFault, StorageFull, UsageError
 from sapiens_bench.render.manifest import compare, read_manifest
@@ -44,9 +47,17 @@ def root(standin: Path, tmp_path: Path) -> Path:
     return tmp_path / "scans"
 
 
-def adapter(card: DatasetCard, root: Path, task: str = "depth", **options: Any) -> THuman2:
+def adapter(card: DatasetCard, root: Path, task: str = "depth", split: str = "", **options: Any) -> THuman2:
     protocol = EvalProtocol(task=task, title="test", options={**SMALL, **options})
-    return THuman2(card, protocol, None, root)
+    read = read_options(THuman2.Options, protocol.options, f"data set {card.id}")
+    context = DataContext(
+        card=card, protocol=protocol, space=None, to_space={}, root=root, split=split, boxes="", seed=0, options=read
+    )
+    return THuman2(context)
+
+
+def find_scans(root: Path) -> Found:
+    return find(root, THUMAN)
 
 
 def add_scan(root: Path, name: str, obj: str, texture: bool = True) -> None:
@@ -73,14 +84,17 @@ def cube(order: str = "out", corner: str = "{}/1") -> str:
 # Layouts -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parent", ["", "data", "THuman2.0_Release", "2.1/model"])
-def test_scans_are_found_under_the_root_or_one_or_two_folders_deeper(root: Path, tmp_path: Path, parent: str) -> None:
+@pytest.mark.parametrize(
+    "parent", ["", "data", "THuman2.0_Release", "2.1/model", "THuman2.1_Release/THuman2.1_Release/model"]
+)
+def test_scans_are_found_up_to_three_folders_deep(root: Path, tmp_path: Path, parent: str) -> None:
     target = tmp_path / "layout" / parent
     shutil.copytree(root / "0001", target / "0001")
-    (scan,), skipped = find_scans(tmp_path / "layout")
-    assert scan.obj == target / "0001/0001.obj"
+    found = find_scans(tmp_path / "layout")
+    (scan,) = found.scans
+    assert scan.mesh == target / "0001/0001.obj"
     assert [f.name for f in scan.sources] == ["0001.obj", "material0.jpeg", "material0.mtl"]
-    assert skipped == []
+    assert found.notes(1, 1) == ()
 
 
 def test_scans_may_be_split_over_folders_and_named_in_another_case(root: Path, tmp_path: Path) -> None:
@@ -88,7 +102,7 @@ def test_scans_may_be_split_over_folders_and_named_in_another_case(root: Path, t
     for part, name in (("a", "0003"), ("b", "0526"), ("b", "0002")):
         shutil.copytree(root / "0001", top / part / name)
         (top / part / name / "0001.obj").rename(top / part / name / f"{name}.OBJ")
-    assert [scan.name for scan in find_scans(top)[0]] == ["0002", "0003", "0526"]
+    assert [scan.name for scan in find_scans(top).scans] == ["0002", "0003", "0526"]
 
 
 def test_a_folder_with_body_model_fits_alone_is_no_scan_but_named(card: DatasetCard, root: Path) -> None:
@@ -116,7 +130,7 @@ def test_ids_select_scans_and_another_number_than_expected_is_a_note(card: Datas
     assert len(both) == 2
     assert "expects 526" in both.notes[0]
     assert adapter(card, standin, ids=[1, 525], expect=1).notes == ()
-    with pytest.raises(DataMissing, match="2 scans outside"):
+    with pytest.raises(DataMissing, match=r"from 600 to 2445; it has 2, 0000 to 0001"):
         adapter(card, standin, ids=[600, 2445])
 
 
@@ -125,14 +139,17 @@ def test_ids_select_scans_and_another_number_than_expected_is_a_note(card: Datas
     [
         ({"framing": ["face"]}, "framings"),
         ({"framings": ["head"]}, "face"),
-        ({"size": [1024]}, "height, width"),
-        ({"focal_mm": [85, 35]}, "smaller first"),
-        ({"focal_mm": [0, 35]}, "positive"),
+        ({"size": [1024]}, "size.*missing"),
+        ({"size": [1024, 8]}, "size.*16"),
+        ({"focal_mm": [85, 35]}, "focal_mm.*smaller"),
+        ({"focal_mm": [0, 35]}, "focal_mm.*greater than 0"),
         ({"pitch_deg": [-90, 0]}, "pitch_deg"),
         ({"views": 0}, "views"),
-        ({"height_m": "1.7"}, "number"),
-        ({"seed": True}, "whole number"),
-        ({"ids": [0.5, 3]}, "whole numbers"),
+        ({"height_m": "1.7"}, "height_m.*number"),
+        ({"seed": True}, "seed.*integer"),
+        ({"ids": [0.5, 3]}, "ids.*integer"),
+        ({"up": "x"}, "up.*'y'"),
+        ({"projection": "fisheye"}, "projection.*orthographic"),
     ],
 )
 def test_a_wrong_option_names_card_and_key(
@@ -145,9 +162,9 @@ def test_a_wrong_option_names_card_and_key(
 
 def test_a_split_and_a_task_without_labels_are_refused(card: DatasetCard, standin: Path) -> None:
     with pytest.raises(UsageError, match="no splits"):
-        THuman2(card, EvalProtocol(task="depth", title="t"), None, standin, AdapterOptions(split="val"))
-    with pytest.raises(CardError, match="depth and normals"):
-        THuman2(card, EvalProtocol(task="seg", title="t"), None, standin)
+        adapter(card, standin, split="val")
+    with pytest.raises(CardError, match="depth, normal"):
+        adapter(card, standin, "seg")
 
 
 # Rendering -----------------------------------------------------------------------------------------------------------
@@ -279,7 +296,7 @@ def test_too_little_space_is_told_before_anything_is_rendered(
     card: DatasetCard, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scan_samples, "free_bytes", lambda path: 1000)
-    monkeypatch.setattr(scan_samples, "run_jobs", lambda *args: pytest.fail("rendered"))
+    monkeypatch.setattr(scan_samples, "run_all", lambda *args: pytest.fail("rendered"))
     with pytest.raises(StorageFull, match="SAPIENS_BENCH_CACHE"):
         prepare(adapter(card, root))
 

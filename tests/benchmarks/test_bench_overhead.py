@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from sapiens_bench.engine.evaluate import CellJob, run_cell
 
+from sapiens_bench.engine.cell import CellJob, run_cell
 from sapiens_bench.engine.events import ignore
 from sapiens_bench.engine.threads import Threads
 from sapiens_bench.types import Cell, ModelInput, Prepared, Sample, ScoreInfo, Task

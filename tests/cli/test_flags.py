@@ -8,22 +8,24 @@ from sapiens_bench.cli import app
 
 FLAGS = {
     "": ["--debug", "--install-completion", "--show-completion", "--version"],
+    "box-study": ["--format", "--out"],
     "data check": ["--cards", "--data-root", "--split"],
     "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
     "data path": ["--cards", "--data-root"],
     "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
     "data show": ["--cards", "--data-root"],
     "list": ["--cards", "--data-root", "--json", "--task", "--weights-root"],
+    "pareto": ["--cards", "--format", "--out", "--plots"],
     "profile": [
         "--batch", "--cards", "--compile", "--counts", "--device", "--format", "--input", "--models", "--option",
         "--out", "--precision", "--rounds", "--seconds", "--task", "--threads", "--weights-root",
     ],
-    "report": ["--box-study", "--cards", "--format", "--out", "--pareto", "--strict"],
+    "report": ["--box-study", "--cards", "--format", "--out", "--pareto", "--strict", "--table"],
     "run": [
         "--batch-size", "--boxes", "--cards", "--data-option", "--data-root", "--dataset", "--device", "--dry-run",
-        "--format", "--limit", "--max-errors", "--models", "--n-boot", "--no-save-preds", "--option", "--out",
-        "--pipeline", "--precision", "--protocol", "--save-maps", "--save-preds", "--seed", "--split", "--strict",
-        "--task", "--trust-checkpoint", "--weights-root", "--workers",
+        "--format", "--limit", "--max-errors", "--max-pixels", "--models", "--n-boot", "--no-save-preds", "--option",
+        "--out", "--pipeline", "--precision", "--protocol", "--save-maps", "--save-preds", "--seed", "--shard-size",
+        "--split", "--strict", "--task", "--threads", "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "score": [
         "--cards", "--data-option", "--format", "--limit", "--max-errors", "--n-boot", "--nms", "--option", "--out",

@@ -60,7 +60,7 @@ def test_terms_are_shown_where_something_is_forbidden(call: Call) -> None:
 
 def test_what_was_copied_out_of_a_data_set_carries_its_terms(tmp_path: Path) -> None:
     from sapiens_bench.cards.catalog import Catalog
-    from sapiens_bench.commands.licences import leave_terms
+    from sapiens_bench.cli.licences import leave_terms
 
     catalog = Catalog.load()
     assert "not to be passed on" in leave_terms(catalog.dataset("hi4d"), tmp_path / "a")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sapiens_bench.commands.run import parse_options, split_commas
+from sapiens_bench.cli.flags import parse_options, split_commas
 from sapiens_bench.errors import UsageError
 from sapiens_bench.store.record import read_run, write_run
 from sapiens_bench.store.rows import read_rows

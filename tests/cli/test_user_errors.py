@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sapiens_bench import errors
-from sapiens_bench.commands.guard import complain
+from sapiens_bench.cli.guard import complain
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -62,12 +62,12 @@ def test_debug_anywhere_shows_the_traceback(call: Call) -> None:
 
 
 def test_a_defect_of_ours_is_one_message_and_exit_70(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sapiens_bench.commands import listing
+    from sapiens_bench.cards.catalog import Catalog
 
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("boom \x1b[31m")
 
-    monkeypatch.setattr(listing, "execute", broken)
+    monkeypatch.setattr(Catalog, "load", broken)
     code, _, err = call("list")
     assert code == 70
     assert "ZeroDivisionError: boom" in err

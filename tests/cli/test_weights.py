@@ -238,11 +238,14 @@ def test_a_box_study_over_two_runs(
             "--out", tmp_path / name,
         )  # fmt: skip
         assert code == 0, err
-    code, out, _ = call("report", tmp_path / "a", tmp_path / "b", "--box-study")
-    assert code == 0
+    code, out, err = call("box-study", tmp_path / "a", tmp_path / "b")
+    assert (code, err) == (0, "")
     assert "Box IoU" in out
     assert "jittered by 0.2" in out
+    code, as_before, hint = call("report", tmp_path / "a", tmp_path / "b", "--box-study")
+    assert (code, as_before) == (0, out)
+    assert "sapiens-bench box-study RUN" in hint
     code, _, err = call("report", tmp_path / "a", tmp_path / "b")
-    assert (code, "--box-study" in err) == (2, True)
-    assert call("report", tmp_path / "a", "--box-study")[0] == 2
+    assert (code, "box-study" in err) == (2, True)
+    assert call("box-study", tmp_path / "a")[0] == 2
     assert call("report", tmp_path / "a", "--format", "md")[0] == 0

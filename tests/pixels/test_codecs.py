@@ -136,11 +136,11 @@ def test_palette_labels_keep_their_indices(tmp_path: Path) -> None:
     assert code_of(read_labels, saved(tmp_path, SCENE, "rgb.png")) == "label.mode"
 
 
-def test_masks_look_at_the_first_channel(tmp_path: Path) -> None:
+def test_masks_look_at_every_colour_channel(tmp_path: Path) -> None:
     array = np.zeros((2, 2, 3), np.uint8)
     array[0, 0] = (1, 0, 0)
     array[1, 1] = (0, 255, 0)
-    assert read_mask(saved(tmp_path, array, "m.png")).tolist() == [[True, False], [False, False]]
+    assert read_mask(saved(tmp_path, array, "m.png")).tolist() == [[True, False], [False, True]]
     assert read_mask(saved(tmp_path, array[..., 0], "g.png")).tolist() == [[True, False], [False, False]]
 
 

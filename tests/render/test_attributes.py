@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sapiens_bench.adapters.scans.textures import read_texture
 from sapiens_bench.errors import ShapeError
 from sapiens_bench.render.attributes import (
     _angle,
@@ -22,7 +23,7 @@ from sapiens_bench.render.attributes import (
     vertex_normals,
 )
 from sapiens_bench.render.camera import Camera, intrinsics, look_at
-from sapiens_bench.render.mesh import load_texture, read_mesh
+from sapiens_bench.render.mesh import read_mesh
 from sapiens_bench.render.rasterise import rasterise
 
 Mesh = tuple[NDArray[np.float64], NDArray[np.int64]]
@@ -239,7 +240,7 @@ def test_faces_without_texture_get_the_fill_colour() -> None:
 def test_textured_scan_shows_its_texture_at_the_stored_coordinates(shared: Path) -> None:
     """Colour at a pixel equals the texture at the uv of the surface point, found independently by a hand-made mean."""
     mesh = read_mesh(shared / "data/thuman_layout_standin/0000/0000.obj")
-    image = load_texture(mesh)
+    image = read_texture(shared / "data/thuman_layout_standin/0000/material0.jpeg")
     assert mesh.uv_T2 is not None
     assert mesh.texture_faces_F3 is not None
     R, t = look_at([0, 0.9, 3], [0, 0.9, 0])

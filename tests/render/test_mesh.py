@@ -1,18 +1,18 @@
-"""Reading OBJ files: both readers, faults, cache, normalisation, textures."""
+"""Reading OBJ files: both readers, faults, normalisation, up axis. Links and pipes in their place."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from sapiens_bench.errors import SampleFault
-from sapiens_bench.render.mesh import MeshData, load_texture, normalise, read_mesh, texture_path
-from sapiens_bench.render.obj import ObjText, _LineReader, _read_fast, parse_obj, triangles
+from sapiens_bench.render.mesh import doubts_up, normalise, read_mesh, up_axis, upright
+from sapiens_bench.render.obj import MAX_CORNERS, ObjText, _LineReader, _read_fast, parse_obj, triangles
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
 
@@ -54,13 +54,14 @@ def test_fast_and_line_reader_agree_on_every_regular_file(
     numbers = [f"{x:.{rng.integers(0, 9)}{'e' if rng.random() < 0.2 else 'f'}}" for x in rng.normal(0, 90, 400)]
     lines = ["# made for a test", "mtllib some file.mtl", "", "o thing"]
     n = 0
-    for block in range(2 if interleaved else 1):
+    for _ in range(2 if interleaved else 1):
         for _ in range(8):
             lines.append("v  " + " ".join(numbers.pop() for _ in range(width)))
             lines.append(" ".join(["vt", numbers.pop(), numbers.pop()]) + " " * int(rng.integers(0, 2)))
             n += 1
-        lines += ["vn 0 0 1", f"usemtl m{block}", "s off"]
-        for _ in range(6):
+        lines += ["vn 0 0 1", "s off"]
+        for k in range(6):
+            lines += [f"usemtl m{int(rng.integers(0, 3))}"] if k and rng.random() < 0.5 else []
             indices = rng.integers(1, n + 1, int(rng.choice(sides)))
             values = [int(i) - n - 1 if relative else int(i) for i in indices]
             lines.append("f " + " ".join(corner.format(v=v, t=v) for v in values))
@@ -95,11 +96,31 @@ def test_mixed_corner_forms_continued_lines_and_comments_are_understood() -> Non
     np.testing.assert_array_equal(text.uv_T2, [[0.5, 0]])
     np.testing.assert_array_equal(text.face_line, [6, 8])
     assert text.materials == ("skin",)
+    np.testing.assert_array_equal(text.face_material, [-1, 0])
 
 
 def test_old_line_ends_and_a_missing_last_one_are_understood() -> None:
     for text in (SQUARE + "f 1 2 3", (SQUARE + "f 1 2 3\n").replace("\n", "\r")):
         np.testing.assert_array_equal(parse(text).corner_position, [0, 1, 2])
+
+
+def test_a_byte_order_mark_changes_nothing() -> None:
+    for start in ("", "# made by\n", "mtllib a.mtl\n"):
+        text = start + SQUARE + "f 1 2 3\n"
+        same(parse_obj(b"\xef\xbb\xbf" + text.encode(), "scan.obj"), parse(text))
+
+
+def test_each_face_knows_its_material() -> None:
+    text = parse(SQUARE + "f 1 2 3\nusemtl b\nf 1 2 3 4\nusemtl a\nf 1 2 3\nusemtl b\nf 3 2 1\n")
+    assert text.materials == ("b", "a")
+    np.testing.assert_array_equal(text.face_material, [-1, 0, 1, 0])
+
+
+def test_a_face_with_millions_of_corners_is_refused_quickly() -> None:
+    caught = fault(SQUARE + "f 1 2 3\nf" + " 1 2 3" * 1_000_000 + "\n")
+    assert caught.code == "mesh.polygon"
+    assert "scan.obj:6" in caught.detail
+    assert parse(SQUARE + "f" + " 1" * MAX_CORNERS + "\n").corners_per_face.tolist() == [MAX_CORNERS]
 
 
 def test_vertex_colours_are_kept_only_when_every_vertex_has_them() -> None:
@@ -186,33 +207,6 @@ def test_missing_file_says_so(tmp_path: Path) -> None:
             read_mesh(path)
 
 
-def test_cache_returns_the_same_mesh_and_survives_damage(shared: Path, tmp_path: Path) -> None:
-    path = shared / "data/thuman_layout_standin/0001/0001.obj"
-    plain = read_mesh(path)
-
-    def check(mesh: MeshData) -> None:
-        for name in ("vertices_V3", "faces_F3", "uv_T2", "texture_faces_F3"):
-            left, right = getattr(mesh, name), getattr(plain, name)
-            assert left.dtype == right.dtype
-            np.testing.assert_array_equal(left, right)
-        assert (mesh.libraries, mesh.materials, mesh.sha256) == (plain.libraries, plain.materials, plain.sha256)
-
-    check(read_mesh(path, tmp_path / "cache"))
-    (stored,) = (tmp_path / "cache").iterdir()
-    marker = stored.stat().st_mtime_ns
-    check(read_mesh(path, tmp_path / "cache"))
-    assert stored.stat().st_mtime_ns == marker  # read, not written again
-    for damage in (b"", b"junk", stored.read_bytes()[:2000], stored.read_bytes()[:-30]):
-        stored.write_bytes(damage)
-        check(read_mesh(path, tmp_path / "cache"))
-        assert stored.read_bytes() != damage  # repaired
-
-
-def test_unwritable_cache_costs_only_time(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    assert len(read_mesh(write(tmp_path), tmp_path / "file" / "cache").faces_F3) == 3
-
-
 def test_normalised_mesh_stands_on_the_floor_at_the_given_height(tmp_path: Path) -> None:
     text = "v 100 10 7\nv 300 10 8\nv 200 50 9\nv 1000 -900 0\nf 1 2 3\n"  # the last vertex is used by no face
     mesh = read_mesh(write(tmp_path, text))
@@ -231,61 +225,63 @@ def test_mesh_without_height_cannot_be_normalised(tmp_path: Path) -> None:
         normalise(read_mesh(write(tmp_path, "v 0 1 0\nv 1 1 0\nv 0 1 1\nf 1 2 3\n")), 1.7)
 
 
-# Texture --------------------------------------------------------------------------------------------------------------
-
-TEXTURED = SQUARE + "vt 0 0\nusemtl skin\nf 1/1 2/1 3/1\n"
-
-
-def picture(path: Path, value: int = 100) -> Path:
-    Image.fromarray(np.full((4, 6, 3), value, np.uint8)).save(path)
-    return path
+def test_a_person_who_stands_along_z_is_turned_upright_without_a_mirror(tmp_path: Path) -> None:
+    """Facing +x with z up, as THuman2.1 from 0526 on, becomes facing +z with y up."""
+    text = "v 0 0 0\nv 0.3 0 0\nv 0 0.6 1.7\nf 1 2 3\n"
+    mesh = read_mesh(write(tmp_path, text))
+    turned = upright(mesh, "z")
+    np.testing.assert_array_equal(turned.vertices_V3, [[0, 0, 0], [0, 0, 0.3], [0.6, 1.7, 0]])
+    assert np.linalg.det(np.eye(3)[:, [1, 2, 0]]) == 1
+    assert upright(mesh, "y") is mesh
 
 
 @pytest.mark.parametrize(
-    ("library", "entry", "image"),
+    ("size", "auto", "y_is_doubtful", "z_is_doubtful"),
     [
-        ("scan.mtl", "map_Kd skin.png", "skin.png"),
-        ("Scan.MTL", "map_Kd SKIN.PNG", "skin.png"),  # case-insensitive fallback
-        ("scan.mtl", "map_Kd C:\\work\\textures\\skin.png", "skin.png"),
-        ("scan.mtl", "map_Kd ../../other/skin.png", "skin.png"),  # only its name is used
-        ("scan.mtl", "  map_kd -s 1 1 1 -clamp on my skin.png", "my skin.png"),
-        ("scan.mtl", "Ka 1 1 1", "material0.jpeg"),
-        ("absent.mtl", "", "whatever.jpg"),  # the only image of the folder
+        ((0.6, 1.7, 0.3), "y", False, True),
+        ((1.8, 1.7, 0.3), "y", False, True),  # arms spread wide
+        ((0.3, 0.6, 1.7), "z", True, False),
+        ((1.7, 0.5, 0.5), "y", False, False),  # nothing to see
     ],
 )
-def test_texture_is_found_beside_the_mesh(tmp_path: Path, library: str, entry: str, image: str) -> None:
-    mesh_path = write(tmp_path, f"mtllib {library}\n" + TEXTURED)
-    if library != "absent.mtl":
-        (tmp_path / "scan.mtl").write_text(f"newmtl other\nmap_Kd missing.png\nnewmtl skin\n{entry}\n")
-    picture(tmp_path / image)
-    mesh = read_mesh(mesh_path)
-    assert texture_path(mesh).name == image
-    assert load_texture(mesh).shape == (4, 6, 3)
+def test_the_up_axis_comes_from_the_extents_only_where_nothing_is_declared(
+    tmp_path: Path, size: tuple[float, float, float], auto: str, y_is_doubtful: bool, z_is_doubtful: bool
+) -> None:
+    x, y, z = size
+    mesh = read_mesh(write(tmp_path, f"v 0 0 0\nv {x} 0 0\nv 0 {y} {z}\nv 9 99 999\nf 1 2 3\n"))
+    assert [up_axis(mesh, declared) for declared in ("auto", "y", "z")] == [auto, "y", "z"]
+    assert (doubts_up(mesh, "y"), doubts_up(mesh, "z")) == (y_is_doubtful, z_is_doubtful)
 
 
-def test_texture_outside_the_folder_is_never_opened(tmp_path: Path) -> None:
-    inside = tmp_path / "scan"
-    inside.mkdir()
-    secret = picture(tmp_path / "secret.png")
-    mesh = read_mesh(write(inside, "mtllib scan.mtl\n" + TEXTURED))
-    for entry in ("../secret.png", str(secret), "link.png"):
-        (inside / "scan.mtl").write_text(f"newmtl skin\nmap_Kd {entry}\n")
-        (inside / "link.png").unlink(missing_ok=True)
-        if entry == "link.png":
-            (inside / "link.png").symlink_to(secret)
-        with pytest.raises(SampleFault, match=r"mesh.texture"):
-            load_texture(mesh)
+# Links, pipes, sizes --------------------------------------------------------------------------------------------------
 
 
-def test_texture_faults_are_named(tmp_path: Path) -> None:
-    mesh = read_mesh(write(tmp_path, "mtllib scan.mtl\n" + TEXTURED))
-    with pytest.raises(SampleFault, match="no texture"):
-        load_texture(mesh)
-    data = picture(tmp_path / "skin.png").read_bytes()
-    (tmp_path / "skin.png").write_bytes(data[: len(data) // 2])
-    with pytest.raises(SampleFault, match="not a readable image"):
-        load_texture(mesh)
-    (tmp_path / "scan.mtl").write_text("newmtl a\nmap_Kd skin.png\nnewmtl b\nmap_Kd more.png\n")
-    picture(tmp_path / "more.png")
-    with pytest.raises(SampleFault, match="2 textures"):
-        texture_path(read_mesh(write(tmp_path, "mtllib scan.mtl\n" + TEXTURED + "usemtl a\nusemtl b\n")))
+def test_a_linked_mesh_is_read_and_its_text_never_repeated(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    sound, secret = write(tmp_path / "store", name="blob"), write(tmp_path / "store", "root:x:0:0:secret\n", "passwd")
+    link = tmp_path / "scan.obj"
+    link.symlink_to(sound)
+    assert len(read_mesh(link).faces_F3) == 3
+    link.unlink()
+    link.symlink_to(secret)
+    with pytest.raises(SampleFault, match=r"mesh\.parse") as caught:
+        read_mesh(link)
+    assert "secret" not in caught.value.detail
+    with pytest.raises(SampleFault, match="secret"):
+        read_mesh(secret)
+
+
+@pytest.mark.parametrize("text", ["../../store/0000/0000.obj", "/disk/0000.obj\n", "../.git/annex/objects/x.obj\r\n"])
+def test_a_link_that_became_text_is_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SampleFault, match=r"mesh\.link.*core\.symlinks"):
+        read_mesh(write(tmp_path, text))
+
+
+def test_a_pipe_is_not_waited_for_and_a_sparse_giant_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.obj")
+    with pytest.raises(SampleFault, match="pipe"):
+        read_mesh(tmp_path / "pipe.obj")
+    with (tmp_path / "giant.obj").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(SampleFault, match="too large"):
+        read_mesh(tmp_path / "giant.obj")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.profiling.record import CountRecord, ProfileRecord, ProfileRow
-from sapiens_bench.report import pareto, sheet
+from sapiens_bench.report import pareto, text
 from sapiens_bench.report.pareto import Cost, Group, Point
 from sapiens_bench.report.plots import draw
 from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord
@@ -76,9 +76,9 @@ def test_runs_and_profiles_are_joined_by_model() -> None:
     assert by_model["a"].costs["params"] == 1
     assert by_model["a"].score == 50
     assert by_model["only_run"].costs == {}
-    text = sheet.text([pareto.sheet(groups[0])])
-    assert "70.0 [60.0, 80.0]" in text
-    assert text.index("only_run") < text.index("b  ") < text.index("a  ")
+    shown = text.aligned(pareto.sheet(groups[0]))
+    assert "70.0 [60.0, 80.0]" in shown
+    assert shown.index("only_run") < shown.index("b  ") < shown.index("a  ")
     assert pareto.frontier_of(groups[0], "params") == {"a", "b"}
 
 
@@ -130,7 +130,7 @@ def test_printed_scores_have_groups_of_their_own() -> None:
     assert groups
     assert all(group.is_published for group in groups)
     assert [round(point.score, 1) for point in groups[0].points] == [76.7, 77.8, 79.9, 81.2]
-    assert "as printed" in sheet.text([pareto.sheet(groups[0])])
+    assert "as printed" in text.render_document(pareto.document(groups[:1]))
 
 
 def test_plots_are_drawn_as_png_and_svg_and_svg_is_reproducible(tmp_path: Path) -> None:

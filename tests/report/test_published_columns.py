@@ -98,3 +98,30 @@ def test_a_conflicting_number_is_marked_and_its_note_printed(
     for block, cell in found:
         assert cell.notes
         assert block.footnotes[cell.notes[0] - 1]
+
+
+def test_a_run_with_other_boxes_than_the_protocol_has_no_printed_number(
+    make_record: Make, coco_cell: Callable[..., CellRecord], catalog: Catalog
+) -> None:
+    model, _ = _printed(catalog, "detector-70")
+    own = catalog.datasets["coco-val2017"].protocols["detector-70"].options["boxes"]
+    for boxes, has_column in (("", True), (own, True), ("gt", False)):
+        record = make_record([coco_cell(model, "detector-70", 0.5)], request={"boxes": boxes})
+        kinds = {column.kind for column in build(record, catalog).blocks[0].columns}
+        assert ("published" in kinds) == has_column
+
+
+def test_options_over_a_card_are_told(make_record: Make) -> None:
+    block = build(make_record(request={"options": {"flip_test": False}})).blocks[0]
+    assert "Options over the cards: flip_test=False." in block.remarks
+
+
+def test_a_protocol_with_other_options_has_no_printed_number_and_says_so(
+    make_record: Make, coco_cell: Callable[..., CellRecord], catalog: Catalog
+) -> None:
+    model, _ = _printed(catalog, "detector-70")
+    for options, has_column in (({}, True), ({"min_area": 5}, False)):
+        record = make_record([coco_cell(model, "detector-70", 0.5)], request={"data_options": options})
+        block = build(record, catalog).blocks[0]
+        assert any(column.kind == "published" for column in block.columns) is has_column
+        assert any("Options over the protocol: min_area=5" in remark for remark in block.remarks) is not has_column

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sapiens_bench.report.tables import build
-from sapiens_bench.store.record import Counts, RunRecord
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.report.tables import Emphasis, build
+from sapiens_bench.store.record import Counts, ErrorExample, RunRecord
 
 Make = Callable[..., RunRecord]
 
@@ -115,11 +116,75 @@ def test_equal_footnotes_share_a_number(make_record: Make, rows: SimpleNamespace
     assert [r.notes for r in block.rows] == [(1,), (1,)]
 
 
-def test_subset_and_caveat_are_remarks_of_the_block(make_record: Make, rows: SimpleNamespace) -> None:
+def test_a_caveat_is_a_remark_and_a_subset_an_alarm_of_the_block(make_record: Make, rows: SimpleNamespace) -> None:
     cells = [rows.pose("a", "A", 0.5, caveat="our split")]
-    remarks = build(make_record(cells, request={"limit": 8})).blocks[0].remarks
-    assert "Protocol: our split" in remarks
-    assert any(r.startswith("SUBSET") and "8 images" in r for r in remarks)
+    block = build(make_record(cells, request={"limit": 8})).blocks[0]
+    assert "Protocol: our split" in block.remarks
+    assert any("first 8 images" in text for text in block.alarms)
+
+
+@pytest.mark.parametrize(("groups", "alarmed", "cautioned"), [(2, True, True), (9, True, True), (10, False, True),
+                                                              (29, False, True), (30, False, False)])  # fmt: skip
+def test_intervals_over_few_groups_are_not_to_be_trusted(
+    make_record: Make, rows: SimpleNamespace, groups: int, alarmed: bool, cautioned: bool
+) -> None:
+    cell = rows.pose("a", "A", scores={"oks/AP": rows.score(0.5, 0.1, n_groups=groups)})
+    block = build(make_record([cell])).blocks[0]
+    warning = f"A 95% interval over {groups} groups is not to be trusted."
+    assert (warning in block.alarms) == alarmed
+    assert any("too narrow" in text for text in block.remarks) == cautioned
+
+
+def test_what_excluded_images_died_of_is_told_with_the_fix(make_record: Make, rows: SimpleNamespace) -> None:
+    detail = "orientation 6 without a word on the card; write exif: apply"
+    errors = [
+        ErrorExample(key="a.jpg", code="image.exif", detail=detail, side="input"),
+        ErrorExample(key="b.jpg", code="image.exif", detail=detail, side="input"),
+        ErrorExample(key="c.jpg", code="label.bbox", detail="width 0", side="input"),
+    ]
+    cells = [rows.pose(n, n, 0.5, counts=Counts(planned=120, ok=117, input_errors=3), errors=errors) for n in "ab"]
+    remarks = build(make_record(cells)).blocks[0].remarks
+    assert f"At fault: image.exif (a.jpg: {detail}); label.bbox (c.jpg: width 0)." in remarks
+
+
+def test_what_a_model_died_of_is_told_beside_its_row(make_record: Make) -> None:
+    block = build(make_record()).blocks[0]
+    note = next(text for text in block.footnotes if "count as misses" in text)
+    assert note == "3 of 120 images on which MoveNet Thunder failed count as misses: pred.nonfinite (a)."
+
+
+def test_a_score_of_a_cell_that_failed_everywhere_gives_the_cause(make_record: Make, rows: SimpleNamespace) -> None:
+    errors = [ErrorExample(key="a", code="image.missing", detail="no such file", side="input")]
+    cell = rows.pose("a", "A", math.nan, counts=Counts(planned=120, input_errors=120), errors=errors)
+    found = build(make_record([cell])).blocks[0].rows[0].cells["oks/AP"]
+    assert found.reason == "every image failed: image.missing (a: no such file)"
+
+
+def test_what_the_adapter_says_about_itself_is_a_remark(make_record: Make, rows: SimpleNamespace) -> None:
+    facts = {"synthetic-humans": {"boxes_notes": ["2 scans were found, the protocol expects 526"]}}
+    remarks = build(make_record([rows.pose("a", "A", 0.5)], datasets=facts)).blocks[0].remarks
+    assert "Note: 2 scans were found, the protocol expects 526." in remarks
+
+
+def test_who_decides_what_is_bold_also_says_what_it_means(make_record: Make) -> None:
+    chosen = Emphasis(lambda rows, columns: {("oracle", "oks/AR")}, "Bold: by order.")
+    block = build(make_record(), emphasis=chosen).blocks[0]
+    assert {r.model: [k for k, c in r.cells.items() if c.best] for r in block.measured} == {
+        "movenet-thunder": [], "blazepose-full": [], "mean-pose": [], "oracle": ["oks/AR"],
+    }  # fmt: skip
+    assert block.best_means == "Bold: by order."
+    nobody = build(make_record(), emphasis=Emphasis(lambda rows, columns: set(), "Bold: by order.")).blocks[0]
+    assert nobody.best_means == ""
+
+
+def test_the_command_that_helps_comes_from_the_card_and_not_from_its_advice(make_record: Make) -> None:
+    record = make_record()
+    remedies = build(record, Catalog.load()).blocks[0].remedies
+    assert {r.command for r in remedies if "sapiens-1b" in r.models} == {
+        "sapiens-bench weights get NAME --accept-licence CC-BY-NC-4.0"
+    }
+    assert {r.command for r in remedies if "sapiens-2b" in r.models} == {"sapiens-bench weights show NAME"}
+    assert {r.command for r in build(record).blocks[0].remedies} == {""}
 
 
 def test_a_single_group_is_said_to_have_no_interval(make_record: Make, rows: SimpleNamespace) -> None:

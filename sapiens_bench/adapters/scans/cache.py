@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sapiens_bench.cards.locate import cache_root
-from sapiens_bench.errors import DataError, SampleFault, SapiensBenchError, ShapeError
+from sapiens_bench.errors import DataError, SampleFault, SapiensBenchError, ShapeError, machine_fault
 from sapiens_bench.pixels.arrays import load_npy
 from sapiens_bench.pixels.codecs import read_mask, read_rgb
 from sapiens_bench.render.manifest import ManifestEntry, from_record, to_record
@@ -62,7 +62,9 @@ def stamp(files: Iterable[Path]) -> str:
                 for start in sorted({0, max(0, size // 2 - _BLOCK // 2), max(0, size - _BLOCK)}):
                     file.seek(start)
                     sha256.update(file.read(_BLOCK))
-        except OSError:
+        except OSError as error:
+            if machine := machine_fault(error):
+                raise machine from None
             sha256.update(f"{path.name}\0-1\0".encode("utf-8", "surrogateescape"))
     return sha256.hexdigest()
 
@@ -158,7 +160,9 @@ class SampleFolder:
             if any((self.path / name).stat().st_size != size for name, size in sizes.items()):
                 return None
             entry = from_record(record["entry"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ShapeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ShapeError) as error:
+            if machine := machine_fault(error):
+                raise machine from None
             return None
         return StoredEntry(entry, "rgb.png" in sizes, tuple(record["notes"]), sizes)
 
@@ -194,6 +198,8 @@ class SampleFolder:
         try:
             array = load_npy(self.path / name)
         except SapiensBenchError as error:
+            if machine := machine_fault(error):
+                raise machine from None
             raise SampleFault("scan.cache", f"{self.path / name} is damaged. {_REMEDY} ({error})") from None
         if array.dtype != dtype or array.shape != (int(np.count_nonzero(mask_HW)), *tail):
             raise SampleFault("scan.cache", f"{self.path / name} does not fit its mask. {_REMEDY}")

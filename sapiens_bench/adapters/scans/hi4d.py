@@ -1,18 +1,9 @@
 """Hi4D: real pictures of calibrated cameras with the geometry of the scan, or rendered views of the scans.
 
-Protocol options (all optional):
-
-    source: camera4                # camera4: real pictures; virtual: rendered from seeded cameras
-    cameras: [4]                   # of the real pictures
-    pairs: [28, 32, 37]            # empty: all
-    list: hi4d_list.txt            # in the root: one sequence or picture a line; other frames are left out
-    person: all                    # all, 0 or 1: whose pixels are scored
-    allow_silhouette_mismatch: false
-    framings, views, size, focal_mm, yaw_deg, pitch_deg, seed, grey, backgrounds      # virtual only, see thuman2.py
-
 **Self-check.** The silhouette of the scan must agree with the mask that came with the picture. The intersection over
 union of every frame goes into the manifest; a sequence whose mean is below 0.95 is refused, since keys, distortion,
-units or frame numbers must be wrong then. Pictures of cameras with lens distortion are undistorted first.
+units or frame numbers must be wrong then. Where the calibration has lens distortion, each picture is taken as it is or
+undistorted, whichever agrees better, and a note says which.
 """
 
 from __future__ import annotations
@@ -21,78 +12,88 @@ import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from PIL import Image
 
-from sapiens_bench.adapters.folders import refuse_split
-from sapiens_bench.adapters.options import AdapterOptions
+from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.prepare import PreparedFault, PrepareReport, Progress
-from sapiens_bench.adapters.scans.hi4d_layout import (
-    Calibration,
-    FrameList,
-    Sequence4D,
-    find_sequences,
-    read_cameras,
-    read_list,
-)
-from sapiens_bench.adapters.scans.options import RECIPE_OPTIONS, ScanOptions, make_recipe
+from sapiens_bench.adapters.scans.hi4d_cameras import Calibration, read_cameras
+from sapiens_bench.adapters.scans.hi4d_layout import Sequence4D, find_sequences, pair_notes
+from sapiens_bench.adapters.scans.hi4d_list import FrameList, read_list
+from sapiens_bench.adapters.scans.jobs import Person
+from sapiens_bench.adapters.scans.options import TASKS, RenderOptions, fixed_or_drawn, make_recipe
 from sapiens_bench.adapters.scans.photo import RealPhoto
 from sapiens_bench.adapters.scans.samples import ScanSamples, ScanView
-from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
-from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault
-from sapiens_bench.render.camera import Framing
+from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault, machine_fault
 from sapiens_bench.types import Sample
 
 DRAWS = "hi4d-render/1"
 MIN_IOU = 0.95
+MONO = "mono_cam"
 UNCHECKED = "set allow_silhouette_mismatch: true in the protocol's options to go on without this check"
-_OPTIONS = {"source", "cameras", "pairs", "list", "person", "allow_silhouette_mismatch", "framings", "views"}
+Cameras = tuple[int, ...] | Literal["mono_cam"]
 
 
 class Hi4D:
     """Depth or normals. Key ``hi4d/<pair>/<action>/<camera>/<frame>``, group = the sequence.
 
+    ``notes`` names pairs that are missing, and says how pictures of cameras with lens distortion were taken.
+
     Raises:
-        CardError: an option is unknown or of the wrong kind.
+        CardError: a task that scans have no labels for.
         DataMissing: no sequence, frame or list file.
         DatasetRejected: a calibration, ``meta.npz`` or the list cannot be used.
     """
 
-    def __init__(
-        self,
-        card: DatasetCard,
-        protocol: EvalProtocol,
-        space: SpaceCard | None,
-        root: Path,
-        options: AdapterOptions | None = None,
-    ) -> None:
-        self._options = options or AdapterOptions()
-        refuse_split(card, self._options.split)
-        read = ScanOptions(card, protocol, {*RECIPE_OPTIONS, *_OPTIONS})
-        person = cast("Literal['all', '0', '1']", read.text("person", "all", ("all", "0", "1")))
-        self.source = read.text("source", "camera4", ("camera4", "virtual"))
-        self.allow_mismatch = read.flag("allow_silhouette_mismatch")
-        recipe = make_recipe(read, DRAWS, root, person=person)
-        sequences = find_sequences(root, read.wholes("pairs"))
-        listed = read_list(read.text("list"), root, sequences) if read.text("list") else None
+    class Options(RenderOptions):
+        source: Literal["camera4", "virtual"] = "camera4"
+        """camera4: real pictures; virtual: rendered from seeded cameras, which the options of rendering describe"""
+        cameras: Cameras = (4,)
+        """cameras of the real pictures by number, or mono_cam: the one that each sequence's meta.npz names"""
+        pairs: tuple[int, ...] = ()
+        """which pairs; none: all that are here"""
+        list: str = ""
+        """file in the root with one sequence or picture a line; other frames are left out"""
+        person: Person = "all"
+        """whose pixels are scored"""
+        allow_silhouette_mismatch: bool = False
+        """go on where the self-check refuses a sequence"""
+
+    def __init__(self, context: DataContext) -> None:
+        context.refuse_split()
+        context.needs_task(*TASKS)
+        options: Hi4D.Options = context.options
+        card, root = context.card, context.root
+        self.source, self.allow_mismatch = options.source, options.allow_silhouette_mismatch
+        recipe = make_recipe(options, DRAWS, root, person=options.person)
+        sequences = find_sequences(root, options.pairs)
+        listed = read_list(options.list, root, sequences) if options.list else None
         if self.source == "camera4":
-            cameras = read.wholes("cameras") or (4,)
-            views, label = _photo_views(card.id, sequences, cameras, listed), f"camera{'+'.join(map(str, cameras))}"
+            views = _photo_views(card.id, sequences, options.cameras, listed)
+            names = options.cameras if options.cameras == MONO else "+".join(map(str, options.cameras))
+            label = f"camera{names}"
         else:
-            framings, n_views = read.framings(default=("full",)), read.whole("views", 1, least=1)
-            views, label = _drawn_views(card.id, sequences, framings, n_views, listed), f"virtual-{'+'.join(framings)}"
+            views = _drawn_views(card.id, sequences, options, listed)
+            label = f"virtual-{'+'.join(options.framings)}"
         if not views:
             raise DataMissing(f"No frame of {card.id} under {root} has both a picture and a scan. {card.get}")
         self.keys: list[str] = [view.key for view in views]
         self.groups: list[str] = [view.group for view in views]
-        self.notes: tuple[str, ...] = ()
+        self._found_notes = pair_notes(sequences, options.pairs)
         if self.allow_mismatch:
-            self.notes = ("The silhouette self-check was switched off by the protocol.",)
-        self.samples = ScanSamples(card.id, protocol.task, recipe, views, label)
+            self._found_notes += ("The silhouette self-check was switched off by the protocol.",)
+        self.samples = ScanSamples(card.id, context.protocol.task, recipe, views, label)
         self.manifest_sha256 = self.samples.manifest_sha256
+        self._max_pixels = context.max_pixels
         self._iou: dict[str, float] = {}  # mean of each sequence, over its frames that are prepared
         self._lock = threading.Lock()
+        self._lens_notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """About the set, then about frames that are prepared."""
+        return (*self._found_notes, *self._lens_notes, *self.samples.notes)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -100,10 +101,14 @@ class Hi4D:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self.keys):
             raise IndexError(index)
-        sample = self.samples.read(index, self._options.max_pixels)
+        sample = self.samples.read(index, self._max_pixels)
         if fault := self._silhouette_fault(index):
             raise fault
         return sample
+
+    def identity(self, index: int) -> str:
+        """Size and time of change of the files behind a sample."""
+        return self.samples.identity(index)
 
     def materialise(self, indices: Sequence[int], workers: int, progress: Progress) -> None:
         """Render what is missing, and check silhouettes."""
@@ -114,6 +119,7 @@ class Hi4D:
         report = self.samples.make(indices, workers, progress)
         with self._lock:
             self._iou.clear()
+        self._lens_notes = _lens_notes(self.samples)
         known = {fault.key for fault in report.faults}
         refused = [
             PreparedFault(self.keys[i], fault.code, fault.detail)
@@ -122,7 +128,7 @@ class Hi4D:
         ]
         faults = tuple(sorted((*report.faults, *refused), key=lambda fault: fault.key))
         return PrepareReport(
-            report.n_made, report.n_present, len(faults), report.bytes, report.manifest_path, faults, report.notes
+            report.n_made, report.n_present, len(faults), report.bytes, report.manifest_path, faults, self.notes
         )
 
     def sequence_iou(self, sequence: str) -> float:
@@ -145,8 +151,8 @@ class Hi4D:
         photo = self.samples.views[index].photo
         assert photo is not None
         sequence = self.groups[index]
-        if not photo.mask:
-            where = "seg/img_seg_mask/<camera>/all"
+        if not photo.masks:
+            where = "seg/img_seg_mask/<camera>/all (nor one of each person beside it)"
             return SampleFault(
                 "scan.silhouette", f"{self.keys[index]} has no mask in {where}; fetch it, or {UNCHECKED}"
             )
@@ -160,8 +166,29 @@ class Hi4D:
         )
 
 
+def _lens_notes(samples: ScanSamples) -> tuple[str, ...]:
+    """How pictures of cameras with lens distortion were taken, when there are any."""
+    ways: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for i in range(len(samples.views)):
+        stored = samples.entry(i)
+        if stored is not None and "silhouette_iou_otherwise" in stored.entry.view:
+            about = stored.entry.view
+            pair = float(about["silhouette_iou"]), float(about["silhouette_iou_otherwise"])
+            ways[bool(about["undistorted"])].append(pair)
+    notes = []
+    for is_undistorted, pairs in ways.items():
+        if pairs:
+            taken, other = (sum(column) / len(pairs) for column in zip(*pairs))
+            how, else_ = ("undistorted", "as they are") if is_undistorted else ("as they are", "undistorted")
+            notes.append(
+                f"{len(pairs)} pictures of cameras with lens distortion were taken {how}: silhouettes agree by "
+                f"{taken:.3f} IoU on average, {else_} by {other:.3f}"
+            )
+    return tuple(notes)
+
+
 def _photo_views(
-    dataset: str, sequences: Sequence[Sequence4D], cameras: Sequence[int], listed: FrameList | None
+    dataset: str, sequences: Sequence[Sequence4D], cameras: Cameras, listed: FrameList | None
 ) -> list[ScanView]:
     """One sample for each camera and frame with both picture and scan, between ``start`` and ``end`` of the sequence.
 
@@ -171,30 +198,41 @@ def _photo_views(
     views: list[ScanView] = []
     for sequence in sequences:
         calibrations = read_cameras(sequence.cameras_file)
-        if absent := [camera for camera in cameras if camera not in calibrations]:
-            have = ", ".join(map(str, sorted(calibrations)))
-            raise DatasetRejected(str(sequence.cameras_file), [f"no camera {absent[0]}; it has {have}"])
-        meshes, labels = sequence.meshes(), sequence.person_labels()
-        first, last = sequence.span()
-        for camera in cameras:
-            images, masks = sequence.images(camera), sequence.masks(camera)
-            size = _picture_size(images)
-            for frame in sorted(images.keys() & meshes.keys()):
-                if first <= frame <= last and (listed is None or listed.has(sequence.name, camera, frame)):
-                    photo = _photo(calibrations[camera], images[frame], masks.get(frame), size)
-                    files = (sequence.cameras_file, meshes[frame], images[frame], masks.get(frame), labels.get(frame))
-                    views.append(
-                        ScanView(
-                            key=f"{dataset}/{sequence.name}/{camera}/{frame:06d}",
-                            group=sequence.name,
-                            scan=f"{sequence.name}/{frame:06d}",
-                            obj=meshes[frame],
-                            sources=tuple(file for file in files if file is not None),
-                            photo=photo,
-                            face_labels=labels.get(frame),
-                        )
-                    )
+        chosen = (sequence.mono_camera(),) if cameras == MONO else cameras
+        for camera in chosen:
+            if camera not in calibrations:
+                have = ", ".join(map(str, sorted(calibrations)))
+                raise DatasetRejected(str(sequence.cameras_file), [f"no camera {camera}; it has {have}"])
+            assert isinstance(camera, int)
+            views += _camera_views(dataset, sequence, camera, calibrations[camera], listed)
     _all_listed(listed, views, dataset)
+    return views
+
+
+def _camera_views(
+    dataset: str, sequence: Sequence4D, camera: int, calibration: Calibration, listed: FrameList | None
+) -> list[ScanView]:
+    meshes, labels = sequence.meshes(), sequence.person_labels()
+    images, masks = sequence.images(camera), sequence.masks(camera)
+    first, last = sequence.span()
+    size = _picture_size(images)
+    views = []
+    for frame in sorted(images.keys() & meshes.keys()):
+        if not first <= frame <= last or not (listed is None or listed.has(sequence.name, camera, frame)):
+            continue
+        seen_on = masks.get(frame, ())
+        files = (sequence.cameras_file, meshes[frame], images[frame], *seen_on, labels.get(frame))
+        views.append(
+            ScanView(
+                key=f"{dataset}/{sequence.name}/{camera}/{frame:06d}",
+                group=sequence.name,
+                scan=f"{sequence.name}/{frame:06d}",
+                mesh=meshes[frame],
+                sources=tuple(file for file in files if file is not None),
+                photo=_photo(calibration, images[frame], seen_on, size),
+                face_labels=labels.get(frame),
+            )
+        )
     return views
 
 
@@ -211,11 +249,7 @@ def _all_listed(listed: FrameList | None, views: Sequence[ScanView], dataset: st
 
 
 def _drawn_views(
-    dataset: str,
-    sequences: Sequence[Sequence4D],
-    framings: Sequence[Framing],
-    n_views: int,
-    listed: FrameList | None,
+    dataset: str, sequences: Sequence[Sequence4D], options: RenderOptions, listed: FrameList | None
 ) -> list[ScanView]:
     """Rendered views of every scan between ``start`` and ``end``; a list selects the frames it names for any camera."""
     views: list[ScanView] = []
@@ -231,25 +265,26 @@ def _drawn_views(
             sources = (mesh, *sequence.material_files(frame), *extra)
             views += [
                 ScanView(
-                    key=f"{dataset}/{sequence.name}/virtual-{framing}{f'-{k}' if k else ''}/{frame:06d}",
+                    key=f"{dataset}/{sequence.name}/virtual-{framing}{suffix.replace('/', '-')}/{frame:06d}",
                     group=sequence.name,
                     scan=f"{sequence.name}/{frame:06d}",
-                    obj=mesh,
+                    mesh=mesh,
                     sources=sources,
                     framing=framing,
-                    number=k,
+                    number=number,
+                    yaw_deg=yaw,
                     face_labels=labels.get(frame),
                 )
-                for framing in framings
-                for k in range(n_views)
+                for framing in options.framings
+                for number, yaw, suffix in fixed_or_drawn(options)
             ]
     return views
 
 
-def _photo(camera: Calibration, image: Path, mask: Path | None, size: tuple[int, int]) -> RealPhoto:
+def _photo(camera: Calibration, image: Path, masks: Sequence[Path], size: tuple[int, int]) -> RealPhoto:
     return RealPhoto(
         image=str(image),
-        mask=str(mask or ""),
+        masks=tuple(map(str, masks)),
         K=tuple(tuple(row) for row in camera.K.tolist()),
         R=tuple(tuple(row) for row in camera.R.tolist()),
         t=tuple(camera.t.tolist()),
@@ -265,6 +300,14 @@ def _picture_size(images: dict[int, Path]) -> tuple[int, int]:
         try:
             with Image.open(path) as image:
                 return image.size
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            Image.DecompressionBombError,
+            Image.DecompressionBombWarning,
+        ) as error:
+            if machine := machine_fault(error):
+                raise machine from None
             continue  # reading the sample names the broken file
     return 940, 1280

@@ -1,7 +1,5 @@
-"""From one mesh to its samples: the work unit of a data set of scans.
-
-A ``Job`` is plain data, so that it can travel to another process as JSON; ``run_job`` reads the mesh once and makes all
-its views. What comes out depends on the job alone, not on which process runs it, or when.
+"""From one mesh to its samples. ``run_job`` reads the mesh once and makes all its views; what comes out depends on the
+job alone, not on which process runs it, or when.
 
 Axes: V vertices, F faces, H height, W width.
 """
@@ -9,104 +7,49 @@ Axes: V vertices, F faces, H height, W width.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.scans.cache import PreparedSample, SampleFolder, recipe_hash
-from sapiens_bench.adapters.scans.photo import RealPhoto, read_photo
-from sapiens_bench.errors import SampleFault, SapiensBenchError, StoreError
-from sapiens_bench.pixels.codecs import load_npz
+from sapiens_bench.adapters.scans.cache import PreparedSample, SampleFolder
+from sapiens_bench.adapters.scans.jobs import Job, Outcome, View, job_from_json
+from sapiens_bench.adapters.scans.photo import RealPhoto, fit_photo
+from sapiens_bench.adapters.scans.textures import load_paint
+from sapiens_bench.errors import SampleFault, SapiensBenchError, StoreError, machine_fault
+from sapiens_bench.pixels.codecs import load_npz, read_rgb
 from sapiens_bench.render.attributes import ShadedNormals, shaded_normals, vertex_normals
-from sapiens_bench.render.camera import Camera, CameraDraw, Framing, draw_camera, framing_box, seeded
-from sapiens_bench.render.manifest import RENDERER_VERSION, ManifestEntry, digest
-from sapiens_bench.render.mesh import IMAGE_SUFFIXES, MeshData, load_texture, normalise, read_mesh, texture_path
-from sapiens_bench.render.rasterise import Hits, rasterise
-from sapiens_bench.render.scan_scene import (
-    SCENE_VERSION,
-    Background,
-    LightDraw,
-    draw_light,
-    grey_background,
-    photograph,
-    picture_background,
+from sapiens_bench.render.camera import Camera, draw_camera, framing_box, seeded
+from sapiens_bench.render.files import listing
+from sapiens_bench.render.manifest import ManifestEntry, digest
+from sapiens_bench.render.materials import find_coats
+from sapiens_bench.render.mesh import (
+    IMAGE_SUFFIXES,
+    MeshData,
+    doubts_up,
+    normalise,
+    read_mesh,
+    up_axis,
+    upright,
+    used_vertices,
 )
+from sapiens_bench.render.overdraw import overdraw
+from sapiens_bench.render.paint import Paint
+from sapiens_bench.render.rasterise import Hits, rasterise
+from sapiens_bench.render.scan_scene import Background, draw_light, grey_background, photograph, picture_background
 
 MAX_FLIPPED = 0.01  # share of covered pixels; above it the scan has inverted faces
+MAX_BARE = 0.01  # share of covered pixels without colour that goes without a note
+MAX_OVERDRAW = 2000.0  # candidate pixels per pixel of the image; scans have 2 to 20
 _CAMERA_DRAWS = 3  # that draw_camera takes from the generator before the light's
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """All choices that decide what is rendered from a mesh."""
-
-    protocol: str  # names and seeds the draws; raised when their meaning changes
-    height_m: float | None = None  # scans are scaled to it; None: the mesh is metric and stays where it is
-    width: int = 768
-    height: int = 1024
-    focal_mm: tuple[float, float] = (35.0, 85.0)
-    yaw_deg: tuple[float, float] = (0.0, 360.0)
-    pitch_deg: tuple[float, float] = (-10.0, 10.0)
-    seed: int = 0
-    supersampling: int = 2
-    grey: int = 127
-    backgrounds: str = ""  # folder of pictures instead of the grey
-    backgrounds_stamp: str = ""  # of that folder's files
-    light: LightDraw = field(default_factory=LightDraw)
-    person: Literal["all", "0", "1"] = "all"  # whose pixels are scored (meshes with person labels)
-
-    def camera_draw(self) -> CameraDraw:
-        """The ranges in the form the camera module takes."""
-        return CameraDraw(
-            self.protocol,
-            self.width,
-            self.height,
-            self.focal_mm,
-            self.yaw_deg,
-            self.pitch_deg,
-            seed=self.seed,
-        )
-
-    def sha256(self) -> str:
-        """Decides which samples may lie in one folder. The path of a background folder does not count, its files do."""
-        choices = {**asdict(self), "backgrounds": bool(self.backgrounds)}
-        return recipe_hash({"renderer": RENDERER_VERSION, "scene": SCENE_VERSION, **choices})
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """One sample to make. Either ``framing`` (a drawn camera) or ``photo`` (a real picture and its camera)."""
-
-    key: str  # the sample's stable name
-    folder: str  # of the sample
-    framing: Framing | None = None
-    number: int = 0  # of the view among those of one framing
-    photo: RealPhoto | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One mesh and its views."""
-
-    scan: str  # what messages call it, and part of the draws' seed
-    obj: str  # path
-    views: tuple[View, ...]
-    recipe: Recipe
-    face_labels: str = ""  # path of an .npz with faces_mask, person of each face
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one view."""
-
-    key: str
-    n_bytes: int = 0
-    code: str = ""  # of the fault; "" when the sample is there
-    detail: str = ""
+def run_record(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """``run_job`` as a job of ``workers.run_all``."""
+    return [asdict(outcome) for outcome in run_job(job_from_json(record))]
 
 
 def run_job(job: Job) -> list[Outcome]:
@@ -114,6 +57,7 @@ def run_job(job: Job) -> list[Outcome]:
 
     Raises:
         StoreError: the cache cannot be written.
+        MemoryError, OSError: the machine ran out of memory, disk space or file handles: no scan is to blame.
     """
     outcomes = []
     scan = _Scan(job)
@@ -124,14 +68,12 @@ def run_job(job: Job) -> list[Outcome]:
         except StoreError:
             raise
         except SapiensBenchError as error:
+            if machine := machine_fault(error):
+                raise machine from None
             code = error.code if isinstance(error, SampleFault) else "scan.render"
             detail = f"scan {job.scan}: {error.detail if isinstance(error, SampleFault) else error}"
             folder.save_fault(code, detail)
             outcomes.append(Outcome(view.key, code=code, detail=detail))
-        except MemoryError:
-            detail = f"scan {job.scan}: not enough memory to render {job.obj}; use fewer workers"
-            folder.save_fault("scan.memory", detail)
-            outcomes.append(Outcome(view.key, code="scan.memory", detail=detail))
     return outcomes
 
 
@@ -141,12 +83,22 @@ class _Scan:
     def __init__(self, job: Job) -> None:
         self.job, self.recipe = job, job.recipe
         self._fault: SampleFault | None = None
+        self._remarks: list[str] = []
 
     @cached_property
     def _loaded(self) -> tuple[MeshData, NDArray[np.float64], dict[str, Any]]:
-        mesh = read_mesh(Path(self.job.obj))
+        mesh = read_mesh(Path(self.job.mesh))
         source: dict[str, Any] = {"protocol": self.recipe.protocol, "seed": self.recipe.seed, "obj_sha256": mesh.sha256}
         if self.recipe.height_m is not None:
+            up = up_axis(mesh, self.job.up)
+            if self.job.up != "auto" and doubts_up(mesh, up):
+                other = "z" if up == "y" else "y"
+                self._remarks.append(
+                    f"scan {self.job.scan} is longer along {other} than along {up}, which is taken as up: does the "
+                    f"person lie, or do these files stand along {other} (option up: {other})?"
+                )
+            if up != "y":
+                mesh, source["up"] = upright(mesh, up), up
             mesh, step = normalise(mesh, self.recipe.height_m)
             source["normalisation"] = {"scale": step.scale, "offset": step.offset, "height_m": step.height_m}
         return mesh, vertex_normals(mesh.vertices_V3, mesh.faces_F3), source
@@ -161,22 +113,20 @@ class _Scan:
             raise
 
     @cached_property
-    def _texture(self) -> tuple[NDArray[np.uint8], str]:
+    def _paint(self) -> tuple[Paint, dict[str, Any]]:
+        """Colours, and what the manifest says about their files."""
         mesh, _, _ = self._mesh()
-        if mesh.uv_T2 is None:
-            raise SampleFault("scan.texture", f"{self.job.obj} has no texture coordinates (vt), so it has no colours")
         try:
-            path = texture_path(mesh)
-            return load_texture(mesh), _sha256(path)
+            paint, hashes = load_paint(find_coats(mesh))
         except SampleFault as fault:
-            raise SampleFault("scan.texture", fault.detail) from None
+            raise SampleFault("scan.texture", fault.detail) from fault
+        if len(paint.coats.coats) == len(hashes) == 1:
+            return paint, {"texture_sha256": hashes[0]}
+        return paint, {"texture_sha256s": hashes, "colours": "materials" if paint.coats.coats else "vertices"}
 
     @cached_property
     def _used_V3(self) -> NDArray[np.float64]:
-        mesh, _, _ = self._mesh()
-        used = np.zeros(len(mesh.vertices_V3), np.bool_)
-        used[mesh.faces_F3.reshape(-1)] = True
-        return mesh.vertices_V3[used]
+        return used_vertices(self._mesh()[0])
 
     def sample(self, view: View) -> PreparedSample:
         """Render one view.
@@ -191,16 +141,19 @@ class _Scan:
         """A virtual camera, a drawn light, a rendered picture."""
         assert view.framing is not None
         mesh, normals, source = self._mesh()
-        texture, texture_sha256 = self._texture
+        paint, colours = self._paint
         box = framing_box(self._used_V3, view.framing)
-        draw = self.recipe.camera_draw()
-        camera = draw_camera(draw, self.job.scan, view.framing, view.number, box)
+        draw, recipe = self.recipe.camera_draw(), self.recipe
+        span = recipe.span_m if recipe.projection == "orthographic" else None
+        camera = draw_camera(
+            draw, self.job.scan, view.framing, view.number, box, yaw_deg=view.yaw_deg, span_m=span
+        )  # fmt: skip
         generator = seeded(draw.protocol, draw.seed, self.job.scan, view.framing, view.number)
         generator.random(_CAMERA_DRAWS)  # the light goes on where the camera stopped
-        light = draw_light(self.recipe.light, generator)
+        light = draw_light(recipe.light, generator)
         background = self._background(generator)
         hits, shaded = self._geometry(camera)
-        picture = photograph(mesh, normals, texture, camera, light, background, supersampling=self.recipe.supersampling)
+        picture = photograph(mesh, normals, paint, camera, light, background, supersampling=recipe.supersampling)
         about = {
             "framing": view.framing,
             "rule": box.rule,
@@ -209,24 +162,36 @@ class _Scan:
             "background": {"name": background.name, "sha256": background.sha256},
             "untextured_share": round(picture.untextured_share, 6),
         }
-        source = {**source, "texture_sha256": texture_sha256}
-        return self._finish(view, camera, hits, shaded, picture.rgb_HW3, source, about, self._scored(hits))
+        notes = [f"scan {self.job.scan}: {paint.coats.doubt}"] if paint.coats.doubt else []
+        if picture.untextured_share > MAX_BARE:
+            share = f"{100 * picture.untextured_share:.1f} %"
+            notes.append(f"scan {self.job.scan} has faces without colour ({share} of a view); they are drawn grey")
+        scored = self._scored(hits)
+        return self._finish(view, camera, hits, shaded, picture.rgb_HW3, {**source, **colours}, about, scored, notes)
 
     def _photographed(self, view: View, photo: RealPhoto) -> PreparedSample:
         """A real picture and the geometry as its calibrated camera sees it."""
         _, _, source = self._mesh()
         camera = photo.camera()
-        seen = read_photo(photo)
         hits, shaded = self._geometry(camera)
+        seen = fit_photo(photo, hits.mask_HW)
         about: dict[str, Any] = {"undistorted": seen.is_undistorted}
-        if seen.person_mask_HW is not None:
-            about["silhouette_iou"] = round(_iou(hits.mask_HW & seen.valid_HW, seen.person_mask_HW & seen.valid_HW), 6)
+        if seen.iou is not None:
+            about["silhouette_iou"] = round(seen.iou, 6)
+        if seen.other_iou is not None:
+            about["silhouette_iou_otherwise"] = round(seen.other_iou, 6)
         source = {**source, "image_sha256": seen.image_sha256}
         rgb = seen.rgb_HW3 if seen.is_undistorted else None
-        return self._finish(view, camera, hits, shaded, rgb, source, about, self._scored(hits) & seen.valid_HW)
+        return self._finish(view, camera, hits, shaded, rgb, source, about, self._scored(hits) & seen.valid_HW, [])
 
     def _geometry(self, camera: Camera) -> tuple[Hits, ShadedNormals]:
         mesh, normals, _ = self._mesh()
+        if (times := overdraw(mesh.vertices_V3, mesh.faces_F3, camera)) > MAX_OVERDRAW:
+            raise SampleFault(
+                "mesh.overdraw",
+                f"{self.job.mesh}: its faces cover the image {times:.0f} times over; those of scans do so less than 20 "
+                "times. Is the file damaged?",
+            )
         hits = rasterise(mesh.vertices_V3, mesh.faces_F3, camera)
         return hits, shaded_normals(hits, mesh.vertices_V3, mesh.faces_F3, normals, camera)
 
@@ -235,7 +200,7 @@ class _Scan:
         if self.recipe.person == "all":
             return hits.mask_HW
         mesh, _, _ = self._mesh()
-        labels = load_npz(Path(self.job.face_labels)).get("faces_mask")
+        labels = load_npz(Path(self.job.face_labels), only=("faces_mask",)).get("faces_mask")
         if labels is None or labels.shape != (len(mesh.faces_F3),):
             shape = "no" if labels is None else str(labels.shape)
             raise SampleFault("scan.persons", f"{self.job.face_labels}: {shape} faces_mask, need {len(mesh.faces_F3)}")
@@ -247,10 +212,12 @@ class _Scan:
         if not recipe.backgrounds:
             return grey_background(recipe.grey, recipe.width, recipe.height)
         pictures = list_pictures(Path(recipe.backgrounds))
-        try:
-            return picture_background(pictures, generator, recipe.width, recipe.height)
-        except (OSError, ValueError, SyntaxError, IndexError) as error:
-            raise SampleFault("scan.background", f"{recipe.backgrounds}: {error}") from None
+        if not pictures:
+            raise SampleFault("scan.background", f"{recipe.backgrounds} has no pictures any more")
+        path = pictures[min(int(generator.random() * len(pictures)), len(pictures) - 1)]
+        rgb = read_rgb(path)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        return picture_background(rgb, path.name, sha256, recipe.width, recipe.height)
 
     def _finish(
         self,
@@ -262,6 +229,7 @@ class _Scan:
         source: dict[str, Any],
         about: dict[str, Any],
         mask: NDArray[np.bool_],
+        notes: list[str],
     ) -> PreparedSample:
         depth = hits.depth_HW.astype(np.float32)
         mask = mask & np.isfinite(shaded.normal_HW3).all(2)
@@ -279,16 +247,11 @@ class _Scan:
             "flipped_share": round(shaded.flipped_share, 6),
             "n_near_skipped": hits.n_near_skipped,
         }
-        return PreparedSample(
-            ManifestEntry(view.key, camera, arrays, source, about),
-            depth,
-            shaded.normal_HW3,
-            mask,
-            rgb,
-            self._notes(shaded, hits),
-        )
+        entry = ManifestEntry(view.key, camera, arrays, source, about)
+        all_notes = (*self._remarks, *notes, *self._notes(shaded, hits))
+        return PreparedSample(entry, depth, shaded.normal_HW3, mask, rgb, all_notes)
 
-    def _notes(self, shaded: ShadedNormals, hits: Hits) -> tuple[str, ...]:
+    def _notes(self, shaded: ShadedNormals, hits: Hits) -> list[str]:
         notes = []
         if shaded.flipped_share > MAX_FLIPPED:
             share = f"{100 * shaded.flipped_share:.1f} %"
@@ -297,38 +260,9 @@ class _Scan:
             )
         if hits.n_near_skipped:
             notes.append(f"scan {self.job.scan}: {hits.n_near_skipped} faces reach behind the camera and were left out")
-        return tuple(notes)
+        return notes
 
 
 def list_pictures(folder: Path) -> list[Path]:
     """Pictures directly in a folder, by name."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if folder.is_dir() else []
-
-
-def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    union = int(np.count_nonzero(a | b))
-    return int(np.count_nonzero(a & b)) / union if union else 0.0
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-# Jobs as JSON --------------------------------------------------------------------------------------------------------
-
-
-def job_to_json(job: Job) -> dict[str, Any]:
-    """Plain data that ``job_from_json`` reads back."""
-    return asdict(job)
-
-
-def job_from_json(record: dict[str, Any]) -> Job:
-    """The job that was written down."""
-    views = tuple(
-        View(**{**view, "photo": None if view["photo"] is None else RealPhoto.from_json(view["photo"])})
-        for view in record["views"]
-    )
-    recipe = dict(record["recipe"])
-    light: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in recipe.pop("light").items()}
-    recipe = {name: tuple(v) if isinstance(v, list) else v for name, v in recipe.items()}
-    return Job(**{**record, "views": views, "recipe": Recipe(**recipe, light=LightDraw(**light))})
+    return [p for p in listing(folder) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]

@@ -10,22 +10,26 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sapiens_bench.adapters.folders import whole_image
 from sapiens_bench.adapters.prepare import PreparedFault, PrepareReport, Progress
 from sapiens_bench.adapters.scans.cache import SampleFolder, StoredEntry, stamp, store_folder
+from sapiens_bench.adapters.scans.jobs import Job, Outcome, Recipe, View, job_to_json
 from sapiens_bench.adapters.scans.photo import RealPhoto
-from sapiens_bench.adapters.scans.pool import run_jobs
-from sapiens_bench.adapters.scans.render import Job, Outcome, Recipe, View, run_job
-from sapiens_bench.errors import SampleFault, StorageFull
+from sapiens_bench.adapters.scans.render import run_job
+from sapiens_bench.errors import SampleFault, StorageFull, machine_fault
 from sapiens_bench.pixels.codecs import MAX_PIXELS, read_rgb
 from sapiens_bench.render.camera import Framing
-from sapiens_bench.render.manifest import write_manifest
-from sapiens_bench.store.files import free_bytes
+from sapiens_bench.render.manifest import manifest_bytes
+from sapiens_bench.render.mesh import Up
+from sapiens_bench.store.files import free_bytes, remove_strays, write_atomic
 from sapiens_bench.tasks.depth.types import DepthTarget
 from sapiens_bench.tasks.normal.types import NormalTarget
 from sapiens_bench.types import Sample
+from sapiens_bench.workers import run_all
 
+MAX_NOTES = 20  # about single scans
 # Bytes a pixel of the image takes on disk, for the check of free space: a person covers up to about half of a picture.
 _BYTES_PER_PIXEL, _BYTES_PER_PIXEL_PHOTO = 6.0, 4.5
 
@@ -37,11 +41,13 @@ class ScanView:
     key: str
     group: str
     scan: str  # names the mesh in messages and in the draws' seed
-    obj: Path
+    mesh: Path
     sources: tuple[Path, ...]  # every file that decides what comes out; another content is another sample
-    framing: Framing | None = None  # a drawn camera ...
+    framing: Framing | None = None  # a virtual camera ...
     number: int = 0
+    yaw_deg: int | None = None  # where it is not drawn
     photo: RealPhoto | None = None  # ... or a real picture
+    up: Up = "y"
     face_labels: Path | None = None  # persons of the faces
 
 
@@ -56,13 +62,18 @@ class ScanSamples:
             if view.sources not in stamps:
                 stamps[view.sources] = stamp(view.sources)
         self._folders = [self._folder(view, stamps[view.sources]) for view in views]
-        known = [recipe.sha256(), [[view.key, stamps[view.sources]] for view in views]]
+        known = [recipe.sha256(), [[view.key, stamps[view.sources], *_turned(view)] for view in views]]
         self.manifest_sha256 = hashlib.sha256(json.dumps(known).encode("utf-8", "surrogateescape")).hexdigest()
         self.manifest_path = self.folder / f"manifest-{label}-{self.manifest_sha256[:8]}.jsonl"
+        self.notes: tuple[str, ...] = ()  # about scans, from the last time they were made or found
 
     def _folder(self, view: ScanView, source_stamp: str) -> SampleFolder:
         _, _, name = view.key.partition("/")
-        return SampleFolder(self.folder / "samples" / f"{name}-{source_stamp[:12]}")
+        return SampleFolder(self.folder / "samples" / "-".join((name, *_turned(view), source_stamp[:12])))
+
+    def identity(self, index: int) -> str:
+        """Name, size and time of change of the files behind a sample; -1 where one is missing."""
+        return ", ".join(_identity(path) for path in self.views[index].sources)
 
     def entry(self, index: int) -> StoredEntry | None:
         """What is stored of a sample, or None when it is not there."""
@@ -80,36 +91,41 @@ class ScanSamples:
         faults: list[PreparedFault] = []
         progress(done, len(indices))
 
-        def on_done(outcomes: list[Outcome]) -> None:
+        def on_done(job: int, records: list[dict[str, Any]]) -> None:
             nonlocal done, n_bytes
+            outcomes = [Outcome(**record) for record in records]
             done += len(outcomes)
             n_bytes += sum(o.n_bytes for o in outcomes)
             faults.extend(PreparedFault(o.key, o.code, o.detail) for o in outcomes if o.code)
             progress(done, len(indices))
 
-        run_jobs(self._jobs(missing), workers, on_done)
+        if missing:
+            remove_strays(self.folder)
+        jobs = [job_to_json(job) for job in self._jobs(missing)]
+        run_all("sapiens_bench.adapters.scans.render:run_record", jobs, workers, on_done)
         entries = [entry for i in range(len(self.views)) if (entry := self.entry(i)) is not None]
-        write_manifest(self.manifest_path, [stored.entry for stored in entries])
-        notes = tuple(sorted({note for stored in entries for note in stored.notes}))
+        write_atomic(self.manifest_path, manifest_bytes(stored.entry for stored in entries))
+        self.notes = _shortened(sorted({note for stored in entries for note in stored.notes}))
         faults.sort(key=lambda fault: fault.key)
         n_present, n_failed = len(indices) - len(missing), len(faults)
         n_made = len(missing) - n_failed
-        return PrepareReport(n_made, n_present, n_failed, n_bytes, self.manifest_path, tuple(faults), notes)
+        return PrepareReport(n_made, n_present, n_failed, n_bytes, self.manifest_path, tuple(faults), self.notes)
 
     def _jobs(self, indices: Sequence[int]) -> list[Job]:
         """One job per mesh, in index order."""
         by_mesh: dict[Path, list[int]] = {}
         for i in indices:
-            by_mesh.setdefault(self.views[i].obj, []).append(i)
+            by_mesh.setdefault(self.views[i].mesh, []).append(i)
         return [self._job(group) for group in by_mesh.values()]
 
     def _job(self, indices: Sequence[int]) -> Job:
         first = self.views[indices[0]]
-        views = [self.views[i] for i in indices]
-        made = tuple(
-            View(v.key, str(self._folders[i].path), v.framing, v.number, v.photo) for i, v in zip(indices, views)
-        )
-        return Job(first.scan, str(first.obj), made, self.recipe, str(first.face_labels or ""))
+        views = tuple(self._view(i) for i in indices)
+        return Job(first.scan, str(first.mesh), views, self.recipe, first.up, str(first.face_labels or ""))
+
+    def _view(self, i: int) -> View:
+        view = self.views[i]
+        return View(view.key, str(self._folders[i].path), view.framing, view.number, view.yaw_deg, view.photo)
 
     def _check_space(self, missing: Sequence[int]) -> None:
         needed = 0.0
@@ -131,7 +147,16 @@ class ScanSamples:
 
         Raises:
             SampleFault: why it could not be made, or scan.cache when stored files are damaged.
+            MemoryError, OSError: the machine ran out of something.
         """
+        try:
+            return self._read(index, max_pixels)
+        except SampleFault as fault:
+            if machine := machine_fault(fault):
+                raise machine from None
+            raise
+
+    def _read(self, index: int, max_pixels: int) -> Sample:
         folder, view = self._folders[index], self.views[index]
         stored = folder.entry()
         if stored is None:
@@ -153,4 +178,27 @@ class ScanSamples:
         target = (
             DepthTarget(folder.depth(mask), mask) if self.task == "depth" else NormalTarget(folder.normals(mask), mask)
         )
-        return Sample(index, view.key, view.group, whole_image(view.key, rgb, stored.entry.camera.K.copy()), target)
+        camera = stored.entry.camera
+        K = None if camera.is_orthographic else camera.K.copy()
+        return Sample(index, view.key, view.group, whole_image(view.key, rgb, K), target)
+
+
+def _turned(view: ScanView) -> tuple[str, ...]:
+    """What tells samples of one file apart that the recipe does not: the axis that was taken as up."""
+    return () if view.up == "y" else (f"up-{view.up}",)
+
+
+def _identity(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError as error:
+        if machine := machine_fault(error):
+            raise machine from None
+        return f"{path.name} -1"
+    return f"{path.name} {status.st_size} {status.st_mtime_ns}"
+
+
+def _shortened(notes: Sequence[str]) -> tuple[str, ...]:
+    """The first notes, and how many more there are."""
+    more = len(notes) - MAX_NOTES
+    return (*notes[:MAX_NOTES], f"... and {more} more notes about single scans") if more > 0 else tuple(notes)

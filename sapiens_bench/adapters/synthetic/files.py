@@ -11,16 +11,11 @@ Axes: N people, K keypoints, P pixels of people, H, W image.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
-import signal
-import sys
-import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sapiens_bench.errors import DataError, SampleFault, StorageFull
+from sapiens_bench.errors import SampleFault, StorageFull, machine_fault
 from sapiens_bench.pixels.codecs import read_rgb
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.scene import VERSION, Picture, render
+from sapiens_bench.store.files import remove_strays, temporary_name
+from sapiens_bench.workers import run_all
 
 NORMAL_STEPS = 32767
-_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+PARTS = ("instance", "labels", "depth", "normal")  # what ``load`` can leave out; each takes a decompression
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +65,7 @@ def make(store: Store, index: int) -> None:
         StorageFull: the folder cannot be written.
     """
     picture = render(store.split, index, height=store.height, width=store.width)
-    token = uuid.uuid4().hex
-    npz_part, png_part = (store.folder / f".tmp-{token}{suffix}" for suffix in (".npz", ".png"))
+    npz_part, png_part = (store.folder / (temporary_name() + suffix) for suffix in (".npz", ".png"))
     try:
         store.folder.mkdir(parents=True, exist_ok=True)
         with open(npz_part, "wb") as file:
@@ -79,9 +75,9 @@ def make(store: Store, index: int) -> None:
         os.replace(png_part, store.png(index))
     except OSError as error:
         raise StorageFull(
-            f"{store.folder} cannot be written ({error.strerror or error}). Free some space (an image takes about "
-            "0.6 MB) or set SAPIENS_BENCH_CACHE to another folder; the same command goes on where it stopped."
-        ) from None
+            f"{store.folder} cannot be written ({error.strerror or error}). An image takes about 0.6 MB; set "
+            "SAPIENS_BENCH_CACHE to use another folder. The same command goes on where it stopped."
+        ) from error
     finally:
         for part in (npz_part, png_part):
             with contextlib.suppress(OSError):
@@ -118,19 +114,26 @@ def _values(planes: NDArray[np.uint8], dtype: np.dtype[Any], channels: int) -> N
     return np.asarray(np.cumsum(change, axis=0, dtype=dtype))
 
 
-def load(store: Store, index: int) -> Picture:
+def load(store: Store, index: int, parts: Collection[str] = PARTS) -> Picture:
     """A committed image.
+
+    Args:
+        parts: which of ``PARTS`` to decode; the others come back empty ([0, ...]).
 
     Raises:
         SampleFault: a file is missing or damaged.
+        MemoryError, OSError: the machine ran out of something.
     """
-    rgb = read_rgb(store.png(index), expected_size=(store.width, store.height), root=store.root)
     path = store.npz(index)
     try:
+        rgb = read_rgb(store.png(index), expected_size=(store.width, store.height), root=store.root)
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            raw = {name: archive[name] for name in archive.files}
-        return _unpacked(raw, rgb)
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+            return _unpacked(archive, rgb, parts)
+    except (SampleFault, OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if fault := machine_fault(error):
+            raise fault from None
+        if isinstance(error, SampleFault):
+            raise
         raise SampleFault(
             "label.unreadable",
             f"{path}: {type(error).__name__}: {error}. Delete the file; it is rendered again.",
@@ -138,24 +141,29 @@ def load(store: Store, index: int) -> Picture:
         ) from None
 
 
-def _unpacked(raw: dict[str, NDArray[Any]], rgb: NDArray[np.uint8]) -> Picture:
+def _unpacked(archive: Mapping[str, NDArray[Any]], rgb: NDArray[np.uint8], parts: Collection[str]) -> Picture:
     height, width = rgb.shape[:2]
-    mask = raw["instance"] > 0
-    depth = np.full((height, width), np.nan, np.float32)
-    depth[mask] = _values(raw["depth"], np.dtype("<i4"), 1).view(np.float32)[:, 0]
-    normal = np.full((height, width, 3), np.nan, np.float32)
-    vector = _values(raw["normal"], np.dtype("<i2"), 3).astype(np.float32)
-    normal[mask] = vector / np.sqrt((vector**2).sum(1, keepdims=True))
+    no_pixel = np.zeros((0, width), np.uint8)
+    needs_mask = not {"instance", "depth", "normal"}.isdisjoint(parts)
+    instance = archive["instance"] if needs_mask else no_pixel
+    depth, normal = np.zeros((0, width), np.float32), np.zeros((0, width, 3), np.float32)
+    if "depth" in parts:
+        depth = np.full((height, width), np.nan, np.float32)
+        depth[instance > 0] = _values(archive["depth"], np.dtype("<i4"), 1).view(np.float32)[:, 0]
+    if "normal" in parts:
+        normal = np.full((height, width, 3), np.nan, np.float32)
+        vector = _values(archive["normal"], np.dtype("<i2"), 3).astype(np.float32)
+        normal[instance > 0] = vector / np.sqrt((vector**2).sum(1, keepdims=True))
     return Picture(
-        view=str(raw["view"]),
+        view=str(archive["view"]),
         rgb_HW3=rgb,
-        labels_HW=raw["labels"],
-        instance_HW=raw["instance"],
+        labels_HW=archive["labels"] if "labels" in parts else no_pixel,
+        instance_HW=instance,
         depth_HW_m=depth,
         normal_HW3=normal,
-        keypoints_NK2_px=raw["keypoints"],
-        visible_NK=raw["visible"],
-        camera=Camera(raw["K"], raw["R"], raw["t"], width, height),
+        keypoints_NK2_px=archive["keypoints"],
+        visible_NK=archive["visible"],
+        camera=Camera(archive["K"], archive["R"], archive["t"], width, height),
     )
 
 
@@ -169,67 +177,25 @@ def make_all(store: Store, indices: Sequence[int], workers: int, progress: Calla
 
     Raises:
         StorageFull: the folder cannot be written.
-        DataError: a worker process died.
+        WorkerDied: a worker process died.
     """
     wanted = list(dict.fromkeys(indices))
     missing = [index for index in wanted if not store.has(index)]
     done, total = len(wanted) - len(missing), len(wanted)
     progress(done, total)
-    if workers < 2 or len(missing) < 2:
-        for index in missing:
-            make(store, index)
-            done += 1
-            progress(done, total)
-        return
-    with _single_threaded_children(), _children_without_main():
-        pool = ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context("spawn"), _ignore_interrupt)
-        try:
-            waiting: set[Future[None]] = {pool.submit(make, store, index) for index in missing}
-            while waiting:
-                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                    done += 1
-                progress(done, total)
-        except BrokenProcessPool:
-            raise DataError(
-                f"A process that renders {store.folder} died (out of memory?). Finished images are kept; run the same "
-                "command again, with --workers 1 if it happens again."
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    if missing:
+        remove_strays(store.folder)
+    jobs = [{**asdict(store), "root": os.fspath(store.root.absolute()), "index": index} for index in missing]
+
+    def on_done(job: int, result: None) -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    run_all("sapiens_bench.adapters.synthetic.files:make_one", jobs, workers, on_done)
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C reaches every process of the terminal; the parent alone decides, workers finish their image."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextlib.contextmanager
-def _children_without_main() -> Iterator[None]:
-    """Workers need this package only. Left alone, each would run the caller's script again, guard or not."""
-    main = sys.modules["__main__"]
-    kept = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
-    main.__spec__ = None
-    if "__file__" in kept:
-        del main.__file__
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            setattr(main, name, value)
-
-
-@contextlib.contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    """Workers inherit one BLAS thread each: many processes with many threads only wait for each other."""
-    before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
-    os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+def make_one(job: dict[str, Any]) -> None:
+    """``make`` as a job of ``workers.run_all``."""
+    index = job.pop("index")
+    make(Store(Path(job.pop("root")), **job), index)

@@ -1,10 +1,5 @@
 """Synthetic humans: rendered people with exact keypoints, part labels, depth and normals; nothing to download.
 
-Protocol options:
-
-    split: default                 # default (120 images), tiny (12), train (400); people never repeat between splits
-    boxes: gt                      # pose: gt, or jitter:<fraction>[,<seed>] of the box size
-
 Keypoints are found by name, so any space made of COCO-WholeBody names works: points the body model lacks (the 68 of the
 face) are unlabelled.
 """
@@ -17,27 +12,33 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.dense.label_maps import label_table
-from sapiens_bench.adapters.options import AdapterOptions
-from sapiens_bench.adapters.synthetic.files import Store, load, make, make_all
-from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, SpaceCard
+from sapiens_bench.adapters.context import DataContext
+from sapiens_bench.adapters.synthetic.files import PARTS, Store, load, make, make_all
+from sapiens_bench.cards.options import Options as StrictOptions
+from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError, UnknownName, UsageError
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.draws import stream
 from sapiens_bench.render.manifest import Comparison, ManifestEntry, compare, digest, read_manifest
-from sapiens_bench.render.scene import HEIGHT, VERSION, WIDTH
+from sapiens_bench.render.scene import HEIGHT, VERSION, WIDTH, Picture
 from sapiens_bench.tasks.depth.types import DepthTarget
 from sapiens_bench.tasks.normal.types import NormalTarget
 from sapiens_bench.tasks.pose.types import PoseTarget
-from sapiens_bench.tasks.seg.types import SegTarget
+from sapiens_bench.tasks.seg.types import IGNORE, SegTarget
 from sapiens_bench.types import ModelInput, Sample
 
 SPLITS = {"default": 120, "tiny": 12, "train": 400}
+NEEDS: dict[str, tuple[str, ...]] = {  # task -> what of an image is decoded beside picture, points and camera
+    "pose": ("instance",),
+    "seg": ("labels",),
+    "depth": ("depth",),
+    "normal": ("normal",),
+}
 MIN_PERSON_SHARE = 1 / 2500  # of the image; a person showing less is no instance (79 pixels at 512 x 384)
 _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
 _BODY = (
@@ -78,37 +79,39 @@ class SyntheticTruth:
 class SyntheticHumans:
     """One split of the set, rendered into ``root`` on first use; a sample that is missing is rendered when asked for.
 
+    Args:
+        size: height and width of the images.
+
     Raises:
-        CardError: an option of the protocol is unknown, or the space has no keypoint this set knows.
+        CardError: the space has no keypoint this set knows, or the task is none of pose, seg, depth, normal.
         UnknownName: no such split.
+        UsageError: boxes that are neither gt nor jitter.
+        LabelSpaceMismatch: no map from the 28 body parts to the protocol's set.
     """
 
-    def __init__(
-        self,
-        card: DatasetCard,
-        protocol: EvalProtocol,
-        space: SpaceCard | None,
-        root: Path,
-        options: AdapterOptions | None = None,
-        *,
-        size: tuple[int, int] = (HEIGHT, WIDTH),
-    ) -> None:
-        options = options or AdapterOptions()
-        where = f"data set {card.id}, protocol {protocol.title!r}"
-        if unknown := set(protocol.options) - {"split", "boxes"}:
-            raise CardError(f"{where}: unknown option {sorted(unknown)[0]!r}. Known: split, boxes.")
-        split = options.split or str(protocol.options.get("split", "default"))
+    class Options(StrictOptions):
+        split: Literal["default", "tiny", "train"] = "default"
+        """default (120 images), tiny (12) or train (400); people never repeat between splits"""
+        boxes: str = "gt"
+        """pose: gt, or jitter:<fraction>[,<seed>] of the box size"""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, context: DataContext, *, size: tuple[int, int] = (HEIGHT, WIDTH)) -> None:
+        context.needs_task(*NEEDS)
+        split = context.split or context.options.split
         if split not in SPLITS:
             raise UnknownName("split", split, SPLITS)
-        self.split, self.task, self._options = split, protocol.task, options
-        self._store = Store(root, split, *size)
-        self._jitter = _jitter(options.boxes or str(protocol.options.get("boxes", "gt")), where)
-        self._keep = _keypoint_index(space, where) if protocol.task == "pose" else np.zeros(0, np.int64)
-        self._labels = label_table("body28", space) if protocol.task == "seg" and space is not None else None
+        self.split, self.task = split, context.protocol.task
+        self._store = Store(context.root, split, *size)
+        self._jitter = _jitter(context.boxes or context.options.boxes, context.where)
+        self._keep = _keypoint_index(context.space, context.where) if self.task == "pose" else np.zeros(0, np.int64)
+        self._labels = _label_table(context) if self.task == "seg" and context.space is not None else None
         self.boxes = "ground truth" if self._jitter is None else f"ground truth, jittered by {self._jitter[0]:g}"
-        self.keys: list[str] = [f"{card.id}/{split}/{index:06d}" for index in range(SPLITS[split])]
+        self.keys: list[str] = [f"{context.card.id}/{split}/{index:06d}" for index in range(SPLITS[split])]
         self.groups: list[str] = self.keys  # every image has people of its own
-        covered = [card.id, str(VERSION), split, f"{size[0]}x{size[1]}", _kit_sha256(), self.boxes, str(self._jitter)]
+        size_text = f"{size[0]}x{size[1]}"
+        covered = [context.card.id, str(VERSION), split, size_text, _kit_sha256(), self.boxes, str(self._jitter)]
         covered.append(str(self._keep.tolist()))
         self.manifest_sha256: str = hashlib.sha256("\n".join(covered).encode()).hexdigest()
 
@@ -118,21 +121,25 @@ class SyntheticHumans:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self.keys):
             raise IndexError(index)
-        truth = self.load_truth(index)
-        boxes = truth.boxes_xyxy_px_N4 if self.task == "pose" else _whole(truth.rgb_HW3)
+        picture = self._picture(index, NEEDS[self.task])
+        target, boxes = self._target(picture)
         if self.task == "pose" and self._jitter is not None:
             boxes = _jittered(boxes, *self._jitter, self.keys[index])
         model_input = ModelInput(
             key=self.keys[index],
-            image_HW3=truth.rgb_HW3,
+            image_HW3=picture.rgb_HW3,
             boxes_xyxy_px=boxes.astype(np.float32),
             box_scores=np.ones(len(boxes), np.float32),
-            intrinsics=np.array(truth.camera.K),
+            intrinsics=np.array(picture.camera.K),
         )
-        return Sample(index, self.keys[index], self.groups[index], model_input, self._target(truth))
+        return Sample(index, self.keys[index], self.groups[index], model_input, target)
+
+    def identity(self, index: int) -> str:
+        """What the image is drawn from: no file of the user's, so the same on every machine."""
+        return f"version {VERSION}, kit {_kit_sha256()[:16]}, {self.keys[index]}"
 
     def materialise(self, indices: Sequence[int], workers: int, progress: Callable[[int, int], None]) -> None:
-        """Render what is missing; see ``synthetic_files.make_all``."""
+        """Render what is missing; see ``files.make_all``."""
         make_all(self._store, indices, workers, progress)
 
     def load_truth(self, index: int) -> SyntheticTruth:
@@ -141,9 +148,7 @@ class SyntheticHumans:
         Raises:
             SampleFault: a file is damaged.
         """
-        if not self._store.has(index):
-            make(self._store, index)
-        picture = load(self._store, index)
+        picture = self._picture(index, PARTS)
         ids, boxes, areas = _instances(picture.instance_HW)
         return SyntheticTruth(
             view=picture.view,
@@ -190,27 +195,30 @@ class SyntheticHumans:
         source = {"kit_sha256": _kit_sha256(), "version": VERSION, "split": self.split, "index": index}
         return ManifestEntry(self.keys[index], truth.camera, arrays, source, {"view": truth.view})
 
-    def _target(self, truth: SyntheticTruth) -> Any:
+    def _picture(self, index: int, parts: Sequence[str]) -> Picture:
+        if not self._store.has(index):
+            make(self._store, index)
+        return load(self._store, index, parts)
+
+    def _target(self, picture: Picture) -> tuple[Any, NDArray[np.float64]]:
+        """The task's truth, and the boxes a model may see."""
         if self.task == "pose":
-            return pose_target(truth, self._keep)
+            target = pose_target(picture, self._keep)
+            return target, target.boxes_xyxy_px_N4
+        whole = _whole(picture.rgb_HW3)
         if self.task == "seg":
-            return SegTarget(truth.labels_HW if self._labels is None else self._labels[truth.labels_HW])
+            return SegTarget(picture.labels_HW if self._labels is None else self._labels[picture.labels_HW]), whole
         if self.task == "depth":
-            return DepthTarget(truth.depth_HW_m, truth.mask_HW)
-        if self.task == "normal":
-            return NormalTarget(truth.normals_HW3, truth.mask_HW)
-        raise CardError(
-            f"synthetic-humans has no ground truth for task {self.task!r}. Known: pose, seg, depth, normal."
-        )
+            return DepthTarget(picture.depth_HW_m, picture.instance_HW > 0), whole
+        return NormalTarget(picture.normal_HW3, picture.instance_HW > 0), whole
 
 
-def pose_target(truth: SyntheticTruth, keep_K: NDArray[np.int64]) -> PoseTarget:
+def pose_target(picture: Picture, keep_K: NDArray[np.int64]) -> PoseTarget:
     """Keypoints in a space: ``keep_K[k]`` is the index into ``KEYPOINTS``, -1 where this set has no such point."""
-    known = keep_K >= 0
-    visible = np.where(known, truth.visible_NK[:, keep_K], 0).astype(np.float32)
-    points = truth.keypoints_NK2_px[:, keep_K] * (visible > 0)[..., None]
-    n = len(truth.ids_N)
-    return PoseTarget(points, visible, truth.area_N, np.zeros(n, np.bool_), truth.boxes_xyxy_px_N4, truth.ids_N)
+    ids, boxes, areas = _instances(picture.instance_HW)
+    visible = np.where(keep_K >= 0, picture.visible_NK[ids - 1][:, keep_K], 0).astype(np.float32)
+    points = picture.keypoints_NK2_px[ids - 1][:, keep_K] * (visible > 0)[..., None]
+    return PoseTarget(points, visible, areas, np.zeros(len(ids), np.bool_), boxes, ids)
 
 
 def manifest_path() -> Path:
@@ -230,6 +238,13 @@ def _keypoint_index(space: SpaceCard | None, where: str) -> NDArray[np.int64]:
     if (index < 0).all():
         raise CardError(f"{where}: no keypoint of space {space.id!r} has a COCO-WholeBody name.")
     return index
+
+
+def _label_table(context: DataContext) -> NDArray[np.uint8]:
+    """Label in the protocol's set of each of the 28 parts, uint8; 255 where the map has none."""
+    source = context.source("body28")
+    assert source is not None
+    return np.where(source.map.index < 0, IGNORE, source.map.index).astype(np.uint8)
 
 
 def _instances(instance_HW: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:

@@ -1,0 +1,83 @@
+"""``sapiens-bench data check``: find a data set, verify its pinned files, open it under every protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sapiens_bench.cli.flags import Cards, DataRoot, Name, Split
+from sapiens_bench.cli.output import next_commands, say
+from sapiens_bench.errors import SapiensBenchError, UnknownName, VerificationFailed
+
+if TYPE_CHECKING:
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.cards.schema import DatasetCard
+    from sapiens_bench.types import Adapter
+
+
+def check(name: Name, data_root: DataRoot = None, split: Split = "", cards: Cards = None) -> None:
+    """Find it, verify pinned files, open it under every protocol."""
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.cards.locate import dataset_root
+
+    catalog = Catalog.load(cards or [])
+    card = catalog.dataset(name)
+    root = dataset_root(card, data_root)
+    say(f"{card.title}: {root}")
+    if card.checksums:
+        say(f"  {len(card.checksums)} pinned file(s) have the right sha256")
+    for protocol, facts in card.protocols.items():
+        try:
+            adapter = open_adapter(catalog, card, protocol, data_root, split)
+        except SapiensBenchError as error:
+            if facts.default:
+                raise
+            say(f"  {protocol}: not ready: {error}", "yellow")
+            continue
+        say(f"  {protocol}: {len(adapter)} images, manifest {adapter.manifest_sha256[:16]}")
+    if card.embedded:
+        _check_renders(catalog, card, root, split)
+    task = next(iter(card.protocols.values())).task
+    where = "" if card.embedded else f" --data-root {data_root}"
+    next_commands([(f"sapiens-bench run --task {task} --dataset {card.id}{where}", "evaluate every model on it")])
+
+
+def _check_renders(catalog: Catalog, card: DatasetCard, root: Path, split: str) -> None:
+    """Render what is missing of an embedded set and compare it with the manifest shipped with the package.
+
+    Raises:
+        VerificationFailed: this machine draws something else.
+    """
+    from sapiens_bench.adapters.prepare import prepare as make
+    from sapiens_bench.adapters.synthetic.humans import SyntheticHumans
+    from sapiens_bench.engine.provenance import cores
+
+    adapter = open_adapter(catalog, card, next(iter(card.protocols)), None, split)
+    if not isinstance(adapter, SyntheticHumans):
+        return
+    make(adapter, cores())
+    found = adapter.verify_manifest()
+    for difference in found.differences[:20]:
+        say(f"  {difference.verdict} {difference.key}: {'; '.join(difference.reasons)}", "yellow")
+    if found.verdict == "different":
+        raise VerificationFailed(
+            f"{card.id}: the images under {root} are not those of the shipped manifest. If an older version made them, "
+            "delete that folder and check again; if they are new, this machine computes differently: please report it."
+        )
+    say(f"  {found.n_equal} images equal to the shipped manifest, {len(found.differences)} within tolerance")
+
+
+def open_adapter(catalog: Catalog, card: DatasetCard, protocol: str, data_root: Path | None, split: str) -> Adapter:
+    """A data set under one protocol.
+
+    Raises:
+        UnknownName: it has no such protocol. DataMissing, DatasetRejected: its files are absent or malformed.
+        UsageError: it holds no image.
+    """
+    from sapiens_bench.engine.data_specs import open_named
+    from sapiens_bench.engine.request import Request
+
+    if protocol not in card.protocols:
+        raise UnknownName(f"protocol of {card.id}", protocol, card.protocols)
+    request = Request(task=card.protocols[protocol].task, data_root=data_root, split=split)
+    return open_named(card, protocol, request.data(), catalog).open.adapter

@@ -1,0 +1,61 @@
+"""``sapiens-bench data export``: a dense data set as a plain folder in the file format of Sapiens' own loaders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sapiens_bench.cli.flags import Cards, DataRoot, Limit, Name, Protocol, Split, expanded
+from sapiens_bench.cli.output import next_commands, say, stderr
+from sapiens_bench.errors import UsageError
+
+
+def export(
+    name: Name,
+    task: Annotated[str, typer.Option("--task", help="seg, depth or normal.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", callback=expanded, help="Folder to write to.", show_default=False)],
+    protocol: Protocol = None,
+    split: Split = "",
+    limit: Limit = None,
+    data_root: DataRoot = None,
+    cards: Cards = None,
+) -> None:
+    """Write images, masks and truth as a plain folder that `--dataset folder` and Sapiens' own code read."""
+    from sapiens_bench.adapters.dense.export import export_folder
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.cli.licences import leave_terms
+    from sapiens_bench.cli.progress import ProgressView
+    from sapiens_bench.engine.data_specs import open_named
+    from sapiens_bench.engine.events import DataProgress
+    from sapiens_bench.engine.request import Request
+    from sapiens_bench.tasks import task_kind
+    from sapiens_bench.types import Materialised
+
+    catalog = Catalog.load(cards or [])
+    card = catalog.dataset(name)
+    if task_kind(task).codec is None:
+        raise UsageError(f"Only maps can be written as a folder; {task} has none.")
+    chosen = protocol or card.default_protocol(task) or task
+    request = Request(task=task, data_root=data_root, split=split, limit=limit)
+    data = open_named(card, chosen, request.data(), catalog)
+    adapter, n_samples, space = data.open.adapter, data.facts.n_samples, data.spec.space
+    with ProgressView(stderr()) as view:
+        if isinstance(adapter, Materialised):
+            adapter.materialise(range(n_samples), 1, lambda done, total: view(DataProgress(card.id, done, total)))
+        faults = export_folder(
+            adapter,
+            out,
+            space=space.id if space else "",
+            limit=n_samples,
+            progress=lambda done, total: view(DataProgress(card.id, done, total)),
+        )
+    for fault in faults[:20]:
+        say(f"left out: {fault}", "yellow", to_stderr=True)
+    say(f"{n_samples - len(faults)} of {n_samples} samples of {card.id} ({chosen}) written to {out}")
+    if terms := leave_terms(card, out):
+        say(terms, "yellow")
+    next_commands(
+        [(f"sapiens-bench run --task {task} --dataset folder --data-root {out}", "score models on the folder")]
+    )

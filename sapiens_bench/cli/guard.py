@@ -1,0 +1,96 @@
+"""The last line of defence: every error becomes one message and an exit code; tracebacks only with --debug."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from sapiens_bench.errors import SapiensBenchError, StorageFull, UsageError
+
+INTERNAL_ERROR = 70  # EX_SOFTWARE: a defect of ours
+
+
+class GuardedGroup(TyperGroup):
+    """The root command: turns exceptions of all commands into messages; ``--debug`` may stand anywhere."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        if "--debug" in args[:end]:
+            args = ["--debug", *(a for a in args[:end] if a != "--debug"), *args[end:]]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            _check_folder()
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, Exception) as error:
+            if ctx.params.get("debug") or _belongs_to_the_parser(error):
+                raise
+            raise typer.Exit(complain(error)) from None
+
+
+class DefaultGroup(TyperGroup):
+    """A command with sub-commands, of which ``run`` may be left out: ``verify RUN`` means ``verify run RUN``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+def _check_folder() -> None:
+    """Relative paths mean nothing in a folder that was deleted, and half of all libraries ask for it.
+
+    Raises:
+        UsageError: the current folder is gone.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UsageError("The current folder does not exist any more. Change into one that does (cd ~).") from None
+
+
+def _belongs_to_the_parser(error: BaseException) -> bool:
+    """Usage errors, --help and exits of typer, whose classes moved between its versions."""
+    return isinstance(error, typer.Exit | typer.Abort | BrokenPipeError) or hasattr(error, "format_message")
+
+
+def complain(error: BaseException) -> int:
+    """Tell the user on stderr; returns the exit code."""
+    from sapiens_bench.cli.output import say
+
+    text, code = _verdict(error)
+    with suppress(StorageFull, BrokenPipeError):  # nobody can be told when stderr is full as well
+        say(f"error: {text}", "red", to_stderr=True)
+    return code
+
+
+def _verdict(error: BaseException) -> tuple[str, int]:
+    """What to say, and the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return "Stopped. Rows already on disk are kept; the same command goes on from there.", 130
+    if isinstance(error, SapiensBenchError):
+        return str(error), error.exit_code
+    if isinstance(error, MemoryError):
+        return "Out of memory. Give a smaller --batch-size or --workers.", 2
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror or type(error).__name__}.", 2
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.strerror}. Free some space and give the same command again.", StorageFull.exit_code
+    detail = " ".join(str(error).split())[:300]
+    return (
+        f"{type(error).__name__}: {detail}\nThis is a defect of sapiens-bench or of a plug-in. "
+        f"Run the command again with --debug and report what it prints."
+    ), INTERNAL_ERROR
+
+
+def let_go_of_stdout() -> None:
+    """What is left in the buffer goes nowhere: ``sapiens-bench list | head`` ends without a message."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

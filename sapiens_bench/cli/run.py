@@ -1,0 +1,219 @@
+"""``sapiens-bench run``: plan, evaluate, show the table and say what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sapiens_bench.cli.flags import (
+    Cards,
+    DataOptions,
+    DataRoot,
+    Device,
+    Format,
+    Limit,
+    Models,
+    Options,
+    Pipeline,
+    Precision,
+    Protocol,
+    Split,
+    Task,
+    Threads,
+    Trust,
+    WeightsRoot,
+    Workers,
+    expanded,
+    parse_options,
+    split_commas,
+)
+from sapiens_bench.cli.output import next_commands, say, show, stderr, typed
+from sapiens_bench.cli.refusals import complain_of_refusals
+from sapiens_bench.errors import IncompleteRun, SapiensBenchError, TooManyErrors
+
+if TYPE_CHECKING:
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.engine.plan import Plan
+    from sapiens_bench.engine.request import Request
+    from sapiens_bench.store.record import RunRecord
+
+EXAMPLES = """Examples:
+
+    sapiens-bench run --task pose --models all                        # runs at once: nothing to download
+
+    sapiens-bench run --task pose --models movenet-thunder --split tiny --dry-run
+
+    sapiens-bench run --task depth --dataset hi4d --data-root /data --weights-root /weights --device cuda
+
+The same command run again goes on where the first one stopped.
+
+Exit codes: 0 what is on this machine ran; 2 the request cannot be met; 3 too many images failed; 4 rows are missing;
+5 refused for security; 6 one or more models were refused, the others ran; 130 stopped.
+"""
+
+
+def run(
+    task: Task,
+    models: Models = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", help="Comma list or repeated. Default: every one of the task that is here."),
+    ] = None,
+    protocol: Protocol = None,
+    split: Split = "",
+    limit: Limit = None,
+    boxes: Annotated[
+        str, typer.Option("--boxes", help="Pose: gt, jitter:FRACTION, detector:ID[,SCORE], or a box file.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", callback=expanded, help="Run folder. Default: results/runs/<name>.")
+    ] = None,
+    device: Device = "auto",
+    precision: Annotated[Precision, typer.Option("--precision")] = Precision.fp32,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Crops per forward pass. Default: 8, on a GPU 32.")
+    ] = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    shard_size: Annotated[
+        int, typer.Option("--shard-size", min=1, help="Images per file of rows: what a stopped run may lose.")
+    ] = 64,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="For the intervals and diagnostics.")] = 0,
+    n_boot: Annotated[int, typer.Option("--n-boot", min=0, help="Bootstrap draws; 0: no intervals.")] = 1000,
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    cards: Cards = None,
+    option: Options = None,
+    data_option: DataOptions = None,
+    pipeline: Annotated[
+        Pipeline | None, typer.Option("--pipeline", help="Of Sapiens v1: the official one, or the lite demo's.")
+    ] = None,
+    trust_checkpoint: Trust = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option("--max-pixels", min=1, help="Larger pictures are refused from their header.", show_default="1e8"),
+    ] = None,
+    max_errors: Annotated[
+        float | None,
+        typer.Option("--max-errors", min=0.0, max=1.0, help="Share of images that may fail.", show_default="0.01"),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="No image may fail: --max-errors 0.")] = False,
+    save_preds: Annotated[bool, typer.Option("--save-preds/--no-save-preds", help="Keep predictions (pose).")] = True,
+    save_maps: Annotated[
+        bool, typer.Option("--save-maps", help="Keep dense predictions as PNG (8 or 16 bit).")
+    ] = False,
+    format_: Annotated[Format, typer.Option("--format", help="Of the table (or plan) printed.")] = Format.text,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, its time and disk; run nothing.")] = False,
+) -> None:
+    """Evaluate models on data sets and print the table."""
+    from sapiens_bench.engine.request import Request, parse_trust
+
+    request = Request(
+        task=task,
+        models=split_commas(models or ["all"]),
+        datasets=split_commas(dataset or []),
+        protocol=protocol,
+        limit=limit,
+        out=out,
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
+        threads=threads,
+        shard_size=shard_size,
+        seed=seed,
+        precision=precision.value,
+        cards=tuple(cards or ()),
+        data_root=data_root,
+        weights_root=weights_root,
+        boxes=boxes,
+        options=parse_options(option or []) | ({"pipeline": pipeline.value} if pipeline else {}),
+        data_options=parse_options(data_option or [], "--data-option"),
+        trust=parse_trust(trust_checkpoint or []),
+        max_errors=0.0 if strict and max_errors is None else max_errors,
+        n_boot=n_boot,
+        split=split,
+        save_preds=save_preds,
+        save_maps=save_maps,
+        command=typed(),
+        **({} if max_pixels is None else {"max_pixels": max_pixels}),
+    )
+    execute(request, dry_run=dry_run, fmt=format_.value)
+
+
+def execute(request: Request, *, dry_run: bool, fmt: str) -> None:
+    """Run a request and print its table.
+
+    Raises:
+        SapiensBenchError: whatever the plan or the run refuses; after a run that is complete but has too many errors,
+            or is incomplete, the table is printed first.
+        ModelsRefused: likewise, where some models ran and others were refused.
+    """
+    from sapiens_bench.cards.catalog import Catalog
+
+    catalog = Catalog.load(request.cards)
+    plan = _plan(request, catalog, dry_run=dry_run)
+    if dry_run:
+        from sapiens_bench.cli.dry_run import plan_document
+
+        show(plan_document(plan), fmt)
+        say("Nothing was run or written (--dry-run).", to_stderr=fmt != "text")
+        return
+    complaint: SapiensBenchError | None = None
+    try:
+        record = _watched(plan)
+    except (TooManyErrors, IncompleteRun) as error:
+        from sapiens_bench.store.record import read_run
+
+        if not (plan.out / "run.json").exists():
+            raise
+        record, complaint = read_run(plan.out), error
+    _show_results(record, plan.out, catalog, fmt)
+    if complaint is not None:
+        raise complaint
+    complain_of_refusals(record)
+
+
+def _plan(request: Request, catalog: Catalog, *, dry_run: bool) -> Plan:
+    """The plan; a detector that the request names runs first where its boxes are not in the cache."""
+    from sapiens_bench.cli.progress import ProgressView
+    from sapiens_bench.engine.detect import make_box_files
+    from sapiens_bench.engine.plan import resolve
+
+    with ProgressView(stderr()) as view:  # shows something only while a detector works
+        boxes = make_box_files(request, catalog, view, dry_run=dry_run)
+    console = stderr()
+    if not console.is_terminal:
+        return resolve(request, catalog, boxes)
+    with console.status("Reading cards, data sets and weights ..."):
+        return resolve(request, catalog, boxes)
+
+
+def _watched(plan: Plan) -> RunRecord:
+    from sapiens_bench.cli.progress import ProgressView
+    from sapiens_bench.engine.run import run as run_plan
+
+    with ProgressView(stderr(), len(plan.cells), plan.n_images) as view:
+        return run_plan(plan, view)
+
+
+def _show_results(record: RunRecord, out: Path, catalog: Catalog, fmt: str) -> None:
+    """The table, where it lies, and the commands that use it."""
+    from sapiens_bench.report.tables import build
+
+    show(build(record, catalog), fmt)
+    if fmt != "text":
+        say(f"Run: {out}", to_stderr=True)
+        return
+    say(f"\nRun: {out}")
+    folder = shlex.quote(str(out))
+    commands = [
+        (f"sapiens-bench report {folder} --format html --out report.html", "a page to share"),
+        (f"sapiens-bench report {folder} --format latex", "a table for a paper"),
+        (f"sapiens-bench verify {folder}", "read all rows again and check them"),
+    ]
+    if any(cell.status == "weights missing" for cell in record.cells):
+        commands.append((f"sapiens-bench weights list --task {record.task}", "what to fetch for the missing rows"))
+    next_commands(commands)

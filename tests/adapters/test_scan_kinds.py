@@ -1,0 +1,493 @@
+"""Scans as people have them: layouts, axes, textures, links, leftovers, hostile files. A box stands for a person."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import resource
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sapiens_bench.adapters.context import DataContext
+from sapiens_bench.adapters.prepare import prepare
+from sapiens_bench.adapters.scans import render, textures
+from sapiens_bench.adapters.scans.customhumans import CustomHumans
+from sapiens_bench.adapters.scans.renderpeople import RenderPeople
+from sapiens_bench.adapters.scans.scan_set import ScanSet
+from sapiens_bench.adapters.scans.thuman2 import THuman2
+from sapiens_bench.adapters.scans.twok2k import TwoK2K
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.options import read_options
+from sapiens_bench.cards.schema import EvalProtocol
+from sapiens_bench.errors import DataMissing, DatasetRejected
+from sapiens_bench.render.manifest import read_manifest
+from sapiens_bench.store.files import temporary_name
+
+CATALOG = Catalog.load()
+SETS: dict[str, type[ScanSet]] = {
+    "thuman2": THuman2, "thuman21": THuman2, "customhumans": CustomHumans, "2k2k": TwoK2K, "renderpeople": RenderPeople,
+}  # fmt: skip
+SMALL = {"size": [64, 48]}
+COLOURS = [(220, 30, 30), (30, 200, 40), (40, 60, 220), (220, 210, 40), (200, 40, 200), (40, 210, 210)]
+CORNERS = [(x, y, z) for x in (-0.3, 0.3) for y in (0.0, 1.7) for z in (-0.15, 0.15)]
+QUADS = [(1, 2, 4, 3), (5, 7, 8, 6), (1, 5, 6, 2), (3, 4, 8, 7), (1, 3, 7, 5), (2, 6, 8, 4)]  # side k has colour k
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
+
+
+def box(*, z_up: bool = False, uv: bool = True, head: str = "mtllib material0.mtl\nusemtl material0\n") -> str:
+    """A person of 1.7 m: a box with one texture cell a side. z up: the axes of THuman2.1 from 0526 on."""
+    lines = [head]
+    lines += ["v {} {} {}".format(*((z, x, y) if z_up else (x, y, z))) for x, y, z in CORNERS]
+    lines += [f"vt {(k + 0.5) / 6} 0.5" for k in range(6)]
+    for k, quad in enumerate(QUADS):
+        lines.append("f " + " ".join(f"{i}/{k + 1}" if uv else str(i) for i in quad))
+    return "\n".join(lines) + "\n"
+
+
+def texture() -> Image.Image:
+    return Image.fromarray(np.uint8(COLOURS)[None].repeat(4, 0).repeat(4, 1))
+
+
+def scan(folder: Path, obj: str | None = None, name: str = "", *, image: str = "material0.jpeg") -> Path:
+    """A sound scan; JPEG keeps cells of four pixels apart only with full quality, so PNG is written under any name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name or folder.name}.obj").write_text(box() if obj is None else obj)
+    (folder / "material0.mtl").write_text(f"newmtl material0\nmap_Kd {image}\n")
+    texture().save(folder / image, "PNG")
+    return folder
+
+
+def opened(root: Path, dataset: str = "thuman2", task: str = "depth", protocol: str = "", **options: Any) -> ScanSet:
+    card, kind = CATALOG.dataset(dataset), SETS[dataset]
+    given = {**(card.protocols[protocol].options if protocol else {}), **({} if protocol else SMALL), **options}
+    chosen = EvalProtocol(task=task, title="test", options=given)
+    read = read_options(kind.Options, given, dataset)
+    return kind(
+        DataContext(
+            card=card, protocol=chosen, space=None, to_space={}, root=root, split="", boxes="", seed=0, options=read
+        )
+    )
+
+
+def picture(data: ScanSet, index: int = 0) -> np.ndarray[Any, Any]:
+    return data[index].input.image_HW3.astype(int)
+
+
+def height_px(data: ScanSet, index: int = 0) -> tuple[int, int]:
+    """Rows and columns of the silhouette."""
+    mask = data[index].target.mask_HW
+    return int(mask.any(1).sum()), int(mask.any(0).sum())
+
+
+# Which way is up ------------------------------------------------------------------------------------------------------
+
+
+def test_later_scans_of_thuman21_stand_along_z_and_are_drawn_upright(tmp_path: Path) -> None:
+    scan(tmp_path / "z/0526", box(z_up=True)), scan(tmp_path / "y/0526")
+    lying, standing = opened(tmp_path / "z", "thuman21"), opened(tmp_path / "y", "thuman21", z_up_from=None)
+    np.testing.assert_array_equal(picture(lying), picture(standing))
+    np.testing.assert_array_equal(lying[0].target.depth_HW, standing[0].target.depth_HW)
+    assert prepare(lying).notes == ()
+    stored = lying.samples.entry(0)
+    assert stored is not None
+    assert stored.entry.source["up"] == "z"
+    rows, columns = height_px(lying)
+    assert rows > 1.5 * columns
+
+
+def test_earlier_scans_stand_along_y_whatever_they_look_like_and_a_doubt_is_said(tmp_path: Path) -> None:
+    """A person who lies cannot be told from one in another frame: the declaration decides, the note names the scan."""
+    scan(tmp_path / "0000"), scan(tmp_path / "0001", box(z_up=True))
+    data = opened(tmp_path)
+    (note,) = prepare(data).notes
+    assert "scan 0001 is longer along z than along y" in note
+    assert "option up: z" in note
+    assert data.notes == (note,)
+    assert prepare(opened(tmp_path, ids=[1, 1], up="z")).notes == ()
+
+
+@pytest.mark.parametrize("z_up", [False, True])
+def test_renderpeople_is_turned_by_its_extents(tmp_path: Path, z_up: bool) -> None:
+    folder = tmp_path / "rp_aneko_posed_011_OBJ"
+    (folder / "tex").mkdir(parents=True)
+    scan(folder, box(z_up=z_up), "rp_aneko_posed_011_100k", image="tex/dif_8k.jpg")
+    (folder / "rp_aneko_posed_011_30k.obj").write_text("v 0 0 0\n")  # a reduced copy, damaged
+    data = opened(tmp_path, "renderpeople")
+    assert data.keys == ["renderpeople/rp_aneko_posed_011/full"]
+    rows, columns = height_px(data)
+    assert rows > 1.5 * columns
+    assert np.ptp(picture(data)[data[0].target.mask_HW], axis=1).max() > 60  # coloured: the texture in tex/ was found
+
+
+# Layouts --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_release_of_21_with_model_and_smplx_gives_the_scans(tmp_path: Path) -> None:
+    release = tmp_path / "THuman2.1_Release"
+    scan(release / "model/0000"), scan(release / "model/0526", box(z_up=True))
+    for name in ("0000", "0526"):
+        (release / "smplx" / name).mkdir(parents=True)
+        (release / "smplx" / name / "mesh_smplx.obj").write_text(box(uv=False, head=""))
+        (release / "smplx" / name / "smplx_param.pkl").write_bytes(b"\x80\x04.")
+    data = opened(tmp_path, "thuman21")
+    assert data.keys == ["thuman21/0000/full", "thuman21/0526/full"]
+    assert {view.mesh.parent.parent.name for view in data.samples.views} == {"model"}
+    assert data.notes == ()
+
+
+@pytest.mark.parametrize("fit", ["mesh_smplx.obj", "0127.obj", "smplx_param.pkl", "0127_smpl.obj"])
+def test_fits_alone_are_named_as_what_they_are(tmp_path: Path, fit: str) -> None:
+    (tmp_path / "smplx/0127").mkdir(parents=True)
+    (tmp_path / "smplx/0127" / fit).write_text(box(uv=False, head=""))
+    with pytest.raises(DataMissing, match=r"body-model fits.*0127.*the scans are"):
+        opened(tmp_path)
+
+
+def test_fits_renders_masks_and_previews_beside_scans_are_left_out(tmp_path: Path) -> None:
+    folder = scan(tmp_path / "scans/0000")
+    (folder / "mesh_smplx.obj").write_text(box(uv=False, head=""))
+    texture().save(folder / "preview.png")
+    for beside in ("renders", "img", "mask", "normal_F"):
+        (tmp_path / beside / "0000").mkdir(parents=True)
+        texture().save(tmp_path / beside / "0000/000.png")
+        (tmp_path / beside / "0001").mkdir()
+        texture().save(tmp_path / beside / "0001/000.jpg", "PNG")  # of a scan that is not here
+    (tmp_path / "fits/0000").mkdir(parents=True)
+    (tmp_path / "fits/0000/smplx_param.pkl").write_bytes(b"\x80\x04.")
+    data = opened(tmp_path)
+    assert data.keys == ["thuman2/0000/full"]
+    assert data.samples.views[0].mesh == folder / "0000.obj"
+    assert data.notes == ()
+    assert prepare(data).n_failed == 0
+
+
+def test_what_operating_systems_leave_behind_is_not_there(tmp_path: Path) -> None:
+    clean = opened(scan(tmp_path / "clean/0000").parent)
+    folder = scan(tmp_path / "used/0000")
+    for name in ("._0000.obj", "._material0.jpeg", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    for name in ("__MACOSX/0000/._0000.obj", "__MACOSX/0000/0000.obj", "._0000", ".Trash/0001/0001.obj"):
+        (tmp_path / "used" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "used" / name).write_bytes(b"\0\5\x16\7")
+    used = opened(tmp_path / "used")
+    assert used.keys == clean.keys
+    assert used.manifest_sha256 == clean.manifest_sha256
+
+
+def test_links_are_followed_out_of_the_root_and_dead_ones_are_row_errors(tmp_path: Path) -> None:
+    """A folder on another disk, a hub cache whose every file is a link to a blob, and a link whose target has gone."""
+    store, root = scan(tmp_path / "store/0000"), tmp_path / "root"
+    for name in ("0000", "0002"):
+        (root / name).mkdir(parents=True)
+        for file in store.iterdir():
+            blob = tmp_path / "blobs" / f"{file.name.replace('.', '')}{name}"
+            blob.parent.mkdir(exist_ok=True)
+            shutil.copy(file, blob)
+            (root / name / file.name.replace("0000.obj", f"{name}.obj")).symlink_to(os.path.relpath(blob, root / name))
+    shutil.copytree(store, tmp_path / "store/0001")
+    (tmp_path / "store/0001/0000.obj").rename(tmp_path / "store/0001/0001.obj")
+    (root / "0001").symlink_to(tmp_path / "store/0001")
+    (tmp_path / "blobs/0002obj0002").unlink(missing_ok=True)
+    (tmp_path / "blobs/0000obj0002").unlink()
+    (root / "loop").symlink_to(root)
+    with pytest.raises(DatasetRejected, match="lies in"):
+        opened(root)  # a link that leads in a circle shows everything twice
+    (root / "loop").unlink()
+    data = opened(root)
+    report = prepare(data)
+    assert [key.split("/")[1] for key in data.keys] == ["0000", "0001", "0002"]
+    assert [(fault.key, fault.code) for fault in report.faults] == [("thuman2/0002/full", "mesh.missing")]
+
+
+def test_links_that_became_text_are_named(tmp_path: Path) -> None:
+    (tmp_path / "0001").write_text("../store/0001")
+    with pytest.raises(DataMissing, match=r"0001 is a small text file.*core\.symlinks"):
+        opened(tmp_path)
+
+
+def test_a_name_that_no_table_can_show_is_refused_by_name(tmp_path: Path) -> None:
+    scan(tmp_path / "rp_ok", name="rp_ok")
+    os.rename(scan(tmp_path / "x"), os.fsencode(tmp_path) + b"/rp_caf\xe9")
+    with pytest.raises(DatasetRejected, match="not printable") as caught:
+        opened(tmp_path, "renderpeople")
+    str(caught.value).encode()  # can be printed
+
+
+def test_pipes_in_the_place_of_files_are_not_waited_for(tmp_path: Path) -> None:
+    folder = scan(tmp_path / "0000")
+    (folder / "0000.obj").unlink()
+    os.mkfifo(folder / "0000.obj")
+    assert [fault.code for fault in prepare(opened(tmp_path)).faults] == ["mesh.missing"]
+
+
+# Other sets of scans --------------------------------------------------------------------------------------------------
+
+
+def test_customhumans_is_read_as_released_and_as_its_training_folder(tmp_path: Path) -> None:
+    for layout, mesh in (("a/mesh/0003_00027_04", "mesh-f00101"), ("b/0003", "mesh-f00101")):
+        scan(tmp_path / layout, name=mesh)
+    fit = tmp_path / "a/smplx/0003_00027_04"
+    fit.mkdir(parents=True)
+    for folder in (fit, tmp_path / "b/0003"):
+        (folder / "mesh-f00101_smpl.obj").write_text(box(uv=False, head=""))
+    released, training = (opened(tmp_path / name, "customhumans") for name in ("a", "b"))
+    assert released.keys == training.keys == ["customhumans/0003/full"]
+    np.testing.assert_array_equal(picture(released), picture(training))
+    scan(tmp_path / "b/0003", name="mesh-f00102")
+    assert opened(tmp_path / "b", "customhumans").keys == [
+        "customhumans/0003-mesh-f00101/full", "customhumans/0003-mesh-f00102/full",
+    ]  # fmt: skip
+
+
+def test_2k2k_is_drawn_with_the_colours_of_its_vertices(tmp_path: Path) -> None:
+    """Each corner of the box has one colour, written as PLY and as OBJ: the pictures agree."""
+    colours = [
+        (255, 0, 0),
+        (0, 255, 0),
+        (0, 0, 255),
+        (255, 255, 0),
+        (255, 0, 255),
+        (0, 255, 255),
+        (9, 9, 9),
+        (255, 255, 255),
+    ]
+    ply = "ply\nformat binary_little_endian 1.0\nelement vertex 8\n" + "".join(f"property float {a}\n" for a in "xyz")
+    ply += "".join(f"property uchar {c}\n" for c in ("red", "green", "blue", "alpha"))
+    ply += "element face 6\nproperty list uchar int vertex_indices\nend_header\n"
+    body = b"".join(struct.pack("<3f4B", *at, *rgb, 255) for at, rgb in zip(CORNERS, colours))
+    body += b"".join(struct.pack("<B4i", 4, *(i - 1 for i in quad)) for quad in QUADS)
+    (tmp_path / "ply/train/00003").mkdir(parents=True)
+    (tmp_path / "ply/train/00003/00003.ply").write_bytes(ply.encode() + body)
+    (tmp_path / "ply/train/00003/smplx10475_rigid_mesh.obj").write_text("v 0 0 0\n")
+    obj = "".join(
+        "v {} {} {} {} {} {}\n".format(*np.float32(at), *(c / 255 for c in rgb)) for at, rgb in zip(CORNERS, colours)
+    )
+    obj += "".join("f {} {} {} {}\n".format(*quad) for quad in QUADS)
+    (tmp_path / "obj/test/00003").mkdir(parents=True)
+    (tmp_path / "obj/test/00003/00003.obj").write_text(obj)
+    first, second = (opened(tmp_path / kind, "2k2k") for kind in ("ply", "obj"))
+    assert first.keys == ["2k2k/00003/full"]
+    assert np.abs(picture(first) - picture(second)).max() <= 1
+    assert np.ptp(picture(first)[first[0].target.mask_HW], axis=1).max() > 150
+
+
+@pytest.mark.parametrize(("dataset", "folder"), [("thuman2", "0505"), ("customhumans", "0007"), ("2k2k", "00007")])
+def test_the_protocol_of_icon_has_four_parallel_views_at_right_angles(
+    tmp_path: Path, dataset: str, folder: str
+) -> None:
+    scan(tmp_path / folder, name="mesh-f00001" if dataset == "customhumans" else "")
+    data = opened(tmp_path, dataset, "normal", "normal-icon")
+    name = f"{dataset}/{folder}/full-"
+    assert data.keys == [f"{name}{yaw:03d}" for yaw in (0, 90, 180, 270)]
+    samples = [data[k] for k in range(4)]
+    for k, sample in enumerate(samples):
+        assert sample.input.intrinsics is None  # parallel rays have no pinhole
+        rows, columns = height_px(data, k)
+        assert rows == pytest.approx(512 * 1.8 / 2.048, abs=1)  # 87.9 % of the image
+        width_m = (0.6, 0.3)[k % 2] * 1.8 / 1.7
+        assert columns == pytest.approx(512 * width_m / 2.048, abs=1)
+    face = samples[0].target.normals_HW3[256, 256]
+    assert face[2] > 0.5  # smooth normals of a box, towards the viewer
+    np.testing.assert_allclose(
+        samples[0].target.normals_HW3[256, 200] * [-1, 1, 1],
+        samples[2].target.normals_HW3[256, 311] * [1, 1, 1],
+        atol=0.02,
+    )
+    (manifest,) = data.samples.folder.glob("manifest*") if prepare(data).n_failed == 0 else ()
+    assert all(entry.camera.is_orthographic for entry in read_manifest(manifest))
+
+
+# Textures -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_way_to_write_the_same_texture_gives_the_same_picture(tmp_path: Path) -> None:
+    control = picture(opened(scan(tmp_path / "control/0000").parent))
+    shifted = "\n".join(
+        f"vt {float(line.split()[1]) + 1} {float(line.split()[2]) - 2}" if line.startswith("vt") else line
+        for line in box().splitlines()
+    )
+    ways = {
+        "shifted": (shifted, "map_Kd material0.jpeg"),
+        "scaled": (box().replace(" 0.5\n", " 0.25\n"), "map_Kd -s 1 2 1 material0.jpeg"),
+        "offset": (box().replace(" 0.5\n", " 0.1\n"), "map_Kd -o 0 0.4 material0.jpeg"),
+        "no usemtl": (box(head="mtllib material0.mtl\n"), "map_Kd material0.jpeg"),
+        "crlf and mark": ("\ufeff" + box().replace("\n", "\r\n"), "map_Kd material0.jpeg"),
+    }
+    for name, (obj, entry) in ways.items():
+        folder = scan(tmp_path / name / "0000", obj)
+        (folder / "material0.mtl").write_text(f"newmtl material0\n{entry}\n")
+        assert np.abs(picture(opened(folder.parent)) - control).max() <= 1, name
+
+
+def test_a_grey_texture_of_16_bits_is_drawn_at_its_brightness(tmp_path: Path) -> None:
+    folder = scan(tmp_path / "deep/0000", image="material0.png")
+    Image.fromarray(np.full((4, 24), 200 * 257, np.uint16)).save(folder / "material0.png")
+    plain = scan(tmp_path / "plain/0000", image="material0.png")
+    Image.fromarray(np.full((4, 24), 200, np.uint8)).save(plain / "material0.png")
+    np.testing.assert_array_equal(picture(opened(folder.parent)), picture(opened(plain.parent)))
+
+
+def test_a_targa_texture_is_read(tmp_path: Path) -> None:
+    control = scan(tmp_path / "png/0000", image="material0.png")
+    folder = scan(tmp_path / "tga/0000", image="material0.tga")
+    texture().save(folder / "material0.tga", "TGA")
+    np.testing.assert_array_equal(picture(opened(folder.parent)), picture(opened(control.parent)))
+
+
+def test_faces_without_texture_coordinates_are_grey_and_said(tmp_path: Path) -> None:
+    half = box().replace("f 2/6 6/6 8/6 4/6", "f 2 6 8 4").replace("f 1/5 3/5 7/5 5/5", "f 1 3 7 5")
+    scan(tmp_path / "0000", half)
+    assert any("faces without colour" in note for note in prepare(opened(tmp_path)).notes)
+
+
+def test_a_picture_that_stands_in_for_a_missing_texture_is_said(tmp_path: Path) -> None:
+    folder = scan(tmp_path / "0000")
+    (folder / "material0.jpeg").rename(folder / "preview.png")
+    (note,) = prepare(opened(tmp_path)).notes
+    assert "'material0.jpeg', which is not there; drawn with preview.png" in note
+
+
+def bomb(path: Path, side: int) -> None:
+    """A PNG of one grey, tiny on disk: its palette index 0 deflates to nothing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    packer = zlib.compressobj(9)
+    row = bytes(side + 1)
+    data = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    head = struct.pack(">IIBBBBB", side, side, 8, 3, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"PLTE", bytes(3))
+        + chunk(b"IDAT", data)
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_huge_textures_are_refused_from_their_headers_all_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(textures, "MAX_TEXTURE_PIXELS", 1_000_000)
+    folder = scan(tmp_path / "0000", box(head="mtllib material0.mtl\nusemtl a\n").replace("f 5/2", "usemtl b\nf 5/2"))
+    (folder / "material0.mtl").write_text("newmtl a\nmap_Kd a.png\nnewmtl b\nmap_Kd b.png\n")
+    bomb(folder / "a.png", 900), bomb(folder / "b.png", 900)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (fault,) = prepare(opened(tmp_path)).faults
+    assert fault.code == "scan.texture"
+    assert "b.png" in fault.detail
+    assert "900x900" in fault.detail
+    bomb(folder / "a.png", 20_000)  # 400 megapixels
+    (fault,) = prepare(opened(tmp_path)).faults
+    assert "20000x20000" in fault.detail
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
+def test_faces_that_cover_the_picture_over_and_over_are_refused_beforehand(tmp_path: Path) -> None:
+    scan(tmp_path / "0000", box() + "".join("f " + " ".join(f"{i}/1" for i in QUADS[5]) + "\n" for _ in range(9000)))
+    (fault,) = prepare(opened(tmp_path, yaw_deg=[0, 0])).faults
+    assert fault.code == "mesh.overdraw"
+
+
+# The machine's faults -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOMEM])
+@pytest.mark.parametrize("where", ["mesh", "texture", "lazily"])
+def test_a_fault_of_the_machine_is_no_fault_of_a_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, where: str
+) -> None:
+    scan(tmp_path / "0000")
+    data = opened(tmp_path)
+    suffix, real = {"texture": ".jpeg"}.get(where, ".obj"), os.open
+
+    def failing(path: Any, *arguments: Any, **keywords: Any) -> int:
+        if str(path).endswith(suffix):
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, *arguments, **keywords)
+
+    monkeypatch.setattr(os, "open", failing)
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))) as caught:
+        _ = data[0] if where == "lazily" else prepare(data)
+    assert caught.value.errno == number
+    monkeypatch.undo()
+    monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
+    assert not list((tmp_path / "cache").rglob("fault.json"))
+    assert data[0].target.mask_HW.any()  # nothing was committed: the same call goes on
+
+
+def test_running_out_of_memory_stops_the_run_and_commits_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan(tmp_path / "0000")
+
+    def hungry(*arguments: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(render, "rasterise", hungry)
+    with pytest.raises(MemoryError):
+        prepare(opened(tmp_path))
+    with pytest.raises(MemoryError):
+        opened(tmp_path)[0]
+    assert not list((tmp_path / "cache").rglob("fault.json"))
+
+
+def test_a_missing_background_folder_of_nobody_is_a_refusal(tmp_path: Path) -> None:
+    scan(tmp_path / "0000")
+    with pytest.raises(DataMissing, match="nosuchuser"):
+        opened(tmp_path, backgrounds="~nosuchuser/rooms")
+
+
+# Bookkeeping ----------------------------------------------------------------------------------------------------------
+
+
+def test_identity_changes_with_size_or_time_of_any_file_behind_a_sample(tmp_path: Path) -> None:
+    folder = scan(tmp_path / "0000")
+    data = opened(tmp_path, framings=["full", "face"])
+    first = data.identity(0)
+    assert first == data.identity(1) == opened(tmp_path).identity(0)
+    for name in ("0000.obj", "material0.mtl", "material0.jpeg"):
+        assert name in first
+        status = (folder / name).stat()
+        os.utime(folder / name, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+        assert data.identity(0) != first
+        os.utime(folder / name, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert data.identity(0) == first
+    (folder / "material0.mtl").unlink()
+    assert "material0.mtl -1" in data.identity(0)
+
+
+def test_leftovers_of_a_killed_process_are_swept_before_rendering(tmp_path: Path) -> None:
+    scan(tmp_path / "0000")
+    data = opened(tmp_path)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = data.samples.folder / "samples/0000" / temporary_name().replace(f"-{os.getpid()}-", f"-{ended.pid}-")
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half a picture")
+    prepare(data)
+    assert not list(data.samples.folder.rglob(".tmp-*"))
+
+
+def test_notes_about_single_scans_are_few_however_many_there_are(tmp_path: Path) -> None:
+    for k in range(23):
+        scan(tmp_path / f"{k:04d}", box(z_up=True))
+    data = opened(tmp_path, size=[16, 16])
+    notes = prepare(data, workers=2).notes
+    assert len(notes) == 21
+    assert "3 more" in notes[-1]

@@ -1,0 +1,201 @@
+"""The paper's tables: what was measured stands below what is printed, and a difference only where one may be formed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.errors import UsageError
+from sapiens_bench.profiling.record import CountRecord, ProfileRecord, ProfileRow
+from sapiens_bench.report.costs import cost_table
+from sapiens_bench.report.formats import FORMATS, render
+from sapiens_bench.report.paper import TABLES, paper_table
+from sapiens_bench.report.sheet import Sheet
+from sapiens_bench.store.record import CellRecord, Counts, RunRecord, ScoreRecord
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return Catalog.load()
+
+
+def depth_cell(model: str, protocol: str, rmse: float, **changes: Any) -> CellRecord:
+    facts: dict[str, Any] = {
+        "task": "depth", "dataset": "hi4d", "protocol": protocol, "model": model, "title": model, "status": "done",
+        "headline": "depth/rmse", "counts": Counts(planned=1195, ok=1195),
+        "scores": {
+            "depth/rmse": ScoreRecord(value=rmse, low=rmse - 0.01, high=rmse + 0.01, title="RMSE", unit="m", decimals=4,
+                                      higher_is_better=False, n_groups=120),
+            "depth/delta1": ScoreRecord(value=0.99, title="δ1", percent=True, decimals=1, n_groups=120),
+        },
+    }  # fmt: skip
+    return CellRecord(**{**facts, **changes})
+
+
+def run_of(*cells: CellRecord, **changes: Any) -> RunRecord:
+    return RunRecord(**{"status": "done", "task": "depth", "cells": list(cells), **changes})
+
+
+def lines(sheet: Sheet, source: str) -> dict[str, tuple[str, ...]]:
+    """Rows below the printed row of their model: printed name -> cells of the line that starts with ``source``."""
+    found, name = {}, ""
+    for row in sheet.rows:
+        name = row[0] or name
+        if row[1].startswith(source):
+            found[name] = row[1:]
+    return found
+
+
+def hi4d(document: Any) -> Sheet:
+    return next(sheet for sheet in document.sheets if sheet.title.endswith("hi4d"))
+
+
+def test_the_difference_is_measured_minus_printed_in_the_printed_unit(catalog: Catalog) -> None:
+    """Printed 0.125; measured 0.131, so the difference is 0.006 by hand."""
+    run = run_of(depth_cell("sapiens-1b-depth", "depth-list", 0.131))
+    sheet = hi4d(paper_table("paper-depth", [("r", run)], catalog))
+    assert lines(sheet, "printed")["Sapiens-1B"] == ("printed", "0.125†", "0.039†", "1.000†")
+    assert lines(sheet, "measured")["Sapiens-1B"][1] == "0.131 [0.121, 0.141] (+0.006)"
+    assert sheet.heads == ("Model", "From", "RMSE m ↓", "AbsRel ↓", "δ1 ↑")
+    assert lines(sheet, "measured")["Sapiens-1B"][3] == "0.990 (-0.010)"  # the paper prints a share, we per cent
+
+
+@pytest.mark.parametrize(
+    ("protocol", "changes", "request_", "said"),
+    [
+        ("depth-all", {}, {}, "measured under hi4d/depth-all, not the printed protocol"),
+        ("depth-list", {}, {"limit": 8}, "the first 8 images"),
+        ("depth-list", {}, {"split": "tiny"}, "split 'tiny'"),
+        ("depth-list", {}, {"options": {"flip_test": False}}, "flip_test=False"),
+        ("depth-list", {}, {"data_options": {"erode": 3}}, "options over the protocol: erode=3"),
+        ("depth-list", {"status": "incomplete", "counts": Counts(planned=1195, ok=64)}, {}, "64 of 1195 images"),
+    ],
+)
+def test_what_is_other_than_in_print_is_marked_and_gets_no_difference(
+    catalog: Catalog, protocol: str, changes: dict[str, Any], request_: dict[str, Any], said: str
+) -> None:
+    run = run_of(depth_cell("sapiens-1b-depth", protocol, 0.131, **changes), request=request_)
+    sheet = hi4d(paper_table("paper-depth", [("r", run)], catalog))
+    row = lines(sheet, "measured")["Sapiens-1B"]
+    assert row[:2] == ("measured (a)", "0.131 [0.121, 0.141]")
+    assert any(note.startswith("(a) ") and said in note and "no difference" in note for note in sheet.notes)
+
+
+def test_other_boxes_forbid_a_difference(catalog: Catalog) -> None:
+    cell = CellRecord(
+        task="pose", dataset="coco-val2017", protocol="detector-70", model="sapiens-1b-coco17", title="S",
+        status="done", headline="oks/AP",
+        scores={"oks/AP": ScoreRecord(value=0.82, title="AP", percent=True, decimals=1)},
+        counts=Counts(planned=5000, ok=5000),
+    )  # fmt: skip
+    for boxes, has_difference in (("", True), ("gt", False)):
+        run = RunRecord(status="done", task="pose", cells=[cell], request={"boxes": boxes})
+        document = paper_table("paper-pose", [("r", run)], catalog)
+        sheet = next(s for s in document.sheets if s.title.endswith("coco-val2017"))
+        text = lines(sheet, "measured")["Sapiens-1B"][1]
+        assert text == ("82.0 (-0.1)" if has_difference else "82.0")
+
+
+def test_several_runs_stand_below_each_other_under_their_names(catalog: Catalog) -> None:
+    runs = [(n, run_of(depth_cell("sapiens-1b-depth", "depth-list", v))) for n, v in (("one", 0.13), ("two", 0.12))]
+    sheet = hi4d(paper_table("paper-depth", runs, catalog))
+    start = next(i for i, row in enumerate(sheet.rows) if row[0] == "Sapiens-1B")
+    assert [row[1] for row in sheet.rows[start : start + 3]] == ["printed", "measured one", "measured two"]
+
+
+def test_models_that_the_paper_does_not_have_come_last(catalog: Catalog) -> None:
+    run = run_of(
+        depth_cell("my-model", "depth-list", 0.1), depth_cell("oracle-depth", "depth-list", 0, kind="diagnostic")
+    )
+    sheet = hi4d(paper_table("paper-depth", [("r", run)], catalog))
+    assert sheet.rows[-1][:3] == ("my-model", "measured", "0.100 [0.090, 0.110]")
+    assert not any("oracle" in row[0] for row in sheet.rows)
+
+
+def test_a_data_set_that_no_paper_has_is_shown_under_the_same_columns(catalog: Catalog) -> None:
+    run = run_of(depth_cell("my-model", "depth", 0.1, dataset="synthetic-humans"))
+    sheet = paper_table("paper-depth", [("r", run)], catalog).sheets[-1]
+    assert sheet.title == "synthetic-humans, depth: not in the paper"
+    assert sheet.rows == (("my-model", "measured", "0.1000 [0.0900, 0.1100]", "0.990"),)
+
+
+def test_what_was_not_recovered_from_print_is_named_and_never_shown_as_a_number(catalog: Catalog) -> None:
+    document = paper_table("paper-depth", [("r", run_of())], catalog)
+    assert any("thuman2 (upper): no number was recovered" in note for note in document.notes)
+    assert "Sapiens-0.6B" in next(note for note in hi4d(document).notes if "not recovered" in note)
+    assert "Sapiens-0.6B" not in {row[0] for row in hi4d(document).rows}
+
+
+def test_conflicting_numbers_carry_their_note(catalog: Catalog) -> None:
+    sheet = paper_table("paper-pose", [("r", RunRecord(status="done", task="pose"))], catalog).sheets[0]
+    assert lines(sheet, "printed")["DWPose-l"][1] == "53.1§(1)"
+    assert any(note.startswith("(1) DWPose-l, AP: 53.1 in two transcriptions") for note in sheet.notes)
+
+
+def test_intervals_over_two_groups_are_not_to_be_trusted_here_either(catalog: Catalog) -> None:
+    cell = depth_cell("sapiens-1b-depth", "depth-list", 0.131)
+    for score in cell.scores.values():
+        score.n_groups = 2
+    sheet = hi4d(paper_table("paper-depth", [("r", run_of(cell))], catalog))
+    assert "Intervals over 2 groups are not to be trusted." in sheet.notes
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+@pytest.mark.parametrize("form", sorted(FORMATS))
+def test_every_table_comes_in_every_format(catalog: Catalog, name: str, form: str) -> None:
+    text = render(paper_table(name, [("r", RunRecord(status="done", task=TABLES[name][0]))], catalog), form)
+    assert "Sapiens-1B" in text
+
+
+def test_as_json_the_table_holds_numbers(catalog: Catalog) -> None:
+    run = run_of(depth_cell("sapiens-1b-depth", "depth-list", 0.131))
+    data = json.loads(render(paper_table("paper-depth", [("r", run)], catalog), "json"))
+    part = next(part for part in data["parts"] if part["entry"] == "sapiens1-t5-hi4d")
+    assert part["printed"]["Sapiens-1B"]["depth/rmse"]["value"] == 0.125
+    assert part["measured"][0]["scores"]["depth/rmse"]["difference"] == pytest.approx(0.006)
+    assert part["measured"][0]["printed_row"] == "Sapiens-1B"
+
+
+def test_an_undefined_score_has_no_difference(catalog: Catalog) -> None:
+    run = run_of(depth_cell("sapiens-1b-depth", "depth-list", math.nan))
+    assert lines(hi4d(paper_table("paper-depth", [("r", run)], catalog)), "measured")["Sapiens-1B"][1] == "–"
+
+
+def test_a_run_of_another_task_is_refused(catalog: Catalog) -> None:
+    with pytest.raises(UsageError, match="'depth'; --table paper-pose is about pose"):
+        paper_table("paper-pose", [("r", run_of())], catalog)
+
+
+def test_costs_stand_beside_the_scores_they_buy(rows: SimpleNamespace) -> None:
+    counted = ProfileRow(
+        model="a", title="Model A", family="a", task="pose", status="counted",
+        counts=CountRecord(params_total=3 * 10**6, macs_linear=1, macs_total=5 * 10**8),
+    )  # fmt: skip
+    run = RunRecord(status="done", task="pose", cells=[rows.pose("a", "Model A", 0.5)])
+    sheet = cost_table([("r", run)], [ProfileRecord(rows=[counted])]).sheets[0]
+    assert sheet.heads == (
+        "Model",
+        "Task",
+        "Operations per crop, GFLOPs",
+        "Parameters, M",
+        "AP % ↑ (synthetic-humans/gt-box)",
+    )
+    assert sheet.rows == (("Model A", "pose", "1", "3", "50.0"),)
+    own = run.model_copy(update={"costs": [counted.model_dump(mode="json")]})
+    assert cost_table([("r", own)], []).sheets[0].rows == sheet.rows
+    with pytest.raises(UsageError, match="profile --models"):
+        cost_table([("r", run)], [])
+
+
+def test_labels_tell_folders_apart() -> None:
+    from sapiens_bench.cli.report import _labels
+
+    assert _labels([Path("x/a"), Path("x/b")]) == ["a", "b"]
+    assert _labels([Path("x/run"), Path("y/run")]) == ["x/run", "y/run"]
+    assert _labels([Path("run")]) == ["run"]
