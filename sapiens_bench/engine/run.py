@@ -119,6 +119,8 @@ class _Run:
         self.previous = folder.previous
         try:
             self._save("running")
+            for note in self.plan.data_notes:
+                self.on_event(Note(note))
             for note in (*self.plan.notes, *folder.notes):
                 self._note(note)
             for spec in self.plan.cells:
@@ -229,18 +231,16 @@ class _Run:
 
     def _model(self, spec: CellSpec, data: FoundData) -> tuple[Adapter, Model]:
         """The model of a cell and the adapter it is to be run with; the last model stays loaded for its next cell."""
-        adapter = self._adapter(data)
+        adapter, own = self._adapter(data), data.open.adapter
         per_data = spec.model.is_diagnostic or spec.model.is_results
         if self.loaded is not None and self.loaded[0] == spec.model.id and not per_data:
             return adapter, self.loaded[1]
         self.loaded = None  # frees the device before the next model comes
         book = TargetBook(adapter, n_kept=8 * (self.threads.loaders + self.batch_size))
-        model = build_model(spec.model, self.device, task=data.open.task, targets=book, adapter=adapter)
+        model = build_model(spec.model, self.device, task=data.open.task, targets=book, adapter=own)
         self.loaded = (spec.model.id, model)
-        for note in getattr(model, "notes", ()):
-            self._note(f"{spec.title}: {note}")
-        if not getattr(model, "needs_pictures", True) and hasattr(adapter, "without_pictures"):
-            return cast("Adapter", adapter.without_pictures()), model
+        if not getattr(model, "needs_pictures", True) and hasattr(own, "without_pictures"):
+            return cast("Adapter", own.without_pictures()), model
         return (book if spec.model.is_diagnostic else adapter), model
 
     def _check_conventions(self, spec: CellSpec, data: FoundData, model: Model) -> None:
