@@ -13,8 +13,8 @@ _SHOWN = 5
 
 
 def complain_of_refusals(record: RunRecord) -> None:
-    """Call when the table has been shown. Rows that lack weights or a data set are gaps, not refusals; so is a model whose
-    set has no map to the protocol's, unless it was asked for by its own name.
+    """Call when the table has been shown. Rows that lack weights or a data set are gaps, not refusals;
+    so is a model whose set has no map to the protocol's, unless it was asked for by its own name.
 
     Raises:
         ModelsRefused: models that were asked for, by name or by "all", were refused.
