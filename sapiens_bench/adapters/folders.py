@@ -154,19 +154,6 @@ def _content(path: Path) -> bytes:
         return b"unreadable"
 
 
-def identity(paths: Iterable[Path | None]) -> str:
-    """Size and time of change of the files behind a sample: another text means that it must be scored again."""
-    words = []
-    for path in paths:
-        try:
-            status = None if path is None else os.stat(path)
-        except OSError as error:
-            raise_if_machine(error)
-            status = None
-        words.append("-" if status is None else f"{status.st_size}:{status.st_mtime_ns}")
-    return " ".join(words)
-
-
 def whole_image(key: str, image_HW3: NDArray[np.uint8], intrinsics: NDArray[np.float64] | None = None) -> ModelInput:
     """The input of a dense task: one box around everything."""
     height, width = image_HW3.shape[:2]

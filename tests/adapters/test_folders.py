@@ -1,4 +1,4 @@
-"""Files that belong together by their name; what the manifest and the identity of a sample cover."""
+"""Files that belong together by their name; what the manifest covers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sapiens_bench.adapters import folders
-from sapiens_bench.adapters.folders import identity, list_files, manifest, partners, read_matrix
+from sapiens_bench.adapters.folders import list_files, manifest, partners, read_matrix
 from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault
 
 
@@ -78,16 +78,6 @@ def test_the_manifest_follows_content_names_and_parts_and_survives_what_cannot_b
     truth.unlink()
     truth.symlink_to(tmp_path / "gone")
     assert len(manifest(["x"], tmp_path, [image], [truth])) == 64
-
-
-def test_identity_is_size_and_time(tmp_path: Path) -> None:
-    path = put(tmp_path / "a")
-    before = identity([path, None])
-    assert before.endswith(" -")
-    os.utime(path, ns=(5, 5))
-    assert identity([path, None]) == "1:5 -"
-    put(path, b"longer")
-    assert identity([path]).startswith("6:")
 
 
 @pytest.mark.parametrize("text", ["1 0 2\n0 1 3\n0 0 1", "1,0,2,0,1,3,0,0,1"])

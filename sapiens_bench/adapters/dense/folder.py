@@ -33,13 +33,14 @@ from sapiens_bench.adapters.dense.infer import inferred
 from sapiens_bench.adapters.dense.label_maps import NO_LABELS, SourceLabels, as_indices, distinct, mapped, source_labels
 from sapiens_bench.adapters.dense.layout import Layout
 from sapiens_bench.adapters.dense.options import FolderOptions
-from sapiens_bench.adapters.folders import identity, manifest, whole_image
+from sapiens_bench.adapters.folders import manifest, whole_image
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, SampleFault
 from sapiens_bench.pixels.codecs import ExifPolicy, rgb_of
 from sapiens_bench.pixels.coded_normals import looks_coded
 from sapiens_bench.pixels.decode import Picture
 from sapiens_bench.pixels.files import shown
 from sapiens_bench.pixels.shapes import Shape
+from sapiens_bench.store.files import file_identity
 from sapiens_bench.tasks.depth.types import DepthTarget
 from sapiens_bench.tasks.normal.evidence import doubt_frame
 from sapiens_bench.tasks.normal.types import NormalTarget
@@ -84,7 +85,7 @@ class DenseFolder:
         self._source = self._labels(context)
         self.keys: list[str] = [f"{card.id}/{stem}" for stem in self.layout.stems]
         self.groups: list[str] = self.keys
-        parts = [card.id, self._task, self._exif, frame.model_dump_json(), self._source.identity]
+        parts = [card.id, self._task, self._exif, frame.model_dump_json(), self._source.described]
         pictures, truth = self.layout.paths(pictures=True), self.layout.paths(pictures=False)
         self.manifest_sha256: str = manifest(parts, root, pictures, truth)
         self.notes: tuple[str, ...] = (*notes, *self._look_over(shown(root / FILE)))
@@ -94,7 +95,7 @@ class DenseFolder:
 
     def identity(self, index: int) -> str:
         """Size and time of change of the sample's files."""
-        return identity(self.layout.of(index))
+        return file_identity(path for path in self.layout.of(index) if path is not None)
 
     def __getitem__(self, index: int) -> Sample:
         """One picture and its truth in our frame.

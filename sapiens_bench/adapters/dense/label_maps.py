@@ -18,7 +18,6 @@ from sapiens_bench.adapters.dense.doubts import LookOver, label_doubts
 from sapiens_bench.adapters.folders import (
     IMAGE_SUFFIXES,
     Listing,
-    identity,
     list_files,
     manifest,
     no_partners,
@@ -33,6 +32,7 @@ from sapiens_bench.pixels.decode import Picture, open_picture, refuse_bomb
 from sapiens_bench.pixels.dense_maps import LABEL_SUFFIXES, Limits, read_label_map
 from sapiens_bench.pixels.files import shown
 from sapiens_bench.pixels.paths import path_fault
+from sapiens_bench.store.files import file_identity
 from sapiens_bench.tasks.seg.types import IGNORE, SegTarget
 from sapiens_bench.types import Sample
 
@@ -94,7 +94,7 @@ class LabelMaps:
         self._images, self._labels = ([listings[role].files[s] for s in stems] for role in ("images", "labels"))
         self.keys: list[str] = [f"{card.id}/{stem}" for stem in stems]
         self.groups: list[str] = self.keys
-        parts = [card.id, self._exif, self._options.label_encoding, self._source.identity]
+        parts = [card.id, self._exif, self._options.label_encoding, self._source.described]
         self.manifest_sha256: str = manifest(parts, root, self._images, self._labels)
         self.notes: tuple[str, ...] = (*left_out, *self._look_over(shown(root)))
 
@@ -103,7 +103,7 @@ class LabelMaps:
 
     def identity(self, index: int) -> str:
         """Size and time of change of the picture and its label map."""
-        return identity((self._images[index], self._labels[index]))
+        return file_identity((self._images[index], self._labels[index]))
 
     def __getitem__(self, index: int) -> Sample:
         """One picture and its labels in the protocol's set.
@@ -185,7 +185,7 @@ class SourceLabels(NamedTuple):
     ignored: int  # the number in a file that is no label but a pixel that is not scored
 
     @property
-    def identity(self) -> str:
+    def described(self) -> str:
         """What a manifest has to know of it."""
         return str(self.table.tolist()) + (f" ignored {self.ignored}" if self.ignored != IGNORE else "")
 

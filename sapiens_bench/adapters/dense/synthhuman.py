@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.adapters.folders import identity, manifest, read_matrix, whole_image
+from sapiens_bench.adapters.folders import manifest, read_matrix, whole_image
 from sapiens_bench.adapters.surface import best_sign, normals_from_depth, sign_angles
 from sapiens_bench.cards.options import Options
 from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault, UsageError, raise_if_machine
@@ -33,6 +33,7 @@ from sapiens_bench.pixels.exr import NORMAL_CHANNELS, read_exr_choice
 from sapiens_bench.pixels.files import shown
 from sapiens_bench.pixels.listing import subfolders
 from sapiens_bench.pixels.shapes import misfit
+from sapiens_bench.store.files import file_identity
 from sapiens_bench.tasks.depth.types import DepthTarget
 from sapiens_bench.tasks.normal.evidence import Sign
 from sapiens_bench.tasks.normal.types import NormalTarget
@@ -100,7 +101,7 @@ class SynthHuman:
 
     def identity(self, index: int) -> str:
         """Size and time of change of the sample's files."""
-        return identity(self._file(kind, self._ids[index]) for kind in ("rgb", "alpha", "cam", "depth", "normal"))
+        return file_identity(self._file(kind, self._ids[index]) for kind in ("rgb", "alpha", "cam", "depth", "normal"))
 
     def __getitem__(self, index: int) -> Sample:
         """One picture with depth (m) or normals (our frame) and its intrinsics.
