@@ -19,6 +19,8 @@ SapiensBenchError                 exit 2 unless noted
 ├── ShapeError                    an array has the wrong shape or dtype (a programming error at a boundary)
 ├── StoreError
 │   ├── FingerprintMismatch       rows in the folder come from another experiment; names the differing field
+│   ├── FolderInUse               another run works in the folder; names its process
+│   ├── ShardDamaged              the bytes of a shard are not those that were committed, or are no shard
 │   ├── IncompleteRun             exit 4: planned rows and rows on disk differ
 │   └── StorageFull               exit 4: no space or no permission; what is committed stays
 ├── MachineFault                  exit 4: this machine ran out of something; no image is charged, the command resumes
@@ -39,9 +41,13 @@ from typing import ClassVar, Literal
 
 
 class SapiensBenchError(Exception):
-    """Root. ``exit_code`` is what the command line returns; ``str(error)`` is shown to the user as it is."""
+    """Root. ``exit_code`` is what the command line returns; ``str(error)`` is shown to the user as it is.
+
+    ``fix``: what to do, apart from the reason, where whoever raises it can say so.
+    """
 
     exit_code: ClassVar[int] = 2
+    fix: str = ""
 
 
 class UsageError(SapiensBenchError):
@@ -152,6 +158,14 @@ class StoreError(SapiensBenchError):
 
 class FingerprintMismatch(StoreError):
     """The rows in the folder come from another experiment."""
+
+
+class FolderInUse(StoreError):
+    """Another run works in the folder."""
+
+
+class ShardDamaged(StoreError):
+    """A shard is not what was committed; the same command sets it aside and computes it again."""
 
 
 class IncompleteRun(StoreError):

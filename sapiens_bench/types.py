@@ -60,6 +60,15 @@ class Adapter(Protocol):
 
 
 @runtime_checkable
+class KnowsFiles(Protocol):
+    """An adapter that can tell when a file behind a sample changes: such a sample is then scored again on resume."""
+
+    def identity(self, index: int) -> str:
+        """One text for the files behind a sample (``store.files.file_identity``); "" when unknown. Opens nothing."""
+        ...
+
+
+@runtime_checkable
 class Materialised(Protocol):
     """An adapter whose files are made on this machine (rendered, extracted) before the first image is read."""
 
@@ -122,8 +131,21 @@ class Metric(Protocol):
         """Sort and flatten ``rows`` once; the result maps image weights (how often each row was drawn) to scores.
 
         ``rows`` holds only rows that enter the metric, in index order, columns with the prefix. Weights are int64 [n]
-        or None for all ones. Undefined scores are NaN.
+        or None for all ones. Undefined scores are NaN. The result may offer many weightings at once as well:
+        ``batch(weights [B, n] of any integer type, keys or None) -> {key: float64 [B]}`` (stats/sums.py, Aggregate);
+        without it a bootstrap calls it once per draw.
         """
+        ...
+
+
+@runtime_checkable
+class MeasuresMany(Protocol):
+    """A metric that measures many images faster together than one by one."""
+
+    def measure_many(
+        self, targets: Sequence[Any], predictions: Sequence[Any]
+    ) -> list[dict[str, int | float | NDArray[Any]]]:
+        """One row per image, each equal to that of ``Metric.measure`` to the last bit and type."""
         ...
 
 

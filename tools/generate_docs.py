@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import sys
@@ -19,7 +20,7 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.loading import SCHEMAS
 from sapiens_bench.cards.options import NoOptions
 from sapiens_bench.models.options import OPTIONS, options_class
-from sapiens_bench.store import record, rows
+from sapiens_bench.store import commits, record, rows
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 HEAD = "<!-- Written by tools/generate_docs.py: change the code, then run it. -->\n\n"
@@ -41,7 +42,7 @@ def type_name(annotation: Any) -> str:
     return type_name(get_args(annotation)[0])
 
 
-def comments(kind: type[BaseModel]) -> dict[str, str]:
+def comments(kind: type) -> dict[str, str]:
     """What stands behind each field in the source, as a comment."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
@@ -153,9 +154,19 @@ def schema() -> str:
     ]
     for kind in nested(record.RunRecord, {}).values():
         parts += [f"### {kind.__name__}", about(kind), field_table(kind)]
+    parts += ["## Commits", f"Schema `{commits.SCHEMA}`. {about(commits.Commit)} The rules are in run_folder.md."]
+    parts.append("| key | type | meaning |\n|---|---|---|")
+    notes = comments(commits.Commit)
+    for field in dataclasses.fields(commits.Commit):
+        parts[-1] += f"\n| `{field.name}` | {field.type} | {notes.get(field.name, '')} |".replace(
+            " | None", " \\| null"
+        )
     parts += ["## Rows", f"Schema `{rows.SCHEMA}`. Columns of every row:", "| column | type |\n|---|---|"]
     parts[-1] += "".join(f"\n| `{name}` | {kind} |" for name, kind in rows.BASE.items())
-    parts.append("Then the sums and counts of each metric, as `<metric>/<column>`:")
+    parts.append(
+        "Then the sums and counts of each metric, as `<metric>/<column>`. Vectors (packed outcomes, a flat confusion "
+        "table) are for the metric; `RunRecord.rows(cell)` gives plain numbers and every score of each image alone."
+    )
     catalog = Catalog.load()
     for name, task in sample_tasks(catalog).items():
         for metric in task.metrics:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sapiens_bench.cli import box_study, data, listing, pareto, profile, report, run, score, verify, weights
+from sapiens_bench.cli import box_study, data, errors, listing, pareto, profile, report, run, score, verify, weights
 from sapiens_bench.cli.guard import GuardedGroup, complain, let_go_of_stdout
 from sapiens_bench.engine.threads import prepare_process
 
@@ -33,6 +33,7 @@ app.command("pareto", epilog=pareto.EXAMPLES)(pareto.pareto)
 app.command("box-study", epilog=box_study.EXAMPLES)(box_study.box_study)
 app.command("profile", epilog=profile.EXAMPLES)(profile.profile)
 app.add_typer(verify.app, name="verify")
+app.command("errors", epilog=errors.EXAMPLES)(errors.errors)
 app.command("score", epilog=score.EXAMPLES)(score.score)
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -36,12 +37,29 @@ class GuardedGroup(TyperGroup):
 
 
 class DefaultGroup(TyperGroup):
-    """A command with sub-commands, of which ``run`` may be left out: ``verify RUN`` means ``verify run RUN``."""
+    """A command with sub-commands, of which ``run`` may be left out: ``verify RUN`` means ``verify run RUN``.
+
+    That holds for a folder which has the name of a sub-command, too: ``verify run`` is about the folder ``run``, if
+    there is one with a run in it and nothing else is named.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
+        if args and not args[0].startswith("-") and (args[0] not in self.commands or self._means_a_folder(args)):
             args = ["run", *args]
         return super().parse_args(ctx, args)
+
+    def _means_a_folder(self, args: list[str]) -> bool:
+        if not (Path(args[0]) / "run.json").is_file():
+            return False
+        options = [p for p in self.commands[args[0]].params if p.param_type_name == "option"]
+        with_value = {name for option in options if not getattr(option, "is_flag", False) for name in option.opts}
+        rest = iter(args[1:])
+        for word in rest:
+            if word in with_value:
+                next(rest, None)
+            elif not word.startswith("-"):
+                return False
+        return True
 
 
 def _check_folder() -> None:

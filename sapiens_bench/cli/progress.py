@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from sapiens_bench.engine.events import BatchDone, CellFinished, CellStarted, DataProgress, Event, Note, ShardDone
-from sapiens_bench.report.causes import failed_everywhere, first_causes
+from sapiens_bench.report.causes import first_causes
 from sapiens_bench.report.escape import one_line
 from sapiens_bench.report.numbers import duration
+from sapiens_bench.store.causes import all_failed
 from sapiens_bench.store.record import CellRecord
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ class ProgressView(AbstractContextManager["ProgressView"]):
     def _cell_finished(self, record: CellRecord) -> None:
         if self._live is not None and "cell" in self._bars:
             self._live.remove_task(self._bars.pop("cell"))
-        good = record.status == "done" and not failed_everywhere(record)
+        good = record.status == "done" and not all_failed(record)
         self._line(f"{'✓' if good else '✗'} {summary(record)}", "" if good else "yellow")
 
     def _is_time(self) -> bool:
@@ -178,7 +179,7 @@ def summary(record: CellRecord) -> str:
     if record.status not in ("done", "incomplete"):
         return f"{where}: {record.status}: {record.how}"
     causes = "; ".join(filter(None, (first_causes([record], "input"), first_causes([record], "prediction"))))
-    if failed_everywhere(record):
+    if all_failed(record):
         return f"{where}: all {record.counts.done} images failed: {causes}"
     faults = record.counts.input_errors + record.counts.prediction_errors
     errors = f", {faults} with errors: {causes}" if faults else ""

@@ -19,11 +19,16 @@ app = typer.Typer(
 
 
 @app.command("run")
-def verify_run(run: RunFolder, json_: JsonOut = None) -> None:
-    """Read all rows of a run again: planned, found, duplicate, corrupt, errors, hashes."""
+def verify_run(
+    run: RunFolder,
+    json_: JsonOut = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Make a damaged run.json again from the rows.")] = False,
+    cards: Cards = None,
+) -> None:
+    """Read all rows of a run again (planned, found, duplicate, corrupt, errors, hashes) and make its scores again."""
     from sapiens_bench.cli import verify_run as body
 
-    body.run(run, json_out=json_)
+    body.run(run, json_out=json_, cards=cards or [], repair=repair)
 
 
 app.command("golden")(verify_golden.golden)

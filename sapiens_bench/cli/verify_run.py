@@ -2,154 +2,92 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sapiens_bench.cli.output import grid, say
-from sapiens_bench.errors import IncompleteRun, StorageFull, StoreError
-from sapiens_bench.store.record import CellRecord, RunRecord, read_run
+from sapiens_bench.cli.output import grid, save, say
+from sapiens_bench.errors import IncompleteRun, StoreError
+from sapiens_bench.store.record import RunRecord, read_run
 
-_MEASURED = ("done", "incomplete")
+if TYPE_CHECKING:
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.checks.run_folder import RunCheck
 
-
-@dataclass(frozen=True)
-class CellCheck:
-    """What was found on disk for one cell."""
-
-    dataset: str
-    model: str
-    planned: int
-    found: int
-    duplicate: int
-    corrupt: int  # shards that cannot be read, or whose footer does not match their content
-    error: int
-    sha256: str  # over the bytes of the shards in order
-    faults: tuple[str, ...] = ()
+_N_SHOWN = 20
 
 
-def run(folder: Path, *, json_out: Path | None) -> None:
-    """Check every cell of a run folder.
+def run(folder: Path, *, json_out: Path | None, cards: Sequence[Path] = (), repair: bool = False) -> None:
+    """Check every cell of a run folder: rows against plan and commits, scores against rows.
 
     Raises:
-        StoreError: no run there.
-        IncompleteRun: rows are missing, duplicate or unreadable, or differ from run.json.
+        StoreError: no run there, or its record is damaged (``repair`` makes it again from the rows).
+        IncompleteRun: rows are missing, duplicate or damaged, or run.json says something else than they do.
     """
-    record = read_run(folder)
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.checks.run_folder import check_run
+
+    catalog = Catalog.load(cards)
     root = folder.parent if folder.name == "run.json" else folder
-    plan = _planned_keys(root)
-    checks = [check_cell(root, cell, plan.get(cell.dataset)) for cell in record.cells if cell.status in _MEASURED]
-    _show(record, checks)
+    check = check_run(root, _record(root, catalog, repair), catalog)
+    _show(check)
     if json_out is not None:
-        data = {"schema": "verify/1", "run": str(root), "cells": [asdict(check) for check in checks]}
-        _write_json(json_out, data)
-    faults = [f"{c.model} on {c.dataset}: {fault}" for c in checks for fault in c.faults]
-    if faults:
-        raise IncompleteRun("\n".join([f"{root} is not in order:", *(f"  - {fault}" for fault in faults[:20])]))
-    if record.status != "done":
-        raise IncompleteRun(f"{root}: the run's status is {record.status!r}. The same `run` command resumes.")
-    say(f"{root}: {sum(c.found for c in checks)} rows of {len(checks)} cell(s) in order.", "green")
-
-
-def _planned_keys(root: Path) -> dict[str, list[str]]:
-    """Ordered sample keys by data set, from plan.json."""
-    path = root / "plan.json"
-    try:
-        data = json.loads(path.read_bytes())
-        return {name: [str(key) for key in facts["keys"]] for name, facts in data["datasets"].items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path} cannot be read ({type(error).__name__}). The run's plan is lost.") from None
-
-
-def check_cell(root: Path, cell: CellRecord, keys: Sequence[str] | None) -> CellCheck:
-    """Read all shards of a cell; nothing is taken from run.json but what it claims."""
-    from sapiens_bench.store.rows import shard_files
-
-    folder = root / "rows" / cell.task / cell.dataset / cell.protocol / cell.model
-    digest = hashlib.sha256()
-    faults: list[str] = []
-    found: list[tuple[int, str]] = []
-    corrupt = n_errors = 0
-    for path in shard_files(folder):
-        data = path.read_bytes()
-        digest.update(data)
-        try:
-            samples, errors = _read_shard(data, cell.fingerprint)
-        except ValueError as error:
-            corrupt += 1
-            faults.append(f"{path.name}: {error}")
-            continue
-        found += samples
-        n_errors += errors
-    unique = dict(found)
-    duplicate = len(found) - len(unique)
-    faults += _faults(cell, unique, duplicate, n_errors, keys)
-    return CellCheck(cell.dataset, cell.model, cell.counts.planned, len(unique), duplicate, corrupt, n_errors,
-                     digest.hexdigest(), tuple(faults))  # fmt: skip
-
-
-def _read_shard(data: bytes, fingerprint: str) -> tuple[list[tuple[int, str]], int]:
-    """(index, key) of every row and the number of error rows.
-
-    Raises:
-        ValueError: the bytes are no shard, or not the shard that its footer claims.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from sapiens_bench.store.rows import item_key
-
-    try:
-        table = pq.read_table(pa.BufferReader(data))
-        names = ("index", "key", "status")
-        index, keys, status = (table[name].to_pylist() for name in names)
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise ValueError(f"cannot be read ({' '.join(str(error).split())[:120]})") from None
-    stored = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-    if stored.get("rows") != str(len(index)):
-        raise ValueError(f"holds {len(index)} rows, its footer says {stored.get('rows')}")
-    if stored.get("fingerprint") != fingerprint:
-        raise ValueError("belongs to another experiment (fingerprint)")
-    if stored.get("item_key") != item_key(fingerprint, keys):
-        raise ValueError("the sample keys are not those of its footer")
-    return list(zip(index, keys, strict=True)), sum(s == "error" for s in status)
-
-
-def _faults(
-    cell: CellRecord, unique: dict[int, str], duplicate: int, n_errors: int, keys: Sequence[str] | None
-) -> list[str]:
-    faults, counts = [], cell.counts
-    if len(unique) != counts.planned:
-        faults.append(f"{len(unique)} of {counts.planned} planned rows found; the same `run` command resumes")
-    if duplicate:
-        faults.append(f"{duplicate} rows are there twice")
-    if counts.done != len(unique) or counts.input_errors + counts.prediction_errors != n_errors:
-        faults.append(
-            f"run.json counts {counts.done} rows with {counts.input_errors + counts.prediction_errors} errors, "
-            f"on disk are {len(unique)} with {n_errors}"
+        data = {
+            "schema": "verify/2",
+            "run": str(root),
+            "cells": [asdict(cell) for cell in check.cells],
+            "faults": check.all_faults(),
+            "notes": check.all_notes(),
+        }
+        save(json_out, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    if faults := check.all_faults():
+        more = [f"  - and {len(faults) - _N_SHOWN} more"] if len(faults) > _N_SHOWN else []
+        raise IncompleteRun(
+            "\n".join([f"{root} is not in order:", *(f"  - {fault}" for fault in faults[:_N_SHOWN]), *more])
         )
-    if keys is not None:
-        wrong = [i for i, key in unique.items() if not 0 <= i < len(keys) or keys[i] != key]
-        if wrong:
-            faults.append(f"{len(wrong)} rows are not those of plan.json, the first is sample {wrong[0]}")
-    return faults
+    say(f"{root}: {sum(c.found for c in check.cells)} rows of {len(check.cells)} cell(s) in order.", "green")
 
 
-def _show(record: RunRecord, checks: Sequence[CellCheck]) -> None:
-    titles = {(c.dataset, c.model): c.title for c in record.cells}
+def _record(root: Path, catalog: Catalog, repair: bool) -> RunRecord:
+    """The run's record, made again where it is damaged and the user asks for that."""
+    try:
+        return read_run(root)
+    except StoreError as error:
+        if not (root / "rows").is_dir():
+            raise
+        if not repair:
+            raise IncompleteRun(
+                f"{error} Its rows are the truth: the same `run` command makes the record again without computing an "
+                f"image; where the command is lost, `sapiens-bench verify run {shlex.quote(str(root))} --repair` does."
+            ) from None
+    from sapiens_bench.checks.run_repair import repair as make_again
+
+    record = make_again(root, catalog)
+    say(f"run.json was made again from the rows of {len(record.cells)} cell(s).")
+    return record
+
+
+def _show(check: RunCheck) -> None:
+    from sapiens_bench.store.causes import run_causes, sentence
+
+    titles = {(c.dataset, c.model): c.title for c in check.record.cells}
     rows = [
         (c.dataset, titles[c.dataset, c.model], *map(str, (c.planned, c.found, c.duplicate, c.corrupt, c.error)),
          c.sha256[:16])
-        for c in checks
+        for c in check.cells
     ]  # fmt: skip
     heads = ("Data set", "Model", "Planned", "Found", "Duplicate", "Corrupt", "Error", "sha256 of rows")
     grid(heads, rows, right=(2, 3, 4, 5, 6))
-
-
-def _write_json(path: Path, data: object) -> None:
-    try:
-        path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StorageFull(f"{path} could not be written: {error.strerror}.") from None
+    unmeasured = {"weights missing", "data missing"}  # nothing of theirs is here to be verified
+    skipped = {(c.dataset, c.model) for c in check.record.cells if c.status in unmeasured}
+    causes = [found for found in run_causes(check.record) if (found.dataset, found.model) not in skipped]
+    for found in causes[:_N_SHOWN]:
+        place = " on ".join(part for part in (found.model, found.dataset) if part)
+        say(f"{place}: {sentence(found.cause)}" if place else sentence(found.cause), "yellow")
+    if len(causes) > _N_SHOWN:
+        say(f"and {len(causes) - _N_SHOWN} more: sapiens-bench errors {shlex.quote(str(check.root))}", "yellow")
+    for note in check.all_notes():
+        say(f"note: {note}", "dim")

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from sapiens_bench.engine.events import BatchDone, Event, ShardDone
 from sapiens_bench.engine.forward import Arrays, Forward
 from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
+from sapiens_bench.engine.retry import worth_another_try
 from sapiens_bench.engine.threads import Threads
 from sapiens_bench.errors import SampleFault, is_machine_fault
 from sapiens_bench.store.files import write_atomic
 from sapiens_bench.store.record import Timing
-from sapiens_bench.store.rows import Row, Shard, commit_shard, done_shards, item_key, prediction_row, shards_of
+from sapiens_bench.store.rows import Row, Shard, commit_shard, item_key, prediction_row, remove_shard, shards_of
+from sapiens_bench.store.stock import Expected, take_stock
 from sapiens_bench.tasks.maps import map_name
 from sapiens_bench.types import Adapter, Cell, Model, Sample, Task
 
@@ -62,16 +64,22 @@ def run_shard(shard: Shard, stage: Stage, on_batch: Callable[[int], None] = lamb
 
 
 def run_cell(
-    job: CellJob, adapter: Adapter, model: Model, task: Task, on_event: Callable[[Event], None]
+    job: CellJob,
+    adapter: Adapter,
+    model: Model,
+    task: Task,
+    on_event: Callable[[Event], None],
+    missing: Sequence[Shard],
 ) -> tuple[Timing, list[str]]:
-    """Compute and commit every shard of the cell that is not on disk; returns times, and notes for the user."""
+    """Compute and commit the ``missing`` shards of the cell; returns times, and notes for the user."""
     timing = Timing()
-    missing = job.missing_shards(adapter.keys)
+    # Before the first image is read: a file that changes meanwhile must not be taken for the one that was scored.
+    item_keys = {shard.number: job.item_key(shard, adapter.keys) for shard in missing}
     with staged(job, adapter, model, task, missing) as stage:
         for shard in missing:
             began = time.perf_counter()
             scored = run_shard(shard, stage, lambda n_images: on_event(BatchDone(job.cell, n_images)))
-            job.commit(shard, adapter.keys, scored)
+            job.commit(shard, item_keys[shard.number], scored)
             seconds = time.perf_counter() - began
             _add(timing, scored, seconds)
             failed = sum(s.row["status"] == "error" for s in scored)
@@ -93,31 +101,48 @@ class CellJob:
     save_preds: bool
     save_maps: bool = False  # keep dense predictions as PNG files below maps/
     index_K: NDArray[np.int64] | None = None  # the model's set -> the protocol's; None: nothing to map
+    identity: Callable[[int], str] | None = None  # of the files behind a sample; None: the data set cannot tell
 
     @property
     def folder(self) -> Path:
         """Folder of the cell's row shards."""
         return self.out / "rows" / self.cell.folder
 
-    def missing_shards(self, keys: Sequence[str]) -> list[Shard]:
-        """Shards that are not on disk in full."""
-        shards = shards_of(self.cell.n_samples, self.cell.shard_size)
-        expected = {s.number: (len(s.indices), self._item_key(s, keys)) for s in shards}
-        done = done_shards(self.folder, expected)
-        if self.save_maps:  # rows of an earlier run without maps do not count
-            done = {number for number in done if self._maps_note(number).is_file()}
-        return [shard for shard in shards if shard.number not in done]
+    def missing_shards(self, adapter: Adapter, task: Task) -> tuple[list[Shard], list[str]]:
+        """Shards to be computed, and notes on those that were on disk and did not count.
 
-    def commit(self, shard: Shard, keys: Sequence[str], scored: Sequence[Scored]) -> None:
+        Raises:
+            StorageFull: a damaged shard could not be set aside.
+        """
+        shards = shards_of(self.cell.n_samples, self.cell.shard_size)
+        expected = {s.number: Expected(len(s.indices), self.item_key(s, adapter.keys)) for s in shards}
+        keeps = self.save_preds and task.to_columns is not None
+        done, notes = take_stock(self.out, self.cell.folder, expected, keeps)
+        if self.save_maps:  # rows of an earlier run without maps do not count
+            done = {number: commit for number, commit in done.items() if self._maps_note(number).is_file()}
+        again = worth_another_try(self.folder, done, adapter)
+        if again:
+            notes.append(f"{self.cell.folder}: {len(again)} shard(s) with error rows are tried again.")
+        return [shard for shard in shards if shard.number not in done or shard.number in again], notes
+
+    def commit(self, shard: Shard, key: str, scored: Sequence[Scored]) -> None:
         """Predictions first: once the rows are there, the shard counts as done."""
-        meta = {"fingerprint": self.cell.fingerprint, "item_key": self._item_key(shard, keys)}
-        if self.save_preds:
-            kept = [prediction_row(s.row["index"], s.row["key"], s.columns) for s in scored if s.columns is not None]
-            if kept:
-                commit_shard(self.out / "preds" / self.cell.folder, shard.number, kept, meta)
+        meta = {"fingerprint": self.cell.fingerprint, "item_key": key}
+        kept = [prediction_row(s.row["index"], s.row["key"], s.columns) for s in scored if s.columns is not None]
+        preds = self.out / "preds" / self.cell.folder
+        if kept:
+            commit_shard(preds, shard.number, kept, meta)
+        else:
+            remove_shard(preds, shard.number)  # of rows that are replaced now
         if self.save_maps:
             write_atomic(self._maps_note(shard.number), f"{self.cell.fingerprint}\n".encode())
-        commit_shard(self.folder, shard.number, [s.row for s in scored], meta)
+        n_kept = len(kept) if self.save_preds else None
+        commit_shard(self.folder, shard.number, [s.row for s in scored], meta, n_kept)
+
+    def item_key(self, shard: Shard, keys: Sequence[str]) -> str:
+        """What the shard must be made of: experiment, samples and, where the data set can tell, their files."""
+        identities = [_identity(self.identity, i) for i in shard.indices] if self.identity else ()
+        return item_key(self.cell.fingerprint, [keys[i] for i in shard.indices], identities)
 
     def keep_map(self, sample: Sample, prediction: Any, task: Task) -> None:
         """Write one prediction below ``maps/``."""
@@ -128,9 +153,6 @@ class CellJob:
     def _maps_note(self, number: int) -> Path:
         """The file that says that all maps of a shard are there."""
         return self.out / "maps" / self.cell.folder / f".shard-{number:05d}"
-
-    def _item_key(self, shard: Shard, keys: Sequence[str]) -> str:
-        return item_key(self.cell.fingerprint, [keys[i] for i in shard.indices])
 
 
 @contextmanager
@@ -228,6 +250,14 @@ def _measure(sample: Sample, prediction: Any, task: Task, fault: SampleFault | N
 
 def _values(target: Any, prediction: Any, task: Task) -> Row:
     return {f"{m.name}/{name}": v for m in task.metrics for name, v in m.measure(target, prediction).items()}
+
+
+def _identity(identity: Callable[[int], str], index: int) -> str:
+    """ "" where the files cannot be looked at: that they are missing is told by the row."""
+    try:
+        return identity(index)
+    except OSError:
+        return ""
 
 
 def _status(fault: SampleFault | None) -> Row:

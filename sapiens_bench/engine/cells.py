@@ -37,7 +37,7 @@ def cell_spec(model: ModelSpec, data: FoundData, catalog: Catalog, boxes: str, s
         shard_size=shard_size,
         fingerprint=fingerprint(fields),
     )
-    record = _record(model.entry, spec.card, spec.protocol_name, "planned").model_copy(
+    record = blank_record(model.entry, spec.card, spec.protocol_name, "planned").model_copy(
         update={
             "fingerprint": cell.fingerprint,
             "weights_sha256": model.weights.sha256,
@@ -56,16 +56,17 @@ def cell_spec(model: ModelSpec, data: FoundData, catalog: Catalog, boxes: str, s
 def unavailable_record(candidate: Candidate, data: FoundData, error: SapiensBenchError) -> CellRecord:
     """The row of a model that cannot run on a data set."""
     status: CellStatus = "weights missing" if isinstance(error, WeightsMissing) else "refused"
-    record = _record(candidate.entry, data.spec.card, data.spec.protocol_name, status)
-    record.how, record.headline = str(error), data.open.task.headline
+    record = blank_record(candidate.entry, data.spec.card, data.spec.protocol_name, status)
+    record.refuse(error, status)
+    record.headline = data.open.task.headline
     record.counts.planned = data.facts.n_samples
     return record
 
 
-def missing_record(candidate: Candidate, card: DatasetCard, protocol: str, how: str) -> CellRecord:
+def missing_record(candidate: Candidate, card: DatasetCard, protocol: str, error: SapiensBenchError) -> CellRecord:
     """The row of a model on a data set that is not here."""
-    record = _record(candidate.entry, card, protocol, "data missing")
-    record.how = how
+    record = blank_record(candidate.entry, card, protocol, "data missing")
+    record.refuse(error, "data missing")
     return record
 
 
@@ -142,7 +143,7 @@ def _approximate(space_map: SpaceMap | None) -> str:
     return f"{space_map.source} -> {space_map.target}, {len(space_map.index)} entries by name"
 
 
-def _record(entry: ModelEntry, dataset: DatasetCard, protocol: str, status: CellStatus) -> CellRecord:
+def blank_record(entry: ModelEntry, dataset: DatasetCard, protocol: str, status: CellStatus) -> CellRecord:
     """The row of a table, as far as the cards know it."""
     card, variant = entry.card, entry.variant
     weights = variant.weights

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,13 +18,12 @@ from sapiens_bench.engine.device import check_device_name
 from sapiens_bench.engine.model_specs import Candidate, candidates, model_spec, trust_notes
 from sapiens_bench.engine.request import Request
 from sapiens_bench.engine.specs import CellSpec
-from sapiens_bench.errors import FingerprintMismatch, SapiensBenchError, SecurityRefusal, StoreError, UsageError
-from sapiens_bench.store.files import free_bytes, write_atomic
-from sapiens_bench.store.fingerprint import differing, fingerprint
+from sapiens_bench.errors import SapiensBenchError, SecurityRefusal, UsageError
+from sapiens_bench.store.files import free_bytes
+from sapiens_bench.store.fingerprint import fingerprint
 from sapiens_bench.store.record import CellRecord
 from sapiens_bench.tasks import task_kind, task_names
 
-FILE = "plan.json"
 SCHEMA = "plan/1"
 _BYTES_PER_ROW = 6_000  # rows and predictions of a pose image with a few people; dense rows are smaller
 _CPU_FLOPS, _GPU_FLOPS = 4e10, 3e13  # a few cores; a current GPU in fp32. Only for the estimate
@@ -46,7 +44,7 @@ class Plan:
     estimate_s: float  # a rough estimate, from parameter counts and input sizes
     asked: dict[str, Any]  # the request, for the record
     cards: dict[str, Any]  # every card that is used, for the record
-    identity: dict[str, Any]  # what must not change while a folder is being filled
+    identity: dict[str, Any]  # plan.json: what must not change while a folder is being filled
     free_bytes: int
     notes: list[str] = field(default_factory=list)
     first_error: SapiensBenchError | None = None  # why the first unavailable cell is unavailable
@@ -69,25 +67,6 @@ class Plan:
     def opened(self, spec: CellSpec) -> FoundData:
         """The data set of a cell."""
         return next(data for data in self.data if data.spec is spec.data)
-
-    def write(self) -> None:
-        """Write plan.json, or check that the one there says the same.
-
-        Raises:
-            FingerprintMismatch: the folder holds another run; names what differs.
-        """
-        path = self.out / FILE
-        try:
-            old = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            write_atomic(path, json.dumps(self.identity, ensure_ascii=False).encode() + b"\n")
-            return
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path} cannot be read ({error}). Give another --out, or delete {self.out}.") from None
-        if differences := differing(old, self.identity):
-            raise FingerprintMismatch(
-                f"{self.out} holds another run: {'; '.join(differences[:5])}. Give another --out, or delete the folder."
-            )
 
     def check_disk(self) -> None:
         """Refuse a run that will not fit.
@@ -141,7 +120,7 @@ def resolve(request: Request, catalog: Catalog, boxes: Mapping[str, Path] | None
     for name, reason in search.missing.items():
         card = catalog.dataset(name)
         protocol = where.protocol or card.default_protocol(where.task) or ""
-        unavailable += [missing_record(candidate, card, protocol, str(reason)) for candidate in asked.all]
+        unavailable += [missing_record(candidate, card, protocol, reason) for candidate in asked.all]
     out = request.out or _default_out(request.as_json(), asked.all, search.found)
     sets = [*(data.spec.id for data in search.found), *search.missing]
     return Plan(

@@ -32,11 +32,21 @@ from sapiens_bench.errors import (
     TooManyErrors,
     is_machine_fault,
 )
-from sapiens_bench.store.files import remove_strays
-from sapiens_bench.store.fingerprint import claim
-from sapiens_bench.store.record import CellRecord, RunRecord, RunStatus, costs_of, write_run
+from sapiens_bench.store.causes import row_causes
+from sapiens_bench.store.folder import CellClaim, RunFolder, open_run
+from sapiens_bench.store.record import (
+    CellRecord,
+    DatasetRecord,
+    GitRecord,
+    HardwareRecord,
+    RunRecord,
+    RunStatus,
+    costs_of,
+    write_run,
+)
 from sapiens_bench.store.rows import read_rows
-from sapiens_bench.types import Adapter, Materialised, Model
+from sapiens_bench.store.throughput import carried_timings
+from sapiens_bench.types import Adapter, KnowsFiles, Materialised, Model
 
 MAX_ERRORS = 0.01
 Watcher = Callable[[Event], None]
@@ -80,41 +90,51 @@ class _Run:
         self.records = {(c.cell.dataset, c.cell.model): c.record.model_copy(deep=True) for c in plan.cells}
         self.records |= {(record.dataset, record.model): record for record in plan.unavailable}
         self.record = _header(plan, self.device, self.batch_size, self.threads)
+        metrics = {data.spec.id: data.open.task.metrics for data in plan.data}
+        self.record.bind(plan.out, lambda cell: metrics[cell.dataset])
         self.loaded: tuple[str, Model] | None = None
         self.materialised: set[str] = set()
         self.shared: dict[str, Adapter] = {}  # per data set that several cells look at
         self.conventions: dict[str, Conventions] = {}
         self.first_error = plan.first_error
+        self.previous: RunRecord | None = None  # what run.json said before this run
 
     def complete(self) -> RunRecord:
-        """Rows, scores, record; every way out leaves a run.json that tells the truth."""
+        """Rows, scores, record; every way out of an opened folder leaves a run.json that tells the truth."""
+        self.plan.check_disk()
+        claims = [CellClaim(c.cell.folder, c.fields, c.cell.shard_size) for c in self.plan.cells]
         with _terminate_like_ctrl_c():
             try:
-                self.plan.write()
-                self.plan.check_disk()
-                remove_strays(self.plan.out)
-                self._save("running")
-                for note in self.plan.data_notes:
-                    self.on_event(Note(note))
-                for note in self.plan.notes:
-                    self._note(note)
-                for spec in self.plan.cells:
-                    self._cell(spec)
-                self._score()
+                with open_run(self.plan.out, self.plan.identity, claims) as folder:
+                    self._fill(folder)
+                    return self._verdict()
             except KeyboardInterrupt as stop:
-                self._try_to_save("interrupted")
                 kind = Terminated if isinstance(stop, _Signal) else Interrupted
                 raise kind(
                     f"Stopped. Everything committed is kept in {self.plan.out}; the same command goes on from there."
                 ) from None
-            except Exception as error:  # ours or not: the record must not say "running" for ever
-                fault = self._machine_fault(error)
-                if (self.plan.out / "run.json").exists():
-                    self._try_to_save("incomplete" if fault is not None or isinstance(error, StorageFull) else "failed")
-                if fault is None:
-                    raise
-                raise fault from error
-        return self._verdict()
+
+    def _fill(self, folder: RunFolder) -> None:
+        """All rows and scores of the plan."""
+        self.previous = folder.previous
+        try:
+            self._save("running")
+            for note in self.plan.data_notes:
+                self.on_event(Note(note))
+            for note in (*self.plan.notes, *folder.notes):
+                self._note(note)
+            for spec in self.plan.cells:
+                self._cell(spec)
+            self._score()
+        except KeyboardInterrupt:
+            self._try_to_save("interrupted")
+            raise
+        except Exception as error:  # ours or not: the record must not say "running" for ever
+            fault = self._machine_fault(error)
+            self._try_to_save("incomplete" if fault is not None or isinstance(error, StorageFull) else "failed")
+            if fault is None:
+                raise
+            raise fault from error
 
     def _machine_fault(self, error: Exception) -> MachineFault | None:
         """What to say when this machine, and no image, is at fault."""
@@ -129,7 +149,6 @@ class _Run:
     def _cell(self, spec: CellSpec) -> None:
         """Bring one cell's rows to completion, or mark it refused; a broken model never stops the others."""
         cell, record, data = spec.cell, self._record(spec), self.plan.opened(spec)
-        adapter = self._adapter(data)
         job = CellJob(
             cell=cell,
             out=self.plan.out,
@@ -139,9 +158,12 @@ class _Run:
             save_preds=self.how.save_preds,
             save_maps=self.how.save_maps,
             index_K=None if spec.space_map is None else spec.space_map.index,
+            identity=files.identity if isinstance(files := data.open.adapter, KnowsFiles) else None,
         )
-        claim(job.folder, spec.fields, cell.shard_size)
-        n_missing = sum(len(shard.indices) for shard in job.missing_shards(adapter.keys))
+        missing, notes = job.missing_shards(data.open.adapter, data.open.task)
+        for note in notes:
+            self._note(note)
+        n_missing = sum(len(shard.indices) for shard in missing)
         self.on_event(CellStarted(cell, spec.title, cell.n_samples - n_missing))
         if n_missing or spec.model.is_results:  # results are read again for their notes
             self._materialise(data)
@@ -150,10 +172,10 @@ class _Run:
                 self._check_conventions(spec, data, model)
             except SapiensBenchError as error:
                 self.first_error = first_reason(self.first_error, error)
-                record.status, record.how = "refused", str(error)
+                record.refuse(error)
                 self.on_event(CellFinished(record))
                 return
-            record.timing, notes = run_cell(job, adapter, model, data.open.task, self.on_event)
+            record.timing, notes = run_cell(job, adapter, model, data.open.task, self.on_event, missing)
             for note in notes:
                 if note not in self.record.notes:  # of a model that runs on several data sets
                     self._note(note)
@@ -164,7 +186,7 @@ class _Run:
         """Counts, examples and scores without intervals, from the rows."""
         record = self._record(spec)
         record.counts = scores.count(rows, spec.cell.n_samples)
-        record.errors = scores.examples(rows)
+        record.errors, record.causes = scores.examples(rows), row_causes(rows)
         record.status = "done" if record.counts.done == record.counts.planned else "incomplete"
         record.scores = scores.score(scores.scored_rows(rows, scores.excluded([rows])), data.open.task)
 
@@ -180,7 +202,7 @@ class _Run:
                     scores.scored_rows(rows, left_out), data.open.task, weights if self.how.n_boot else None
                 )
             about = self.record.datasets[data.spec.id]
-            about["n_excluded"], about["n_scored"] = len(left_out), data.facts.n_samples - len(left_out)
+            about.n_excluded, about.n_scored = len(left_out), data.facts.n_samples - len(left_out)
 
     def _verdict(self) -> RunRecord:
         """Write the final record, then complain if there is reason to."""
@@ -254,7 +276,7 @@ class _Run:
     def _save(self, status: RunStatus) -> None:
         self.record.status = status
         self.record.finished = "" if status == "running" else provenance.now()
-        self.record.cells = [self.records[key] for key in self.plan.order]
+        self.record.cells = carried_timings(self.previous, self.record, [self.records[k] for k in self.plan.order])
         write_run(self.plan.out, self.record)
 
     def _try_to_save(self, status: RunStatus) -> None:
@@ -271,9 +293,9 @@ def _header(plan: Plan, device: str, batch_size: int, threads: Threads) -> RunRe
         command=plan.how.command,
         version=__version__,
         started=provenance.now(),
-        git=provenance.git_state(),
+        git=GitRecord.model_validate(provenance.git_state()),
         packages=provenance.packages(),
-        hardware=provenance.hardware(device),
+        hardware=HardwareRecord.model_validate(provenance.hardware(device)),
         request={**plan.asked, "device": device, "batch_size": batch_size, **asdict(threads)},
         cards=plan.cards,
         datasets={data.spec.id: _about(data, plan.asked["boxes"]) for data in plan.data},
@@ -281,34 +303,39 @@ def _header(plan: Plan, device: str, batch_size: int, threads: Threads) -> RunRe
     )
 
 
-def _about(data: FoundData, boxes: str) -> dict[str, Any]:
+def _about(data: FoundData, boxes: str) -> DatasetRecord:
     spec = data.spec
-    return {
-        "title": spec.card.title,
-        "licence": spec.card.licence.name,
-        "n_images": data.facts.n_samples,
-        "manifest_sha256": data.facts.manifest_sha256,
-        "protocol": spec.protocol_name,
-        "protocol_title": spec.protocol.title,
-        "caveat": spec.protocol.caveat,
-        "boxes": boxes or spec.protocol.options.get("boxes", ""),
-        **_about_boxes(data),
-    }
+    return DatasetRecord(
+        title=spec.card.title,
+        licence=spec.card.licence.name,
+        n_images=data.facts.n_samples,
+        manifest_sha256=data.facts.manifest_sha256,
+        protocol=spec.protocol_name,
+        protocol_title=spec.protocol.title,
+        caveat=spec.protocol.caveat,
+        boxes=boxes or str(spec.protocol.options.get("boxes", "")),
+        **_about_files(data),
+    )
 
 
-def _about_boxes(data: FoundData) -> dict[str, Any]:
-    """What drives a top-down model: source, hash, what was left out, and quality against the people that are scored."""
+def _about_files(data: FoundData) -> dict[str, Any]:
+    """What the adapter has to say about its files; and of person boxes their source, hash and quality against the
+    people that are scored."""
     adapter = data.open.adapter
     facts: dict[str, Any] = {}
-    for name, key in (("boxes", "boxes_source"), ("boxes_sha256", "boxes_sha256"), ("notes", "boxes_notes")):
-        value = getattr(adapter, name, None)
-        if value:
-            facts[key] = list(value) if isinstance(value, tuple | list) else str(value)
+    for name, key in (("boxes", "boxes_source"), ("boxes_sha256", "boxes_sha256")):
+        if value := getattr(adapter, name, None):
+            facts[key] = str(value)
+    facts |= {name: _texts(adapter, name) for name in ("notes", "boxes_notes")}
     measure = getattr(adapter, "box_quality", None)
     if measure is not None:
-        quality = asdict(measure(data.facts.n_samples))
-        facts["box_quality"] = {k: None if v != v else v for k, v in quality.items()}
+        facts["box_quality"] = asdict(measure(data.facts.n_samples))
     return facts
+
+
+def _texts(adapter: Adapter, name: str) -> list[str]:
+    value = getattr(adapter, name, None) or ()
+    return [value] if isinstance(value, str) else [str(text) for text in value]
 
 
 def _complaint(bad: Sequence[CellRecord]) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from sapiens_bench.stats.bootstrap import draw_weights, intervals
+from sapiens_bench.stats.sums import DrawCounts
 from sapiens_bench.store.record import Counts, ErrorExample, ScoreRecord
-from sapiens_bench.types import Interval, Metric, Task
+from sapiens_bench.types import Interval, MeasuresMany, Metric, Task
 
 _N_EXAMPLES = 5
 
@@ -60,16 +61,40 @@ def scored_rows(rows: pa.Table, left_out: set[int]) -> pa.Table:
     return rows.filter(pa.array([index not in left_out for index in rows["index"].to_pylist()], type=pa.bool_()))
 
 
+def measure_together(task: Task, targets: Sequence[Any], predictions: Sequence[Any]) -> list[dict[str, Any]] | None:
+    """Metric columns of many images, each metric in one go where it can; the same as one image at a time.
+
+    Args:
+        predictions: one per target, checked (``Task.check``).
+
+    Returns:
+        One dictionary per image, "<metric>/<column>" -> value; None where a metric raised: the image at fault is then
+        found by measuring one at a time.
+    """
+    rows: list[dict[str, Any]] = [{} for _ in targets]
+    try:
+        for metric in task.metrics:
+            if isinstance(metric, MeasuresMany):
+                found = metric.measure_many(targets, predictions)
+            else:
+                found = [metric.measure(t, p) for t, p in zip(targets, predictions, strict=True)]
+            for row, values in zip(rows, found, strict=True):
+                row.update({f"{metric.name}/{name}": value for name, value in values.items()})
+    except Exception:  # one image must not end the run
+        return None
+    return rows
+
+
 class Weights:
     """Bootstrap weights of one data set: the same for every model, drawn once for each list of groups."""
 
     def __init__(self, n_draws: int, seed: int) -> None:
         self._n_draws, self._seed = n_draws, seed
         self._groups: list[str] | None = None
-        self._weights: NDArray[np.int64] = np.zeros((0, 0), np.int64)
+        self._weights: DrawCounts = np.zeros((0, 0), np.uint8)
 
-    def __call__(self, groups: list[str]) -> NDArray[np.int64]:
-        """int64 [draws, rows]."""
+    def __call__(self, groups: list[str]) -> DrawCounts:
+        """How often each row is drawn, [draws, rows]."""
         if groups != self._groups:
             self._groups, self._weights = groups, draw_weights(groups, self._n_draws, self._seed)
         return self._weights

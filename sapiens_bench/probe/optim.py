@@ -32,7 +32,8 @@ def layer_decay(
 
     lr scale = rate^(num_layers + 1 - layer id); no weight decay for 1-D tensors, biases and ``pos_embed``.
 
-    Source: specification of the official code, section 7 (the constructor was run; its ``custom_keys`` have no effect).
+    Source: facebookresearch/sapiens pretrain and seg configurations, ``LayerDecayOptimizerConstructor`` (it was run;
+    its ``custom_keys`` have no effect).
     """
     out: dict[str, ParameterSetting] = {}
     for name, parameter in parameters:

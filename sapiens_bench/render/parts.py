@@ -1,6 +1,6 @@
 """Pieces of a dressed person: posed triangles with everything shading and labels need.
 
-Labels are the 28 body parts of the label set ``body28`` (specs/datasets.md 5), in its order.
+Labels are the 28 body parts of the label set ``body28``, in its order.
 
 Axes: V vertices, F triangles.
 """

@@ -10,16 +10,15 @@ import math
 from collections.abc import Sequence
 
 from sapiens_bench.errors import UsageError
-from sapiens_bench.report.recorded import DatasetFacts, dataset_facts
 from sapiens_bench.report.table import Block, Column, ReportTable, TableCell, TableRow
-from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord
+from sapiens_bench.store.record import CellRecord, DatasetRecord, RunRecord, ScoreRecord
 
 _BOXES = (  # key in box_quality, title, shown as per cent, decimals
     ("mean_iou", "Box IoU", False, 3),
     ("recall50", "Box recall@50", True, 1),
     ("ap", "Box AP", True, 1),
 )
-Member = tuple[CellRecord, DatasetFacts]  # a model under one box source
+Member = tuple[CellRecord, DatasetRecord]  # a model under one box source
 LEGEND = (
     "Box IoU: mean over the scored people of the best box's overlap. Box recall@50: share of them with a box of their "
     "own at IoU 0.5. Box AP: IoU 0.50 to 0.95. Crowds and people without labelled points count neither way.",
@@ -39,8 +38,8 @@ def box_study(records: Sequence[RunRecord]) -> ReportTable:
     groups: dict[tuple[str, int], list[Member]] = {}
     for record in records:
         for cell in record.cells:
-            about = dataset_facts(record, cell.dataset)
-            if cell.status in ("done", "incomplete") and about.box_quality:
+            about = record.datasets.get(cell.dataset)
+            if cell.status in ("done", "incomplete") and about is not None and about.box_quality is not None:
                 groups.setdefault((cell.dataset, about.n_images), []).append((cell, about))
     if not groups:
         raise UsageError("A box study needs pose runs on COCO-format data: none of these records box quality.")
@@ -62,7 +61,7 @@ def box_study(records: Sequence[RunRecord]) -> ReportTable:
     )
 
 
-def _source(about: DatasetFacts) -> str:
+def _source(about: DatasetRecord) -> str:
     return about.boxes_source or about.boxes
 
 
@@ -104,7 +103,7 @@ def _columns(headline: str, score: ScoreRecord) -> tuple[Column, ...]:
     return (ours, loss, *boxes, Column("boxes/per_image", "Boxes per image", "score", "", False, 2, False))
 
 
-def _row(cell: CellRecord, about: DatasetFacts, headline: str, best: float) -> TableRow:
+def _row(cell: CellRecord, about: DatasetRecord, headline: str, best: float) -> TableRow:
     score = cell.scores.get(headline)
     cells = {f"boxes/{key}": TableCell(_quality(about, key)) for key, *_ in _BOXES}
     cells["boxes/per_image"] = TableCell(_quality(about, "n_boxes") / max(1, about.n_images))
@@ -128,6 +127,5 @@ def _row(cell: CellRecord, about: DatasetFacts, headline: str, best: float) -> T
     )
 
 
-def _quality(about: DatasetFacts, key: str) -> float:
-    value = about.box_quality.get(key)
-    return math.nan if value is None else float(value)
+def _quality(about: DatasetRecord, key: str) -> float:
+    return float(getattr(about.box_quality, key))

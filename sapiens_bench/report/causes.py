@@ -1,42 +1,29 @@
-"""Why images failed: the first of each kind, for the progress lines, the terminal's table and every report format."""
+"""Why images failed, for the progress lines, the terminal and every report format: the wording of store/causes.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
-from sapiens_bench.store.record import CellRecord, ErrorExample
+from sapiens_bench.store.causes import cell_causes, sentence
+from sapiens_bench.store.record import Cause, CellRecord
 
-_DETAIL = 200  # characters; the full text is in the rows
+_DETAIL = 200  # characters; the full text is in the rows, and `sapiens-bench errors` lists it
 
 
 def first_causes(cells: Sequence[CellRecord], side: Literal["input", "prediction"]) -> str:
-    """``"image.truncated (a.jpg: cut short after 12 kB); label.bbox (...)"``, the first of each code; "" where none."""
-    return "; ".join(_sentence(example) for example in _first_of_each(cells, side))
+    """The first case of each kind, its count and what to do: sentences without the last full stop, "" where none.
+
+    An image at fault is at fault for every model, so over several cells the largest count is told.
+    """
+    found: dict[str, Cause] = {}
+    for cause in (cause for cell in cells for cause in cell_causes(cell) if cause.side == side):
+        known = found.setdefault(cause.kind, cause)
+        if known is not cause and (cause.count or 0) > (known.count or 0):
+            found[cause.kind] = known.model_copy(update={"count": cause.count})
+    return " ".join(sentence(_short(cause)) for cause in found.values()).removesuffix(".")
 
 
-def codes(cell: CellRecord) -> str:
-    """The codes of all known errors of a cell."""
-    return ", ".join(dict.fromkeys(example.code for example in cell.errors))
-
-
-def _first_of_each(cells: Iterable[CellRecord], side: str) -> list[ErrorExample]:
-    found: dict[str, ErrorExample] = {}
-    for cell in cells:
-        for example in cell.errors:
-            if example.side == side:
-                found.setdefault(example.code, example)
-    return list(found.values())
-
-
-def _sentence(example: ErrorExample) -> str:
-    detail = " ".join(example.detail.split())
-    if len(detail) > _DETAIL:
-        detail = detail[: _DETAIL - 1] + "…"
-    where = ": ".join(part for part in (example.key, detail.rstrip(".")) if part)
-    return f"{example.code} ({where})" if where else example.code
-
-
-def failed_everywhere(cell: CellRecord) -> bool:
-    """Not one image of the cell went well."""
-    return cell.counts.planned > 0 and cell.counts.done == cell.counts.planned and cell.counts.ok == 0
+def _short(cause: Cause) -> Cause:
+    detail = " ".join(cause.detail.split())
+    return cause.model_copy(update={"detail": detail if len(detail) <= _DETAIL else detail[: _DETAIL - 1] + "…"})

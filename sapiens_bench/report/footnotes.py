@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 from sapiens_bench.report.causes import first_causes
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS
-from sapiens_bench.report.recorded import DatasetFacts, dataset_facts
 from sapiens_bench.report.table import Block, TableCell, TableRow
-from sapiens_bench.store.record import CellRecord, RunRecord
+from sapiens_bench.store.record import CellRecord, DatasetRecord, RunRecord
 
 # The percentile interval of the mean of n normal values covers it with probability P(|t| < 1.96 sqrt((n - 1) / n)),
 # t of n - 1 degrees of freedom: 0.60 at 2 groups, 0.90 at 10, 0.94 at 30, where 0.95 is claimed.
@@ -70,7 +69,7 @@ def block_alarms(record: RunRecord, rows: Sequence[TableRow]) -> tuple[str, ...]
 def block_remarks(record: RunRecord, cells: Sequence[CellRecord], rows: Sequence[TableRow]) -> tuple[str, ...]:
     """Remarks about a whole data set and protocol."""
     remarks = [f"Protocol: {caveat}" for caveat in dict.fromkeys(c.caveat for c in cells if c.caveat)]
-    facts = dataset_facts(record, cells[0].dataset)
+    facts = record.datasets.get(cells[0].dataset) or DatasetRecord()
     if facts.boxes:
         remarks.append(f"Person boxes: {facts.boxes}")
     if options := record.request.get("options"):
@@ -78,7 +77,7 @@ def block_remarks(record: RunRecord, cells: Sequence[CellRecord], rows: Sequence
     if options := record.request.get("data_options"):
         shown = ", ".join(f"{name}={value}" for name, value in options.items())
         remarks.append(f"Options over the protocol: {shown}; not comparable with results under the protocol as it is.")
-    remarks += [f"Note: {note.rstrip('.')}." for note in facts.notes]
+    remarks += [f"Note: {note.rstrip('.')}." for note in (*facts.notes, *facts.boxes_notes)]
     measured = [row for row in rows if row.group != "unavailable"]
     remarks += _counts(measured, facts)
     if causes := first_causes(cells, "input"):
@@ -87,7 +86,7 @@ def block_remarks(record: RunRecord, cells: Sequence[CellRecord], rows: Sequence
     return tuple(remarks)
 
 
-def _counts(measured: Sequence[TableRow], facts: DatasetFacts) -> list[str]:
+def _counts(measured: Sequence[TableRow], facts: DatasetRecord) -> list[str]:
     """Images in the metric. One that is at fault for any model leaves the metric of all, so the run's count rules."""
     if not measured:
         return []

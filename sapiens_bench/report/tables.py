@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.report.causes import failed_everywhere, first_causes
+from sapiens_bench.report.causes import first_causes
 from sapiens_bench.report.footnotes import Footnotes, block_alarms, block_remarks, legend, row_notes
 from sapiens_bench.report.published import Printed, printed_numbers, score_key
-from sapiens_bench.report.recorded import dataset_facts
 from sapiens_bench.report.table import Block, Column, Remedy, ReportTable, RowGroup, TableCell, TableRow
-from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord
+from sapiens_bench.store.causes import all_failed
+from sapiens_bench.store.record import CellRecord, DatasetRecord, RunRecord, ScoreRecord
 
 _MEASURED = ("done", "incomplete")
 _ORDER: dict[RowGroup, int] = {"network": 0, "floor": 1, "diagnostic": 2, "unavailable": 3}
@@ -68,10 +68,10 @@ def _incomplete(record: RunRecord, blocks: Sequence[Block]) -> str:
 
 def _facts(record: RunRecord) -> dict[str, str]:
     git, hardware = record.git, record.hardware
-    commit = str(git.get("commit") or "")[:12]
-    dirty = " (with uncommitted changes)" if git.get("dirty") else ""
-    gpus = hardware.get("gpus") if str(hardware.get("device", "")).startswith("cuda") else None
-    machine = ", ".join(str(part) for part in (gpus or [hardware.get("cpu", "")]) if part)
+    commit = git.commit[:12]
+    dirty = " (with uncommitted changes)" if git.dirty else ""
+    gpus = hardware.gpus if hardware.device.startswith("cuda") else None
+    machine = ", ".join(part for part in (gpus or [hardware.cpu]) if part)
     facts = {
         "command": record.command,
         "version": " ".join(p for p in (record.version, f"commit {commit}{dirty}" if commit else "") if p),
@@ -114,13 +114,17 @@ def _block(record: RunRecord, cells: Sequence[CellRecord], catalog: Catalog | No
     )
 
 
+def _facts_of(record: RunRecord, cell: CellRecord) -> DatasetRecord:
+    return record.datasets.get(cell.dataset) or DatasetRecord()
+
+
 def _dataset_title(record: RunRecord, cell: CellRecord, catalog: Catalog | None) -> str:
     known = catalog.datasets.get(cell.dataset) if catalog else None
-    return dataset_facts(record, cell.dataset).title or (known.title if known else cell.dataset)
+    return _facts_of(record, cell).title or (known.title if known else cell.dataset)
 
 
 def _protocol_title(record: RunRecord, cell: CellRecord, catalog: Catalog | None) -> str:
-    if recorded := dataset_facts(record, cell.dataset).protocol_title:
+    if recorded := _facts_of(record, cell).protocol_title:
         return recorded
     known = catalog.datasets.get(cell.dataset) if catalog else None
     protocol = known.protocols.get(cell.protocol) if known else None
@@ -208,7 +212,7 @@ def _group(cell: CellRecord) -> RowGroup:
 
 def _score_cell(score: ScoreRecord, cell: CellRecord) -> TableCell:
     reason = "" if math.isfinite(score.value) else "undefined on these images"
-    if reason and failed_everywhere(cell):
+    if reason and all_failed(cell):
         causes = first_causes([cell], "input") or first_causes([cell], "prediction")
         reason = f"every image failed: {causes}"
     return TableCell(score.value, score.low, score.high, score.level, score.n_groups, reason=reason)

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError, UsageError
+from sapiens_bench.stats.sums import DrawCounts
 from sapiens_bench.types import Interval
 
 ScoreFn = Callable[[NDArray[np.int64] | None], dict[str, float]]
+_CHUNK_DRAWS = 1 << 20  # groups drawn at once
 _MIN_DEFINED = 0.5  # share of draws in which a score must be defined for an interval to be given
 
 
@@ -23,9 +25,7 @@ _MIN_DEFINED = 0.5  # share of draws in which a score must be defined for an int
 class BatchScores(Protocol):
     """What an aggregate may offer besides a plain call: many weightings at once, only the scores asked for."""
 
-    def batch(
-        self, weights_BN: NDArray[np.int64], keys: Sequence[str] | None = None
-    ) -> dict[str, NDArray[np.float64]]: ...
+    def batch(self, weights_BN: DrawCounts, keys: Sequence[str] | None = None) -> dict[str, NDArray[np.float64]]: ...
 
 
 def generator(purpose: str, seed: int) -> np.random.Generator:
@@ -34,8 +34,8 @@ def generator(purpose: str, seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
 
-def draw_weights(groups: Sequence[str], n_draws: int, seed: int) -> NDArray[np.int64]:
-    """How often each row is drawn: int64 [n_draws, n_rows]; rows of one group always together.
+def draw_weights(groups: Sequence[str], n_draws: int, seed: int) -> DrawCounts:
+    """How often each row is drawn, [n_draws, n_rows], in the smallest unsigned type; rows of one group always together.
 
     As many groups are drawn, with replacement, as there are. A group's weights depend on the set of names alone, not on
     the order of the rows.
@@ -46,27 +46,41 @@ def draw_weights(groups: Sequence[str], n_draws: int, seed: int) -> NDArray[np.i
     if n_draws < 0:
         raise UsageError(f"The number of bootstrap draws must not be negative, found {n_draws}.")
     names, group_N = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    n = len(names)
-    counts = np.zeros((n_draws, n), np.int64)
-    if n:
-        drawn = generator("bootstrap", seed).integers(0, n, size=(n_draws, n))
-        flat = drawn + np.arange(n_draws)[:, None] * n
-        counts = np.bincount(flat.ravel(), minlength=n_draws * n).reshape(n_draws, n)
-    weights: NDArray[np.int64] = counts[:, group_N]
-    return weights
+    n, stream = len(names), generator("bootstrap", seed)
+    step = max(1, _CHUNK_DRAWS // max(1, n))
+    starts = range(0, n_draws, step)
+    chunks = [np.take(_group_counts(stream, min(step, n_draws - s), n), group_N, axis=1) for s in starts]
+    return np.concatenate(chunks) if chunks else np.zeros((0, len(group_N)), np.uint8)
 
 
-def draw_scores(
-    score_fn: ScoreFn, weights_BN: NDArray[np.int64], keys: Sequence[str]
-) -> dict[str, NDArray[np.float64]]:
+def _group_counts(stream: np.random.Generator, n_draws: int, n_groups: int) -> DrawCounts:
+    """How often each group is drawn, [n_draws, n_groups]."""
+    if n_groups == 0:
+        return np.zeros((n_draws, 0), np.uint8)
+    drawn = stream.integers(0, n_groups, size=(n_draws, n_groups))
+    drawn += np.arange(n_draws)[:, None] * n_groups
+    counts = np.bincount(drawn.ravel(), minlength=n_draws * n_groups)
+    return counts.astype(np.min_scalar_type(int(counts.max(initial=0)))).reshape(n_draws, n_groups)
+
+
+def draw_scores(score_fn: ScoreFn, weights_BN: DrawCounts, keys: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Each score under each draw, float64 [B]; in one go where the aggregate can."""
     if isinstance(score_fn, BatchScores):
         return score_fn.batch(weights_BN, keys)
-    draws = [score_fn(weights) for weights in weights_BN]
+    draws = [score_fn(weights.astype(np.int64)) for weights in weights_BN]
     return {key: np.array([d[key] for d in draws], np.float64) for key in keys}
 
 
-def count_groups(weights_BN: NDArray[np.int64]) -> int:
+def point_scores(score_fn: ScoreFn, n_rows: int, keys: Sequence[str] | None = None) -> dict[str, float]:
+    """The scores of the rows as they are; all when ``keys`` is None, else only those, in that order."""
+    if keys is not None and isinstance(score_fn, BatchScores):
+        found = score_fn.batch(np.ones((1, n_rows), np.uint8), keys)
+        return {key: float(values[0]) for key, values in found.items()}
+    scores = score_fn(None)
+    return scores if keys is None else {key: scores[key] for key in keys}
+
+
+def count_groups(weights_BN: DrawCounts) -> int:
     """Number of groups that ``draw_weights`` drew from: rows of one group have the same weight in every draw."""
     if weights_BN.shape[1] == 0:
         return 0
@@ -76,7 +90,7 @@ def count_groups(weights_BN: NDArray[np.int64]) -> int:
 
 def intervals(
     score_fn: ScoreFn,
-    weights: NDArray[np.int64],
+    weights: DrawCounts,
     level: float = 0.95,
     keys: Sequence[str] | None = None,
     n_groups: int | None = None,
@@ -95,8 +109,8 @@ def intervals(
     """
     if weights.ndim != 2:
         raise ShapeError(f"weights have shape {weights.shape}, expected [draws, rows].")
-    point = score_fn(None)
-    wanted = list(point) if keys is None else list(keys)
+    point = point_scores(score_fn, weights.shape[1], keys)
+    wanted = list(point)
     groups = count_groups(weights) if n_groups is None else n_groups
     if groups < 2 or len(weights) == 0:
         return {key: Interval(point[key], np.nan, np.nan, level, groups) for key in wanted}

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError
-from sapiens_bench.stats.bootstrap import ScoreFn, count_groups, draw_scores, generator, percentile_ends
+from sapiens_bench.stats.bootstrap import ScoreFn, count_groups, draw_scores, generator, percentile_ends, point_scores
+from sapiens_bench.stats.sums import DrawCounts
 
 _EXACT_UP_TO_GROUPS = 12  # all 2**12 sign patterns are tried up to here
 _SLACK = 1e-12  # a pattern ties with the observed difference when rounding alone sets them apart
@@ -38,7 +39,7 @@ class PairedDifference:
 def paired_differences(
     score_a: ScoreFn,
     score_b: ScoreFn,
-    weights: NDArray[np.int64],
+    weights: DrawCounts,
     level: float = 0.95,
     keys: Sequence[str] | None = None,
     n_groups: int | None = None,
@@ -46,10 +47,10 @@ def paired_differences(
     """Bootstrap of ``b - a`` per score; both sets of rows must hold the same images in the same order.
 
     Args:
-        weights: int64 [B, N] from ``draw_weights``, used for both.
+        weights: [B, N] from ``draw_weights``, used for both.
         keys: scores to compare; those that both have when None.
     """
-    point_a, point_b = score_a(None), score_b(None)
+    point_a, point_b = (point_scores(score, weights.shape[1], keys) for score in (score_a, score_b))
     wanted = [k for k in point_a if k in point_b] if keys is None else list(keys)
     groups = count_groups(weights) if n_groups is None else n_groups
     draws_a, draws_b = draw_scores(score_a, weights, wanted), draw_scores(score_b, weights, wanted)
@@ -90,7 +91,7 @@ def sign_flip_p(
         return math.nan
     names, group_N = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     sums_G = np.bincount(group_N, weights=differences_N)
-    signs = 1 - 2 * _swaps(len(names), n_draws, seed, "sign-flip")
+    signs = 1.0 - 2.0 * _swaps(len(names), n_draws, seed, "sign-flip")
     totals = np.abs(signs @ sums_G)
     observed = abs(float(sums_G.sum()))
     return _share_at_least(totals, observed, float(np.abs(sums_G).sum()), len(names))
@@ -112,7 +113,7 @@ def swap_p(
     """
     names, group_N = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     swaps = _swaps(len(names), n_draws, seed, "swap")[:, group_N]
-    none = np.zeros((1, len(groups)), np.int64)
+    none = np.zeros((1, len(groups)), np.uint8)
     chosen = np.concatenate([none, swaps])
     first = draw_scores(score_joint, _interleaved(1 - chosen, chosen), keys)
     second = draw_scores(score_joint, _interleaved(chosen, 1 - chosen), keys)
@@ -139,11 +140,11 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return adjusted
 
 
-def _swaps(n_groups: int, n_draws: int, seed: int, purpose: str) -> NDArray[np.int64]:
-    """0 or 1 per group: every pattern when there are few groups, else random ones; int64 [patterns, n_groups]."""
+def _swaps(n_groups: int, n_draws: int, seed: int, purpose: str) -> NDArray[np.uint8]:
+    """0 or 1 per group: every pattern when there are few groups, else random ones; [patterns, n_groups]."""
     if n_groups <= _EXACT_UP_TO_GROUPS:
-        return (np.arange(2**n_groups)[:, None] >> np.arange(n_groups)) & 1
-    return generator(purpose, seed).integers(0, 2, size=(n_draws, n_groups))
+        return ((np.arange(2**n_groups)[:, None] >> np.arange(n_groups)) & 1).astype(np.uint8)
+    return generator(purpose, seed).integers(0, 2, size=(n_draws, n_groups)).astype(np.uint8)
 
 
 def _share_at_least(draws_B: NDArray[np.float64], observed: float, scale: float, n_groups: int) -> float:
@@ -153,5 +154,5 @@ def _share_at_least(draws_B: NDArray[np.float64], observed: float, scale: float,
     return count / len(draws_B) if is_exact else (1 + count) / (1 + len(draws_B))
 
 
-def _interleaved(a_BN: NDArray[np.int64], b_BN: NDArray[np.int64]) -> NDArray[np.int64]:
+def _interleaved(a_BN: NDArray[np.uint8], b_BN: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([a_BN, b_BN], axis=2).reshape(len(a_BN), -1)

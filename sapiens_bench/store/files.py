@@ -1,18 +1,27 @@
-"""Writing a file so that it is there whole or not at all."""
+"""Files of a run folder: written whole or not at all, read only where they are plain files.
+
+The rule for links: the run folder itself may be one (results on another disk); nothing below it may. A link in the
+place of a folder or file that we read or write is refused by name, so that a folder from somebody else cannot point
+outside.
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import platform
 import shutil
+import stat
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NoReturn
 
-from sapiens_bench.errors import StorageFull, StoreError
+from sapiens_bench.errors import PathEscape, StorageFull, StoreError
 
 TEMPORARY = ".tmp-"
 STRAY_AFTER_S = 3600.0  # a living writer holds its temporary file for seconds
@@ -20,10 +29,16 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def write_atomic(path: Path, data: bytes | memoryview) -> Path:
+def write_atomic(path: Path, data: bytes | memoryview, *, sync_folder: bool = True) -> Path:
     """Put ``data`` at ``path`` by temporary file, fsync, rename, fsync of the folder; the folder is made if absent.
 
-    A reader, or a process that starts after a crash, sees the old file, no file, or all of the new one.
+    A reader, or a process that starts after a crash, sees the old file, no file, or all of the new one. The temporary
+    name is drawn anew each time and is never opened when it exists: a link planted under it is not followed.
+
+    Args:
+        path: where the file shall be.
+        data: all of it.
+        sync_folder: False when another file of the same folder is written next, whose fsync covers both renames.
 
     Raises:
         StorageFull: no space left, or no permission; the temporary file is removed.
@@ -37,7 +52,8 @@ def write_atomic(path: Path, data: bytes | memoryview) -> Path:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        if sync_folder:
+            _sync_folder(path.parent)
     except BaseException as error:  # Ctrl-C too must leave no temporary file behind
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -57,7 +73,86 @@ def storage_error(error: OSError, path: Path) -> StoreError:
             f"{path} could not be written: {reason} ({room}). Everything committed so far is kept. "
             f"{remedy}, then run the same command again: it goes on where it stopped."
         )
-    return StoreError(f"{path} could not be written: {reason}. What is committed is kept; the same command resumes.")
+    return StoreError(f"{path} could not be written: {reason}. What is committed is kept. Give another --out.")
+
+
+def file_identity(paths: Iterable[Path]) -> str:
+    """Size and modification time of each file, "-" for one that is not there: another text when any of them changes."""
+    parts = []
+    for path in paths:
+        try:
+            found = path.stat()
+            parts.append(f"{found.st_size}:{found.st_mtime_ns}")
+        except OSError:
+            parts.append("-")
+    return " ".join(parts)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a plain file below a run folder; a pipe or a device is never waited for, a link is not followed.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        PathEscape: a link is there.
+        StoreError: something that is no file is there, or it cannot be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        with open(os.open(path, flags), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise StoreError(f"{path} is not a plain file. Move it away and run the same command again.")
+            return file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno == errno.ELOOP and path.is_symlink():
+            _refuse_link(path)
+        raise StoreError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file below a run folder holds.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        StoreError: no JSON: cut off, damaged, or nested beyond reason; says where.
+        PathEscape: a link is there.
+    """
+    data = read_file(path)
+    try:
+        return json.loads(data, parse_constant=_no_constant)
+    except RecursionError:
+        raise StoreError(f"{path} is damaged: it is nested too deeply.") from None
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path} is damaged: byte {error.start} is not UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise StoreError(f"{path} is damaged: {error.msg}, line {error.lineno}, column {error.colno}.") from None
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged: {str(error)[:120]}.") from None
+
+
+def refuse_links(root: Path, path: Path) -> None:
+    """Nothing between ``root`` (which may be a link itself) and ``path`` may be a link; what is absent is none.
+
+    Raises:
+        PathEscape: names the link.
+    """
+    place = root
+    for part in path.relative_to(root).parts:
+        place = place / part
+        if place.is_symlink():
+            _refuse_link(place)
+
+
+def _refuse_link(path: Path) -> NoReturn:
+    raise PathEscape(
+        f"{path} is a link. Links inside a run folder are not followed, for they could lead anywhere; the run folder "
+        f"itself may be a link. Put the files there, or make --out the link."
+    )
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def free_bytes(path: Path) -> int:

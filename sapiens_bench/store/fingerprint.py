@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sapiens_bench.errors import FingerprintMismatch, StoreError
-from sapiens_bench.store.files import write_atomic
+from sapiens_bench.store.files import read_json, write_atomic
 
 FILE = "cell.json"
-SCHEMA = "cell/1"
+SCHEMA = "cell/2"
+UNSEALED = "cell/1"  # of versions whose shards had no commit records
 
 
 def canonical(value: Any) -> bytes:
@@ -23,6 +25,24 @@ def canonical(value: Any) -> bytes:
 def fingerprint(fields: Mapping[str, Any]) -> str:
     """sha256 (64 hex digits) over named fields; the values are anything JSON can hold, without NaN."""
     return hashlib.sha256(canonical(dict(fields))).hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content with a hash over itself, so that damage is told from something else that was written on purpose."""
+    return {**content, "seal": hashlib.sha256(canonical(dict(content))).hexdigest()}
+
+
+def unsealed(content: Any) -> dict[str, Any]:
+    """The content without its seal.
+
+    Raises:
+        StoreError: no seal, or one that does not fit.
+    """
+    if isinstance(content, dict):
+        plain = {name: value for name, value in content.items() if name != "seal"}
+        if sealed(plain) == content:
+            return plain
+    raise StoreError("its seal does not fit")
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -37,8 +57,18 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") 
     return found
 
 
-def claim(folder: Path, fields: Mapping[str, Any], shard_size: int) -> str:
-    """Make ``folder`` the folder of this experiment, or check that it already is; returns the fingerprint.
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is to stand in a cell folder's ``cell.json``, and what stands there now."""
+
+    folder: Path
+    digest: str  # fingerprint of the fields
+    content: Mapping[str, Any]
+    state: Literal["new", "same", "old", "damaged"]  # old: rows of an earlier version, without commit records
+
+
+def check_claim(folder: Path, fields: Mapping[str, Any], shard_size: int) -> Claim:
+    """May this experiment use ``folder``? Writes nothing.
 
     Args:
         folder: the cell's folder below ``rows/``.
@@ -49,23 +79,47 @@ def claim(folder: Path, fields: Mapping[str, Any], shard_size: int) -> str:
         FingerprintMismatch: the folder belongs to another experiment; names the differing fields.
     """
     digest = fingerprint(fields)
-    path = folder / FILE
-    new = {"schema": SCHEMA, "fingerprint": digest, "shard_size": shard_size, "fields": dict(fields)}
+    content = {"schema": SCHEMA, "fingerprint": digest, "shard_size": shard_size, "fields": dict(fields)}
     try:
-        old = json.loads(path.read_bytes())
+        old = read_json(folder / FILE)
+        schema = old["schema"]
+        old = old if schema == UNSEALED else unsealed(old)
         old_fields = {**old["fields"], "shard_size": old["shard_size"]}
     except FileNotFoundError:
-        write_atomic(path, json.dumps(new, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
-        return digest
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path} cannot be read ({error}). Give another --out, or delete {folder}.") from None
+        return Claim(folder, digest, content, "new")
+    except (StoreError, KeyError, TypeError):
+        return Claim(folder, digest, content, "damaged")
     differences = differing(old_fields, json.loads(canonical({**fields, "shard_size": shard_size})))
     if differences:
         raise FingerprintMismatch(
             f"{folder} holds rows of another experiment; they are never mixed. {'; '.join(differences[:5])}. "
             f"Give another --out, or delete that folder."
         )
-    return digest
+    return Claim(folder, digest, content, "same" if schema == SCHEMA else "old" if schema == UNSEALED else "damaged")
+
+
+def write_claim(claim: Claim) -> None:
+    """Make the folder that of this experiment.
+
+    Raises:
+        StorageFull: no room or no permission.
+    """
+    text = json.dumps(sealed(claim.content), indent=1, sort_keys=True, ensure_ascii=False)
+    write_atomic(claim.folder / FILE, text.encode() + b"\n")
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether shards of a cell folder (below ``rows/`` or ``preds/``) count only with a commit record.
+
+    Not so in folders of an earlier version: ``cell.json`` says that, or there is not one record.
+    """
+    try:
+        schema = read_json(folder / FILE)["schema"]
+    except (FileNotFoundError, StoreError, KeyError, TypeError):
+        schema = None
+    if schema in (SCHEMA, UNSEALED):
+        return bool(schema == SCHEMA)
+    return folder.is_dir() and any(path.name.startswith("commit-") for path in folder.iterdir())
 
 
 def _short(value: Any) -> str:

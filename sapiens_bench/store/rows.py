@@ -1,8 +1,10 @@
-"""Rows on disk: one Parquet file per shard, put in place by rename. A shard that is there is complete.
+"""Rows on disk: one Parquet file per shard, put in place by rename, then its commit record (``commits.py``).
 
 Base columns: ``index`` int64, ``key``, ``group``, ``status`` ("ok" or "error"), ``error_code``, ``error_detail``,
 ``error_side`` ("", "input" or "prediction"); then the metrics' columns "<metric>/<name>". An input-side error has no
 metric values (null). The bytes depend on the rows alone: no time, host or process id goes in.
+
+Folders of an earlier version have no commit records; their shards are read as they are (``is_sealed`` tells).
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +23,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from sapiens_bench.errors import ShapeError, StoreError
-from sapiens_bench.store.files import write_atomic
+from sapiens_bench.errors import ShapeError, ShardDamaged, StoreError
+from sapiens_bench.store.commits import Commit, commit_path, read_commit, write_commit
+from sapiens_bench.store.files import read_file, write_atomic
+from sapiens_bench.store.fingerprint import is_sealed
 
 SCHEMA = "rows/1"
 BASE: dict[str, pa.DataType] = {
@@ -32,7 +38,7 @@ BASE: dict[str, pa.DataType] = {
     "error_detail": pa.string(),
     "error_side": pa.string(),
 }
-_NAME = re.compile(r"^shard-(\d{5,})\.parquet$")
+_NAME = re.compile(r"^shard-(\d{5,9})\.parquet$")
 _SHAPE = "#shape"
 
 Row = dict[str, Any]
@@ -56,19 +62,34 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / f"shard-{number:05d}.parquet"
 
 
-def item_key(fingerprint: str, keys: Sequence[str]) -> str:
-    """Hash over the cell's fingerprint and the shard's ordered sample keys: what a shard must contain to count."""
-    return hashlib.sha256(json.dumps([fingerprint, list(keys)]).encode()).hexdigest()
+def item_key(fingerprint: str, keys: Sequence[str], identities: Sequence[str] = ()) -> str:
+    """What a shard must have been made of to count.
+
+    Args:
+        fingerprint: of the cell.
+        keys: the shard's ordered sample keys.
+        identities: one text per sample about the files behind it (e.g. size and modification time); "" is unknown.
+            Where all are unknown the result is that of no identities.
+    """
+    parts: list[Any] = [fingerprint, list(keys)]
+    if any(identities):
+        parts.append(list(identities))
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def commit_shard(folder: Path, number: int, rows: Sequence[Row], meta: Mapping[str, str]) -> Path:
-    """Write the rows of one shard into place; two writers that race write the same content and the last rename wins.
+def commit_shard(
+    folder: Path, number: int, rows: Sequence[Row], meta: Mapping[str, str], predictions: int | None = None
+) -> Path:
+    """Write the rows of one shard into place, then its commit record.
+
+    A crash in between leaves a shard that does not count. Two writers that race write the same content.
 
     Args:
         folder: the cell's folder below ``rows/`` or ``preds/``.
         number: shard number.
         rows: one dict per sample; absent keys become null.
         meta: footer metadata, at least ``item_key`` and ``fingerprint``; ``schema`` and ``rows`` are added.
+        predictions: how many predictions were committed beside these rows; None: they are not kept.
 
     Raises:
         StorageFull: no room or no permission.
@@ -81,42 +102,101 @@ def commit_shard(folder: Path, number: int, rows: Sequence[Row], meta: Mapping[s
     table = pa.table(columns).replace_schema_metadata({k: footer[k] for k in sorted(footer)})
     sink = pa.BufferOutputStream()  # a shard is small; writing it in one call keeps the error handling in one place
     pq.write_table(table, sink, compression="zstd")
-    return write_atomic(shard_path(folder, number), memoryview(sink.getvalue()))
+    data = memoryview(sink.getvalue())
+    commit = Commit(
+        shard=number,
+        rows=len(rows),
+        errors=sum(row.get("status") == "error" for row in rows),
+        item_key=meta["item_key"],
+        fingerprint=meta["fingerprint"],
+        sha256=hashlib.sha256(data).hexdigest(),
+        predictions=predictions,
+    )
+    path = write_atomic(shard_path(folder, number), data, sync_folder=False)
+    write_commit(folder, commit)
+    return path
 
 
-def done_shards(folder: Path, expected: Mapping[int, tuple[int, str]]) -> set[int]:
-    """Numbers of the shards that need not be computed again.
+def remove_shard(folder: Path, number: int) -> None:
+    """Take a shard away, its record first, so that it never counts without being what was committed."""
+    for path in (commit_path(folder, number), shard_path(folder, number)):
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def shard_files(folder: Path) -> dict[int, Path]:
+    """Number -> shard file of a cell folder, in order; temporary and foreign files are passed over."""
+    if not folder.is_dir():
+        return {}
+    found = ((_NAME.match(path.name), path) for path in folder.iterdir())
+    numbered = {int(name.group(1)): path for name, path in found if name is not None}
+    return {n: path for n, path in sorted(numbered.items()) if path == shard_path(folder, n)}
+
+
+def read_shard(folder: Path, number: int, sealed: bool = True) -> tuple[pa.Table, Commit] | None:
+    """One shard, checked against its commit; None when it was not committed.
 
     Args:
-        folder: the cell's folder; may not exist.
-        expected: shard number -> (rows, item_key). A file whose footer does not parse or does not agree is not done.
+        folder: the cell's folder.
+        number: shard number.
+        sealed: False for a folder of an earlier version: the record is then taken from the shard's own footer.
+
+    Raises:
+        ShardDamaged: bytes, footer or record are not what was committed.
     """
-    found = {number for number in expected if shard_path(folder, number).is_file()}
-    return {number for number in found if _is_valid(shard_path(folder, number), *expected[number])}
+    data, commit = _checked_bytes(folder, number)
+    if data is None or (sealed and commit is None):
+        return None
+    path = shard_path(folder, number)
+    table, footer = _decode(data, path)
+    told = _told(table, footer, number, data)
+    if told is None or (commit is not None and replace(told, predictions=commit.predictions) != commit):
+        raise ShardDamaged(f"{path.name}: its footer does not fit its rows")
+    return table, commit or told
 
 
-def shard_files(folder: Path) -> list[Path]:
-    """The committed shards of a cell folder in number order; temporary and foreign files are passed over."""
-    if not folder.is_dir():
-        return []
-    return sorted((p for p in folder.iterdir() if _NAME.match(p.name)), key=lambda p: int(_NAME.sub(r"\1", p.name)))
+def committed(folder: Path, number: int) -> Commit | None:
+    """The commit of a shard whose bytes are those that were committed; None when it was not. Decodes nothing.
+
+    Raises:
+        ShardDamaged: the bytes or the record were changed since.
+    """
+    data, commit = _checked_bytes(folder, number)
+    return None if data is None else commit
 
 
 def read_rows(folder: Path) -> pa.Table:
     """All committed rows of a cell as one table sorted by ``index``; columns missing from a shard are null there.
 
     Raises:
-        StoreError: a shard cannot be read, or a sample has two rows.
+        StoreError: a shard is damaged, or a sample has two rows.
     """
-    tables = [_read(path) for path in shard_files(folder)]
-    if not tables:
-        return pa.table({name: pa.array([], type=kind) for name, kind in BASE.items()})
-    table = pa.concat_tables(tables, promote_options="permissive").sort_by("index")
+    sealed = is_sealed(folder)
+    tables = []
+    for number in shard_files(folder):
+        try:
+            if (shard := read_shard(folder, number, sealed)) is not None:
+                tables.append(shard[0])
+        except ShardDamaged as error:
+            raise ShardDamaged(
+                f"{folder / str(error)}. The `run` command of this folder sets it aside and computes it again."
+            ) from None
+    table = join_shards(tables)
     index = table["index"].to_numpy()
     if len(index) > 1 and bool((np.diff(index) == 0).any()):
         twice = int(index[:-1][np.diff(index) == 0][0])
-        raise StoreError(f"{folder}: sample {twice} has more than one row. Move the folder away and run again.")
+        raise StoreError(
+            f"{folder}: sample {twice} has more than one row. The `run` command of this folder sets aside the shard "
+            f"that is not part of its plan."
+        )
     return table
+
+
+def join_shards(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table sorted by ``index``; the base columns alone when there is no shard."""
+    if not tables:
+        return pa.table({name: pa.array([], type=kind) for name, kind in BASE.items()})
+    return pa.concat_tables(tables, promote_options="permissive").sort_by("index")
 
 
 def prediction_row(index: int, key: str, columns: Mapping[str, NDArray[Any]]) -> Row:
@@ -129,14 +209,43 @@ def prediction_row(index: int, key: str, columns: Mapping[str, NDArray[Any]]) ->
 
 
 def read_predictions(folder: Path) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
-    """(sample key, named arrays) of every prediction stored in a ``preds/`` cell folder, in index order by shard."""
-    for path in shard_files(folder):
-        table = _read(path)
+    """(sample key, named arrays) of every prediction stored in a ``preds/`` cell folder, in index order by shard.
+
+    Raises:
+        ShardDamaged: a shard is not what was committed, or one that the rows beside it speak of is not there.
+    """
+    _require_all(folder)
+    sealed = is_sealed(folder)
+    for number in shard_files(folder):
+        try:
+            shard = read_shard(folder, number, sealed)
+        except ShardDamaged as error:
+            raise ShardDamaged(
+                f"{folder / str(error)}. The `run` command of this folder sets it aside and makes it again."
+            ) from None
+        if shard is None:
+            continue
+        table = shard[0]
         names = [n for n in table.column_names if n not in BASE and not n.endswith(_SHAPE)]
         kinds = {n: table.schema.field(n).type.value_type.to_pandas_dtype() for n in names}
         for row in table.to_pylist():
             arrays = {n: np.asarray(row[n], kinds[n]).reshape(row[n + _SHAPE]) for n in names if row[n] is not None}
             yield row["key"], arrays
+
+
+def _require_all(folder: Path) -> None:
+    """Predictions without some of their shards would be taken for a method that found nobody there."""
+    preds = folder.parents[3] if len(folder.parents) > 3 else folder
+    rows = preds.parent / "rows" / folder.relative_to(preds)
+    if preds.name != "preds" or not rows.is_dir():
+        return
+    commits = (read_commit(rows, number) for number in shard_files(rows))
+    lost = [c.shard for c in commits if c is not None and c.predictions and not shard_path(folder, c.shard).is_file()]
+    if lost:
+        raise ShardDamaged(
+            f"{shard_path(folder, lost[0])} is not there ({len(lost)} in all). The `run` command of this folder makes "
+            f"it again."
+        )
 
 
 def _column(name: str, values: list[Any]) -> pa.Array:
@@ -156,21 +265,60 @@ def _column(name: str, values: list[Any]) -> pa.Array:
     return pa.array([None if v is None else cast(v) for v in values], type=pa.int64() if whole else pa.float64())
 
 
-def _is_valid(path: Path, n_rows: int, key: str) -> bool:
-    """Whether the footer parses and says what the plan says."""
+def _checked_bytes(folder: Path, number: int) -> tuple[bytes | None, Commit | None]:
+    """The bytes of a shard and its record, each None when it is not there.
+
+    Raises:
+        ShardDamaged: they do not belong together, or cannot be read.
+    """
+    path = shard_path(folder, number)
     try:
-        with pq.ParquetFile(path) as file:
-            stored = {k.decode(): v.decode() for k, v in (file.schema_arrow.metadata or {}).items()}
-            actual = file.metadata.num_rows
-    except (OSError, ValueError, pa.ArrowException):
-        return False
-    return (stored.get("schema"), stored.get("item_key"), actual) == (SCHEMA, key, n_rows) and stored.get(
-        "rows"
-    ) == str(n_rows)
+        commit = read_commit(folder, number)
+        data = read_file(path)
+    except FileNotFoundError:
+        return None, None
+    except StoreError as error:
+        raise ShardDamaged(f"{path.name}: {error}") from None
+    if commit is not None and hashlib.sha256(data).hexdigest() != commit.sha256:
+        raise ShardDamaged(f"{path.name}: {_what_else(data, commit)}")
+    return data, commit
 
 
-def _read(path: Path) -> pa.Table:
+def _decode(data: bytes, path: Path) -> tuple[pa.Table, dict[str, str]]:
+    """The rows, and the footer's metadata.
+
+    Raises:
+        ShardDamaged: the bytes are no Parquet file.
+    """
     try:
-        return pq.ParquetFile(path).read().replace_schema_metadata(None)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise StoreError(f"{path} cannot be read: {error}. Delete it and run the same command again.") from None
+        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        footer = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+    except (OSError, ValueError, pa.ArrowException) as error:  # a UnicodeDecodeError is a ValueError
+        raise ShardDamaged(f"{path.name}: cannot be read ({' '.join(str(error).split())[:120]})") from None
+    return table.replace_schema_metadata(None), footer
+
+
+def _told(table: pa.Table, footer: Mapping[str, str], number: int, data: bytes) -> Commit | None:
+    """What a shard says of itself; None where its footer and its rows disagree."""
+    if footer.get("schema") != SCHEMA or footer.get("rows") != str(table.num_rows):
+        return None
+    status = table["status"].to_pylist() if "status" in table.column_names else []
+    return Commit(
+        shard=number,
+        rows=table.num_rows,
+        errors=sum(value == "error" for value in status),
+        item_key=footer.get("item_key", ""),
+        fingerprint=footer.get("fingerprint", ""),
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def _what_else(data: bytes, commit: Commit) -> str:
+    """A file that is whole, but not the one committed, was put there; any other was damaged."""
+    try:
+        _, footer = _decode(data, Path("shard"))
+    except ShardDamaged:
+        footer = {}
+    if footer.get("fingerprint") not in (None, commit.fingerprint):
+        return "belongs to another experiment (fingerprint)"
+    return "its bytes are not those that were committed (sha256)"

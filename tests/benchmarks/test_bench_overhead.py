@@ -107,7 +107,9 @@ def plain_script(data: Data, net: Net) -> list[NDArray[np.int64]]:
 
 def harness(data: Data, net: Net, out: Path) -> None:
     cell = Cell("bench", "d", "p", "m", N, 32, "f")
-    run_cell(CellJob(cell, out, BATCH, Threads(1, 1, 1, 1), "cpu", save_preds=False), data, net, TASK, ignore)
+    job = CellJob(cell, out, BATCH, Threads(1, 1, 1, 1), "cpu", save_preds=False)
+    missing, _ = job.missing_shards(data, TASK)
+    run_cell(job, data, net, TASK, ignore, missing)
 
 
 @pytest.fixture(scope="module")

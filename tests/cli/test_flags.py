@@ -14,6 +14,7 @@ FLAGS = {
     "data path": ["--cards", "--data-root"],
     "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
     "data show": ["--cards", "--data-root"],
+    "errors": ["--format", "--out"],
     "list": ["--cards", "--data-root", "--json", "--task", "--weights-root"],
     "pareto": ["--cards", "--format", "--out", "--plots"],
     "profile": [
@@ -37,7 +38,7 @@ FLAGS = {
         "--protocol", "--split", "--weights-root",
     ],
     "verify golden": ["--cards", "--json", "--weights-root"],
-    "verify run": ["--json"],
+    "verify run": ["--cards", "--json", "--repair"],
     "weights check": ["--cards", "--trust-checkpoint", "--weights-root"],
     "weights convert": ["--out", "--trust-checkpoint"],
     "weights get": ["--accept-licence", "--cards"],

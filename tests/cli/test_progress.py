@@ -146,7 +146,7 @@ def test_a_cell_of_which_every_row_failed_has_no_tick_and_says_why() -> None:
 def test_some_failed_rows_are_counted_and_the_first_cause_is_told() -> None:
     errors = [ErrorExample(key="a", code="image.exif", detail="write exif: apply into the card", side="input")]
     line = summary(finished(counts=Counts(planned=12, ok=11, input_errors=1), errors=errors).record)
-    assert line.endswith("1 with errors: image.exif (a: write exif: apply into the card)")
+    assert "1 with errors: image.exif (a: write exif: apply into the card). Mend or replace the picture" in line
 
 
 def test_an_undefined_score_is_no_number() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sapiens_bench.engine.events import ShardDone
-from sapiens_bench.errors import Interrupted, StorageFull
+from sapiens_bench.errors import FolderInUse, Interrupted, StorageFull
 from sapiens_bench.store.record import read_run
 
 CELL = Path("rows/toy/toy/plain/toy-plain")
@@ -122,11 +122,26 @@ def test_a_full_disk_ends_the_run_resumably(toy: ModuleType, tmp_path: Path, mon
     assert len(shard_bytes(tmp_path)) == N_SHARDS
 
 
-def test_two_processes_that_race_leave_the_rows_of_one(toy: ModuleType, tmp_path: Path) -> None:
-    toy.go(tmp_path / "one", DATA, batch_size=4)
-    racers = [start(tmp_path / "two") for _ in range(2)]
-    for racer in racers:
-        _, errors = racer.communicate(timeout=60)
-        assert racer.returncode == 0, errors
+def test_a_second_run_in_the_folder_is_refused_and_the_first_goes_on(toy: ModuleType, tmp_path: Path) -> None:
+    slow = {**DATA, "delay_s": 0.1}
+    first = start(tmp_path / "two", data=slow)
+    wait_for_shard(first, 0)
+    with pytest.raises(FolderInUse, match=f"is in use by process {first.pid} on .* give another --out"):
+        toy.go(tmp_path / "two", slow, batch_size=4)
+    assert read_run(tmp_path / "two").status == "running"
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 0, errors
+    toy.go(tmp_path / "one", slow, batch_size=4)
     assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "two")
     assert read_run(tmp_path / "two").cells[0].counts.ok == DATA["n"]
+
+
+def test_the_lock_of_a_killed_run_bars_nobody(toy: ModuleType, tmp_path: Path) -> None:
+    slow = {**DATA, "delay_s": 0.05}
+    process = start(tmp_path, data=slow)
+    wait_for_shard(process, 0)
+    process.kill()
+    process.communicate()
+    assert (tmp_path / "run.lock").is_file()
+    assert toy.go(tmp_path, slow, batch_size=4).status == "done"
+    assert not (tmp_path / "run.lock").exists()

@@ -17,17 +17,17 @@ from sapiens_bench.engine.build import TargetBook
 from sapiens_bench.engine.plan import resolve
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import CardError, DataMissing, LabelSpaceMismatch, UnknownName, UsageError, WeightsMissing
+from sapiens_bench.store.folder import open_run
 from sapiens_bench.types import Model
 
 
 def test_plan_json_lists_every_sample_in_order_and_never_changes(toy: ModuleType, tmp_path: Path) -> None:
     plan = toy.plan(tmp_path, {"n": 4})
-    plan.write()
-    path = tmp_path / "plan.json"
-    first = path.read_bytes()
+    with open_run(tmp_path, plan.identity, []):
+        first = (tmp_path / "plan.json").read_bytes()
     assert json.loads(first)["datasets"]["toy"]["keys"] == [f"toy/{i:05d}" for i in range(4)]
-    plan.write()
-    assert path.read_bytes() == first
+    with open_run(tmp_path, plan.identity, []):
+        assert (tmp_path / "plan.json").read_bytes() == first
 
 
 def test_the_plan_counts_and_estimates_before_anything_runs(toy: ModuleType, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -98,19 +99,29 @@ class Pycocotools:
     """An evaluation by pycocotools, set up so that ``run`` is what a user's script does after reading the files."""
 
     def __init__(self, truth: dict[str, Any], results: list[dict[str, Any]], sigmas: Any) -> None:
-        self._truth, self._results = copy.deepcopy(truth), copy.deepcopy(results)
+        self.truth, self.results = copy.deepcopy(truth), copy.deepcopy(results)
         self._sigmas = np.asarray(sigmas, np.float64)
 
     def run(self) -> dict[str, float]:
         """The ten numbers; -1 becomes NaN."""
+        return self.loaded()()
+
+    def loaded(self) -> Callable[[], dict[str, float]]:
+        """Index annotations and results; what is returned evaluates them."""
         from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
 
         with contextlib.redirect_stdout(io.StringIO()):
             annotated = COCO()
-            annotated.dataset = self._truth
+            annotated.dataset = self.truth
             annotated.createIndex()
-            evaluation = COCOeval(annotated, annotated.loadRes(self._results), "keypoints")
+            found = annotated.loadRes(self.results)
+        return lambda: self._evaluate(annotated, found)
+
+    def _evaluate(self, annotated: Any, found: Any) -> dict[str, float]:
+        from pycocotools.cocoeval import COCOeval
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation = COCOeval(annotated, found, "keypoints")
             evaluation.params.kpt_oks_sigmas = self._sigmas
             evaluation.evaluate()
             evaluation.accumulate()

@@ -60,7 +60,7 @@ def ours(coco: ModuleType, folder: Path, document: dict[str, Any], results: list
     metric = OksMetric(space.sigmas, {}, PoseScoring())
     samples = [data[i] for i in range(len(data))]
     predictions = [stored.prediction(sample.key) for sample in samples]
-    return metric.aggregate(metric.measure_many([s.target for s in samples], predictions))(None)
+    return metric.aggregate(metric.measure_table([s.target for s in samples], predictions))(None)
 
 
 @settings(deadline=None, max_examples=60)

@@ -208,3 +208,12 @@ def test_undefined_values_must_be_masked(render: Arrays) -> None:
         digest("depth", depth)
     with pytest.raises(ShapeError):
         digest("depth", depth, mask[1:])
+
+
+def test_a_link_planted_under_a_temporary_name_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "manifest.jsonl.tmp").symlink_to(victim)
+    write_manifest(tmp_path / "manifest.jsonl", [])
+    assert victim.read_text() == "precious"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.jsonl", "manifest.jsonl.tmp", "victim"]

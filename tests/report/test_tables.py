@@ -10,7 +10,7 @@ import pytest
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.report.tables import Emphasis, build
-from sapiens_bench.store.record import Counts, ErrorExample, RunRecord
+from sapiens_bench.store.record import Cause, Counts, ErrorExample, RunRecord
 
 Make = Callable[..., RunRecord]
 
@@ -144,20 +144,38 @@ def test_what_excluded_images_died_of_is_told_with_the_fix(make_record: Make, ro
     ]
     cells = [rows.pose(n, n, 0.5, counts=Counts(planned=120, ok=117, input_errors=3), errors=errors) for n in "ab"]
     remarks = build(make_record(cells)).blocks[0].remarks
-    assert f"At fault: image.exif (a.jpg: {detail}); label.bbox (c.jpg: width 0)." in remarks
+    again = "then run the same command again: the image is tried again."
+    assert (
+        f"At fault: image.exif (a.jpg: {detail}). Mend or replace the picture, {again} "
+        f"label.bbox (c.jpg: width 0). Mend the label file, {again}"
+    ) in remarks
 
 
 def test_what_a_model_died_of_is_told_beside_its_row(make_record: Make) -> None:
     block = build(make_record()).blocks[0]
     note = next(text for text in block.footnotes if "count as misses" in text)
-    assert note == "3 of 120 images on which MoveNet Thunder failed count as misses: pred.nonfinite (a)."
+    assert note == (
+        "3 of 120 images on which MoveNet Thunder failed count as misses: pred.nonfinite (a). Find out why the model "
+        "gives NaN or infinity (often fp16 or bf16); until then it is a miss."
+    )
 
 
 def test_a_score_of_a_cell_that_failed_everywhere_gives_the_cause(make_record: Make, rows: SimpleNamespace) -> None:
     errors = [ErrorExample(key="a", code="image.missing", detail="no such file", side="input")]
     cell = rows.pose("a", "A", math.nan, counts=Counts(planned=120, input_errors=120), errors=errors)
     found = build(make_record([cell])).blocks[0].rows[0].cells["oks/AP"]
-    assert found.reason == "every image failed: image.missing (a: no such file)"
+    assert found.reason.startswith("every image failed: image.missing (a: no such file). Put the file there, then run")
+
+
+def test_a_kind_of_error_is_told_with_its_count(make_record: Make, rows: SimpleNamespace) -> None:
+    causes = [
+        [Cause(kind="image.missing", side="input", count=n, first_key="a", detail="no file", fix="Put it back.")]
+        for n in (2, 3)
+    ]
+    counts = [Counts(planned=120, ok=120 - n, input_errors=n) for n in (2, 3)]
+    cells = [rows.pose(name, name, 0.5, counts=c, causes=k) for name, c, k in zip("ab", counts, causes)]
+    remarks = build(make_record(cells)).blocks[0].remarks
+    assert "At fault: image.missing (3 images, first a: no file). Put it back." in remarks
 
 
 def test_what_the_adapter_says_about_itself_is_a_remark(make_record: Make, rows: SimpleNamespace) -> None:

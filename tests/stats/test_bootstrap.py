@@ -34,7 +34,7 @@ def test_rows_of_a_group_share_their_weight_and_as_many_groups_are_drawn_as_ther
 ) -> None:
     weights = draw_weights(groups, 20, seed)
     assert weights.shape == (20, len(groups))
-    assert weights.dtype == np.int64
+    assert weights.dtype == np.uint8
     first = {g: groups.index(g) for g in groups}
     np.testing.assert_array_equal(weights, weights[:, [first[g] for g in groups]])
     np.testing.assert_array_equal(weights[:, list(first.values())].sum(axis=1), len(first))
@@ -52,6 +52,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     names = [f"s{i}" for i in range(30)]
     np.testing.assert_array_equal(draw_weights(names, 5, 1), draw_weights(names, 5, 1))
     assert not np.array_equal(draw_weights(names, 5, 1), draw_weights(names, 5, 2))
+
+
+def test_weights_do_not_depend_on_how_many_groups_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"s{i // 2}" for i in range(30)]
+    whole = draw_weights(names, 50, 3)
+    monkeypatch.setattr("sapiens_bench.stats.bootstrap._CHUNK_DRAWS", 45)  # three draws of 15 groups
+    np.testing.assert_array_equal(draw_weights(names, 50, 3), whole)
 
 
 def test_the_stream_is_fixed_across_machines() -> None:
@@ -127,7 +134,7 @@ def test_a_batch_is_used_where_there_is_one_and_only_the_keys_asked_for() -> Non
     weights = draw_weights(["a", "b"], 200, 0)
     found = intervals(score, weights, keys=["n"])
     assert list(found) == ["n"]
-    assert score.asked == [("n",)]
+    assert score.asked == [("n",), ("n",)]  # the score itself, and the draws
     assert (found["n"].low, found["n"].high) == (0.0, 2.0)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -16,16 +18,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sapiens_bench.errors import FingerprintMismatch, ShapeError, StorageFull, StoreError
+from sapiens_bench.errors import FingerprintMismatch, ShapeError, ShardDamaged, StorageFull, StoreError
+from sapiens_bench.store.commits import commit_path
 from sapiens_bench.store.files import remove_strays, write_atomic
-from sapiens_bench.store.fingerprint import claim, differing, fingerprint
+from sapiens_bench.store.fingerprint import check_claim, differing, fingerprint, write_claim
 from sapiens_bench.store.rows import (
     commit_shard,
-    done_shards,
+    committed,
     item_key,
     prediction_row,
     read_predictions,
     read_rows,
+    remove_shard,
+    shard_path,
     shards_of,
 )
 
@@ -82,21 +87,58 @@ def test_a_value_that_is_no_number_and_no_vector_is_refused(tmp_path: Path, valu
     assert not list(tmp_path.iterdir())
 
 
-def test_a_shard_counts_only_when_rows_and_item_key_agree(tmp_path: Path) -> None:
-    key = item_key("f", ["s0"])
-    path = commit_shard(tmp_path, 0, [row(0)], {"item_key": key, "fingerprint": "f"})
-    assert done_shards(tmp_path, {0: (1, key), 1: (1, key)}) == {0}
-    assert done_shards(tmp_path, {0: (2, key)}) == set()
-    assert done_shards(tmp_path, {0: (1, item_key("f", ["s1"]))}) == set()
+def test_a_shard_counts_only_with_its_commit(tmp_path: Path) -> None:
+    path = commit_shard(tmp_path, 0, [row(0), row(1, status="error")], META, predictions=1)
+    commit = committed(tmp_path, 0)
+    assert commit is not None
+    assert (commit.rows, commit.errors, commit.item_key, commit.fingerprint) == (2, 1, "k", "f")
+    assert (commit.predictions, commit.sha256) == (1, hashlib.sha256(path.read_bytes()).hexdigest())
+    assert committed(tmp_path, 1) is None
+    commit_shard(tmp_path, 1, [row(2)], META)
+    commit_path(tmp_path, 1).unlink()  # as after a crash between the shard and its record
+    assert committed(tmp_path, 1) is None
+    assert read_rows(tmp_path)["index"].to_pylist() == [0, 1]
     path.write_bytes(path.read_bytes()[:-3])
-    assert done_shards(tmp_path, {0: (1, key)}) == set()
-    with pytest.raises(StoreError, match=r"shard-00000\.parquet cannot be read"):
+    with pytest.raises(ShardDamaged, match="its bytes are not those that were committed"):
+        committed(tmp_path, 0)
+    with pytest.raises(StoreError, match=r"shard-00000\.parquet.*`run` command of this folder.*computes it again"):
         read_rows(tmp_path)
+
+
+def test_a_shard_of_another_number_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    path = commit_shard(tmp_path, 0, [row(0)], META)
+    shutil.copy(path, shard_path(tmp_path, 3))
+    shutil.copy(commit_path(tmp_path, 0), commit_path(tmp_path, 3))
+    with pytest.raises(ShardDamaged, match="record of shard 0"):
+        committed(tmp_path, 3)
+
+
+def test_a_removed_shard_leaves_nothing(tmp_path: Path) -> None:
+    commit_shard(tmp_path, 0, [row(0)], META)
+    remove_shard(tmp_path, 0)
+    remove_shard(tmp_path, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_of_an_earlier_version_are_read_without_records(tmp_path: Path) -> None:
+    path = commit_shard(tmp_path, 0, [row(0, **{"m/s": 1.5})], META)
+    commit_path(tmp_path, 0).unlink()
+    assert read_rows(tmp_path)["m/s"].to_pylist() == [1.5]
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_rows(tmp_path)
+
+
+def test_item_keys_tell_samples_and_files_apart() -> None:
+    plain = item_key("f", ["a", "b"])
+    assert plain == item_key("f", ["a", "b"], ["", ""])  # nothing known of the files: as before they were asked for
+    assert len({plain, item_key("f", ["b", "a"]), item_key("g", ["a", "b"]), item_key("f", ["a", "b"], ["1", ""])}) == 4
+    assert item_key("f", ["a", "b"], ["1", ""]) != item_key("f", ["a", "b"], ["", "1"])
 
 
 def test_readers_pass_over_files_that_are_no_shards(tmp_path: Path) -> None:
     commit_shard(tmp_path, 0, [row(0)], META)
-    for name in (".tmp-1", "shard-00001.parquet.bak", "shard-1.parquet", "cell.json"):
+    for name in (".tmp-1", "shard-00001.parquet.bak", "shard-1.parquet", "shard-0000001.parquet", "other.json"):
         (tmp_path / name).write_bytes(b"not parquet")
     assert read_rows(tmp_path).num_rows == 1
 
@@ -138,7 +180,7 @@ def test_a_full_disk_keeps_what_is_committed_and_leaves_no_temporary_file(
         with pytest.raises(StorageFull, match=r"MB free there.*run the same command again") as caught:
             commit_shard(tmp_path, 1, [row(1)], META)
     assert caught.value.exit_code == 4
-    assert [p.name for p in tmp_path.iterdir()] == ["shard-00000.parquet"]
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["commit-00000.json", "shard-00000.parquet"]
 
 
 @pytest.fixture
@@ -181,7 +223,7 @@ def test_writers_that_race_for_one_shard_leave_one_sound_shard(tmp_path: Path) -
         thread.start()
     for thread in threads:
         thread.join()
-    assert [p.name for p in tmp_path.iterdir()] == ["shard-00000.parquet"]
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["commit-00000.json", "shard-00000.parquet"]
     assert read_rows(tmp_path).num_rows == 50
 
 
@@ -211,15 +253,20 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
 
 def test_a_folder_is_claimed_once_and_a_mismatch_names_the_field(tmp_path: Path) -> None:
     fields = {"precision": "fp32", "metrics": {"oks": 1}, "map": [1, 2]}
-    digest = claim(tmp_path, fields, 64)
-    assert digest == fingerprint(dict(reversed(fields.items()))) == claim(tmp_path, fields, 64)
+    first = check_claim(tmp_path, fields, 64)
+    assert (first.state, first.digest) == ("new", fingerprint(dict(reversed(fields.items()))))
+    assert not list(tmp_path.iterdir())  # looking writes nothing
+    write_claim(first)
+    assert check_claim(tmp_path, fields, 64).state == "same"
     with pytest.raises(FingerprintMismatch, match=r"metrics.oks: 1 there, 2 now.*precision: 'fp32' there, 'bf16' now"):
-        claim(tmp_path, {**fields, "precision": "bf16", "metrics": {"oks": 2}}, 64)
+        check_claim(tmp_path, {**fields, "precision": "bf16", "metrics": {"oks": 2}}, 64)
     with pytest.raises(FingerprintMismatch, match="shard_size: 64 there, 32 now"):
-        claim(tmp_path, fields, 32)
+        check_claim(tmp_path, fields, 32)
+    text = (tmp_path / "cell.json").read_text()
+    (tmp_path / "cell.json").write_text(text.replace("cell/2", "cell/1"))
+    assert check_claim(tmp_path, fields, 64).state == "old"
     (tmp_path / "cell.json").write_bytes(b"{")
-    with pytest.raises(StoreError, match=r"cell\.json cannot be read"):
-        claim(tmp_path, fields, 64)
+    assert check_claim(tmp_path, fields, 64).state == "damaged"
 
 
 def test_fields_that_appear_or_vanish_are_named_too() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.tasks.depth.alignment import ALIGNMENTS, Alignment
-from sapiens_bench.tasks.depth.edges import THRESHOLDS, edge_counts, edge_f1
-from sapiens_bench.tasks.depth.sums import Aligner, DepthSums, Truth, depth_sums
+from sapiens_bench.stats.sums import Aggregate, DrawCounts, weighted_means, weighted_sums
+from sapiens_bench.tasks.columns import numbers, vectors
+from sapiens_bench.tasks.depth.alignment import ALIGNMENTS, Alignment, Values
+from sapiens_bench.tasks.depth.edges import THRESHOLDS, EdgeCounts, edge_counts, edge_f1
+from sapiens_bench.tasks.depth.sums import Aligner, DepthSums, Truth, all_depth_sums
 from sapiens_bench.tasks.depth.types import DepthPrediction, DepthTarget
 from sapiens_bench.types import ScoreInfo
 
@@ -95,29 +97,30 @@ class DepthMetric:
         finite = np.isfinite(pred)
         if not finite.all():
             pred, gt = pred[finite], gt[finite]
-        truth = Truth(gt)
         row: dict[str, int | float | NDArray[Any]] = {"n_mask": len(finite)}
-        for a in ALIGNMENTS:
-            sums = depth_sums(pred, truth, prediction.kind, a)
+        for a, sums in all_depth_sums(pred, Truth(gt), prediction.kind).items():
             row |= {f"{a}/{field}": value for field, value in zip(FIELDS, sums, strict=True)}
         return row
 
-    def aggregate(self, rows: pa.Table) -> Callable[[NDArray[np.int64] | None], dict[str, float]]:
-        sums = {a: {f: _column(rows, f"{self.name}/{a}/{f}") for f in FIELDS} for a in ALIGNMENTS}
-        per_image = {a: scores_of(sums[a]) for a in ALIGNMENTS}
-        n_mask = _column(rows, f"{self.name}/n_mask")
+    def aggregate(self, rows: pa.Table) -> Aggregate:
+        """See ``Aggregate``. Means over images are those of the images that have the score."""
+        sums = {a: {f: numbers(rows, f"{self.name}/{a}/{f}") for f in FIELDS} for a in ALIGNMENTS}
+        per_image = {f"{a}/{key}": values for a in ALIGNMENTS for key, values in scores_of(sums[a]).items()}
+        n_mask = numbers(rows, f"{self.name}/n_mask")
 
-        def scores(weights: NDArray[np.int64] | None) -> dict[str, float]:
-            w = np.ones(len(n_mask)) if weights is None else weights.astype(np.float64)
-            out = {k: _mean(v, w) for k, v in per_image[self.alignment].items()}
-            pooled = {f: np.asarray(v @ w) for f, v in sums[self.alignment].items()}
-            out["coverage"] = float(pooled["n"] / (n_mask @ w)) if n_mask @ w else float("nan")
-            out |= {f"pooled/{k}": float(v) for k, v in scores_of(pooled).items()}
-            for a in ALIGNMENTS:
-                out |= {f"{a}/{k}": _mean(v, w) for k, v in per_image[a].items()}
-            return out
+        def batch(weights_BN: DrawCounts, keys: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+            columns = {key: key if key in per_image else f"{self.alignment}/{key}" for key in keys}
+            wanted = [name for name in dict.fromkeys(columns.values()) if name in per_image]
+            out = _by_name(wanted, weighted_means, weights_BN, per_image)
+            found = {key: out[name] for key, name in columns.items() if name in out}
+            if len(found) == len(keys):
+                return found
+            pooled = _by_name((*FIELDS, "n_mask"), weighted_sums, weights_BN, sums[self.alignment] | {"n_mask": n_mask})
+            n = np.where(pooled["n_mask"] > 0, pooled["n_mask"], np.nan)
+            found |= {f"pooled/{key}": values for key, values in scores_of(pooled).items()}
+            return found | {"coverage": pooled["n"] / n}
 
-        return scores
+        return Aggregate(tuple(self.scores), rows.num_rows, batch)
 
 
 class DepthEdgeMetric:
@@ -137,46 +140,50 @@ class DepthEdgeMetric:
     def measure(self, target: DepthTarget, prediction: DepthPrediction) -> dict[str, int | float | NDArray[Any]]:
         """Pair counts per threshold, int64 [10] each."""
         mask = target.mask_HW & np.isfinite(prediction.depth_HW)
-        aligned = np.zeros(mask.shape)
-        if mask.any():
-            truth = Truth(target.depth_HW[mask].astype(np.float64))
-            values = prediction.depth_HW[mask].astype(np.float64)
-            aligned[mask] = Aligner(values, truth, prediction.kind, self.alignment)(values)
-        counts = edge_counts(aligned, target.depth_HW, mask)
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not len(rows):
+            return EdgeCounts.none()._asdict() | {"true": _all_true(target)}
+        window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        pred, gt = masked(prediction.depth_HW, mask), masked(target.depth_HW, mask)
+        align = Aligner(Values(pred), Truth(gt), prediction.kind, self.alignment)
+        counts = edge_counts(prediction.depth_HW[window], target.depth_HW[window], mask[window], align)
         # Edges that a model left out by giving no value are edges it missed.
-        everything = counts if mask.sum() == target.mask_HW.sum() else _all_true(target)
-        return {"both": counts.both, "predicted": counts.predicted, "true": everything.true}
+        is_whole = len(gt) == np.count_nonzero(target.mask_HW)
+        return {
+            "both": counts.both,
+            "predicted": counts.predicted,
+            "true": counts.true if is_whole else _all_true(target),
+        }
 
-    def aggregate(self, rows: pa.Table) -> Callable[[NDArray[np.int64] | None], dict[str, float]]:
-        both, predicted, true = (_lists(rows, f"{self.name}/{c}") for c in ("both", "predicted", "true"))
+    def aggregate(self, rows: pa.Table) -> Aggregate:
+        """See ``Aggregate``; the pairs of all images are counted together."""
+        columns = [vectors(rows, f"{self.name}/{c}", len(THRESHOLDS), np.int64) for c in ("both", "predicted", "true")]
+        counts_NT3 = np.concatenate(columns, axis=1)
 
-        def scores(weights: NDArray[np.int64] | None) -> dict[str, float]:
-            w = np.ones(len(both), np.int64) if weights is None else weights
-            precision, recall, f1 = edge_f1(w @ both, w @ predicted, w @ true)
+        def batch(weights_BN: DrawCounts, keys: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+            precision, recall, f1 = edge_f1(*np.split(weighted_sums(weights_BN, counts_NT3), 3, axis=1))
             return {"f1": f1, "precision": precision, "recall": recall}
 
-        return scores
+        return Aggregate(tuple(self.scores), rows.num_rows, batch)
 
 
-def masked(map_HW: NDArray[np.floating[Any]], mask_HW: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Values where the mask is True, row-major, float64."""
-    return map_HW[mask_HW].astype(np.float64)
+def masked(map_HW: NDArray[np.floating[Any]], mask_HW: NDArray[np.bool_]) -> NDArray[np.floating[Any]]:
+    """Values where the mask is True, row-major, as they are stored."""
+    return map_HW[mask_HW]
 
 
-def _all_true(target: DepthTarget) -> Any:
-    return edge_counts(target.depth_HW, target.depth_HW, target.mask_HW)
+def _all_true(target: DepthTarget) -> NDArray[np.int64]:
+    return edge_counts(target.depth_HW, target.depth_HW, target.mask_HW).true
 
 
-def _column(rows: pa.Table, name: str) -> NDArray[np.float64]:
-    return np.asarray(rows.column(name).to_numpy(), np.float64)
-
-
-def _lists(rows: pa.Table, name: str) -> NDArray[np.int64]:
-    flat = rows.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, np.int64).reshape(-1, len(THRESHOLDS))
-
-
-def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    defined = np.isfinite(values)
-    total = weights[defined].sum()
-    return float((values[defined] @ weights[defined]) / total) if total else float("nan")
+def _by_name(
+    names: Sequence[str],
+    reduce: Callable[[DrawCounts, NDArray[np.float64]], NDArray[np.float64]],
+    weights_BN: DrawCounts,
+    columns: Mapping[str, NDArray[np.float64]],
+) -> dict[str, NDArray[np.float64]]:
+    """The named columns [N], reduced together: name -> [B]."""
+    if not names:
+        return {}
+    reduced = reduce(weights_BN, np.stack([columns[name] for name in names], axis=1))
+    return dict(zip(names, reduced.T, strict=True))

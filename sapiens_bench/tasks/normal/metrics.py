@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.tasks.normal.angles import N_BINS, THRESHOLDS_DEG, angle_sums, histogram_median
+from sapiens_bench.stats.sums import Aggregate, DrawCounts, weighted_means, weighted_sums
+from sapiens_bench.tasks.columns import numbers, vectors
+from sapiens_bench.tasks.normal.angles import THRESHOLDS_DEG, angle_sums, angles_deg
+from sapiens_bench.tasks.normal.median import N_BINS, histogram_median, pooled_medians
 from sapiens_bench.tasks.normal.types import NormalPrediction, NormalTarget
 from sapiens_bench.types import ScoreInfo
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 POOLED = "human pixels of the data set pooled (official Sapiens2 evaluator)"
 PER_IMAGE = "per image, then mean over images"
+_SUMS = ("n", "n_mask", "angle_deg", "angle_sq_deg")
 
 
 def threshold_key(degrees: float) -> str:
@@ -57,10 +61,11 @@ class NormalMetric:
 
     def measure(self, target: NormalTarget, prediction: NormalPrediction) -> dict[str, int | float | NDArray[Any]]:
         """Sums of ``AngleSums`` and ``n_mask``."""
-        mask = target.mask_HW
-        sums = angle_sums(prediction.normals_HW3[mask], target.normals_HW3[mask])
+        rows = np.flatnonzero(target.mask_HW)
+        pred, gt = (np.reshape(normals, (-1, 3)) for normals in (prediction.normals_HW3, target.normals_HW3))
+        sums = angle_sums(angles_deg(pred, gt, rows if len(rows) < len(gt) else None))
         return {
-            "n_mask": int(np.count_nonzero(mask)),
+            "n_mask": len(rows),
             "n": sums.n,
             "angle_deg": sums.angle_deg,
             "angle_sq_deg": sums.angle_sq_deg,
@@ -68,41 +73,42 @@ class NormalMetric:
             "histogram": sums.histogram.astype(np.int32),
         }
 
-    def aggregate(self, rows: pa.Table) -> Callable[[NDArray[np.int64] | None], dict[str, float]]:
-        def column(name: str) -> NDArray[np.float64]:
-            return np.asarray(rows.column(f"{self.name}/{name}").to_numpy(), np.float64)
+    def aggregate(self, rows: pa.Table) -> Aggregate:
+        """See ``Aggregate``."""
+        sums = {name: numbers(rows, f"{self.name}/{name}") for name in _SUMS}
+        below = vectors(rows, f"{self.name}/below", len(THRESHOLDS_DEG), np.float64)
+        sums |= {threshold_key(t): below[:, i] for i, t in enumerate(THRESHOLDS_DEG)}
+        histogram = vectors(rows, f"{self.name}/histogram", N_BINS)
+        per_image = _scores(sums)
 
-        def lists(name: str, size: int) -> NDArray[np.int64]:
-            flat = rows.column(f"{self.name}/{name}").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            return np.asarray(flat, np.int64).reshape(-1, size)
-
-        n, n_mask = column("n"), column("n_mask")
-        total, square = column("angle_deg"), column("angle_sq_deg")
-        below, histogram = lists("below", len(THRESHOLDS_DEG)), lists("histogram", N_BINS)
-        per_image = _scores(n, total, square, below, histogram_median(histogram))
-
-        def scores(weights: NDArray[np.int64] | None) -> dict[str, float]:
-            w = np.ones(len(n), np.int64) if weights is None else weights
-            pooled = _scores(n @ w, total @ w, square @ w, w @ below, histogram_median(w @ histogram))
-            out = {k: float(v) for k, v in pooled.items()}
-            out["coverage"] = float(n @ w / (n_mask @ w)) if n_mask @ w else float("nan")
-            out |= {f"image/{k}": _mean(v, w) for k, v in per_image.items()}
+        def batch(weights_BN: DrawCounts, keys: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+            if "image/median_deg" in keys and "median_deg" not in per_image:
+                per_image["median_deg"] = histogram_median(histogram)
+            wanted = [key.removeprefix("image/") for key in keys if key.startswith("image/")]
+            means = weighted_means(weights_BN, _table(per_image, wanted, rows.num_rows))
+            out = {f"image/{key}": means[:, i] for i, key in enumerate(wanted)}
+            if "median_deg" in keys:
+                out["median_deg"] = pooled_medians(weights_BN, histogram)
+            if len(out) < len(keys):
+                total = weighted_sums(weights_BN, _table(sums, list(sums), rows.num_rows))
+                out |= _scores(dict(zip(sums, total.T, strict=True)))
             return out
 
-        return scores
+        return Aggregate(tuple(self.scores), rows.num_rows, batch)
 
 
-def _scores(n: Any, total: Any, square: Any, below: Any, median: Any) -> dict[str, NDArray[np.float64]]:
-    count = np.where(np.asarray(n) > 0, n, np.nan)
-    out = {"mean_deg": total / count, "median_deg": np.asarray(median), "rmse_deg": np.sqrt(square / count)}
-    shares = np.asarray(below, np.float64) / count[..., None]
-    return out | {threshold_key(t): shares[..., i] for i, t in enumerate(THRESHOLDS_DEG)}
+def _table(columns: Mapping[str, NDArray[np.float64]], names: Sequence[str], n_rows: int) -> NDArray[np.float64]:
+    """The named columns side by side, [N, M]."""
+    return np.stack([columns[name] for name in names], axis=1) if names else np.zeros((n_rows, 0))
 
 
-def _mean(values: NDArray[np.float64], weights: NDArray[np.int64]) -> float:
-    defined = np.isfinite(values)
-    total = weights[defined].sum()
-    return float((values[defined] @ weights[defined]) / total) if total else float("nan")
+def _scores(sums: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """What follows from sums, elementwise: per image, or of pooled sums. NaN where no pixel is scored."""
+    n = np.where(sums["n"] > 0, sums["n"], np.nan)
+    n_mask = np.where(sums["n_mask"] > 0, sums["n_mask"], np.nan)
+    out = {"mean_deg": sums["angle_deg"] / n, "rmse_deg": np.sqrt(sums["angle_sq_deg"] / n)}
+    out |= {key: sums[key] / n for key in map(threshold_key, THRESHOLDS_DEG)}
+    return out | {"coverage": sums["n"] / n_mask}
 
 
 def contradictions(scores: Mapping[str, float], slack_deg: float = 0.05) -> list[str]:

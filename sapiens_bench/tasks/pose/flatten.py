@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.tasks.pose.oks import Detections, People, keypoint_area
-from sapiens_bench.tasks.pose.scoring import PoseScoring, instance_scores, padded_area, suppress
+from sapiens_bench.tasks.pose.oks import Detections, People, columns_of, keypoint_area
+from sapiens_bench.tasks.pose.scoring import PoseScoring, instance_scores, padded_area, suppress_all
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
 
 
@@ -47,7 +46,8 @@ def _ignored(targets: Sequence[PoseTarget]) -> NDArray[np.bool_] | None:
     """Whom a target leaves out though points are labelled; None where nobody is like that."""
     if all(t.is_ignored_N is None for t in targets):
         return None
-    return _joined([np.zeros(len(t.area_N), bool) if t.is_ignored_N is None else t.is_ignored_N for t in targets], ())
+    given = [np.zeros(len(t.area_N), bool) if t.is_ignored_N is None else t.is_ignored_N for t in targets]
+    return _joined(given, ()).astype(bool)
 
 
 def flatten_predictions(
@@ -78,14 +78,14 @@ def flatten_predictions(
         areas = padded_area(scoring, _joined([p.boxes_xyxy_px_N4 for p in predictions], (4,)))
         source = suppressed(scoring, keypoints, scores, areas, variances_K, image_D, len(predictions))
         if not is_wanted_I.all():  # final results among them keep what they have
-            source = np.union1d(source[is_wanted_I[image_D[source]]], np.flatnonzero(~is_wanted_I[image_D]))
+            source = np.concatenate([source[is_wanted_I[image_D[source]]], np.flatnonzero(~is_wanted_I[image_D])])
+            source = source[np.argsort(image_D[source], kind="stable")]
         keypoints, keypoint_scores = keypoints[source], keypoint_scores[source]
         scores, image_D, is_final = scores[source], image_D[source], is_final[source]
         parts = {name: values[source] for name, values in parts.items()}
     x = keypoints[..., 0].astype(np.float64, order="C")
     y = keypoints[..., 1].astype(np.float64, order="C")
-    is_whole = len(area_index) == n_keypoints
-    area = keypoint_area(x, y) if is_whole else keypoint_area(x[:, area_index], y[:, area_index])
+    area = keypoint_area(columns_of(x, area_index), columns_of(y, area_index))
     own = _own_areas(predictions, counts)[source]
     has_own = ~np.isnan(own)
     found = Detections(image_D, x, y, scores, np.where(has_own, own, area))
@@ -124,15 +124,8 @@ def suppressed(
     n_images: int,
 ) -> NDArray[np.int64]:
     """Indices of the instances that stay after suppression inside each image; ``image_D`` ascends."""
-    starts = np.searchsorted(image_D, np.arange(n_images + 1))
-    kept = []
-    for start, end in pairwise(starts):
-        part = slice(int(start), int(end))
-        if scoring.nms == "hard" and end - start == 1:
-            kept.append(np.array([start], np.int64))  # nobody to be suppressed by
-        elif end > start:
-            kept.append(start + suppress(scoring, keypoints_DK2[part], scores_D[part], area_D[part], variances_K))
-    return np.concatenate(kept) if kept else np.zeros(0, np.int64)
+    counts_I = np.bincount(image_D, minlength=n_images)
+    return suppress_all(scoring, keypoints_DK2, scores_D, area_D, variances_K, counts_I)
 
 
 def _joined(arrays: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:

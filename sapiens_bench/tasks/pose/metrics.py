@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError
+from sapiens_bench.stats.sums import Aggregate, DrawCounts
 from sapiens_bench.tasks.pose.average_precision import STATISTICS, Elements, PartOutcomes
 from sapiens_bench.tasks.pose.flatten import FlatPredictions, flatten_people, flatten_predictions
-from sapiens_bench.tasks.pose.oks import AREA_NAMES, Group, match, seen, variances
+from sapiens_bench.tasks.pose.matching import match
+from sapiens_bench.tasks.pose.oks import AREA_NAMES, Group, seen, variances
 from sapiens_bench.tasks.pose.scoring import PoseScoring
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
 from sapiens_bench.types import ScoreInfo
@@ -25,6 +28,7 @@ from sapiens_bench.types import ScoreInfo
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Row = dict[str, int | float | NDArray[Any]]
 N_AREAS = len(AREA_NAMES)
 WHOLE = ""  # name of the group of all keypoints; its columns and scores have no prefix
 _HANDS = ("left_hand", "right_hand")
@@ -54,75 +58,114 @@ class OksMetric:
         self.area_index = indices.get("body", indices[WHOLE])
         self.scores: Mapping[str, ScoreInfo] = _score_infos(self.groups)
 
-    def measure(self, target: PoseTarget, prediction: PosePrediction) -> dict[str, int | float | NDArray[Any]]:
+    def measure(self, target: PoseTarget, prediction: PosePrediction) -> Row:
         """Row of one image.
 
         ``scores`` f64 [D] falling; per group ``outcomes`` i64 [D] (bits: oks.Matches) and ``n_people`` i64 [3]. Where
-        results rank a part by a score of its own, the part has ``scores_<part>`` too, and its outcomes follow those.
+        results rank a part by another score than the whole set, the part has ``scores_<part>`` too, and its outcomes
+        follow those.
         """
-        row: dict[str, int | float | NDArray[Any]] = {}
-        for name, found in self._match([target], [prediction]).items():
-            if name == WHOLE or found.is_ranked_alone:
-                row[_column("scores", name)] = found.scores_D
-            row[_column("outcomes", name)] = found.outcomes_D
-            row[_column("n_people", name)] = found.n_people_IA[0]
-        return row
+        return self.measure_many([target], [prediction])[0]
 
-    def measure_many(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> pa.Table:
-        """Rows of many images in one pass, columns with the metric's prefix; the same values as ``measure``.
+    def measure_many(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> list[Row]:
+        """Rows of many images in one pass.
+
+        Raises:
+            ShapeError: as many predictions as targets are needed.
+        """
+        rows: list[Row] = [{} for _ in targets]
+        for index in self._alike(targets, predictions):
+            for name, found in self._match([targets[i] for i in index], [predictions[i] for i in index]).items():
+                scores, outcomes, n_people = (_column(kind, name) for kind in ("scores", "outcomes", "n_people"))
+                for i, begin, end in zip(index, found.ends[:-1].tolist(), found.ends[1:].tolist(), strict=True):
+                    if found.has_own_scores:
+                        rows[i][scores] = found.scores_D[begin:end]
+                    rows[i][outcomes] = found.outcomes_D[begin:end]
+                for i, counts in zip(index, found.n_people_IA, strict=True):
+                    rows[i][n_people] = counts
+        return rows
+
+    def measure_table(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> pa.Table:
+        """The rows of ``measure_many`` as ``aggregate`` takes them, columns with the metric's prefix.
 
         Raises:
             ShapeError: as many predictions as targets are needed.
         """
         import pyarrow as pa
 
-        if len(targets) != len(predictions):
-            raise ShapeError(f"{len(targets)} targets and {len(predictions)} predictions: need one each per image.")
-        columns = {}
-        by_area = np.arange(len(targets) + 1, dtype=np.int32) * N_AREAS
-        for name, found in self._match(targets, predictions).items():
-            counts = np.bincount(found.image_D, minlength=len(targets))
-            per_detection = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-            if name == WHOLE or found.is_ranked_alone:
-                columns[_column("scores", name)] = pa.ListArray.from_arrays(per_detection, found.scores_D)
-            columns[_column("outcomes", name)] = pa.ListArray.from_arrays(per_detection, found.outcomes_D)
-            columns[_column("n_people", name)] = pa.ListArray.from_arrays(by_area, found.n_people_IA.ravel())
-        return pa.table({f"{self.name}/{key}": column for key, column in columns.items()})
+        alike = self._alike(targets, predictions)
+        tables = []
+        for index in alike or [[]]:
+            columns = {}
+            by_area = np.arange(len(index) + 1, dtype=np.int32) * N_AREAS
+            for name, found in self._match([targets[i] for i in index], [predictions[i] for i in index]).items():
+                offsets = found.ends.astype(np.int32)
+                if found.has_own_scores:
+                    columns[_column("scores", name)] = pa.ListArray.from_arrays(offsets, found.scores_D)
+                columns[_column("outcomes", name)] = pa.ListArray.from_arrays(offsets, found.outcomes_D)
+                columns[_column("n_people", name)] = pa.ListArray.from_arrays(by_area, found.n_people_IA.ravel())
+            tables.append(pa.table({f"{self.name}/{key}": column for key, column in columns.items()}))
+        if len(tables) == 1:
+            return tables[0]
+        order = np.argsort(np.concatenate(alike), kind="stable")
+        return pa.concat_tables(tables, promote_options="default").take(order)
 
-    def aggregate(self, rows: pa.Table) -> OksScores:
-        """Flatten and sort the rows once; see OksScores."""
+    def aggregate(self, rows: pa.Table) -> Aggregate:
+        """Flatten and sort the rows once; see ``Aggregate``. A weight w stands for w copies of the image, side by side.
+
+        A score is NaN where no person counts.
+        """
         shared = self._elements(rows, WHOLE)
         parts = {}
         for name in self.groups:
-            is_alone = name != WHOLE and f"{self.name}/{_column('scores', name)}" in rows.column_names
-            elements = self._elements(rows, name) if is_alone else shared
+            has_own = name != WHOLE and f"{self.name}/{_column('scores', name)}" in rows.column_names
+            elements = self._elements(rows, name) if has_own else shared
             bits, _ = _flat(rows, f"{self.name}/{_column('outcomes', name)}", np.int64)
             n_people, _ = _flat(rows, f"{self.name}/{_column('n_people', name)}", np.int64)
             parts[name] = PartOutcomes(elements, bits[elements.order_E], n_people.reshape(rows.num_rows, N_AREAS))
-        return OksScores(parts, tuple(self.scores))
+        return Aggregate(tuple(self.scores), rows.num_rows, partial(_statistics, parts))
 
     def _elements(self, rows: pa.Table, group: str) -> Elements:
-        scores, counts = _flat(rows, f"{self.name}/{_column('scores', group)}", np.float64)
+        """Detections in the order that ranks a group: by its own scores in the rows that have them."""
+        whole, column = f"{self.name}/scores", f"{self.name}/{_column('scores', group)}"
+        scores, counts = _flat(rows, column, np.float64, whole)
         return Elements.sort(scores, np.repeat(np.arange(rows.num_rows), counts))
+
+    def _alike(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> list[list[int]]:
+        """Positions of the images that may be measured in one pass, so that each has the row it would have alone.
+
+        These rank the same parts by scores of their own, and hold keypoint scores of one type: joining types would
+        widen some, and the score rule compares them as stored.
+
+        Raises:
+            ShapeError: as many predictions as targets are needed.
+        """
+        if len(targets) != len(predictions):
+            raise ShapeError(f"{len(targets)} targets and {len(predictions)} predictions: need one each per image.")
+        alike: dict[tuple[Any, ...], list[int]] = {}
+        for i, prediction in enumerate(predictions):
+            parts = () if prediction.results is None else tuple(sorted(prediction.results.parts))
+            alike.setdefault((parts, prediction.keypoint_scores_NK.dtype), []).append(i)
+        return list(alike.values())
 
     def _match(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> dict[str, _Found]:
         """Group -> what came of its detections. Groups are matched together unless results rank them one by one."""
         n_keypoints = len(self.variances_K)
         people = flatten_people(targets, n_keypoints)
         flat = flatten_predictions(predictions, n_keypoints, self.scoring, self.variances_K, self.area_index)
-        present = self._present(flat)
-        ranks = self._ranks(flat)
-        together = {name: group for name, group in self.groups.items() if name not in ranks}
+        present, alone = self._present(flat), self._ranks(flat)
+        together = {name: group for name, group in self.groups.items() if name not in alone}
+        passes = [({name: self.groups[name]}, scores) for name, scores in alone.items()]
         found: dict[str, _Found] = {}
-        for names, detections in [
-            (together, flat.detections),
-            *(({n: self.groups[n]}, replace(flat.detections, scores_D=scores)) for n, scores in ranks.items()),
-        ]:
-            matches = match(people, detections, len(targets), names, self.scoring.max_detections, present)
-            scores, image = detections.scores_D[matches.kept], detections.image_D[matches.kept]
-            for name in names:
+        for groups, scores in [(together, flat.detections.scores_D), *passes]:
+            detections = replace(flat.detections, scores_D=scores)
+            matches = match(people, detections, len(targets), groups, self.scoring.max_detections, present)
+            counts = np.bincount(detections.image_D[matches.kept], minlength=len(targets))
+            ends = np.concatenate([[0], np.cumsum(counts)])
+            for name in groups:
+                has_own = name == WHOLE or name in alone or WHOLE in alone
                 outcomes, n_people = matches.outcomes[name], matches.n_people[name]
-                found[name] = _Found(scores, image, outcomes, n_people, is_ranked_alone=name in ranks)
+                found[name] = _Found(scores[matches.kept], ends, outcomes, n_people, has_own)
         return {name: found[name] for name in self.groups}
 
     def _ranks(self, flat: FlatPredictions) -> dict[str, NDArray[np.float64]]:
@@ -153,41 +196,28 @@ class _Found(NamedTuple):
     """Detections of one group that may count, by image, then falling score."""
 
     scores_D: NDArray[np.float64]
-    image_D: NDArray[np.int64]
+    ends: NDArray[np.int64]  # [I + 1] where the detections of each image begin, and the end
     outcomes_D: NDArray[np.int64]
     n_people_IA: NDArray[np.int64]
-    is_ranked_alone: bool
+    has_own_scores: bool  # the order is not that of the whole set, or the group is the whole set
 
 
-class OksScores:
-    """Scores of a set of rows under any image weights. A weight w stands for w copies of the image, side by side."""
-
-    def __init__(self, parts: Mapping[str, PartOutcomes], keys: tuple[str, ...]) -> None:
-        self._parts, self._keys = parts, keys
-        self._n_rows = len(next(iter(parts.values())).n_people_IA)
-
-    def __call__(self, weights: NDArray[np.int64] | None = None) -> dict[str, float]:
-        """Every score; weights int64 [n rows], None for all ones; NaN where no person counts."""
-        one = np.ones(self._n_rows, np.int64) if weights is None else np.asarray(weights, np.int64)
-        return {key: float(values[0]) for key, values in self.batch(one[None]).items()}
-
-    def batch(self, weights_BN: NDArray[np.int64], keys: Sequence[str] | None = None) -> dict[str, NDArray[np.float64]]:
-        """Many weightings at once, only the scores asked for: key -> float64 [B]; equal to one call per weighting."""
-        wanted = self._keys if keys is None else tuple(keys)
-        if weights_BN.ndim != 2 or weights_BN.shape[1] != self._n_rows:
-            raise ShapeError(f"weights have shape {weights_BN.shape}, expected [draws, {self._n_rows}].")
-        needed: dict[str, dict[str, None]] = {}
-        for key in wanted:
-            part, _, name = key.rpartition("/")
-            for source in _HANDS if part == "hand" else (part,):
-                needed.setdefault(source, {})[name] = None
-        found = {part: self._parts[part].statistics(weights_BN, tuple(names)) for part, names in needed.items()}
-        result = {}
-        for key in wanted:
-            part, _, name = key.rpartition("/")
-            is_mean = part == "hand"
-            result[key] = (found[_HANDS[0]][name] + found[_HANDS[1]][name]) / 2 if is_mean else found[part][name]
-        return result
+def _statistics(
+    parts: Mapping[str, PartOutcomes], weights_BN: DrawCounts, keys: tuple[str, ...]
+) -> dict[str, NDArray[np.float64]]:
+    """The statistics of the parts that ``keys`` need."""
+    needed: dict[str, dict[str, None]] = {}
+    for key in keys:
+        part, _, name = key.rpartition("/")
+        for source in _HANDS if part == "hand" else (part,):
+            needed.setdefault(source, {})[name] = None
+    found = {part: parts[part].statistics(weights_BN, tuple(names)) for part, names in needed.items()}
+    result = {}
+    for key in keys:
+        part, _, name = key.rpartition("/")
+        is_mean = part == "hand"
+        result[key] = (found[_HANDS[0]][name] + found[_HANDS[1]][name]) / 2 if is_mean else found[part][name]
+    return result
 
 
 def _column(kind: str, group: str) -> str:
@@ -219,14 +249,19 @@ def _score_infos(groups: Mapping[str, Group]) -> dict[str, ScoreInfo]:
     return infos
 
 
-def _flat(rows: pa.Table, column: str, dtype: type) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Values of a list column end to end, and the length of each row's list."""
+def _flat(
+    rows: pa.Table, column: str, dtype: type, instead: str | None = None
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Values of a list column end to end, and the length of each row's list; that of ``instead`` where it is null."""
     if rows.num_rows == 0:
         return np.zeros(0, dtype), np.zeros(0, np.int64)
     chunked = rows.column(column)
+    if instead is not None and chunked.null_count:  # rows of a miss, or of results that rank other parts
+        import pyarrow.compute as pc
+
+        chunked = pc.coalesce(chunked, rows.column(instead))
     values: list[NDArray[Any]] = [
         np.asarray(chunk.flatten().to_numpy(zero_copy_only=False), dtype) for chunk in chunked.chunks
     ]
-    # null: a miss, of a model whose other rows have the column
     counts = [chunk.value_lengths().fill_null(0).to_numpy(zero_copy_only=False) for chunk in chunked.chunks]
     return np.concatenate(values), np.concatenate(counts).astype(np.int64)

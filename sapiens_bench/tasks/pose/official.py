@@ -10,6 +10,8 @@ xtcocotools; jin-s13/COCO-WholeBody evaluation/evaluation_wholebody.py. Settled 
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +22,8 @@ from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import DatasetRejected
 from sapiens_bench.tasks.pose.average_precision import STATISTICS, Elements, PartOutcomes
 from sapiens_bench.tasks.pose.flatten import suppressed
-from sapiens_bench.tasks.pose.oks import Detections, Group, People, keypoint_area, match, seen, variances
+from sapiens_bench.tasks.pose.matching import match
+from sapiens_bench.tasks.pose.oks import Detections, Group, People, columns_of, keypoint_area, seen, variances
 from sapiens_bench.tasks.pose.scoring import PoseScoring, instance_scores
 
 WHOLE = "whole"
@@ -70,7 +73,8 @@ def evaluate_predictions(
     """
     layout = _Layout(truth, space)
     people = layout.people(use_area)
-    keys = [(layout.image(i), n) for i, n in zip(_field(predictions, "img_id"), _field(predictions, "id"), strict=True)]
+    images = layout.images(_field(predictions, "img_id")).tolist()
+    keys = list(zip(images, _field(predictions, "id"), strict=True))
     first = dict(zip(reversed(keys), reversed(predictions), strict=True))
     entries = [first[key] for key in sorted(first)]
     n_keypoints = len(space.names)
@@ -103,12 +107,13 @@ def evaluate_results(
     scoring = scoring or PoseScoring()
     layout = _Layout(truth, space)
     triples = layout.triples(results, "result")
-    image = np.array([layout.image(i) for i in _field(results, "image_id")], np.int64)
+    image = layout.images(_field(results, "image_id"))
     people = layout.people(use_area=True)
     parts: dict[str, dict[str, float]] = {}
     for name, group in layout.groups.items():
         key = _PART_SCORES.get(name, "score")
-        scores = layout.array([r.get(key, r.get("score")) for r in results], (), "score")
+        own = [r[key] if key in r else r.get("score") for r in results]
+        scores = layout.array(own, (), "score")
         found = layout.detections(image, triples[..., :2], scores)
         present = seen(triples[..., 2], {name: group}) if scoring.drop_zero_score else None
         parts |= _statistics(people, found, len(layout.image_ids), {name: group}, scoring, present)
@@ -132,16 +137,18 @@ class _Layout:
                 indices[part] = index
         self.groups = {n: Group(np.asarray(i, np.int64), self.variances_K[list(i)]) for n, i in indices.items()}
 
-    def image(self, image_id: Any) -> int:
-        """Position of an image in the order of ids."""
-        if image_id not in self._position:
-            raise DatasetRejected("predictions", [f"image {image_id!r} is not in the annotation file"])
-        return self._position[image_id]
+    def images(self, image_ids: Sequence[Any]) -> NDArray[np.int64]:
+        """Positions of images in the order of ids."""
+        try:
+            return np.array([self._position[image_id] for image_id in image_ids], np.int64)
+        except KeyError as unknown:
+            fault = f"image {unknown.args[0]!r} is not in the annotation file"
+            raise DatasetRejected("predictions", [fault]) from None
 
     def people(self, use_area: bool) -> People:
         """Annotated people by image, in file order within an image."""
         listed = self._truth["annotations"]
-        image = np.array([self.image(i) for i in _field(listed, "image_id")], np.int64)
+        image = self.images(_field(listed, "image_id"))
         order = np.argsort(image, kind="stable")
         annotations = [listed[i] for i in order]
         triples = self.triples(annotations, "annotation")
@@ -159,7 +166,10 @@ class _Layout:
 
     def triples(self, entries: Sequence[Mapping[str, Any]], what: str) -> NDArray[np.float64]:
         """x, y and v (or score) of every keypoint [n, K, 3], from one list or from the part lists."""
-        return self.array([self._values(e) for e in entries], (len(self._space.names), 3), f"{what} keypoints")
+        shape = (len(self._space.names), 3)
+        is_plain = len(self._space.groups) == 0 and not any("goliath_wholebody_kpts" in e for e in entries)
+        lists = _field(entries, "keypoints") if is_plain else [self._values(e) for e in entries]
+        return self.array(lists, shape, f"{what} keypoints")
 
     def _values(self, entry: Mapping[str, Any]) -> list[float]:
         if "goliath_wholebody_kpts" in entry:
@@ -174,14 +184,15 @@ class _Layout:
         """Detections with the area of the body points, or of all points where the set has no body."""
         x, y = (np.ascontiguousarray(keypoints_DK2[..., c]) for c in (0, 1))
         body = self.groups.get("body", self.groups[WHOLE]).index
-        return Detections(image, x, y, scores, keypoint_area(x[:, body], y[:, body]))
+        return Detections(image, x, y, scores, keypoint_area(columns_of(x, body), columns_of(y, body)))
 
     @staticmethod
     def array(values: Sequence[Any], shape: tuple[int, ...], what: str) -> NDArray[np.float64]:
         """Values as float64 [n, *shape]; refused when they do not fit or are not finite."""
         try:
-            array = np.asarray(values, np.float64).reshape(len(values), *shape)
-        except (TypeError, ValueError) as error:
+            packed = _packed(values, math.prod(shape))
+            array = (np.asarray(values, np.float64) if packed is None else packed).reshape(len(values), *shape)
+        except (TypeError, ValueError, OverflowError) as error:
             fault = f"{what}: expected numbers of shape {('n', *shape)} ({error})".replace("'", "")
             raise DatasetRejected("COCO-format input", [fault]) from None
         if not np.isfinite(array).all():
@@ -189,12 +200,27 @@ class _Layout:
         return array
 
 
+def _packed(values: Sequence[Any], size: int) -> NDArray[np.float64] | None:
+    """Lists of ``size`` numbers end to end, in half of numpy's time; None for anything else, which numpy judges."""
+    if set(map(type, values)) != {list} or set(map(len, values)) != {size}:
+        return None
+    packed = np.empty(len(values) * size)
+    row, target = struct.Struct(f"{size}d"), packed.data
+    try:
+        for offset, numbers in zip(range(0, packed.nbytes, row.size), values, strict=True):
+            row.pack_into(target, offset, *numbers)
+    except (struct.error, OverflowError):
+        return None
+    return packed
+
+
 def _field(entries: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
     """One field of every entry; refused where an entry lacks it."""
-    missing = sum(key not in entry for entry in entries)
-    if missing:
-        raise DatasetRejected("COCO-format input", [f"{missing} of {len(entries)} entries lack {key!r}"])
-    return [entry[key] for entry in entries]
+    try:
+        return [entry[key] for entry in entries]
+    except KeyError:
+        missing = sum(key not in entry for entry in entries)
+        raise DatasetRejected("COCO-format input", [f"{missing} of {len(entries)} entries lack {key!r}"]) from None
 
 
 def _statistics(

@@ -16,6 +16,7 @@ from sapiens_bench.cards.options import Options
 from sapiens_bench.tasks.pose.oks import EPSILON
 
 Threshold = Annotated[float, Field(ge=1e-3, le=10)]
+_CHUNK_VALUES = 1 << 16  # keypoint distances held at once; fits the second-level cache
 ScoreRule = Literal["box_x_keypoints", "instance", "keypoints", "box_plus_keypoints"]
 
 
@@ -128,14 +129,81 @@ def mutual_oks(
 
     Rounded to float32, as the official code does before it compares with the threshold.
     """
-    x, y = keypoints_NK2[..., 0].astype(np.float64), keypoints_NK2[..., 1].astype(np.float64)
-    oks = np.zeros((len(x), len(x)), np.float32)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        for i in range(len(x)):  # one row at a time: N x N x K values would not fit for a crowd of 308 points
-            scale = (area_N[i] + area_N) / 2 + EPSILON
-            error = ((x - x[i]) ** 2 + (y - y[i]) ** 2) / variances_K / scale[:, None] / 2
-            oks[i] = np.exp(-error).sum(axis=1) / max(1, x.shape[1])
+    oks = np.zeros((len(area_N), len(area_N)), np.float32)
+    i, j = np.triu_indices(len(area_N))
+    oks[i, j] = oks[j, i] = pair_oks(keypoints_NK2, area_N, variances_K, i, j)
     return oks
+
+
+def pair_oks(
+    keypoints_NK2: NDArray[np.floating],
+    area_N: NDArray[np.float64],
+    variances_K: NDArray[np.float64],
+    i_P: NDArray[np.int64],
+    j_P: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """OKS of pairs of instances [P]: all points, mean of the two areas; see ``mutual_oks``."""
+    x, y = (keypoints_NK2[..., c].astype(np.float64, order="C") for c in (0, 1))
+    scale = (area_N[i_P] + area_N[j_P]) / 2 + EPSILON
+    oks = np.zeros(len(i_P), np.float32)
+    step = max(1, _CHUNK_VALUES // max(1, x.shape[1]))  # all pairs of a crowd of 308 points would not fit
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        for start in range(0, len(i_P), step):
+            part = slice(start, start + step)
+            i, j = i_P[part], j_P[part]
+            terms = x[j]
+            terms -= x[i]
+            terms *= terms
+            vertical = y[j]
+            vertical -= y[i]
+            vertical *= vertical
+            terms += vertical
+            terms /= variances_K
+            terms /= scale[part, None]
+            terms *= -0.5
+            np.exp(terms, out=terms)
+            oks[part] = terms.sum(axis=1) / max(1, x.shape[1])
+    return oks
+
+
+def suppress_all(
+    scoring: PoseScoring,
+    keypoints_DK2: NDArray[np.floating],
+    scores_D: NDArray[np.float64],
+    area_D: NDArray[np.float64],
+    variances_K: NDArray[np.float64],
+    counts_I: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """``suppress`` for many images, whose instances lie end to end: indices of those that stay, by image."""
+    if scoring.nms_oks is None or len(scores_D) == 0:
+        return np.arange(len(scores_D))
+    starts, ends = np.cumsum(counts_I) - counts_I, np.cumsum(counts_I)
+    if scoring.nms == "soft":
+        parts = [slice(s, e) for s, e in zip(starts.tolist(), ends.tolist(), strict=True)]
+        kept = [suppress(scoring, keypoints_DK2[p], scores_D[p], area_D[p], variances_K) + p.start for p in parts]
+        return np.concatenate(kept)
+    later_D = np.repeat(ends, counts_I) - np.arange(len(scores_D)) - 1  # instances of the image behind each
+    first_D = np.cumsum(later_D) - later_D
+    i_P = np.repeat(np.arange(len(scores_D)), later_D)
+    j_P = i_P + 1 + np.arange(len(i_P)) - first_D[i_P]
+    oks_P = pair_oks(keypoints_DK2, area_D, variances_K, i_P, j_P)
+    is_far_P = oks_P <= scoring.nms_oks
+    image_D = np.repeat(np.arange(len(counts_I)), counts_I)
+    # equal scores: the later one first, as in _falling
+    order = np.lexsort((-np.arange(len(scores_D)), -scores_D, image_D))
+    if is_far_P.all():
+        return order
+    keep = np.ones(len(scores_D), bool)
+    for image in np.unique(image_D[i_P[~is_far_P]]).tolist():
+        start, end = int(starts[image]), int(ends[image])
+        oks_NN = np.zeros((end - start, end - start), np.float32)
+        pairs = slice(int(first_D[start]), int(first_D[start]) + (end - start) * (end - start - 1) // 2)
+        i, j = i_P[pairs] - start, j_P[pairs] - start
+        oks_NN[i, j] = oks_NN[j, i] = oks_P[pairs]
+        keep[start:end] = False
+        keep[start + _hard(oks_NN, scores_D[start:end], scoring.nms_oks)] = True
+    staying: NDArray[np.int64] = order[keep[order]]
+    return staying
 
 
 def _falling(scores_N: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sapiens_bench.stats.sums import Aggregate, DrawCounts, means_of_defined, weighted_sums
+from sapiens_bench.tasks.columns import vectors
 from sapiens_bench.tasks.seg.confusion import boundary_counts, confusion
 from sapiens_bench.tasks.seg.types import SegPrediction, SegTarget
 from sapiens_bench.types import ScoreInfo
@@ -17,12 +19,6 @@ if TYPE_CHECKING:
 
 MMSEG = "MMSegmentation IoUMetric: areas summed over the data set, classes without a pixel left out of the means"
 BOUNDARY = "Cheng et al., Boundary IoU, CVPR 2021, eq. 2; d = 2 % of the image diagonal; areas summed over the data set"
-
-
-def stack(rows: pa.Table, column: str, size: int) -> NDArray[np.int64]:
-    """A list column of equal lengths as int64 [n, size]."""
-    flat = rows.column(column).combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, np.int64).reshape(-1, size)
 
 
 def _share(title: str, source: str, *, headline: bool = False, decimals: int = 1) -> ScoreInfo:
@@ -58,32 +54,35 @@ class SegMetric:
         """Confusion counts [C * (C + 1)] of one image; the last column of each row is "no class"."""
         return {"confusion": confusion(target.labels_HW, prediction.labels_HW, len(self.names)).ravel()}
 
-    def aggregate(self, rows: pa.Table) -> Callable[[NDArray[np.int64] | None], dict[str, float]]:
+    def aggregate(self, rows: pa.Table) -> Aggregate:
+        """See ``Aggregate``. A score needs three sums per class: pixels hit, pixels of the class, pixels called so."""
         c = len(self.names)
-        counts = stack(rows, f"{self.name}/confusion", c * (c + 1))
+        tables = vectors(rows, f"{self.name}/confusion", c * (c + 1), np.int64).reshape(-1, c, c + 1)
+        sums_NC3 = np.concatenate(_pixels(tables), axis=1)
 
-        def scores(weights: NDArray[np.int64] | None) -> dict[str, float]:
-            total = counts.sum(axis=0) if weights is None else weights @ counts
-            return self.from_confusion(total.reshape(c, c + 1))
+        def batch(weights_BN: DrawCounts, keys: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+            return self._scores(*np.split(weighted_sums(weights_BN, sums_NC3), 3, axis=1))
 
-        return scores
+        return Aggregate(tuple(self.scores), len(tables), batch)
 
     def from_confusion(self, table: NDArray[np.int64]) -> dict[str, float]:
         """Scores of summed counts [C, C + 1]; undefined is NaN."""
-        c = len(self.names)
-        hit = np.diagonal(table).astype(np.float64)
-        label = table.sum(axis=1).astype(np.float64)
-        union = label + table[:, :c].sum(axis=0) - hit
+        sums = [part.astype(np.float64) for part in _pixels(table[None])]
+        return {key: float(values[0]) for key, values in self._scores(*sums).items()}
+
+    def _scores(
+        self, hit_BC: NDArray[np.float64], label_BC: NDArray[np.float64], called_BC: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.float64]]:
         with np.errstate(invalid="ignore", divide="ignore"):
-            iou, accuracy = hit / union, hit / label
-            overall = hit[self.scored].sum() / label[self.scored].sum()
+            iou, accuracy = hit_BC / (label_BC + called_BC - hit_BC), hit_BC / label_BC
+            overall = hit_BC[:, self.scored].sum(axis=1) / label_BC[:, self.scored].sum(axis=1)
         out = {
-            "miou": _mean(iou[self.scored]),
-            "macc": _mean(accuracy[self.scored]),
-            "aacc": float(overall),
-            "miou_no_background": _mean(iou[self.foreground]),
+            "miou": means_of_defined(iou[:, self.scored]),
+            "macc": means_of_defined(accuracy[:, self.scored]),
+            "aacc": overall,
+            "miou_no_background": means_of_defined(iou[:, self.foreground]),
         }
-        return out | {f"iou/{self.names[i]}": float(iou[i]) for i in self.scored}
+        return out | {f"iou/{self.names[i]}": iou[:, i] for i in self.scored}
 
 
 class BoundaryMetric:
@@ -102,20 +101,21 @@ class BoundaryMetric:
         intersection, union = boundary_counts(target.labels_HW, prediction.labels_HW, self.n_classes)
         return {"intersection": intersection, "union": union}
 
-    def aggregate(self, rows: pa.Table) -> Callable[[NDArray[np.int64] | None], dict[str, float]]:
-        intersection = stack(rows, f"{self.name}/intersection", self.n_classes)
-        union = stack(rows, f"{self.name}/union", self.n_classes)
+    def aggregate(self, rows: pa.Table) -> Aggregate:
+        """See ``Aggregate``."""
+        columns = [vectors(rows, f"{self.name}/{name}", self.n_classes, np.int64) for name in ("intersection", "union")]
+        sums_NC2 = np.concatenate(columns, axis=1)
 
-        def scores(weights: NDArray[np.int64] | None) -> dict[str, float]:
-            i = intersection.sum(axis=0) if weights is None else weights @ intersection
-            u = union.sum(axis=0) if weights is None else weights @ union
+        def batch(weights_BN: DrawCounts, keys: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+            intersection, union = np.split(weighted_sums(weights_BN, sums_NC2), 2, axis=1)
             with np.errstate(invalid="ignore", divide="ignore"):
-                return {"miou": _mean((i / u)[self.scored])}
+                return {"miou": means_of_defined((intersection / union)[:, self.scored])}
 
-        return scores
+        return Aggregate(tuple(self.scores), rows.num_rows, batch)
 
 
-def _mean(values: NDArray[np.float64]) -> float:
-    """Mean of the defined values; NaN when there is none."""
-    defined = values[np.isfinite(values)]
-    return float(defined.mean()) if len(defined) else float("nan")
+def _pixels(tables_NCC: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Of confusion counts [N, C, C + 1], each [N, C]: correct pixels, pixels of the class, pixels called the class."""
+    n_classes = tables_NCC.shape[1]
+    hit = np.diagonal(tables_NCC, axis1=1, axis2=2)
+    return hit, tables_NCC.sum(axis=2), tables_NCC[:, :, :n_classes].sum(axis=1)

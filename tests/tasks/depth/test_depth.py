@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from sapiens_bench.cards.schema import EvalProtocol
 from sapiens_bench.errors import CardError
 from sapiens_bench.tasks import task_for
-from sapiens_bench.tasks.depth.alignment import fit
-from sapiens_bench.tasks.depth.edges import edge_counts, edge_f1
+from sapiens_bench.tasks.depth.alignment import Values, fit
+from sapiens_bench.tasks.depth.edges import THRESHOLDS, edge_counts, edge_f1
 from sapiens_bench.tasks.depth.metrics import DepthEdgeMetric, DepthMetric
-from sapiens_bench.tasks.depth.sums import Truth, depth_sums
+from sapiens_bench.tasks.depth.sums import Truth, all_depth_sums, depth_sums
 from sapiens_bench.tasks.depth.task import check, miss, perfect
 from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction, DepthTarget
 
@@ -80,10 +81,12 @@ def test_fits_equal_numpy_least_squares(seed: int) -> None:
     rng = np.random.default_rng(seed)
     gt, pred = rng.uniform(1, 4, 500), rng.normal(2, 1, 500)
     wanted = np.linalg.lstsq(np.stack([pred, np.ones(500)], 1), gt, rcond=None)[0]
-    np.testing.assert_allclose(fit(pred, gt, "scale_shift"), wanted, rtol=1e-10)
+    np.testing.assert_allclose(fit(Values(pred), Values(gt), "scale_shift"), wanted, rtol=1e-10)
     factor = np.linalg.lstsq(pred[:, None], gt, rcond=None)[0][0]
-    np.testing.assert_allclose(fit(pred, gt, "scale"), (factor, 0), rtol=1e-10)
-    np.testing.assert_allclose(fit(pred, gt, "median"), (np.median(gt) / np.median(pred), 0), rtol=1e-12)
+    np.testing.assert_allclose(fit(Values(pred), Values(gt), "scale"), (factor, 0), rtol=1e-10)
+    np.testing.assert_allclose(
+        fit(Values(pred), Values(gt), "median"), (np.median(gt) / np.median(pred), 0), rtol=1e-12
+    )
 
 
 def test_a_constant_prediction_is_scored_as_the_mean() -> None:
@@ -129,6 +132,71 @@ def test_weights_equal_repeated_images() -> None:
         assert scores(pairs, metric, weights) == pytest.approx(scores(repeated, metric), nan_ok=True)
 
 
+@given(seed=st.integers(0, 10_000), n=st.sampled_from([1, 2, 7, 130, 16_385, 40_001]), single=st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_values_have_numpys_mean_median_and_range_and_so_have_their_inverses(seed: int, n: int, single: bool) -> None:
+    stored = np.random.default_rng(seed).uniform(0.1, 9, n).astype(np.float32 if single else np.float64)
+    wide = stored.astype(np.float64)
+    for found, plain in ((Values(stored), wide), (Values(stored, is_inverse=True), 1.0 / wide)):
+        assert found.mean == plain.mean()
+        assert found.median == np.median(plain)
+        assert found.range == (plain.min(), plain.max())
+    assert math.isnan(Values(np.append(stored, np.nan).astype(stored.dtype)).median)
+
+
+def plain_sums(pred: NDArray[np.float64], gt: NDArray[np.float64], fitted: tuple[float, float]) -> list[float]:
+    aligned = fitted[0] * pred + fitted[1]
+    ratio = np.maximum(aligned, 1e-3) / gt
+    error, log, worst = aligned - gt, np.log(ratio), np.maximum(ratio, 1 / ratio)
+    return [
+        len(gt), (error**2).sum(), (np.abs(error) / gt).sum(), (error**2 / gt).sum(), (log**2).sum(), log.sum(),
+        np.abs(log).sum() / math.log(10), *((worst < 1.25**k).sum() for k in (1, 2, 3)), (aligned < 1e-3).sum(),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [1, 100, 16_384, 50_000])
+@pytest.mark.parametrize("noise", [0.001, 0.3, 3.0])
+def test_all_alignments_in_one_pass_equal_plain_formulas_and_one_alignment_alone(n: int, noise: float) -> None:
+    rng = np.random.default_rng(n)
+    gt = rng.uniform(1, 4, n).astype(np.float32)
+    pred = (1.7 * gt - 0.4 + noise * rng.normal(size=n)).astype(np.float32)
+    found = all_depth_sums(pred, Truth(gt), "affine_invariant_depth")
+    for alignment, sums in found.items():
+        assert depth_sums(pred, Truth(gt), "affine_invariant_depth", alignment) == sums
+        fitted = fit(Values(pred), Values(gt), alignment)
+        np.testing.assert_allclose(
+            sums, plain_sums(pred.astype(np.float64), gt.astype(np.float64), fitted), rtol=1e-9, atol=1e-9
+        )
+
+
+def plain_edges(pred: NDArray[Any], gt: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Pair by pair, threshold by threshold."""
+    out, (height, width) = np.zeros((3, len(THRESHOLDS)), np.int64), mask.shape
+    for y in range(height):
+        for x in range(width):
+            for v, u in ((y, x + 1), (y, x - 1), (y + 1, x), (y - 1, x)):
+                if not (0 <= v < height and 0 <= u < width and mask[y, x] and mask[v, u]):
+                    continue
+                p, q = float(pred[y, x]), float(pred[v, u])
+                steep_p = q / p if p > 0 and q > 0 else 0.0
+                a, b = steep_p > 1 + THRESHOLDS, float(gt[v, u]) / float(gt[y, x]) > 1 + THRESHOLDS
+                out += [a & b, a, b]
+    return out
+
+
+@given(seed=st.integers(0, 10_000), shape=st.tuples(st.integers(1, 9), st.integers(1, 9)), strip=st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_edge_counts_equal_a_count_pair_by_pair(seed: int, shape: tuple[int, int], strip: int) -> None:
+    rng = np.random.default_rng(seed)
+    gt = (2 * rng.choice([1, 1.049, 1.05, 1.051, 1.2, 3], shape)).astype(np.float32)
+    pred = (gt * rng.choice([1, 1, 1.03, 1.3], shape)).astype(rng.choice([np.float32, np.float64]))
+    pred[rng.random(shape) < 0.1] = rng.choice([0.0, -1.0, 1e-42, 1e38])
+    mask = rng.random(shape) < 0.8
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sapiens_bench.tasks.depth.edges._STRIP_VALUES", strip)
+        np.testing.assert_array_equal(np.stack(edge_counts(pred, gt, mask)), plain_edges(pred, gt, mask))
+
+
 def step(at: int) -> Depth:
     depth = np.full((6, 10), 1.0, np.float32)
     depth[:, at:] = 2.0
@@ -152,8 +220,8 @@ def test_a_step_the_wrong_way_round_is_no_hit() -> None:
 
 def test_predicting_no_edge_scores_zero_and_no_true_edge_is_undefined() -> None:
     flat, full = np.ones((6, 10), np.float32), np.ones((6, 10), bool)
-    assert edge_f1(*edge_counts(flat, step(5), full))[2] == 0.0
-    assert math.isnan(edge_f1(*edge_counts(step(5), flat, full))[2])
+    assert edge_f1(*(c[None] for c in edge_counts(flat, step(5), full)))[2] == [0.0]
+    assert math.isnan(edge_f1(*(c[None] for c in edge_counts(step(5), flat, full)))[2][0])
 
 
 @pytest.mark.parametrize(

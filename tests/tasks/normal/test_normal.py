@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sapiens_bench.tasks.normal.angles import BIN_DEG, N_BINS, angle_sums, angles_deg, histogram_median
+from sapiens_bench.tasks.normal.angles import angle_sums, angles_deg
+from sapiens_bench.tasks.normal.median import BIN_DEG, N_BINS, histogram_median
 from sapiens_bench.tasks.normal.metrics import NormalMetric, contradictions
 from sapiens_bench.tasks.normal.task import check, perfect
 from sapiens_bench.tasks.normal.types import NormalPrediction, NormalTarget
@@ -56,6 +57,23 @@ def test_float32_angles_equal_float64_arccos() -> None:
     np.testing.assert_allclose(angles_deg(a, b), np.degrees(np.arccos(np.clip(cosine, -1, 1))), atol=1e-4)
 
 
+@given(seed=st.integers(0, 10_000), n=st.sampled_from([1, 5, 16_384, 20_000]), kind=st.sampled_from(["f2", "f4", "f8"]))
+@settings(max_examples=20, deadline=None)
+def test_angles_in_blocks_equal_the_formula_over_whole_arrays_bit_for_bit(seed: int, n: int, kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    gt = rng.normal(size=(n, 3)).astype(np.float32)
+    pred = (gt + rng.choice([0, 1e-3, 0.3]) * rng.normal(size=gt.shape)).astype(kind)
+    a, b = (v / np.sqrt(np.einsum("ni,ni->n", v, v))[:, None] for v in (pred.astype(np.float32), gt))
+    chord, other = (np.sqrt(np.einsum("ni,ni->n", v, v)) for v in (a - b, a + b))
+    whole = np.arctan2(chord, other) * np.float32(360 / np.pi)
+    np.testing.assert_array_equal(angles_deg(pred, gt), whole, strict=True)
+    rows = np.flatnonzero(rng.random(n) < 0.5)
+    np.testing.assert_array_equal(angles_deg(pred, gt, rows), whole[rows])
+    sums, wide = angle_sums(whole), whole.astype(np.float64)
+    assert (sums.angle_deg, sums.angle_sq_deg) == (wide.sum(), (wide * wide).sum())
+    assert sums.histogram.sum() == n
+
+
 def test_length_does_not_matter_and_zero_is_undefined() -> None:
     assert angles_deg(tilted(30.0) * np.float32(7), up(1))[0] == pytest.approx(30, abs=1e-4)
     assert np.isnan(angles_deg(np.zeros((1, 3), np.float32), up(1))[0])
@@ -73,7 +91,7 @@ def test_hand_worked_scores() -> None:
 
 
 def test_a_threshold_is_strict() -> None:
-    sums = angle_sums(tilted(np.array([29.999, 30.001]), 2), up(2))
+    sums = angle_sums(angles_deg(tilted(np.array([29.999, 30.001]), 2), up(2)))
     assert sums.below.tolist() == [0, 0, 0, 0, 1]
 
 

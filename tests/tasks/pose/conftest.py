@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +12,17 @@ import pytest
 import yaml
 
 from sapiens_bench.cards.schema import SpaceCard
+from sapiens_bench.tasks.pose.compiled import KERNELS
+
+
+@pytest.fixture(scope="module", autouse=True, params=["numpy", "compiled"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every test of this folder runs on either engine; the compiled one is part of the test set-up."""
+    kernels = KERNELS.load()
+    assert kernels is not None, KERNELS.reason
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KERNELS, "get", lambda numpy_s: kernels if request.param == "compiled" else None)
+        yield request.param
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def sigmas_of(k: int, seed: int) -> np.ndarray:
 def test_ten_statistics_are_bit_identical(poses: ModuleType, k: int, n_images: int, seed: int) -> None:
     targets, predictions = poses.suite(seed, n_images, k)
     metric = OksMetric(sigmas_of(k, seed).tolist(), {}, PLAIN)
-    ours = metric.aggregate(metric.measure_many(targets, predictions))(None)
+    ours = metric.aggregate(metric.measure_table(targets, predictions))(None)
     results = coco_results(predictions, range(1, n_images + 1), metric)
     assert_identical(ours, poses.pycocotools_statistics(poses.coco_truth(targets), results, sigmas_of(k, seed)))
     assert 0 < ours["AP"] < 1  # the suite is neither trivial nor hopeless
@@ -51,7 +51,7 @@ def test_random_suites_are_bit_identical(poses: ModuleType, seed: int, k: int, c
     results = coco_results(predictions, range(1, 9), metric)
     if not results:  # pycocotools cannot read an empty list
         return
-    ours = metric.aggregate(metric.measure_many(targets, predictions))(None)
+    ours = metric.aggregate(metric.measure_table(targets, predictions))(None)
     assert_identical(ours, poses.pycocotools_statistics(poses.coco_truth(targets), results, sigmas_of(k, seed)))
 
 
@@ -62,7 +62,7 @@ def test_exported_results_give_the_same_numbers_after_score_rule_and_nms(
     targets, predictions = poses.suite(11, 80, 17)
     metric = OksMetric(sigmas_of(17, 11).tolist(), {}, scoring)
     results = coco_results(predictions, range(1, 81), metric)
-    ours = metric.aggregate(metric.measure_many(targets, predictions))(None)
+    ours = metric.aggregate(metric.measure_table(targets, predictions))(None)
     assert_identical(ours, poses.pycocotools_statistics(poses.coco_truth(targets), results, sigmas_of(17, 11)))
     if scoring == PoseScoring():
         assert len(results) < sum(len(p.instance_scores_N) for p in predictions)  # something was suppressed
@@ -77,7 +77,7 @@ def test_parts_are_bit_identical_with_the_area_of_the_body_points(
     metric = make_metric(PLAIN, space)
     truth = poses.coco_truth(targets)
     results = coco_results(predictions, range(1, 41), metric)  # its bbox makes loadRes take the body's area
-    ours = metric.aggregate(metric.measure_many(targets, predictions))(None)
+    ours = metric.aggregate(metric.measure_table(targets, predictions))(None)
     assert_identical(ours, poses.pycocotools_statistics(truth, results, space.sigmas))
     both = [i for hand in ("left_hand", "right_hand") for i in space.groups[hand]]
     parts = {n: i for n, i in space.groups.items() if n != "extra"} | {"both_hands": both}
@@ -93,12 +93,16 @@ def test_parts_are_bit_identical_with_the_area_of_the_body_points(
 def test_one_image_at_a_time_and_any_shards_give_the_same_bits(poses: ModuleType) -> None:
     targets, predictions = poses.suite(6, 90, 17)
     metric = OksMetric(sigmas_of(17, 6).tolist(), {"body": range(17)}, PoseScoring())
-    whole = metric.measure_many(targets, predictions)
+    whole = metric.measure_table(targets, predictions)
     rows = [metric.measure(t, p) for t, p in zip(targets, predictions, strict=True)]
     single = pa.table(
         {f"oks/{k}": pa.array([r[k] for r in rows], whole.schema.field(f"oks/{k}").type) for k in rows[0]}
     )
     assert single.equals(whole)
+    for alone, together in zip(rows, metric.measure_many(targets, predictions), strict=True):
+        assert list(alone) == list(together)
+        for key, values in alone.items():
+            np.testing.assert_array_equal(together[key], values, strict=True)  # dtypes and shapes, too
     rng = np.random.default_rng(0)
     cuts = np.sort(rng.choice(90, 7, replace=False))
     shards = [single.slice(a, b - a) for a, b in zip([0, *cuts], [*cuts, 90], strict=True)]
@@ -128,7 +132,7 @@ def test_a_hand_worked_case_of_two_images() -> None:
         return PosePrediction(np.array([[[x, 10.0]]]), one, np.array([score]), box)
 
     metric = OksMetric([0.05], {}, PoseScoring())
-    scores = metric.aggregate(metric.measure_many([target()] * 2, [found(10.0, 0.9), found(10.5, 0.8)]))(None)
+    scores = metric.aggregate(metric.measure_table([target()] * 2, [found(10.0, 0.9), found(10.5, 0.8)]))(None)
     assert scores["AP"] == pytest.approx((8 + 2 * 51 / 101) / 10, abs=1e-12)
     assert scores["AR"] == pytest.approx(0.9, abs=1e-12)
     assert math.isnan(scores["APM"])  # both persons are smaller than 32² px
@@ -141,10 +145,10 @@ def test_no_people_is_undefined_and_no_detections_is_zero(poses: ModuleType) -> 
     metric = OksMetric([0.05] * 17, {}, PoseScoring())
     rng = np.random.default_rng(0)
     nobody = poses.people(rng, 0, 17)
-    empty = metric.aggregate(metric.measure_many([nobody], [poses.detections(rng, nobody, 3, 17)]))(None)
+    empty = metric.aggregate(metric.measure_table([nobody], [poses.detections(rng, nobody, 3, 17)]))(None)
     assert all(math.isnan(v) for v in empty.values())
     targets, _ = poses.suite(1, 10, 17)
-    missed = metric.aggregate(metric.measure_many(targets, [empty_prediction(17)] * 10))(None)
+    missed = metric.aggregate(metric.measure_table(targets, [empty_prediction(17)] * 10))(None)
     assert (missed["AP"], missed["AR"]) == (0.0, 0.0)
-    none = metric.aggregate(metric.measure_many([], []))(None)
+    none = metric.aggregate(metric.measure_table([], []))(None)
     assert all(math.isnan(v) for v in none.values())

@@ -22,7 +22,7 @@ HANDS = {"left_hand": range(0, 4), "right_hand": range(4, 9)}
 
 def rows_of(poses: ModuleType, seed: int, n_images: int = 12) -> tuple[OksMetric, pa.Table]:
     metric = OksMetric([0.06] * 9, HANDS, PLAIN)
-    return metric, metric.measure_many(*poses.suite(seed, n_images, 9))
+    return metric, metric.measure_table(*poses.suite(seed, n_images, 9))
 
 
 def assert_same(a: dict[str, float], b: dict[str, float]) -> None:
@@ -76,10 +76,10 @@ def test_large_sets_are_cut_into_chunks_without_a_change(poses: ModuleType, monk
     metric, rows = rows_of(poses, 8, 60)
     weights = np.random.default_rng(1).integers(0, 4, (7, 60))
     whole = metric.aggregate(rows).batch(weights)
-    monkeypatch.setattr("sapiens_bench.tasks.pose.average_precision._CHUNK_VALUES", 1)
-    monkeypatch.setattr("sapiens_bench.tasks.pose.oks._CHUNK_VALUES", 1)
+    monkeypatch.setattr("sapiens_bench.tasks.pose.precision_arrays._CHUNK_VALUES", 1)
+    monkeypatch.setattr("sapiens_bench.tasks.pose.matching_arrays._CHUNK_VALUES", 1)
     small = OksMetric([0.06] * 9, HANDS, PLAIN)
-    again = small.measure_many(*poses.suite(8, 60, 9))
+    again = small.measure_table(*poses.suite(8, 60, 9))
     assert again.equals(rows)
     for key, values in small.aggregate(again).batch(weights).items():
         np.testing.assert_array_equal(values, whole[key])

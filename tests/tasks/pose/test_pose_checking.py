@@ -33,7 +33,7 @@ def input_for(prediction: PosePrediction) -> ModelInput:
 def score(task: Task, targets: list[PoseTarget], predictions: list[PosePrediction]) -> dict[str, float]:
     metric = task.metrics[0]
     assert isinstance(metric, OksMetric)
-    return metric.aggregate(metric.measure_many(targets, predictions))(None)
+    return metric.aggregate(metric.measure_table(targets, predictions))(None)
 
 
 def test_all_nan_predictions_score_zero_where_pycocotools_gives_one(

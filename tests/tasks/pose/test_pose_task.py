@@ -36,7 +36,7 @@ def test_the_oracle_scores_exactly_one_beside_crowds_and_unlabelled_people(
     assert isinstance(metric, OksMetric)
     for seed in range(40):
         targets, _ = poses.suite(seed, 6, len(metric.variances_K))
-        rows = metric.measure_many(targets, [task.perfect(t) for t in targets])
+        rows = metric.measure_table(targets, [task.perfect(t) for t in targets])
         twice = metric.aggregate(rows)(np.full(6, 2))
         assert all(np.isnan(value) or value == 1.0 for value in twice.values()), (seed, twice)
         # in a range with one single person pycocotools' 1 / (1 + epsilon) is just below 1, and so are we

@@ -50,7 +50,7 @@ def test_iou_of_summed_areas_not_the_mean_of_image_ious() -> None:
 
 @given(st.integers(0, 10_000), st.booleans())
 @settings(max_examples=30, deadline=None)
-def test_run_length_counting_equals_a_plain_histogram(seed: int, noisy: bool) -> None:
+def test_confusion_counts_equal_a_count_pixel_by_pixel(seed: int, noisy: bool) -> None:
     rng = np.random.default_rng(seed)
     gt = rng.integers(0, 3, (17, 23)).astype(np.uint8) if noisy else smooth(seed)
     pred = rng.integers(0, 3, gt.shape).astype(np.uint8) if noisy else smooth(seed + 1)
@@ -63,11 +63,22 @@ def test_run_length_counting_equals_a_plain_histogram(seed: int, noisy: bool) ->
     np.testing.assert_array_equal(confusion(gt, pred, 3), wanted)
 
 
+def test_maps_of_more_pixels_than_float32_counts_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    gt, pred = smooth(3), smooth(4)
+    whole = confusion(gt, pred, 3)
+    monkeypatch.setattr("sapiens_bench.tasks.seg.confusion._EXACT", 7)
+    np.testing.assert_array_equal(confusion(gt, pred, 3), whole)
+    monkeypatch.undo()
+    large = np.zeros((1, (1 << 24) + 3), np.uint8)  # one class has more pixels than float32 can count one by one
+    assert confusion(large, large, 1).tolist() == [[(1 << 24) + 3, 0]]
+
+
 def test_unknown_true_labels_and_other_shapes_are_programming_errors() -> None:
     with pytest.raises(ShapeError, match="between 3 and 254"):
         confusion(np.full((2, 2), 7, np.uint8), np.zeros((2, 2), np.uint8), 3)
-    with pytest.raises(ShapeError):
-        confusion(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), 3)
+    for count in (confusion, boundary_counts):
+        with pytest.raises(ShapeError):
+            count(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), 3)
 
 
 def test_weights_equal_repeated_images() -> None:
@@ -93,6 +104,24 @@ def naive_boundary(mask: NDArray[np.bool_], d: int) -> NDArray[np.bool_]:
     padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0,))
     eroded = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=d)[1:-1, 1:-1]
     return mask & (eroded == 0)
+
+
+@given(seed=st.integers(0, 10_000), ratio=st.sampled_from([0.02, 0.1, 0.6]), data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_boundary_counts_of_noisy_maps_with_ignored_pixels_equal_the_iterated_erosion(
+    seed: int, ratio: float, data: st.DataObject
+) -> None:
+    rng, shape = np.random.default_rng(seed), data.draw(st.tuples(st.integers(1, 30), st.integers(1, 30)))
+    gt, pred = smooth(seed, shape), smooth(seed + 1, shape)
+    for labels in (gt, pred):
+        is_noise = rng.random(shape) < 0.05
+        labels[is_noise] = rng.integers(0, 3, is_noise.sum())
+    gt[rng.random(shape) < 0.05], pred[rng.random(shape) < 0.05] = IGNORE, NO_CLASS
+    d = max(1, round(ratio * math.hypot(*shape)))
+    intersection, union = boundary_counts(gt, pred, 3, ratio)
+    for c in range(3):
+        a, b = naive_boundary(gt == c, d), naive_boundary((pred == c) & (gt != IGNORE), d)
+        assert (intersection[c], union[c]) == ((a & b).sum(), (a | b).sum())
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -1,0 +1,58 @@
+"""Error rows whose cause may have gone: is it worth computing their shard again?
+
+The rule. An image whose picture or label could not be read is read once more whenever its run resumes; when the answer
+differs (it can be read, or fails in another way) its shard is computed again. Rows that an earlier version wrote about
+a fault of the machine (no memory, a failing disk) are always computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sapiens_bench.errors import SampleFault
+from sapiens_bench.store.commits import Commit
+from sapiens_bench.store.rows import read_shard
+from sapiens_bench.types import Adapter
+
+_BY_SCORING = ("label.empty", "label.exception")  # found after the image was read, so reading it again tells nothing
+_UNEXPECTED = "input.exception"
+# Earlier versions charged these to an image. Their rows name the class at the start of the detail and nowhere else.
+_MACHINE = ("MemoryError", "OutOfMemoryError", "OSError", "AcceleratorError", "BrokenProcessPool", "TimeoutError")
+
+
+def worth_another_try(folder: Path, done: Mapping[int, Commit], adapter: Adapter) -> set[int]:
+    """Numbers of the shards with an error row whose cause has gone, or cannot be told to be there still.
+
+    Args:
+        folder: the cell's row folder.
+        done: its sound shards.
+        adapter: the data set.
+    """
+    return {
+        number
+        for number, commit in done.items()
+        if commit.errors and any(_is_gone(row, adapter) for row in _error_rows(folder, number))
+    }
+
+
+def _error_rows(folder: Path, number: int) -> list[dict[str, Any]]:
+    shard = read_shard(folder, number)
+    names = ["index", "status", "error_code", "error_detail", "error_side"]
+    return [] if shard is None else [r for r in shard[0].select(names).to_pylist() if r["status"] == "error"]
+
+
+def _is_gone(row: Mapping[str, Any], adapter: Adapter) -> bool:
+    code = row["error_code"]
+    if code.endswith(".exception") and row["error_detail"].partition(":")[0] in _MACHINE:
+        return True
+    if row["error_side"] != "input" or code in _BY_SCORING:
+        return False
+    try:
+        adapter[row["index"]]
+    except SampleFault as fault:
+        return bool(fault.code != code)
+    except Exception:  # whatever the adapter raises now, it raised something unexpected then, or it did not
+        return bool(code != _UNEXPECTED)
+    return True

@@ -1,0 +1,66 @@
+"""Images of a shard measured together: the same rows as one by one, and none at all where a metric raises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
+from sapiens_bench.engine.scores import measure_together
+from sapiens_bench.tasks import task_for
+from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
+from sapiens_bench.tasks.seg.types import SegPrediction, SegTarget
+from sapiens_bench.types import Task
+
+KEYPOINTS = SpaceCard(
+    schema="space/1", id="k", title="k", kind="keypoints", source="test", names=("a", "b", "c"), sigmas=(0.1,) * 3
+)
+LABELS = SpaceCard(schema="space/1", id="l", title="l", kind="labels", source="test", names=("background", "skin"))
+
+
+def poses(rng: np.random.Generator) -> tuple[PoseTarget, PosePrediction]:
+    n = int(rng.integers(0, 4))
+    points, corner = rng.uniform(0, 50, (n, 3, 2)), rng.uniform(0, 9, (n, 2))
+    boxes = np.concatenate([corner, corner + 40], axis=1)
+    target = PoseTarget(points, np.ones((n, 3)), np.full(n, 900.0), np.zeros(n, bool), boxes, np.arange(n))
+    shifted = (points + rng.normal(0, 2, points.shape)).astype(np.float32)
+    scores = rng.random((n, 3)).astype(np.float32)
+    return target, PosePrediction(shifted, scores, rng.random(n).astype(np.float32), boxes.astype(np.float32))
+
+
+def labels(rng: np.random.Generator) -> tuple[SegTarget, SegPrediction]:
+    gt, pred = rng.integers(0, 2, (2, 9, 7)).astype(np.uint8)
+    return SegTarget(gt), SegPrediction(pred)
+
+
+def assert_alike(task: Task, pairs: list[tuple[Any, Any]]) -> None:
+    targets, predictions = zip(*pairs, strict=True)
+    found = measure_together(task, targets, predictions)
+    assert found is not None
+    for row, target, prediction in zip(found, targets, predictions, strict=True):
+        alone = {f"{m.name}/{k}": v for m in task.metrics for k, v in m.measure(target, prediction).items()}
+        assert list(row) == list(alone)
+        for key, value in alone.items():
+            np.testing.assert_array_equal(row[key], value, strict=True)
+
+
+def test_a_metric_that_can_measure_many_does_and_another_goes_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    pose = task_for(EvalProtocol(task="pose", title="p", default=True), KEYPOINTS)
+    assert_alike(pose, [poses(rng) for _ in range(12)])
+    seg = task_for(EvalProtocol(task="seg", title="s", default=True), LABELS)
+    assert not hasattr(seg.metrics[0], "measure_many")
+    assert_alike(seg, [labels(rng) for _ in range(3)])
+
+
+def test_no_images_give_no_rows() -> None:
+    assert measure_together(task_for(EvalProtocol(task="pose", title="p", default=True), KEYPOINTS), [], []) == []
+
+
+def test_an_image_that_breaks_a_metric_leaves_the_others_to_be_measured_alone() -> None:
+    rng = np.random.default_rng(0)
+    seg = task_for(EvalProtocol(task="seg", title="s", default=True), LABELS)
+    target, prediction = labels(rng)
+    wrong = SegPrediction(prediction.labels_HW[:3])
+    assert measure_together(seg, [target, target], [prediction, wrong]) is None
