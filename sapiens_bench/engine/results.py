@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from sapiens_bench.engine.cell import CellJob, Scored, add_times, measure, predict, status_of
 from sapiens_bench.engine.events import BatchDone, Event, ShardDone
 from sapiens_bench.engine.loader import Loaded, load
-from sapiens_bench.errors import is_machine_fault
+from sapiens_bench.engine.scores import measure_together
 from sapiens_bench.store.record import Timing
 from sapiens_bench.store.rows import Row, Shard
 from sapiens_bench.types import Adapter, Model, Task
@@ -46,7 +45,7 @@ def _scored(loaded: Sequence[Loaded], model: Model, task: Task, job: CellJob) ->
     found = [predict(item.sample, item, item.fault or {}, model, task, job.index_K) for item in sound if item.sample]
     finished = time.perf_counter()
     targets = [item.sample.target for item in sound if item.sample]
-    rows = measured_together(task, targets, [prediction for prediction, _ in found])
+    rows = measure_together(task, targets, [prediction for prediction, _ in found])
     scored: dict[int, Scored] = {}
     seconds = (finished - began) / max(1, len(sound)), (time.perf_counter() - finished) / max(1, len(sound))
     for place, (item, (prediction, fault)) in enumerate(zip(sound, found, strict=True)):
@@ -62,19 +61,3 @@ def _scored(loaded: Sequence[Loaded], model: Model, task: Task, job: CellJob) ->
 
 def _base(item: Loaded) -> Row:
     return {"index": item.index, "key": item.key, "group": item.group}
-
-
-def measured_together(task: Task, targets: Sequence[Any], predictions: Sequence[Any]) -> list[Row] | None:
-    """Metric columns of each image; None where one of them breaks a metric, so that each must be measured alone."""
-    rows: list[Row] = [{} for _ in targets]
-    try:
-        for metric in task.metrics:
-            many = getattr(metric, "measure_many", None)
-            found = many(targets, predictions) if many else list(map(metric.measure, targets, predictions))
-            for row, values in zip(rows, found, strict=True):
-                row |= {f"{metric.name}/{name}": value for name, value in values.items()}
-    except Exception as error:  # one image must not end the run
-        if is_machine_fault(error):
-            raise
-        return None
-    return rows

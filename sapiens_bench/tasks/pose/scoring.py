@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 from sapiens_bench.cards.options import Options
 from sapiens_bench.tasks.pose.oks import EPSILON
 
-Threshold = Annotated[float, Field(ge=1e-3, le=10)]
 _CHUNK_VALUES = 1 << 16  # keypoint distances held at once; fits the second-level cache
+Threshold = Annotated[float, Field(ge=1e-3, le=10)]
 ScoreRule = Literal["box_x_keypoints", "instance", "keypoints", "box_plus_keypoints"]
 
 
