@@ -81,7 +81,7 @@ def run_cell(
             scored = run_shard(shard, stage, lambda n_images: on_event(BatchDone(job.cell, n_images)))
             job.commit(shard, item_keys[shard.number], scored)
             seconds = time.perf_counter() - began
-            _add(timing, scored, seconds)
+            add_times(timing, scored, seconds)
             failed = sum(s.row["status"] == "error" for s in scored)
             on_event(ShardDone(job.cell, shard.number, len(scored), failed, len(scored) / max(seconds, 1e-9)))
     timing.wait_s, timing.prepare_s = stage.loader.wait_s, stage.loader.prepare_s
@@ -189,21 +189,21 @@ def score_item(
     sample, fault = item.sample, item.fault
     row: Row = {"index": item.index, "key": item.key, "group": item.group}
     if sample is None or (fault is not None and fault.side == "input"):
-        return Scored(row | _status(fault), None, 0.0, 0.0)
+        return Scored(row | status_of(fault), None, 0.0, 0.0)
     began = time.perf_counter()
-    prediction, fault = _predict(sample, item, outputs, model, task, job.index_K)
+    prediction, fault = predict(sample, item, outputs, model, task, job.index_K)
     finished = time.perf_counter()
     if job.save_maps and (fault is None or fault.side == "prediction"):
         job.keep_map(sample, prediction, task)
     if fault is None or fault.side == "prediction":
-        values, fault = _measure(sample, prediction, task, fault)
+        values, fault = measure(sample, prediction, task, fault)
         row |= values
     measured = fault is None or fault.side == "prediction"  # what was measured is kept, so that it can be scored again
     columns = task.to_columns(prediction) if keep and task.to_columns is not None and measured else None
-    return Scored(row | _status(fault), columns, finished - began, time.perf_counter() - finished)
+    return Scored(row | status_of(fault), columns, finished - began, time.perf_counter() - finished)
 
 
-def _predict(
+def predict(
     sample: Sample,
     item: Loaded,
     outputs: Arrays | SampleFault,
@@ -231,7 +231,7 @@ def _predict(
         return task.miss(sample.target), SampleFault(code, fault.detail, side="prediction")
 
 
-def _measure(sample: Sample, prediction: Any, task: Task, fault: SampleFault | None) -> tuple[Row, SampleFault | None]:
+def measure(sample: Sample, prediction: Any, task: Task, fault: SampleFault | None) -> tuple[Row, SampleFault | None]:
     """Metric columns. A prediction that breaks a metric is a miss; a target that does leaves the metric for all."""
     try:
         return _values(sample.target, prediction, task), fault
@@ -257,7 +257,8 @@ def _identity(identity: Callable[[int], str], index: int) -> str:
         return ""
 
 
-def _status(fault: SampleFault | None) -> Row:
+def status_of(fault: SampleFault | None) -> Row:
+    """The columns that say how it went."""
     return {
         "status": "ok" if fault is None else "error",
         "error_code": fault.code if fault else "",
@@ -266,7 +267,8 @@ def _status(fault: SampleFault | None) -> Row:
     }
 
 
-def _add(timing: Timing, scored: Sequence[Scored], seconds: float) -> None:
+def add_times(timing: Timing, scored: Sequence[Scored], seconds: float) -> None:
+    """Add a shard's times."""
     if timing.images == 0:
         timing.first_shard_s, timing.first_shard_images = seconds, len(scored)
     timing.wall_s += seconds

@@ -20,6 +20,7 @@ from sapiens_bench.engine.data_specs import FoundData
 from sapiens_bench.engine.device import default_batch_size, resolve_device
 from sapiens_bench.engine.events import CellFinished, CellStarted, DataProgress, Event, Note, ignore
 from sapiens_bench.engine.plan import Plan, first_reason
+from sapiens_bench.engine.results import run_results
 from sapiens_bench.engine.samples import SharedSamples, budget_bytes
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.threads import Threads, division, prepare_process
@@ -83,7 +84,8 @@ class _Run:
 
     def __init__(self, plan: Plan, on_event: Watcher) -> None:
         self.plan, self.how, self.on_event = plan, plan.how, on_event
-        self.device = resolve_device(plan.how.device, plan.cells[0].model.precision)
+        has_networks = not all(spec.model.is_results for spec in plan.cells)  # else torch need not be loaded
+        self.device = resolve_device(plan.how.device, plan.cells[0].model.precision) if has_networks else "cpu"
         self.batch_size = plan.how.batch_size or default_batch_size(self.device)
         self.threads = division(plan.how.threads, plan.how.workers)
         prepare_process(plan.how.threads)
@@ -149,6 +151,7 @@ class _Run:
     def _cell(self, spec: CellSpec) -> None:
         """Bring one cell's rows to completion, or mark it refused; a broken model never stops the others."""
         cell, record, data = spec.cell, self._record(spec), self.plan.opened(spec)
+        files = data.open.adapter
         job = CellJob(
             cell=cell,
             out=self.plan.out,
@@ -158,7 +161,7 @@ class _Run:
             save_preds=self.how.save_preds,
             save_maps=self.how.save_maps,
             index_K=None if spec.space_map is None else spec.space_map.index,
-            identity=files.identity if isinstance(files := data.open.adapter, KnowsFiles) else None,
+            identity=files.identity if isinstance(files, KnowsFiles) and not spec.model.is_results else None,
         )
         missing, notes = job.missing_shards(data.open.adapter, data.open.task)
         for note in notes:
@@ -175,7 +178,8 @@ class _Run:
                 record.refuse(error)
                 self.on_event(CellFinished(record))
                 return
-            record.timing, notes = run_cell(job, adapter, model, data.open.task, self.on_event, missing)
+            loop = run_results if spec.model.is_results and not needs_pictures(model) else run_cell
+            record.timing, notes = loop(job, adapter, model, data.open.task, self.on_event, missing)
             for note in notes:
                 if note not in self.record.notes:  # of a model that runs on several data sets
                     self._note(note)
@@ -239,7 +243,7 @@ class _Run:
         book = TargetBook(adapter, n_kept=8 * (self.threads.loaders + self.batch_size))
         model = build_model(spec.model, self.device, task=data.open.task, targets=book, adapter=own)
         self.loaded = (spec.model.id, model)
-        if not getattr(model, "needs_pictures", True) and hasattr(own, "without_pictures"):
+        if not needs_pictures(model) and hasattr(own, "without_pictures"):
             return cast("Adapter", own.without_pictures()), model
         return (book if spec.model.is_diagnostic else adapter), model
 
@@ -282,6 +286,11 @@ class _Run:
     def _try_to_save(self, status: RunStatus) -> None:
         with suppress(SapiensBenchError):  # the disk may be full: that is what is being reported
             self._save(status)
+
+
+def needs_pictures(model: Model) -> bool:
+    """Whether a model looks at pictures; stored poses do not."""
+    return bool(getattr(model, "needs_pictures", True))
 
 
 def _header(plan: Plan, device: str, batch_size: int, threads: Threads) -> RunRecord:
@@ -328,8 +337,9 @@ def _about_files(data: FoundData) -> dict[str, Any]:
             facts[key] = str(value)
     facts |= {name: _texts(adapter, name) for name in ("notes", "boxes_notes")}
     measure = getattr(adapter, "box_quality", None)
-    if measure is not None:
-        facts["box_quality"] = asdict(measure(data.facts.n_samples))
+    quality = None if measure is None else measure(data.facts.n_samples)
+    if quality is not None:
+        facts["box_quality"] = asdict(quality)
     return facts
 
 

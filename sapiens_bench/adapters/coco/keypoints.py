@@ -166,8 +166,10 @@ class CocoKeypoints:
         points = points if self._people.order_K is None else points[self._people.order_K]
         return points if self._keep is None else points[self._keep]
 
-    def box_quality(self, n_images: int) -> BoxQuality:
-        """The driving boxes of the first images against the people that are scored; no picture is opened."""
+    def box_quality(self, n_images: int) -> BoxQuality | None:
+        """The boxes of the first images against the people that are scored; None where no box drives a model."""
+        if self._boxes.is_none:
+            return None
         images = []
         for index in range(n_images):
             target = self.target(index)
