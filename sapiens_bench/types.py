@@ -193,7 +193,11 @@ class Convention(Protocol):
     def choices(self, prediction: Any, target: Any) -> Choices: ...
 
     def correction(self, best: str, options: Mapping[str, Any]) -> str:
-        """What to write into the card so that ``best`` is declared; ``options`` are the card's own now."""
+        """What to write into the card so that ``best`` is declared; ``options`` holds every option there is, as now."""
+        ...
+
+    def doubt(self, targets: Sequence[Any]) -> str:
+        """Why the truth itself, and not the model, may be declared wrongly; "" where nothing speaks for that."""
         ...
 
 

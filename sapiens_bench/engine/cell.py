@@ -21,7 +21,7 @@ from sapiens_bench.engine.forward import Arrays, Forward
 from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
 from sapiens_bench.engine.retry import worth_another_try
 from sapiens_bench.engine.threads import Threads
-from sapiens_bench.errors import SampleFault, is_machine_fault
+from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.store.files import write_atomic
 from sapiens_bench.store.record import Timing
 from sapiens_bench.store.rows import Row, Shard, commit_shard, item_key, prediction_row, remove_shard, shards_of
@@ -218,16 +218,14 @@ def predict(
     try:
         prediction = model.finish(outputs, item.prepared.geometry)
     except Exception as error:  # any model may raise anything
-        if is_machine_fault(error):
-            raise
+        raise_if_machine(error)
         return task.miss(sample.target), model_fault(error)
     try:
         if index_K is not None and task.remap is not None:
             prediction = task.remap(prediction, index_K)
         return task.check(prediction, sample.input, sample.target)
     except Exception as error:  # not even the shape could be looked at
-        if is_machine_fault(error):
-            raise
+        raise_if_machine(error)
         fault = model_fault(error)
         code = fault.code if isinstance(error, SampleFault) else "pred.shape"
         return task.miss(sample.target), SampleFault(code, fault.detail, side="prediction")
@@ -238,8 +236,7 @@ def measure(sample: Sample, prediction: Any, task: Task, fault: SampleFault | No
     try:
         return _values(sample.target, prediction, task), fault
     except Exception as error:  # one image must not end the run
-        if is_machine_fault(error):
-            raise
+        raise_if_machine(error)
         detail = f"{type(error).__name__}: {error}"
     try:
         values = _values(sample.target, task.miss(sample.target), task)

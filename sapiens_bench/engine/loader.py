@@ -11,7 +11,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from sapiens_bench.errors import SampleFault, is_machine_fault
+from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.types import Adapter, ModelInput, Prepared, Sample
 
 Prepare = Callable[[ModelInput], Prepared]
@@ -53,15 +53,13 @@ def load(adapter: Adapter, prepare: Prepare, index: int) -> Loaded:
     except SampleFault as fault:
         item.fault = fault
     except Exception as error:  # whatever the data did, its row says so
-        if is_machine_fault(error):
-            raise
+        raise_if_machine(error)
         item.fault = SampleFault("input.exception", f"{type(error).__name__}: {error}", side="input")
     else:
         try:
             item.prepared = _checked(prepare(item.sample.input))
         except Exception as error:
-            if is_machine_fault(error):
-                raise
+            raise_if_machine(error)
             item.fault = model_fault(error)
     item.seconds = time.perf_counter() - began
     return item

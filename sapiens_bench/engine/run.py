@@ -31,7 +31,7 @@ from sapiens_bench.errors import (
     SapiensBenchError,
     StorageFull,
     TooManyErrors,
-    is_machine_fault,
+    machine_fault,
 )
 from sapiens_bench.store.causes import row_causes
 from sapiens_bench.store.folder import CellClaim, RunFolder, open_run
@@ -140,7 +140,7 @@ class _Run:
 
     def _machine_fault(self, error: Exception) -> MachineFault | None:
         """What to say when this machine, and no image, is at fault."""
-        if isinstance(error, SapiensBenchError) or not is_machine_fault(error):
+        if isinstance(error, SapiensBenchError) or not machine_fault(error):
             return None
         reason = str(getattr(error, "strerror", "") or str(error) or type(error).__name__)
         return MachineFault(
