@@ -186,16 +186,6 @@ class MachineFault(SapiensBenchError):
     exit_code = 4
 
 
-_MACHINE_ERRNOS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS}
-)
-
-
-def is_machine_fault(error: BaseException) -> bool:
-    """Whether an exception tells of this machine and not of the image, label or model at hand."""
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS)
-
-
 class VerificationFailed(SapiensBenchError):
     """Something that was compared differs."""
 
@@ -230,7 +220,7 @@ class SampleFault(SapiensBenchError):
     """One image's fault. The engine turns it into that image's error row; it never ends a run.
 
     Args:
-        code: dotted, from specs (``image.truncated``, ``pred.nonfinite``, ``label.bbox`` ...).
+        code: dotted (``image.truncated``, ``pred.nonfinite``, ``label.bbox`` ...).
         detail: at most 300 characters are kept; control characters are removed.
         side: ``input`` (the image leaves the metric for every model) or ``prediction`` (it counts as a miss).
     """
@@ -241,7 +231,12 @@ class SampleFault(SapiensBenchError):
         super().__init__(f"{code}: {self.detail}")
 
 
-_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+# What a machine runs out of, and disks that fail. Everything else that the system says is the file's fault.
+_MACHINE_ERRNOS = frozenset(
+    number
+    for name in ("ENOSPC", "EDQUOT", "ENOMEM", "EMFILE", "ENFILE", "EIO", "EROFS")
+    if (number := getattr(errno, name, None)) is not None
+)
 
 
 def machine_fault(error: BaseException) -> BaseException | None:
@@ -253,8 +248,14 @@ def machine_fault(error: BaseException) -> BaseException | None:
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
-        if isinstance(current, MemoryError) or (isinstance(current, OSError) and current.errno in _MACHINE):
+        if isinstance(current, MemoryError) or (isinstance(current, OSError) and current.errno in _MACHINE_ERRNOS):
             return current
         seen.add(id(current))
         current = current.__cause__ or current.__context__
     return None
+
+
+def raise_if_machine(error: BaseException) -> None:
+    """Raise the fault of this machine behind ``error``, if there is one (``machine_fault``)."""
+    if fault := machine_fault(error):
+        raise fault from None

@@ -16,11 +16,13 @@ PACKAGE = "sapiens_bench"
 GROUPS: tuple[tuple[str, ...], ...] = (  # a module imports from groups above its own line, or from its own folder
     ("errors", "embedded"),
     ("types", "workers"),
-    ("cards", "pixels", "render", "stats", "store"),
+    ("pixels",),
+    ("cards", "render", "stats", "store"),
     ("tasks",),
     ("adapters", "models", "profiling", "fetch"),
     ("probe", "engine", "report"),
-    ("checks",),  # compares all of the above with what is outside: official outputs, weight files, pycocotools
+    # checks: compares all of the above with what is outside: official outputs, weight files, pycocotools
+    ("checks", "decide"),
     ("api",),
     ("cli",),
     ("testing", "__main__"),

@@ -13,9 +13,12 @@ import pytest
 
 from sapiens_bench.adapters.coco.keypoints import CocoKeypoints
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.options import read_options
 from sapiens_bench.cards.schema import EvalProtocol, ModelCard
 from sapiens_bench.errors import CheckpointRejected, DataError, SampleFault
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.dense_options import DENSE_PREDICTIONS
+from sapiens_bench.models.dense_results import DenseResults
 from sapiens_bench.models.options import StoredPosesOptions
 from sapiens_bench.models.predictions import Predictions
 from sapiens_bench.pixels.codecs import load_npy, load_npz, read_rgb
@@ -162,6 +165,43 @@ def test_every_array_has_its_outcome(corpus: Corpus, catalog: Catalog) -> None:
         except DataError as error:
             outcome = "reject_file" if path.name in str(error) else "the file is not named"
         if outcome != case["expect"]:
+            wrong.append((case["id"], outcome, case["expect"]))
+    assert wrong == []
+    assert corpus.canary_is_quiet()
+
+
+def test_every_array_has_its_outcome_as_a_stored_prediction(corpus: Corpus, catalog: Catalog) -> None:
+    """What is refused as a file costs one sample here: a folder holds one file for each."""
+    wrong = []
+    ramp = np.linspace(1, 3, 768, dtype=np.float32).reshape(24, 32)
+    facing = np.dstack([ramp * 0, ramp * 0, ramp * 0 + 1])
+    targets: dict[str, Any] = {
+        "depth": DepthTarget(ramp, np.ones((24, 32), bool)),
+        "normal": NormalTarget(facing, np.ones((24, 32), bool)),
+        "seg": SegTarget(np.zeros((24, 32), np.uint8)),
+    }
+    for case in corpus.of("array"):
+        if case["id"] == "seg_all_ignore":
+            continue
+        name = case["id"].partition("_")[0]
+        name = name if name in targets else "depth"
+        kind = {"depth_kind": "metric_depth"} if name == "depth" else {}
+        options: Any = read_options(DENSE_PREDICTIONS[name], kind, "test")
+        results, task = DenseResults(corpus.root / "arrays", name, options), dense_task(name, catalog)
+        image = ModelInput(
+            case["id"], np.zeros((24, 32, 3), np.uint8), np.zeros((1, 4), np.float32), np.ones(1, np.float32)
+        )
+        try:
+            given = results.prediction(f"set/{Path(case['file']).stem}", (24, 32))
+            safe, fault = task.check(given, image, targets[name])
+            for metric in task.metrics:
+                metric.measure(targets[name], safe)
+        except SampleFault as raised:
+            fault = raised
+            assert Path(case["file"]).name in fault.detail
+        outcome = "ok" if fault is None else "reject_file" if fault.code == "pred.unreadable" else "row_error"
+        assert fault is None or fault.side == "prediction"
+        if outcome != case["expect"] and {outcome, case["expect"]} != {"reject_file", "row_error"}:
             wrong.append((case["id"], outcome, case["expect"]))
     assert wrong == []
     assert corpus.canary_is_quiet()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import colorsys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sapiens_bench.adapters.options import AdapterOptions
 from sapiens_bench.adapters.synthetic.humans import SyntheticHumans, SyntheticTruth
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import cache_root
-from sapiens_bench.engine.build import adapter_for
+from sapiens_bench.engine.build import open_data
+from sapiens_bench.engine.data_specs import check_options
+from sapiens_bench.engine.request import Request
 
 COLUMNS, CELL_WIDTH, CELL_HEIGHT, GAP = 8, 180, 240, 3
 N_PICTURES = 24
@@ -97,8 +99,10 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=cache_root() / "data/synthetic-humans")
     parser.add_argument("--out", type=Path, default=root / "docs/contact_sheet.jpg")
     arguments = parser.parse_args()
-    card = Catalog.load().dataset("synthetic-humans")
-    data = adapter_for(card, card.protocols["depth"], None, arguments.cache, AdapterOptions())
+    catalog = Catalog.load()
+    card = catalog.dataset("synthetic-humans")
+    spec = check_options(card, "depth", Request(task="depth").data(), catalog)
+    data = open_data(replace(spec, root=arguments.cache)).adapter
     assert isinstance(data, SyntheticHumans)
     data.materialise(range(N_PICTURES), 2, lambda done, total: None)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from sapiens_bench.adapters.options import AdapterOptions
 from sapiens_bench.adapters.synthetic.humans import SyntheticHumans, manifest_path
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.engine.build import adapter_for
+from sapiens_bench.engine.build import open_data
+from sapiens_bench.engine.data_specs import check_options
+from sapiens_bench.engine.request import Request
 from sapiens_bench.render.manifest import write_manifest
 
 
@@ -23,12 +25,14 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder to render into; a temporary one by default")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    card = Catalog.load().dataset("synthetic-humans")
+    catalog = Catalog.load()
+    card = catalog.dataset("synthetic-humans")
     with tempfile.TemporaryDirectory() as folder:
         root = arguments.cache or Path(folder)
         entries = []
         for split in ("default", "tiny"):
-            data = adapter_for(card, card.protocols["depth"], None, root, AdapterOptions(split=split))
+            spec = check_options(card, "depth", Request(task="depth", split=split).data(), catalog)
+            data = open_data(replace(spec, root=root)).adapter
             assert isinstance(data, SyntheticHumans)
             data.materialise(range(len(data)), arguments.workers, lambda done, total: None)
             entries += [data.manifest_entry(index) for index in range(len(data))]

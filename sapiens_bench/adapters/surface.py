@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.tasks.normal.angles import angles_deg
-from sapiens_bench.tasks.normal.convention import SIGNS, Sign
+from sapiens_bench.tasks.normal.evidence import SIGNS, Sign
 
-# Normals in OpenCV's camera frame (x right, y down, z forward) against ours.
-FRAMES: dict[str, Sign] = {"viewer": (1, 1, 1), "opencv": (1, -1, -1)}
 MAX_PIXELS = 40_000  # looked at per picture
 MIN_PIXELS = 200  # fewer say nothing
 

@@ -10,9 +10,9 @@ from sapiens_bench.errors import LabelSpaceMismatch
 
 _USUAL = {  # number of points -> the set that files without names are written in
     17: "coco17",
-    26: "halpe26",
+    26: "halpe-26",
     133: "coco-wholebody133",
-    136: "halpe136",
+    136: "halpe-136",
     308: "goliath308",
 }
 

@@ -16,7 +16,7 @@ from sapiens_bench.cards.hashes import HashedFile, confirm_file, hash_file
 from sapiens_bench.cards.hashes import file_sha256 as file_sha256
 from sapiens_bench.cards.hub_cache import cached, repository
 from sapiens_bench.cards.onnx_data import external_files
-from sapiens_bench.cards.schema import DatasetCard, Variant, Weights
+from sapiens_bench.cards.schema import DatasetCard, Variant, Weights, relative_path
 from sapiens_bench.errors import CardError, ChecksumMismatch, DataMissing, WeightsMissing
 
 _SEARCH_DEPTH = 3
@@ -37,20 +37,21 @@ class WeightFiles:
 
 
 def layout_faults(card: DatasetCard, root: Path) -> list[str]:
-    """Globs of the card's layout that match nothing below ``root``.
+    """Globs of the card's layout that match nothing below ``root``; one entry may hold several, joined by ``|``.
 
     Raises:
-        CardError: no glob at all.
+        CardError: no glob at all, or one that could leave the root.
     """
     missing: list[str] = []
     for pattern in card.layout:
         try:
+            choices = [relative_path(choice) for choice in pattern.split("|")]
             # pathlib's ** does not enter folders that are links
-            found = next(glob.iglob(pattern, root_dir=root, recursive=True), None)
+            found = any(next(glob.iglob(choice, root_dir=root, recursive=True), None) for choice in choices)
         except (ValueError, NotImplementedError, OSError) as error:
             raise CardError(f"Card {card.id!r}, key 'layout': {error}") from None
-        if found is None:
-            missing.append(pattern)
+        if not found:
+            missing.append(pattern.replace("|", " or "))
     return missing
 
 
@@ -79,7 +80,7 @@ def dataset_root(card: DatasetCard, data_root: Path | None, *, pictures: bool = 
     """
     if card.embedded:
         return cache_root() / "data" / card.id
-    how = f"{card.get.strip()} Expected layout: {', '.join(card.layout) or 'see the card'}."
+    how = f"{card.get.strip()} Expected layout: {', '.join(card.layout).replace('|', ' or ') or 'see the card'}."
     if data_root is None:
         raise DataMissing(f"{card.title} ({card.id}) needs --data-root FOLDER. {how}")
     tried: list[str] = []

@@ -207,7 +207,7 @@ class SpaceCard(Card):
     schema_: Literal["space/1"] = Field(alias="schema")
     id: Name
     title: str
-    kind: Literal["keypoints", "labels"]  # of labels, 255 in a map is no entry but a pixel that is not scored
+    kind: Literal["keypoints", "labels"]
     source: str
     names: Annotated[tuple[str, ...], Field(min_length=1)]
     flip_index: tuple[int, ...] = ()  # index of each entry's mirror image (itself when it has none)
@@ -215,7 +215,7 @@ class SpaceCard(Card):
     groups: dict[str, tuple[int, ...]] = {}  # scored parts, e.g. body, foot, face; indices into names
     skeleton: tuple[tuple[int, int], ...] = ()
     colours: tuple[Rgb, ...] = ()
-    ignore_index: int | None = None  # labels only: a value in a file that is no class but a pixel that is not scored
+    ignore_index: int | None = None  # labels: number in a file that is no class but not scored; None: 255
 
     @model_validator(mode="after")
     def _consistent(self) -> SpaceCard:
@@ -225,6 +225,8 @@ class SpaceCard(Card):
         flip = self.flip_index
         if flip and (len(flip) != n or any(not 0 <= j < n or flip[j] != i for i, j in enumerate(flip))):
             raise ValueError("flip_index must have one entry per name and be its own inverse")
+        if self.ignore_index is not None and (self.kind != "labels" or 0 <= self.ignore_index < n):
+            raise ValueError(f"ignore_index is for labels, and no label of 0..{n - 1}; found {self.ignore_index}")
         if self.kind == "keypoints" and len(self.sigmas) != n:
             raise ValueError(f"{n} keypoints need {n} sigmas, found {len(self.sigmas)}")
         indices = [i for group in self.groups.values() for i in group] + [i for pair in self.skeleton for i in pair]

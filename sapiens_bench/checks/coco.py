@@ -87,7 +87,9 @@ class _Truth:
         rows = [read_rows(root / "rows" / c.task / c.dataset / c.protocol / c.model) for c in done]
         left_out = scores.excluded(rows)
         self.used = [i for i in range(found.facts.n_samples) if i not in left_out]
-        self.data: CocoKeypoints | None = adapter if isinstance(adapter, CocoKeypoints) else None
+        self.data: CocoKeypoints | None = (
+            adapter if isinstance(adapter, CocoKeypoints) and adapter.is_original else None
+        )
         self.files, self.category = self._made() if self.data is None else self._read(self.data)
 
     def _read(self, data: CocoKeypoints) -> tuple[Files, int]:

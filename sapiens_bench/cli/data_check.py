@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sapiens_bench.cli.flags import Cards, DataRoot, Name, Split
 from sapiens_bench.cli.output import next_commands, say
-from sapiens_bench.errors import SapiensBenchError, UnknownName, VerificationFailed
+from sapiens_bench.errors import DataMissing, SapiensBenchError, UnknownName, VerificationFailed
 
 if TYPE_CHECKING:
     from sapiens_bench.cards.catalog import Catalog
@@ -26,18 +26,25 @@ def check(name: Name, data_root: DataRoot = None, split: Split = "", cards: Card
     say(f"{card.title}: {root}")
     if card.checksums:
         say(f"  {len(card.checksums)} pinned file(s) have the right sha256")
+    sound: list[str] = []
+    missing: list[DataMissing] = []
     for protocol, facts in card.protocols.items():
         try:
             adapter = open_adapter(catalog, card, protocol, data_root, split)
         except SapiensBenchError as error:
-            if facts.default:
+            if isinstance(error, DataMissing):  # a folder of depth alone is sound for depth
+                missing.append(error)
+            elif facts.default:
                 raise
             say(f"  {protocol}: not ready: {error}", "yellow")
             continue
+        sound.append(facts.task)
         say(f"  {protocol}: {len(adapter)} images, manifest {adapter.manifest_sha256[:16]}")
+    if not sound and missing:
+        raise missing[0]
     if card.embedded:
         _check_renders(catalog, card, root, split)
-    task = next(iter(card.protocols.values())).task
+    task = sound[0] if sound else next(iter(card.protocols.values())).task
     where = "" if card.embedded else f" --data-root {data_root}"
     next_commands([(f"sapiens-bench run --task {task} --dataset {card.id}{where}", "evaluate every model on it")])
 

@@ -48,6 +48,7 @@ def export(
             adapter,
             out,
             space=space.id if space else "",
+            ignored=255 if space is None or space.ignore_index is None else space.ignore_index,
             limit=n_samples,
             progress=lambda done, total: view(DataProgress(card.id, done, total)),
         )

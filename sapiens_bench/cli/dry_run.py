@@ -38,7 +38,7 @@ def plan_document(plan: Plan) -> Document:
             "Disk": f"{size(plan.disk_bytes)} needed, {size(plan.free_bytes)} free",
             "Output": str(plan.out),
         },
-        notes=(*(f"Note: {note}" for note in plan.notes), *(f"Missing: {text}" for text in how)),
+        notes=(*(f"Note: {note}" for note in (*plan.data_notes, *plan.notes)), *(f"Missing: {text}" for text in how)),
         data={
             "schema": "dry-run/1",
             "task": plan.task,
@@ -48,6 +48,6 @@ def plan_document(plan: Plan) -> Document:
             "disk_bytes": plan.disk_bytes,
             "free_bytes": plan.free_bytes,
             "cells": cells,
-            "notes": plan.notes,
+            "notes": [*plan.data_notes, *plan.notes],
         },
     )

@@ -96,6 +96,10 @@ WeightsRoot = Annotated[
     Path | None,
     typer.Option("--weights-root", callback=existing_folder, help="Where weight files lie, at any depth to 3."),
 ]
+OwnWeightsRoot = Annotated[  # of commands that may not need it: whoever looks for weights in it checks it
+    Path | None,
+    typer.Option("--weights-root", callback=expanded, help="Where weight files lie, at any depth to 3."),
+]
 Split = Annotated[str, typer.Option("--split", help="Part of the data set, e.g. tiny. Default: the protocol's.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU cores to use. Default: all that this process may use.")

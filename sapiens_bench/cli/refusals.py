@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sapiens_bench.errors import ModelsRefused
+from sapiens_bench.errors import LabelSpaceMismatch, ModelsRefused
 
 if TYPE_CHECKING:
     from sapiens_bench.store.record import RunRecord
@@ -13,12 +13,18 @@ _SHOWN = 5
 
 
 def complain_of_refusals(record: RunRecord) -> None:
-    """Call when the table has been shown. Rows that lack weights or a data set are gaps, not refusals.
+    """Call when the table has been shown. Rows that lack weights or a data set are gaps, not refusals;
+    so is a model whose set has no map to the protocol's, unless it was asked for by its own name.
 
     Raises:
         ModelsRefused: models that were asked for, by name or by "all", were refused.
     """
-    refused = [cell for cell in record.cells if cell.status == "refused"]
+    named = {name for text in record.request.get("models", ()) for name in str(text).split(",")}
+    refused = [
+        cell
+        for cell in record.cells
+        if cell.status == "refused" and (cell.error_kind != LabelSpaceMismatch.__name__ or cell.model in named)
+    ]
     if not refused:
         return
     lines = [f"  - {cell.title} on {cell.dataset}: {cell.how}" for cell in refused[:_SHOWN]]

@@ -59,12 +59,13 @@ def score(
     data_options = parse_options(data_option or [], "--data-option")
     options = parse_options(option or []) | ({"nms": True} if nms else {})
     files = [path.expanduser().resolve() for path in (truth, *results)]
+    choices = [space, repr(limit), repr(sorted(data_options.items())), repr(sorted(options.items()))]
     request = Request(
         task=task,
         models=tuple(f"predictions:{path}" for path in dict.fromkeys(files[1:])),
         datasets=(f"truth[{space}]:{files[0]}" if space else f"truth:{files[0]}",),
         limit=limit,
-        out=out or _folder(files, [space, repr(sorted(data_options.items())), repr(sorted(options.items()))]),
+        out=out or _folder(files, choices),
         device="cpu",
         seed=seed,
         cards=tuple(cards or ()),

@@ -36,9 +36,7 @@ def adapter_options(spec: DataSpec) -> Options:
         UnknownName, CardError: no such adapter; a wrong key or value.
     """
     code = adapters.TABLE.find(spec.card.adapter, spec.path)
-    kind: type[Options] | None = getattr(code, "Options", None)
-    if kind is None:  # frame: goes when every adapter takes the context
-        return NoOptions()
+    kind: type[Options] = getattr(code, "Options", NoOptions)
     return read_options(kind, spec.protocol.options, f"data set {spec.id}, protocol {spec.protocol_name}")
 
 
@@ -72,11 +70,6 @@ def open_data(spec: DataSpec) -> OpenData:
         max_pixels=spec.max_pixels,
     )
     code = adapters.TABLE.find(spec.card.adapter, spec.path)
-    if not hasattr(code, "Options"):  # frame: goes when every adapter takes the context
-        from sapiens_bench.adapters.options import AdapterOptions
-
-        old = AdapterOptions(boxes=spec.boxes, split=spec.split, seed=spec.seed, max_pixels=spec.max_pixels)
-        return OpenData(spec, cast("Adapter", code(spec.card, spec.protocol, spec.space, spec.root, old)), task)
     return OpenData(spec, cast("Adapter", code(context)), task)
 
 

@@ -23,7 +23,7 @@ from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
 from sapiens_bench.engine.measure import Measured, is_together, measure_all
 from sapiens_bench.engine.retry import worth_another_try
 from sapiens_bench.engine.threads import Threads
-from sapiens_bench.errors import SampleFault, is_machine_fault
+from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.store.files import write_atomic
 from sapiens_bench.store.record import Timing
 from sapiens_bench.store.rows import Row, Shard, commit_shard, item_key, prediction_row, remove_shard, shards_of
@@ -94,7 +94,7 @@ def run_cell(
             scored = run_shard(shard, stage, lambda n_images: on_event(BatchDone(job.cell, n_images)))
             job.commit(shard, item_keys[shard.number], scored)
             seconds = time.perf_counter() - began
-            _add(timing, scored, seconds)
+            add_times(timing, scored, seconds)
             failed = sum(s.row["status"] == "error" for s in scored)
             on_event(ShardDone(job.cell, shard.number, len(scored), failed, len(scored) / max(seconds, 1e-9)))
     timing.wait_s, timing.prepare_s = stage.loader.wait_s, stage.loader.prepare_s
@@ -201,12 +201,12 @@ def finish_item(
     sample, fault = item.sample, item.fault
     row: Row = {"index": item.index, "key": item.key, "group": item.group}
     if sample is None or (fault is not None and fault.side == "input"):
-        return Scored(row | _status(fault), None, 0.0, 0.0)
+        return Scored(row | status_of(fault), None, 0.0, 0.0)
     began = time.perf_counter()
-    prediction, fault = _predict(sample, item, outputs, model, task, job.index_K)
+    prediction, fault = predict(sample, item, outputs, model, task, job.index_K)
     finish_s = time.perf_counter() - began
     if fault is not None and fault.side == "input":
-        return Scored(row | _status(fault), None, finish_s, 0.0)
+        return Scored(row | status_of(fault), None, finish_s, 0.0)
     if job.save_maps:
         job.keep_map(sample, prediction, task)
     return Finished(row, sample.target, prediction, fault, finish_s)
@@ -231,10 +231,10 @@ def measured(images: Sequence[Scored | Finished], task: Task, keep: bool) -> lis
 def _scored(image: Finished, found: Measured, measure_s: float, task: Task, keep: bool) -> Scored:
     is_kept = keep and (found.fault is None or found.fault.side == "prediction")
     columns = task.to_columns(image.prediction) if is_kept and task.to_columns is not None else None
-    return Scored(image.row | found.values | _status(found.fault), columns, image.finish_s, measure_s)
+    return Scored(image.row | found.values | status_of(found.fault), columns, image.finish_s, measure_s)
 
 
-def _predict(
+def predict(
     sample: Sample,
     item: Loaded,
     outputs: Arrays | SampleFault,
@@ -249,16 +249,14 @@ def _predict(
     try:
         prediction = model.finish(outputs, item.prepared.geometry)
     except Exception as error:  # any model may raise anything
-        if is_machine_fault(error):
-            raise
+        raise_if_machine(error)
         return task.miss(sample.target), model_fault(error)
     try:
         if index_K is not None and task.remap is not None:
             prediction = task.remap(prediction, index_K)
         return task.check(prediction, sample.input, sample.target)
     except Exception as error:  # not even the shape could be looked at
-        if is_machine_fault(error):
-            raise
+        raise_if_machine(error)
         fault = model_fault(error)
         code = fault.code if isinstance(error, SampleFault) else "pred.shape"
         return task.miss(sample.target), SampleFault(code, fault.detail, side="prediction")
@@ -272,7 +270,8 @@ def _identity(identity: Callable[[int], str], index: int) -> str:
         return ""
 
 
-def _status(fault: SampleFault | None) -> Row:
+def status_of(fault: SampleFault | None) -> Row:
+    """The columns that say how it went."""
     return {
         "status": "ok" if fault is None else "error",
         "error_code": fault.code if fault else "",
@@ -281,7 +280,8 @@ def _status(fault: SampleFault | None) -> Row:
     }
 
 
-def _add(timing: Timing, scored: Sequence[Scored], seconds: float) -> None:
+def add_times(timing: Timing, scored: Sequence[Scored], seconds: float) -> None:
+    """Add a shard's times."""
     if timing.images == 0:
         timing.first_shard_s, timing.first_shard_images = seconds, len(scored)
     timing.wall_s += seconds

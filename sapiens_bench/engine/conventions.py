@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sapiens_bench.engine.build import OpenData
+from sapiens_bench.cards.options import read_options
+from sapiens_bench.engine.build import OpenData, model_options
 from sapiens_bench.engine.forward import Forward
 from sapiens_bench.engine.loader import load
 from sapiens_bench.engine.specs import ModelSpec
-from sapiens_bench.errors import CheckpointRejected, SampleFault, is_machine_fault
+from sapiens_bench.errors import CheckpointRejected, SampleFault, raise_if_machine
 from sapiens_bench.types import Choices, Convention, Model
 
 Outcome = Literal["confirmed", "wrong", "undecided"]
@@ -56,16 +57,22 @@ def examine(
     """
     convention = data.task.kind.convention
     assert convention is not None
-    found: list[Choices] = [
-        convention.choices(prediction, target)
-        for prediction, target in predictions(model, data, device, spread(n or len(data.adapter), n_images))
-    ]
+    targets: list[Any] = []
+    found: list[Choices] = []
+    for prediction, target in predictions(model, data, device, spread(n or len(data.adapter), n_images)):
+        found.append(convention.choices(prediction, target))
+        targets.append(target)
     means = {name: float(np.mean([c.errors[name] for c in found])) for name in (found[0].errors if found else {})}
     ranked = dict(sorted(means.items(), key=lambda item: item[1]))
     floor = float(np.mean([c.floor for c in found])) if found else float("nan")
     declared = found[-1].declared if found else ""
     outcome = judge(ranked, declared, floor)
     advice = _advice(spec, convention, ranked, declared, floor, outcome)
+    if outcome == "wrong" and (doubt := convention.doubt(targets)):
+        advice = (
+            f"{spec.id} is refused, but the ground truth of {data.spec.id} is to be doubted first: {doubt}. Correct "
+            f"what the data set declares; if the truth is right after all: {advice}"
+        )
     return Conventions(
         spec.id, data.task.name, data.spec.id, len(found), convention.unit, ranked, declared, floor, outcome, advice
     )
@@ -91,14 +98,15 @@ def predictions(model: Model, data: OpenData, device: str, indices: list[int]) -
             if one.sample is None or one.prepared is None or isinstance(outputs, SampleFault):
                 continue
             try:
-                prediction = model.finish(outputs, one.prepared.geometry)
-                prediction, fault = data.task.check(prediction, one.sample.input, one.sample.target)
+                given = model.finish(outputs, one.prepared.geometry)
+                prediction, fault = data.task.check(given, one.sample.input, one.sample.target)
             except Exception as error:  # any model may raise anything; the run itself will say so, image by image
-                if is_machine_fault(error):
-                    raise
+                raise_if_machine(error)
                 continue
             if fault is None:
                 yield prediction, one.sample.target
+            elif fault.code == "pred.direction":  # a miss in a score, and just what is asked about here
+                yield given, one.sample.target
 
 
 def judge(ranked: dict[str, float], declared: str, floor: float) -> Outcome:
@@ -129,4 +137,5 @@ def _advice(
     errors = f"{ranked[best]:.3g} {unit} as '{best}', {ranked[declared]:.3g} as declared ('{declared}')"
     if outcome == "undecided":
         return f"{spec.id}: convention not verified; no choice clearly beats the floor of {floor:.3g} ({errors})."
-    return f"{spec.id} is refused ({errors}): {convention.correction(best, spec.options)}."
+    options = read_options(model_options(spec.entry), spec.options, f"model {spec.id}").model_dump()
+    return f"{spec.id} is refused ({errors}): {convention.correction(best, options)}."

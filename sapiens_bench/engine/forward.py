@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.engine.loader import Loaded, model_fault
-from sapiens_bench.errors import SampleFault, is_machine_fault
+from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.types import Model
 
 Arrays = dict[str, NDArray[Any]]
@@ -48,8 +48,7 @@ class Forward:
             packed = {name: np.concatenate([_tensors(item)[name] for item in items]) for name in _tensors(items[0])}
             outputs = self._chunks(packed, sum(item.n_crops for item in items))
         except Exception as error:  # any model may raise anything
-            if is_machine_fault(error):
-                raise
+            raise_if_machine(error)
             if len(items) == 1:
                 return {items[0].index: model_fault(error)}
             return {index: part for item in items for index, part in self._batch([item]).items()}
@@ -119,8 +118,7 @@ def _joined(crops: Sequence[Future[Arrays]]) -> Arrays | SampleFault:
     try:
         parts = [crop.result() for crop in crops]
     except Exception as error:  # any model may raise anything
-        if is_machine_fault(error):
-            raise
+        raise_if_machine(error)
         return model_fault(error)
     return parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 

@@ -11,7 +11,8 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from sapiens_bench.errors import SampleFault, is_machine_fault
+from sapiens_bench.engine.samples import freeze
+from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.types import Adapter, ModelInput, Prepared, Sample
 
 Prepare = Callable[[ModelInput], Prepared]
@@ -45,23 +46,26 @@ def model_fault(error: Exception) -> SampleFault:
 
 
 def load(adapter: Adapter, prepare: Prepare, index: int) -> Loaded:
-    """``adapter[index]``, then ``prepare``; raises nothing but this machine's own faults."""
+    """``adapter[index]``, then ``prepare``; raises nothing but this machine's own faults.
+
+    The arrays of the sample are read-only for every model alike: the sample may be shared with the next model, and a
+    score must not depend on which other models run.
+    """
     began = time.perf_counter()
     item = Loaded(index, str(adapter.keys[index]), str(adapter.groups[index]))
     try:
         item.sample = adapter[index]
+        freeze(item.sample)
     except SampleFault as fault:
         item.fault = fault
     except Exception as error:  # whatever the data did, its row says so
-        if is_machine_fault(error):
-            raise
+        raise_if_machine(error)
         item.fault = SampleFault("input.exception", f"{type(error).__name__}: {error}", side="input")
     else:
         try:
             item.prepared = _checked(prepare(item.sample.input))
         except Exception as error:
-            if is_machine_fault(error):
-                raise
+            raise_if_machine(error)
             item.fault = model_fault(error)
     item.seconds = time.perf_counter() - began
     return item

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sapiens_bench.errors import SampleFault, is_machine_fault
+from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.store.rows import Row
 from sapiens_bench.types import MeasuresMany, Task
 
@@ -18,8 +18,8 @@ class Measured(NamedTuple):
 
 
 def is_together(task: Task) -> bool:
-    """Whether every metric of the task measures many images at once."""
-    return all(isinstance(metric, MeasuresMany) for metric in task.metrics)
+    """Whether a metric of the task measures many images at once."""
+    return any(isinstance(metric, MeasuresMany) for metric in task.metrics)
 
 
 def measure_all(
@@ -61,8 +61,7 @@ def measure_one(task: Task, target: Any, prediction: Any, fault: SampleFault | N
     try:
         return Measured(_values(task, target, prediction), fault)
     except Exception as error:  # one image must not end the run
-        if is_machine_fault(error):
-            raise
+        raise_if_machine(error)
         detail = f"{type(error).__name__}: {error}"
     try:
         values = _values(task, target, task.miss(target))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.code import code_hash
+from sapiens_bench.cards.folders import existing_weights_root
 from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.cards.options import Options, option_names, read_options
 from sapiens_bench.engine.build import model_options
@@ -44,6 +46,7 @@ def candidates(choice: ModelChoice, catalog: Catalog) -> Candidates:
         CardError: an option's value is wrong.
     """
     entries = catalog.select(choice.task, choice.patterns)
+    _check_weights_root(choice.weights_root, entries)
     classes: dict[str, type[Options]] = {}
     refused: dict[str, SapiensBenchError] = {}
     for entry in entries:
@@ -59,6 +62,17 @@ def candidates(choice: ModelChoice, catalog: Catalog) -> Candidates:
         for entry in entries
     ]
     return Candidates(found, _left_out(choice.options, classes))
+
+
+def _check_weights_root(root: Path | None, entries: Sequence[ModelEntry]) -> None:
+    """A folder that is not there matters where weights are looked for in it."""
+    if root is not None and any(map(_is_looked_for, entries)):
+        existing_weights_root(root)
+
+
+def _is_looked_for(entry: ModelEntry) -> bool:
+    weights = entry.variant.weights
+    return weights is not None and not weights.get.embedded and results_root(entry) is None
 
 
 def _candidate(entry: ModelEntry, kind: type[Options], asked: Mapping[str, Any]) -> Candidate:

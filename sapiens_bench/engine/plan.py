@@ -50,6 +50,11 @@ class Plan:
     first_error: SapiensBenchError | None = None  # why the first unavailable cell is unavailable
 
     @property
+    def data_notes(self) -> list[str]:
+        """What the data sets say about how they are read; the table has it under each data set."""
+        return [f"{data.spec.id}: {note}" for data in self.data for note in getattr(data.open.adapter, "notes", ())]
+
+    @property
     def n_images(self) -> int:
         """Over all cells."""
         return sum(spec.cell.n_samples for spec in self.cells)
@@ -134,7 +139,6 @@ def resolve(request: Request, catalog: Catalog, boxes: Mapping[str, Path] | None
         notes=[
             *search.notes,
             *asked.notes,
-            *(f"{d.spec.id}: {note}" for d in search.found for note in getattr(d.open.adapter, "notes", ())),
             *trust_notes(what, [spec.model for spec in cells]),
             *(f"Card refused: {path}: {reason}" for path, reason in catalog.broken.items()),
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,7 +45,6 @@ def packages() -> dict[str, str]:
 def hardware(device: str) -> dict[str, Any]:
     """CPU, memory and GPUs of this machine, and the device used."""
     import psutil
-    import torch
 
     facts: dict[str, Any] = {
         "device": device,
@@ -52,8 +52,12 @@ def hardware(device: str) -> dict[str, Any]:
         "cpu": cpu_facts().get("model name") or platform.processor(),
         "cores": os.cpu_count(),
         "ram_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        "torch_threads": torch.get_num_threads(),
     }
+    if "torch" not in sys.modules:  # results made elsewhere are scored without it
+        return facts
+    import torch
+
+    facts["torch_threads"] = torch.get_num_threads()
     if torch.cuda.is_available():
         facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         facts["cuda"] = torch.version.cuda

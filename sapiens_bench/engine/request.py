@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_bench.adapters.context import MAX_PIXELS
-from sapiens_bench.cards.folders import existing_weights_root
 from sapiens_bench.engine.choices import DataChoice, ModelChoice, RunChoice
 from sapiens_bench.errors import UsageError
 
@@ -63,8 +62,6 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}, found {value}.")
-        if self.weights_root is not None:
-            existing_weights_root(self.weights_root)
         if self.max_errors is not None and not 0 <= self.max_errors <= 1:
             raise UsageError(f"max_errors is a share between 0 and 1, found {self.max_errors}.")
 

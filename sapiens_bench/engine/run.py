@@ -20,6 +20,7 @@ from sapiens_bench.engine.data_specs import FoundData
 from sapiens_bench.engine.device import default_batch_size, resolve_device
 from sapiens_bench.engine.events import CellFinished, CellStarted, DataProgress, Event, Note, ignore
 from sapiens_bench.engine.plan import Plan, first_reason
+from sapiens_bench.engine.results import run_results
 from sapiens_bench.engine.samples import SharedSamples, budget_bytes
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.threads import Threads, division, prepare_process
@@ -30,7 +31,7 @@ from sapiens_bench.errors import (
     SapiensBenchError,
     StorageFull,
     TooManyErrors,
-    is_machine_fault,
+    machine_fault,
 )
 from sapiens_bench.store.causes import row_causes
 from sapiens_bench.store.folder import CellClaim, RunFolder, open_run
@@ -83,7 +84,8 @@ class _Run:
 
     def __init__(self, plan: Plan, on_event: Watcher) -> None:
         self.plan, self.how, self.on_event = plan, plan.how, on_event
-        self.device = resolve_device(plan.how.device, plan.cells[0].model.precision)
+        has_networks = not all(spec.model.is_results for spec in plan.cells)  # else torch need not be loaded
+        self.device = resolve_device(plan.how.device, plan.cells[0].model.precision) if has_networks else "cpu"
         self.batch_size = plan.how.batch_size or default_batch_size(self.device)
         self.threads = division(plan.how.threads, plan.how.workers)
         prepare_process(plan.how.threads)
@@ -119,6 +121,8 @@ class _Run:
         self.previous = folder.previous
         try:
             self._save("running")
+            for note in self.plan.data_notes:
+                self.on_event(Note(note))
             for note in (*self.plan.notes, *folder.notes):
                 self._note(note)
             for spec in self.plan.cells:
@@ -136,7 +140,7 @@ class _Run:
 
     def _machine_fault(self, error: Exception) -> MachineFault | None:
         """What to say when this machine, and no image, is at fault."""
-        if isinstance(error, SapiensBenchError) or not is_machine_fault(error):
+        if isinstance(error, SapiensBenchError) or not machine_fault(error):
             return None
         reason = str(getattr(error, "strerror", "") or str(error) or type(error).__name__)
         return MachineFault(
@@ -147,6 +151,7 @@ class _Run:
     def _cell(self, spec: CellSpec) -> None:
         """Bring one cell's rows to completion, or mark it refused; a broken model never stops the others."""
         cell, record, data = spec.cell, self._record(spec), self.plan.opened(spec)
+        files = data.open.adapter
         job = CellJob(
             cell=cell,
             out=self.plan.out,
@@ -156,7 +161,7 @@ class _Run:
             save_preds=self.how.save_preds,
             save_maps=self.how.save_maps,
             index_K=None if spec.space_map is None else spec.space_map.index,
-            identity=files.identity if isinstance(files := data.open.adapter, KnowsFiles) else None,
+            identity=files.identity if isinstance(files, KnowsFiles) and not spec.model.is_results else None,
         )
         missing, notes = job.missing_shards(data.open.adapter, data.open.task)
         for note in notes:
@@ -173,7 +178,8 @@ class _Run:
                 record.refuse(error)
                 self.on_event(CellFinished(record))
                 return
-            record.timing, notes = run_cell(job, adapter, model, data.open.task, self.on_event, missing)
+            loop = run_results if spec.model.is_results and not needs_pictures(model) else run_cell
+            record.timing, notes = loop(job, adapter, model, data.open.task, self.on_event, missing)
             for note in notes:
                 if note not in self.record.notes:  # of a model that runs on several data sets
                     self._note(note)
@@ -224,23 +230,22 @@ class _Run:
         if sum(spec.data is data.spec for spec in self.plan.cells) < 2:
             return data.open.adapter
         if data.spec.id not in self.shared:
-            self.shared = {data.spec.id: SharedSamples(data.open.adapter, budget_bytes())}
+            n_sets = len({spec.data.id for spec in self.plan.cells})  # models run one after the other over all of them
+            self.shared[data.spec.id] = SharedSamples(data.open.adapter, budget_bytes() // n_sets)
         return self.shared[data.spec.id]
 
     def _model(self, spec: CellSpec, data: FoundData) -> tuple[Adapter, Model]:
         """The model of a cell and the adapter it is to be run with; the last model stays loaded for its next cell."""
-        adapter = self._adapter(data)
+        adapter, own = self._adapter(data), data.open.adapter
         per_data = spec.model.is_diagnostic or spec.model.is_results
         if self.loaded is not None and self.loaded[0] == spec.model.id and not per_data:
             return adapter, self.loaded[1]
         self.loaded = None  # frees the device before the next model comes
         book = TargetBook(adapter, n_kept=8 * (self.threads.loaders + self.batch_size))
-        model = build_model(spec.model, self.device, task=data.open.task, targets=book, adapter=adapter)
+        model = build_model(spec.model, self.device, task=data.open.task, targets=book, adapter=own)
         self.loaded = (spec.model.id, model)
-        for note in getattr(model, "notes", ()):
-            self._note(f"{spec.title}: {note}")
-        if not getattr(model, "needs_pictures", True) and hasattr(adapter, "without_pictures"):
-            return cast("Adapter", adapter.without_pictures()), model
+        if not needs_pictures(model) and hasattr(own, "without_pictures"):
+            return cast("Adapter", own.without_pictures()), model
         return (book if spec.model.is_diagnostic else adapter), model
 
     def _check_conventions(self, spec: CellSpec, data: FoundData, model: Model) -> None:
@@ -282,6 +287,11 @@ class _Run:
     def _try_to_save(self, status: RunStatus) -> None:
         with suppress(SapiensBenchError):  # the disk may be full: that is what is being reported
             self._save(status)
+
+
+def needs_pictures(model: Model) -> bool:
+    """Whether a model looks at pictures; stored poses do not."""
+    return bool(getattr(model, "needs_pictures", True))
 
 
 def _header(plan: Plan, device: str, batch_size: int, threads: Threads) -> RunRecord:
@@ -328,8 +338,9 @@ def _about_files(data: FoundData) -> dict[str, Any]:
             facts[key] = str(value)
     facts |= {name: _texts(adapter, name) for name in ("notes", "boxes_notes")}
     measure = getattr(adapter, "box_quality", None)
-    if measure is not None:
-        facts["box_quality"] = asdict(measure(data.facts.n_samples))
+    quality = None if measure is None else measure(data.facts.n_samples)
+    if quality is not None:
+        facts["box_quality"] = asdict(quality)
     return facts
 
 

@@ -101,10 +101,10 @@ def _spaces_of(request: Request, catalog: Catalog) -> Iterator[SpaceCard]:
 
 
 def _truth_card(path: Path, space: str, request: Request, catalog: Catalog) -> DatasetCard:
+    seen = peek(path, request.data_options)
     if space:
         chosen = catalog.space(space)
     else:
-        seen = peek(path, request.data_options)
         chosen = catalog.space(seen.space) if seen.space else guessed_space(
             seen.n_points, seen.names, catalog.spaces, str(path)
         )  # fmt: skip
@@ -113,7 +113,7 @@ def _truth_card(path: Path, space: str, request: Request, catalog: Catalog) -> D
         task="pose",
         title=f"{len(chosen.names)} points ({chosen.id})",
         space=chosen.id,
-        options={"annotations": annotations, "renumber": True},
+        options={"annotations": annotations, "renumber": True, "category": seen.category},
         default=True,
     )
     fields: dict[str, Any] = {"schema": "dataset/1", "id": _free_id(path.stem, catalog.datasets), "title": path.name}

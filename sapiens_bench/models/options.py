@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, create_model, model_validator
+from pydantic import Field, create_model, model_validator
 
 from sapiens_bench.cards.options import NoOptions, Options
 from sapiens_bench.errors import CardError
+from sapiens_bench.models.dense_options import DENSE_PREDICTIONS, Sign
 from sapiens_bench.tasks.depth.types import DepthKind
 from sapiens_bench.types import TaskKind
 
 # One class; or one per task where they differ; or a function of the task that owns them.
 OptionsOf = type[Options] | Mapping[str, type[Options]] | Callable[[TaskKind], type[Options]]
 
-Sign = Literal[-1, 1]
 Padding = Annotated[float, Field(gt=0, le=10)]
 Heads = Annotated[int, Field(ge=1, le=1024)]
 SapiensV1Size = Literal["0.3b", "0.6b", "1b", "2b"]
@@ -281,13 +281,6 @@ class StoredPosesOptions(Options):
     """Apply the protocol's suppression of similar instances once more. Results are final, as a rule."""
 
 
-class StoredDepthOptions(Options):
-    depth_kind: DepthKind = Field(
-        default="affine_invariant_depth", validation_alias=AliasChoices("depth_kind", "kind")
-    )  # ``kind`` is the name of earlier versions
-    """What the stored numbers mean."""
-
-
 class DetectorOptions(Options):
     """Of every detector."""
 
@@ -326,7 +319,7 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
     "onnx": {"pose": OnnxPoseOptions, "seg": OnnxSegOptions, "depth": OnnxDepthOptions, "normal": OnnxNormalOptions},
     "oracle": NoOptions,
     "pifuhd": {"normal": AxesOptions},
-    "predictions": {"pose": StoredPosesOptions, "seg": NoOptions, "depth": StoredDepthOptions, "normal": NoOptions},
+    "predictions": {"pose": StoredPosesOptions, **DENSE_PREDICTIONS},
     "rtdetr": DetectorOptions,
     "sapiens2": {
         "pose": Sapiens2PoseOptions,
@@ -362,9 +355,3 @@ def options_class(found: OptionsOf | None, kind: TaskKind) -> type[Options] | No
     if kind.name not in found:
         raise CardError(f"Its wrapper does {', '.join(found)}, not {kind.name}.")
     return found[kind.name]
-
-
-def has_option(wrapper: str, kind: TaskKind, name: str) -> bool:
-    """Whether a wrapper of this table takes an option, so that one value can be asked of a mixed list of models."""
-    declared = options_class(OPTIONS.get(wrapper), kind)
-    return declared is not None and name in declared.model_fields

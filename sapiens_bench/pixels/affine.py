@@ -38,7 +38,9 @@ def box_to_center_scale(boxes_xyxy_N4: NDArray[Any], padding: float = 1.25, aspe
 
     Source: equals ``GetBBoxCenterScale`` of MMPose 1.x, which Sapiens v1 uses, to the bit.
     """
-    boxes = _checked(np.atleast_2d(np.asarray(boxes_xyxy_N4, dtype=np.float32)), "boxes", 4)
+    boxes = np.atleast_2d(np.asarray(boxes_xyxy_N4, dtype=np.float32))
+    if boxes.shape[-1] != 4:
+        raise ShapeError(f"boxes have shape {boxes.shape}, expected [..., 4]")
     center = (boxes[:, 2:] + boxes[:, :2]) * np.float32(0.5)
     scale = (boxes[:, 2:] - boxes[:, :2]) * np.float32(padding)
     if aspect is not None:
@@ -119,27 +121,6 @@ def _about_center(
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
-def apply_affine(matrix: NDArray[Any], points_xy: NDArray[Any]) -> NDArray[np.float64]:
-    """Points [..., 2] under a 2x3 matrix, computed and returned in float64."""
-    m = _checked(np.asarray(matrix, dtype=np.float64), "matrix", 3)
-    points = _checked(np.asarray(points_xy, dtype=np.float64), "points", 2)
-    return np.asarray(points @ m[:, :2].T + m[:, 2], dtype=np.float64)
-
-
-def invert(matrix: NDArray[Any]) -> NDArray[np.float64]:
-    """The 2x3 matrix of the inverse map, float64.
-
-    Raises:
-        ShapeError: the matrix is singular or not 2x3.
-    """
-    m = _checked(np.asarray(matrix, dtype=np.float64), "matrix", 3)
-    determinant = m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]
-    if not np.isfinite(determinant) or determinant == 0.0:
-        raise ShapeError("affine matrix cannot be inverted (determinant 0 or not finite)")
-    linear = np.array([[m[1, 1], -m[0, 1]], [-m[1, 0], m[0, 0]]]) / determinant
-    return np.concatenate([linear, -(linear @ m[:, 2])[:, None]], axis=1)
-
-
 def warp(image_HWC: NDArray[Any], matrix: NDArray[Any], size_wh: tuple[int, int]) -> NDArray[Any]:
     """The crop: bilinear, black outside; same dtype and channels as the image.
 
@@ -154,9 +135,3 @@ def warp(image_HWC: NDArray[Any], matrix: NDArray[Any], size_wh: tuple[int, int]
         image_HWC, matrix, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
     )
     return crop
-
-
-def _checked(array: NDArray[Any], what: str, last: int) -> NDArray[Any]:
-    if array.ndim == 0 or array.shape[-1] != last or (what == "matrix" and array.shape != (2, 3)):
-        raise ShapeError(f"{what} has shape {array.shape}, expected [..., {last}]" + (" (2x3)" if last == 3 else ""))
-    return array

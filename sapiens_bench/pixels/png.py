@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import SampleFault, ShapeError
-from sapiens_bench.pixels.codecs import MAX_PIXELS
+from sapiens_bench.pixels.decode import MAX_PIXELS
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_TEXT = 1 << 16
@@ -85,7 +85,8 @@ def _walk(data: bytes, name: str, max_pixels: int) -> dict[str, str]:
                 raise SampleFault("image.decode", f"{name}: broken PNG header")
             width, height = struct.unpack_from(">II", body)
             if width * height > max_pixels or not width * height:
-                raise SampleFault("image.too_large", f"{name}: {width}x{height}, the limit is {max_pixels} pixels")
+                limit = f"1 to {max_pixels} pixels are allowed (--max-pixels)"
+                raise SampleFault("image.too_large", f"{name}: {width}x{height}, {limit}")
         elif kind == b"tEXt" and length < _MAX_TEXT:
             keyword, _, text = body.partition(b"\0")
             notes[keyword.decode("latin-1")] = text.decode("latin-1")

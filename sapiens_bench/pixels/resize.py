@@ -3,7 +3,7 @@
 All follow the half-pixel convention of OpenCV and of torch with ``align_corners=False``: output pixel i looks at input
 coordinate ``(i + 0.5) * (n_in / n_out) - 0.5``, clamped to the picture.
 
-Axes: H height, W width, C channels.
+Axes: H height, W width.
 """
 
 from __future__ import annotations
@@ -15,13 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError
-
-_CHANNELS_AT_ONCE = 4  # OpenCV resizes more only by another code path
-
-
-def resize_image(image_HWC: NDArray[Any], size_wh: tuple[int, int]) -> NDArray[Any]:
-    """A picture, bilinear without antialiasing, same dtype (uint8 rounded by OpenCV's fixed-point kernel)."""
-    return _resize(image_HWC, size_wh, cv2.INTER_LINEAR)
 
 
 def resize_labels(labels_HW: NDArray[Any], size_wh: tuple[int, int]) -> NDArray[Any]:
@@ -41,7 +34,7 @@ def resize_labels(labels_HW: NDArray[Any], size_wh: tuple[int, int]) -> NDArray[
 
 def resize_depth(depth_HW: NDArray[Any], size_wh: tuple[int, int]) -> NDArray[np.float32]:
     """A depth or score map, bilinear, float32. NaN spreads to every output pixel it touches."""
-    return _resize(depth_HW.astype(np.float32, copy=False), size_wh, cv2.INTER_LINEAR)
+    return _bilinear(depth_HW.astype(np.float32, copy=False), size_wh)
 
 
 def resize_normals(normals_HW3: NDArray[Any], size_wh: tuple[int, int], epsilon: float = 1e-5) -> NDArray[np.float32]:
@@ -51,27 +44,14 @@ def resize_normals(normals_HW3: NDArray[Any], size_wh: tuple[int, int], epsilon:
     """
     if normals_HW3.ndim != 3 or normals_HW3.shape[2] != 3:
         raise ShapeError(f"normals have shape {normals_HW3.shape}, expected [H, W, 3]")
-    resized = _resize(normals_HW3.astype(np.float32, copy=False), size_wh, cv2.INTER_LINEAR)
+    resized = _bilinear(normals_HW3.astype(np.float32, copy=False), size_wh)
     length = np.sqrt(np.sum(np.square(resized, dtype=np.float32), axis=2, keepdims=True))
     return np.asarray(resized / (length + np.float32(epsilon)), dtype=np.float32)
 
 
-def resize_scores(scores_CHW: NDArray[Any], size_wh: tuple[int, int]) -> NDArray[np.float32]:
-    """A stack of class scores or heatmaps, bilinear per channel, float32 [C, H, W]."""
-    if scores_CHW.ndim != 3:
-        raise ShapeError(f"scores have shape {scores_CHW.shape}, expected [C, H, W]")
-    _check(scores_CHW[0] if len(scores_CHW) else scores_CHW, size_wh)
-    out = np.empty((len(scores_CHW), size_wh[1], size_wh[0]), np.float32)
-    for c, channel in enumerate(scores_CHW):
-        out[c] = cv2.resize(channel.astype(np.float32, copy=False), size_wh, interpolation=cv2.INTER_LINEAR)
-    return out
-
-
-def _resize(array: NDArray[Any], size_wh: tuple[int, int], how: int) -> NDArray[Any]:
+def _bilinear(array: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.float32]:
     _check(array, size_wh)
-    if array.ndim == 3 and array.shape[2] > _CHANNELS_AT_ONCE:
-        raise ShapeError(f"{array.shape[2]} channels; use resize_scores for stacks")
-    resized: NDArray[Any] = cv2.resize(np.ascontiguousarray(array), size_wh, interpolation=how)
+    resized: NDArray[Any] = cv2.resize(np.ascontiguousarray(array), size_wh, interpolation=cv2.INTER_LINEAR)
     return resized
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sapiens_bench.errors import DataMissing, DatasetRejected
+from sapiens_bench.errors import DataMissing, DatasetRejected, raise_if_machine
+from sapiens_bench.pixels.files import read_regular
 
 _REMEDY = "Fetch or export the file again; `sapiens-bench data check` repeats this check."
 _NOT_A_NUMBER = re.compile(r"(?<![\w\"])(?:NaN|-?Infinity)\b")
@@ -25,19 +24,15 @@ class _NotFinite(ValueError):
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes.
+    """The file's bytes. A pipe in its place is refused, not waited for.
 
     Raises:
         DataMissing: it cannot be read, or is no regular file.
     """
     try:
-        # Non-blocking, so that a pipe in place of a file cannot hang the run.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise DataMissing(f"{path} cannot be read: it is a pipe or a device, not a file")
-            return file.read()
+        return read_regular(path)
     except (OSError, ValueError) as error:
+        raise_if_machine(error)
         raise DataMissing(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 

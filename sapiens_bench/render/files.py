@@ -10,27 +10,19 @@ repeated in messages.
 from __future__ import annotations
 
 import os
-import stat
 import unicodedata
 from pathlib import Path
 
-from sapiens_bench.errors import SampleFault, machine_fault
-
-RUBBISH = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "icon\r", "$recycle.bin"})
-
-
-def is_rubbish(name: str) -> bool:
-    """Whether a file or folder is what operating systems leave behind (``._0000.obj``, ``.DS_Store``, ``__MACOSX``)."""
-    return name.startswith(".") or name.lower() in RUBBISH
+from sapiens_bench.errors import SampleFault, raise_if_machine
+from sapiens_bench.pixels.files import is_junk, open_regular
 
 
 def listing(folder: Path) -> list[Path]:
-    """What lies in a folder, by name, without rubbish; nothing when it cannot be read."""
+    """What lies in a folder, by name, without junk; nothing when it cannot be read."""
     try:
-        return sorted(child for child in folder.iterdir() if not is_rubbish(child.name))
+        return sorted(child for child in folder.iterdir() if not is_junk(child.name))
     except OSError as error:
-        if fault := machine_fault(error):
-            raise fault from None
+        raise_if_machine(error)
         return []
 
 
@@ -41,18 +33,13 @@ def read_plain(path: Path, code: str, max_bytes: int) -> bytes:
         SampleFault: ``code``; absent, unreadable, no plain file (a pipe, a folder, a device), or over ``max_bytes``.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise SampleFault(code, f"{path} cannot be read: it is a folder, a pipe or a device, not a file.")
-            if status.st_size > max_bytes:
-                size = f"{status.st_size / 1e6:.0f} MB, {max_bytes / 1e6:.0f} MB are allowed"
+        with open_regular(path) as file:
+            if (n_bytes := os.fstat(file.fileno()).st_size) > max_bytes:
+                size = f"{n_bytes / 1e6:.0f} MB, {max_bytes / 1e6:.0f} MB are allowed"
                 raise SampleFault(code, f"{path} is too large: {size}.")
             return file.read()
     except (OSError, ValueError) as error:
-        if fault := machine_fault(error):
-            raise fault from None
+        raise_if_machine(error)
         raise SampleFault(code, f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
 
 
@@ -77,7 +64,7 @@ def named_file(folder: Path, name: str) -> Path | None:
 def _below(folder: Path, parts: list[str]) -> Path | None:
     place = folder
     for part in parts:
-        if is_rubbish(part):
+        if is_junk(part):
             return None
         exact = place / part
         if not exact.exists():

@@ -10,8 +10,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from sapiens_bench.adapters.context import DataContext
+from sapiens_bench.adapters.dense import label_maps
 from sapiens_bench.adapters.dense.label_maps import LabelMaps
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.locate import dataset_root
+from sapiens_bench.cards.options import read_options
+from sapiens_bench.cards.schema import SpaceCard, SpaceMapCard
+from sapiens_bench.cards.spaces import SourceSpace, build_map
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, LabelSpaceMismatch, SampleFault
 from sapiens_bench.tasks import task_for
 
@@ -23,7 +29,19 @@ def opened(dataset: str, root: Path, protocol: str | None = None, **options: Any
     card = CATALOG.dataset(dataset)
     p = card.protocols[protocol or card.default_protocol("seg") or ""]
     p = p.model_copy(update={"options": {**p.options, **options}})
-    return LabelMaps(card, p, CATALOG.space(p.space or ""), root)
+    return LabelMaps(
+        DataContext(
+            card=card,
+            protocol=p,
+            space=CATALOG.space(p.space or ""),
+            to_space=CATALOG.sources_of(p.space),
+            root=root,
+            split="",
+            boxes="",
+            seed=0,
+            options=read_options(LabelMaps.Options, p.options, "test"),
+        )
+    )
 
 
 def put(path: Path, pixels: NDArray[Any]) -> None:
@@ -134,7 +152,7 @@ def test_palette_maps_keep_their_indices(tmp_path: Path) -> None:
 def test_broken_files_are_their_own_rows_fault(tmp_path: Path) -> None:
     for stem in ("a", "b", "c", "d"):
         pair(tmp_path, stem, ALL_LABELS)
-    put(tmp_path / "labels/a.png", np.zeros((4, 5, 3), np.uint8))
+    put(tmp_path / "labels/a.png", np.dstack([ALL_LABELS, ALL_LABELS, ALL_LABELS * 0]))
     put(tmp_path / "labels/b.png", np.zeros((5, 4), np.uint8))
     whole = (tmp_path / "labels/c.png").read_bytes()
     (tmp_path / "labels/c.png").write_bytes(whole[:-20])
@@ -154,9 +172,11 @@ def test_samples_without_a_partner_are_counted_and_none_at_all_is_an_error(tmp_p
     put(tmp_path / "labels/only.png", ALL_LABELS)
     adapter = opened("humans-2k", tmp_path)
     assert adapter.keys == ["humans-2k/x"]
-    assert adapter.notes == ["1 pictures without labels left out", "1 labels without picture left out"]
+    assert [note.partition(" left out")[0] for note in adapter.notes] == ["images: alone", "labels: only"]
     (tmp_path / "labels/x.png").unlink()
-    with pytest.raises(DataMissing, match="2 pictures, 1 label maps"):
+    with pytest.raises(
+        DataMissing, match=r"images: 2 files in .*, e\.g\. 'alone'; labels: 1 files in .*, e\.g\. 'only'"
+    ):
         opened("humans-2k", tmp_path)
 
 
@@ -195,3 +215,133 @@ def test_the_manifest_follows_the_labels(tmp_path: Path) -> None:
     assert opened("humans-2k", tmp_path).manifest_sha256 == first
     pair(tmp_path, "x", ALL_LABELS[::-1].copy())
     assert opened("humans-2k", tmp_path).manifest_sha256 != first
+
+
+def test_the_first_folder_that_is_there_is_taken(tmp_path: Path) -> None:
+    for number, place in enumerate(("", "instance-level_human_parsing/")):
+        root = tmp_path / str(number)
+        put(root / f"{place}Validation/Images/x.jpg", np.zeros((4, 5, 3), np.uint8))
+        put(root / f"{place}Validation/Category_ids/x.png", ALL_LABELS)
+        put(root / f"{place}Validation/Instance_ids/x.png", ALL_LABELS)
+        assert opened("cihp", root, "lip20").keys == ["cihp/x"]
+        assert dataset_root(CATALOG.dataset("cihp"), root) == root
+    inside = "TrainVal_images/TrainVal_images/val_images", "TrainVal_parsing_annotations/" * 2 + "val_segmentations"
+    put(tmp_path / "lip" / inside[0] / "10.JPG", np.zeros((4, 5, 3), np.uint8))
+    put(tmp_path / "lip" / inside[1] / "10.png", ALL_LABELS)
+    assert opened("lip", dataset_root(CATALOG.dataset("lip"), tmp_path / "lip"), "lip20").keys == ["lip/10"]
+    with pytest.raises(DataMissing, match=r"images/val_images/\S+ or val_images/"):
+        dataset_root(CATALOG.dataset("lip"), tmp_path / "0")
+
+
+def test_pictures_of_labels_beside_them_are_no_labels(tmp_path: Path) -> None:
+    pair(tmp_path, "x", ALL_LABELS)
+    put(tmp_path / "labels/x_vis.png", np.dstack([ALL_LABELS] * 3))
+    adapter = opened("humans-2k", tmp_path)
+    assert adapter.keys == ["humans-2k/x"]
+    assert any("labels: x_vis left out" in note for note in adapter.notes)
+
+
+def test_masks_of_0_and_255_are_refused_until_they_are_declared(tmp_path: Path) -> None:
+    mask = (ALL_LABELS > 9).astype(np.uint8) * 255
+    pair(tmp_path, "x", mask)
+    with pytest.raises(DatasetRejected, match="no pixel of any foreground class"):
+        opened("humans-2k", tmp_path)
+    card = CATALOG.dataset("humans-2k")
+    person = card.protocols["default"].model_copy(update={"space": "person2"})
+    options = read_options(LabelMaps.Options, {"label_encoding": "mask"}, "test")
+    found = LabelMaps(
+        DataContext(card, person, CATALOG.space("person2"), CATALOG.sources_of("person2"), tmp_path, "", "", 0, options)
+    )
+    assert np.array_equal(found[0].target.labels_HW, mask > 0)
+    with pytest.raises(CardError, match="label set of masks is person2"):
+        opened("humans-2k", tmp_path, label_encoding="mask")
+
+
+def test_identity_follows_picture_and_labels(tmp_path: Path) -> None:
+    pair(tmp_path, "x", ALL_LABELS)
+    adapter = opened("humans-2k", tmp_path)
+    before = adapter.identity(0)
+    (tmp_path / "images/x.jpg").write_bytes(b"another picture")
+    assert adapter.identity(0) != before
+
+
+def test_a_phone_picture_is_turned_as_its_labels_show(tmp_path: Path) -> None:
+    pair(tmp_path, "x", ALL_LABELS)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (4, 5)).save(tmp_path / "images/x.jpg", exif=exif)
+    adapter = opened("humans-2k", tmp_path)
+    assert adapter[0].input.image_HW3.shape == (4, 5, 3)
+    assert any("orientation 6, read as viewed" in note for note in adapter.notes)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float32, np.uint16])
+def test_label_arrays_of_any_whole_type(tmp_path: Path, dtype: type) -> None:
+    pair(tmp_path, "x", ALL_LABELS)
+    (tmp_path / "labels/x.png").unlink()
+    np.save(tmp_path / "labels/x.npy", ALL_LABELS.astype(dtype))
+    assert np.array_equal(opened("humans-2k", tmp_path)[0].target.labels_HW, ALL_LABELS)
+
+
+def test_distinct_labels_are_those_of_numpy_in_any_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.random.default_rng(0).integers(0, 28, (37, 53))
+    for block in (1, 100, 10_000):
+        monkeypatch.setattr(label_maps, "BLOCK", block)
+        for dtype in (np.uint8, np.int64):
+            assert label_maps.distinct(labels.astype(dtype)) == np.unique(labels).tolist()
+
+
+def test_a_label_set_from_outside_the_package_is_known_to_the_adapter(tmp_path: Path) -> None:
+    """Sets and maps come resolved in the context: no card folder is looked up below the plan."""
+    mine = SpaceCard.model_validate(
+        {"schema": "space/1", "id": "mine", "title": "t", "kind": "labels", "source": "s", "names": ("Nothing", "Body")}
+    )
+    pairs = {"Nothing": "Background", "Body": "Person"}
+    joined = SpaceMapCard.model_validate(
+        {"schema": "space-map/1", "id": "m", "source": "mine", "target": "person2", "provenance": "p", "pairs": pairs}
+    )
+    pair(tmp_path, "x", (ALL_LABELS > 9).astype(np.uint8))
+    card, person = CATALOG.dataset("humans-2k"), CATALOG.space("person2")
+    protocol = card.protocols["default"].model_copy(update={"space": "person2"})
+    options = read_options(LabelMaps.Options, {"annotated_in": "mine"}, "test")
+    known = {"mine": SourceSpace(mine, build_map(joined, mine, person))}
+    found = LabelMaps(DataContext(card, protocol, person, known, tmp_path, "", "", 0, options))
+    assert np.array_equal(found[0].target.labels_HW, ALL_LABELS > 9)
+
+
+@pytest.mark.parametrize(("ignored", "dtype"), [(200, np.uint8), (1000, np.uint16), (-1, np.int16)])
+def test_what_is_not_scored_is_what_the_label_set_of_the_files_says(tmp_path: Path, ignored: int, dtype: Any) -> None:
+    stored = np.array([[0, 1, ignored], [1, 0, 0]], dtype)
+    pair(tmp_path, "a", np.zeros((2, 3), np.uint8))
+    (tmp_path / "labels/a.png").unlink()
+    np.save(tmp_path / "labels/a.npy", stored)
+    fields: dict[str, Any] = {"schema": "space/1", "id": "mine", "title": "x", "kind": "labels", "source": "x"}
+    mine = SpaceCard(**fields, names=("back", "front"), ignore_index=ignored)
+    person = CATALOG.space("person2")
+    pairs = {"back": person.names[0], "front": person.names[1]}
+    map_fields: dict[str, Any] = {"schema": "space-map/1", "id": "m", "source": "mine", "target": "person2"}
+    joined = build_map(SpaceMapCard(**map_fields, provenance="x", pairs=pairs), mine, person)
+    card = CATALOG.dataset("humans-2k")
+    p = card.protocols[card.default_protocol("seg") or ""].model_copy(update={"space": "person2"})
+
+    def labels(*, is_known: bool = True) -> LabelMaps:
+        known = mine if is_known else mine.model_copy(update={"ignore_index": None})
+        return LabelMaps(
+            DataContext(
+                card=card, protocol=p, space=person, to_space={"mine": SourceSpace(known, joined)}, root=tmp_path,
+                split="", boxes="", seed=0, options=read_options(LabelMaps.Options, {"annotated_in": "mine"}, "test"),
+            )
+        )  # fmt: skip
+
+    assert labels()[0].target.labels_HW.tolist() == [[0, 1, 255], [1, 0, 0]]
+    with pytest.raises(SampleFault, match=rf"label {ignored}; valid are 0..1 and 255"):
+        labels(is_known=False).target(0)
+    np.save(tmp_path / "labels/a.npy", np.where(stored == ignored, 255, stored).astype(np.int16))
+    with pytest.raises(SampleFault, match=rf"label 255; valid are 0..1 and {ignored}"):
+        labels().target(0)
+
+
+def test_an_ignored_number_is_no_label() -> None:
+    fields: dict[str, Any] = {"schema": "space/1", "id": "mine", "title": "x", "source": "x", "names": ("a", "b")}
+    with pytest.raises(ValueError, match="ignore_index"):
+        SpaceCard(**fields, kind="labels", ignore_index=1)

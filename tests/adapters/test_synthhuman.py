@@ -12,21 +12,24 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.dense import synthhuman
 from sapiens_bench.adapters.dense.synthhuman import SynthHuman
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.locate import dataset_root
+from sapiens_bench.cards.options import read_options
 from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault
 
 CARD = Catalog.load().dataset("synthhuman")
 SIGN = np.array([1, -1, -1], np.float32)  # the files' axes, which the adapter has to find out
 
 
-def fake_exr(path: Path | str, channels: tuple[str, ...], *, root: Path | None = None) -> NDArray[np.float32]:
+def fake_exr(path: Path | str, choices: tuple[tuple[str, ...], ...], **_: object) -> NDArray[np.float32]:
     with np.load(path) as arrays:
-        missing = [c for c in channels if c not in arrays]
-        if missing:
-            raise SampleFault("label.channels", f"no channel {missing}")
-        return np.stack([arrays[c] for c in channels], -1).astype(np.float32)
+        for channels in choices:
+            if all(c in arrays for c in channels):
+                return np.stack([arrays[c] for c in channels], -1).astype(np.float32)
+    raise SampleFault("label.channels", f"none of {choices}")
 
 
 def real_exr(path: Path, channels: dict[str, NDArray[np.float32]]) -> None:
@@ -59,11 +62,17 @@ def write(
 
 @pytest.fixture
 def as_npz(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthhuman, "read_exr", fake_exr)
+    monkeypatch.setattr(synthhuman, "read_exr_choice", fake_exr)
 
 
 def opened(root: Path, protocol: str) -> SynthHuman:
-    return SynthHuman(CARD, CARD.protocols[protocol], None, root)
+    p = CARD.protocols[protocol]
+    options = read_options(SynthHuman.Options, p.options, "test")
+    return SynthHuman(
+        DataContext(
+            card=CARD, protocol=p, space=None, to_space={}, root=root, split="", boxes="", seed=0, options=options
+        )
+    )
 
 
 @pytest.mark.usefixtures("as_npz")
@@ -142,3 +151,20 @@ def test_real_exr_files_read_the_same(tmp_path: Path, sphere: ModuleType) -> Non
     depth, normals = opened(tmp_path, "depth")[0].target, opened(tmp_path, "normal")[0].target
     assert np.allclose(depth.depth_HW[ball.mask_HW], ball.depth_HW[ball.mask_HW], rtol=1e-6)
     assert np.allclose(normals.normals_HW3[ball.mask_HW], ball.normals_HW3[ball.mask_HW], atol=1e-6)
+
+
+@pytest.mark.usefixtures("as_npz")
+def test_chunks_may_lie_in_folders_of_their_own(tmp_path: Path, sphere: ModuleType) -> None:
+    for chunk, ids in (("SynthHuman_0000", [0, 1000]), ("SynthHuman_0020", [100_000])):
+        (tmp_path / chunk).mkdir()
+        write(tmp_path / chunk, sphere, ids)
+    adapter = opened(tmp_path, "depth")
+    assert [k[-7:] for k in adapter.keys] == ["0000000", "0001000", "0100000"]
+    assert adapter[2].target.mask_HW.any()
+    assert dataset_root(CARD, tmp_path) == tmp_path
+    before = adapter.identity(2)
+    (tmp_path / "SynthHuman_0020/cam_0100000.txt").write_text("gone")
+    assert adapter.identity(2) != before
+    write(tmp_path, sphere, [0])
+    with pytest.raises(DatasetRejected, match=r"rgb_0000000\.png lies in"):
+        opened(tmp_path, "depth")

@@ -78,3 +78,25 @@ def test_many_refusals_are_counted() -> None:
     assert "bad4 on d: Its file is cut short." in str(error.value)
     assert "and 2 more" in str(error.value)
     complain_of_refusals(RunRecord(status="done", task="t", cells=cells[:1]))
+
+
+def test_a_model_of_another_set_is_a_refusal_only_when_it_was_named(call: Call, tmp_path: Path) -> None:
+    common = (
+        "run",
+        "--task",
+        "seg",
+        "--dataset",
+        "synthetic-humans",
+        "--split",
+        "tiny",
+        "--limit",
+        "2",
+        "--n-boot",
+        "0",
+    )
+    code, out, err = call(*common, "--models", "floor-background,selfie-*", "--out", tmp_path / "a")
+    assert code == 0, err
+    assert "No map from 'person2' to 'body28'" in out + err
+    code, _, err = call(*common, "--models", "floor-background,selfie-segmentation", "--out", tmp_path / "b")
+    assert code == 6
+    assert "No map from 'person2' to 'body28'" in err

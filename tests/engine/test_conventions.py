@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sapiens_bench.adapters.surface import SIGNS
 from sapiens_bench.api import evaluate
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import WeightFiles
@@ -26,6 +25,7 @@ from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import CheckpointRejected, UsageError
 from sapiens_bench.tasks.depth.convention import FARTHER, NEARER, depth_scores
 from sapiens_bench.tasks.normal.convention import choice_name, normal_scores
+from sapiens_bench.tasks.normal.evidence import SIGNS
 
 WRAPPER = '''
 import numpy as np
@@ -136,6 +136,23 @@ def test_the_advice_takes_the_present_declaration_into_account(tmp_path: Path, f
     assert found.best == "-x +y -z"
     assert "axis_sign: [1, -1, -1]" in found.advice
     assert verified(tmp_path, folder, "normal", {"turn": [1, -1, -1], "axis_sign": [1, -1, -1]}).outcome == "confirmed"
+
+
+def test_a_truth_that_contradicts_itself_is_doubted_before_the_model(
+    tmp_path: Path, sphere: ModuleType, folder: Path
+) -> None:
+    balls = {"a": sphere.perspective(), "b": sphere.perspective(x=-0.3, y=0.1)}
+    truth = Path(sphere.write_folder(tmp_path / "turned", balls))
+    for file in (truth / "normals").glob("*.npy"):
+        np.save(file, np.load(file) * np.array([1, -1, -1], np.float32))
+    place = cards(tmp_path, folder, "normal", {"told": {}})
+    catalog = Catalog.load([place])
+    request = Request(task="normal", data_root=truth, device="cpu", data_options={"trusted": True})
+    data = open_named(catalog.dataset("folder"), "normal", request.data(), catalog).open
+    found = verify_conventions(one_model("told", request.model(), catalog), lambda: data, "cpu")
+    assert (found.outcome, found.best) == ("wrong", "+x -y -z")
+    assert "ground truth of folder is to be doubted first" in found.advice
+    assert "look away from the camera" in found.advice
 
 
 def test_reversed_channels_are_named(tmp_path: Path, folder: Path) -> None:

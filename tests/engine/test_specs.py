@@ -76,7 +76,7 @@ WRONG: list[tuple[dict[str, Any], type[SapiensBenchError], str]] = [
     ({"task": "poze"}, UnknownName, "pose"),
     ({"split": "tinny"}, UnknownName, "tiny"),
     ({"device": "gpu"}, DeviceError, "cuda"),
-    ({"weights_root": "nowhere"}, UsageError, "nowhere"),
+    ({"weights_root": "nowhere", "models": ("sapiens-0.3b-coco17",)}, UsageError, "nowhere"),
 ]
 
 

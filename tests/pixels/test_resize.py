@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sapiens_bench.errors import ShapeError
-from sapiens_bench.pixels.resize import resize_depth, resize_image, resize_labels, resize_normals, resize_scores
+from sapiens_bench.pixels.resize import resize_depth, resize_labels, resize_normals
 
 
 def test_bilinear_follows_the_half_pixel_convention() -> None:
@@ -48,14 +48,9 @@ def test_normals_come_back_with_unit_length() -> None:
     np.testing.assert_allclose(length, 1.0, atol=1e-4)
 
 
-def test_scores_of_many_channels_keep_their_order() -> None:
-    scores = np.arange(28, dtype=np.float32)[:, None, None] * np.ones((1, 4, 3), np.float32)
-    np.testing.assert_allclose(resize_scores(scores, (9, 8))[:, 5, 5], np.arange(28))
-
-
 def test_same_size_changes_nothing() -> None:
-    image = np.random.default_rng(1).integers(0, 255, (9, 11, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(resize_image(image, (11, 9)), image)
+    depth = np.random.default_rng(1).random((9, 11), np.float32)
+    np.testing.assert_array_equal(resize_depth(depth, (11, 9)), depth)
 
 
 def test_wrong_shapes_are_refused() -> None:
@@ -64,4 +59,4 @@ def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ShapeError):
         resize_normals(np.zeros((2, 2)), (4, 4))
     with pytest.raises(ShapeError):
-        resize_image(np.zeros((0, 3, 3), np.uint8), (4, 4))
+        resize_depth(np.zeros((0, 3), np.float32), (4, 4))

@@ -6,7 +6,7 @@ Axes: I images, N boxes of one image, P persons.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ class Boxes:
     source: str  # "ground truth", "ground truth, jittered by ...", or the file's name
     sha256: str  # of the detector file; "" for ground truth
     notes: tuple[str, ...] = ()
+    is_none: bool = False  # no model is driven by boxes
 
 
 def boxes_of_people(choice: str, people: CocoPeople, dataset: str) -> Boxes | None:
@@ -44,7 +45,7 @@ def boxes_of_people(choice: str, people: CocoPeople, dataset: str) -> Boxes | No
         return _per_image(people, ground_truth(people), "ground truth")
     if choice == NONE:
         nobody = np.full((len(people.ids_P), 4), np.nan, np.float32)
-        return _per_image(people, nobody, "none: every detection counts")
+        return replace(_per_image(people, nobody, "none: every detection counts"), is_none=True)
     if not choice.startswith("jitter:"):
         return None
     fraction, seed = _parse_jitter(choice)

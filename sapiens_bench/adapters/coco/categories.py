@@ -63,6 +63,14 @@ def listed_names(categories: Sequence[Any], options: CocoOptions, faults: Faults
     return tuple(str(name) for name in listed) if isinstance(listed, list) else ()
 
 
+def are_one_kind(categories: Sequence[Any]) -> bool:
+    """Whether several categories have the same points and none is a person: species, each with its own animals."""
+    entries = [category for category in categories if isinstance(category, dict)]
+    listed = [entry.get("keypoints") for entry in entries]
+    has_person = any(str(entry.get("name", "")).strip().lower() == PERSON for entry in entries)
+    return len(listed) > 1 and bool(listed[0]) and not has_person and all(names == listed[0] for names in listed)
+
+
 def _declared(categories: Sequence[Any], faults: Faults) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for position, category in enumerate(categories):

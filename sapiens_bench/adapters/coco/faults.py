@@ -39,6 +39,11 @@ class Faults:
         if self._count[kind] <= _EACH:
             self._by_kind.setdefault(kind, []).append(f"{kind}: {text}")
 
+    @property
+    def any(self) -> bool:
+        """Whether there is a fault."""
+        return bool(self._count)
+
     def raise_any(self, path: Path | str, remedy: str = "Mend the file, or fetch it again.") -> None:
         """Raise ``DatasetRejected`` with everything found, or return when there is nothing."""
         if not self._count:

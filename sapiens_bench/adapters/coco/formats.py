@@ -93,7 +93,7 @@ def format_of(annotated_in: SpaceCard | None, name: str, field: str, where: str)
 
     Args:
         annotated_in: the file's own keypoint set; None means COCO's 17.
-        name: "coco" (any K in one field), "wholebody", "goliath", or "" to go by the set's id.
+        name: "coco" and "mpii" (any K in one field), "wholebody", "goliath", or "" to go by the set's id.
         field: the field of format coco.
         where: card and protocol, for messages.
 
@@ -104,7 +104,7 @@ def format_of(annotated_in: SpaceCard | None, name: str, field: str, where: str)
     if not name:
         known = {"coco-wholebody133": "wholebody", "goliath308": "goliath"}
         name = known.get(annotated_in.id, "coco") if annotated_in is not None else "coco"
-    if name == "coco":
+    if name in ("coco", "mpii"):
         count = "num_keypoints" if field == "keypoints" else f"num_{field}"
         layout = KeypointFormat("coco", ((field, n),), n_body=n, n_listed=n, count=count)
     elif name == "wholebody":

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sapiens_bench.adapters.coco.box_file import detected_boxes
 from sapiens_bench.adapters.coco.boxes import Boxes, boxes_of_people
 from sapiens_bench.adapters.coco.formats import format_of
+from sapiens_bench.adapters.coco.mpii import HEAD_BOX, as_coco
 from sapiens_bench.adapters.coco.options import CocoOptions
 from sapiens_bench.adapters.coco.people import CocoPeople
 from sapiens_bench.adapters.coco.validate import read_people
@@ -50,10 +51,14 @@ class CocoKeypoints:
         self.layout = format_of(source.card if source else None, options.format, options.field, context.where)
         self.annotations = safe_join(root, options.annotations)
         data = strict_json.read_bytes(self.annotations)
-        sha256 = hashlib.sha256(data).hexdigest()
-        _check_pin(card.checksums, options.annotations, sha256, self.annotations)
+        _check_pin(card.checksums, options.annotations, hashlib.sha256(data).hexdigest(), self.annotations)
         choice = context.boxes or options.boxes
-        reading = options if choice == options.boxes else options.model_copy(update={"boxes": choice})
+        reading = options.model_copy(update={"boxes": choice})
+        self.is_original = options.format != "mpii"  # what is read is the file, and no document made of it
+        if not self.is_original:
+            data = as_coco(data, self.annotations, source.card if source else None)
+            reading = reading.model_copy(update={"head_box": HEAD_BOX})
+        sha256 = hashlib.sha256(data).hexdigest()
         self._people = read_people(data, self.annotations, self.layout, reading, source.card.names if source else ())
         del data
         self._max_pixels, self._exif = context.max_pixels, _exif(context)
@@ -138,6 +143,7 @@ class CocoKeypoints:
             boxes_xyxy_px_N4=boxes,
             ids_N=people.ids_P[persons],
             is_ignored_N=is_ignored if is_ignored.any() else None,
+            head_size_px_N=None if people.head_size_px_P is None else people.head_size_px_P[persons],
         )
 
     @property
@@ -160,8 +166,10 @@ class CocoKeypoints:
         points = points if self._people.order_K is None else points[self._people.order_K]
         return points if self._keep is None else points[self._keep]
 
-    def box_quality(self, n_images: int) -> BoxQuality:
-        """The driving boxes of the first images against the people that are scored; no picture is opened."""
+    def box_quality(self, n_images: int) -> BoxQuality | None:
+        """The boxes of the first images against the people that are scored; None where no box drives a model."""
+        if self._boxes.is_none:
+            return None
         images = []
         for index in range(n_images):
             target = self.target(index)
@@ -247,7 +255,7 @@ def _manifest(
     covered = [context.card.id, annotations_sha256, layout, boxes.source, boxes.sha256, str(keep), exif]
     covered += ["renumbered"] if options.renumber else []
     plain = CocoOptions(annotations="a")
-    for name in ("field", "category", "names", "area", "unlisted", "crowd_index"):
+    for name in ("field", "category", "names", "area", "unlisted", "crowd_index", "head_box"):
         value = getattr(options, name)
         covered += [] if value == getattr(plain, name) else [f"{name}={value}"]
     return hashlib.sha256("\n".join(covered).encode()).hexdigest()

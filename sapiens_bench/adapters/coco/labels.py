@@ -47,6 +47,7 @@ def finished(
         is_ignored_P=is_uncounted & layout.counts_all,
         n_keypoints_P=count_P,
         category_ids=scored.ids,
+        head_size_px_P=persons.head_size_px_P if options.head_box else None,
         categories=scored.declared,
         row_faults={},
         order_K=scored.order_K,

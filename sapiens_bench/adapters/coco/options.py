@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from sapiens_bench.cards.options import Options
-from sapiens_bench.pixels.codecs import path_fault
+from sapiens_bench.pixels.paths import path_fault
 
 EVERY_CATEGORY = "all"
 BOX_SHARE = 0.53  # of a box, that its person fills: crowdposetools cocoeval.py, xtcocotools with use_area=False
@@ -20,6 +20,7 @@ def _below_root(value: str) -> str:
     return value
 
 
+HEAD_SHARE = 0.6  # of the diagonal of a head box: the MPII evaluation's head length
 Below = Annotated[str, AfterValidator(_below_root)]
 Share = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
@@ -36,10 +37,12 @@ class CocoOptions(Options):
     results made elsewhere)."""
     annotated_in: str = ""
     """The file's keypoint set, where it is not the protocol's; a map card must lead from one to the other."""
-    format: Literal["", "coco", "wholebody", "goliath"] = ""
-    """Which fields hold the points, where that does not follow from the set."""
+    format: Literal["", "coco", "wholebody", "goliath", "mpii"] = ""
+    """Which fields hold the points, where that does not follow from the set. mpii: MPII's own JSON and MATLAB files."""
     field: str = "keypoints"
     """The field of format coco; its count is ``num_<field>`` where there is one, else ``num_keypoints``."""
+    head_box: str = ""
+    """The field with the box of a person's head (x, y, width, height), which PCKh needs."""
     category: str | int = ""
     """Name or id of the category that is scored; "all" takes every category as one. Default: the one named person."""
     names: Literal["check", "ignore"] = "check"

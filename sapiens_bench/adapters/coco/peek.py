@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sapiens_bench.adapters.coco.categories import listed_names
+from sapiens_bench.adapters.coco.categories import are_one_kind, listed_names
 from sapiens_bench.adapters.coco.document import Document, unread_document
 from sapiens_bench.adapters.coco.faults import Faults
-from sapiens_bench.adapters.coco.options import CocoOptions
+from sapiens_bench.adapters.coco.options import EVERY_CATEGORY, CocoOptions
 from sapiens_bench.errors import DatasetRejected
 from sapiens_bench.pixels import json_parts, strict_json
 
@@ -25,6 +25,7 @@ class Peek:
     n_points: int  # of a person
     names: tuple[str, ...]  # as the scored category lists them
     space: str  # id of the set that the layout names by itself; "" where the names must tell
+    category: str | int = ""  # which is scored; "" where the file makes that clear by itself
 
 
 def peek(path: Path, options: Mapping[str, Any]) -> Peek:
@@ -54,18 +55,21 @@ def _peek(document: Document, path: Path, options: CocoOptions) -> Peek:
             str(path), [f"label.format: expected an annotation file with 'images' and 'annotations', found {what}"],
             "Give the annotation file as --truth, and the results after it.",
         )  # fmt: skip
-    categories = head.get("categories")
-    names = listed_names(categories if isinstance(categories, list) else [], options, faults)
+    found = head.get("categories")
+    categories = found if isinstance(found, list) else []
+    if options.category == "" and are_one_kind(categories):
+        options = options.model_copy(update={"category": EVERY_CATEGORY})
+    names = listed_names(categories, options, faults)
     faults.raise_any(path)
     fields = frozenset((*_WHOLEBODY, _GOLIATH, options.field))
     for entry in document.entries("annotations", frozenset(), fields):
         if entry is None:
             continue
         if _GOLIATH in entry:
-            return Peek(308, names, "goliath308")
+            return Peek(308, names, "goliath308", options.category)
         if all(name in entry for name in _WHOLEBODY):
-            return Peek(133, names, "coco-wholebody133")
+            return Peek(133, names, "coco-wholebody133", options.category)
         values = json_parts.value(entry.get(options.field))
         if isinstance(values, list) and values and len(values) % 3 == 0:
-            return Peek(len(values) // 3, names, "")
+            return Peek(len(values) // 3, names, "", options.category)
     raise DatasetRejected(str(path), [f"label.keypoints: no annotation has '{options.field}' with x, y, v of points"])

@@ -42,6 +42,7 @@ class CocoPeople:
     order_K: NDArray[np.int64] | None = None  # place in the file of each point of its set; None: as they stand
     area_is_of_box: bool = False  # areas are the stated share of the boxes
     is_renumbered: bool = False
+    head_size_px_P: NDArray[np.float64] | None = None  # None: no head boxes were asked for
 
     @property
     def image_P(self) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ from sapiens_bench.adapters.coco.options import CocoOptions
 from sapiens_bench.adapters.coco.people import CocoPeople, Images
 from sapiens_bench.adapters.coco.persons import Persons
 from sapiens_bench.pixels import json_parts, strict_json
-from sapiens_bench.pixels.codecs import path_fault
+from sapiens_bench.pixels.paths import path_fault
 
 _IMAGE = frozenset({"id", "file_name", "width", "height", "crowdIndex"})
 _REFERENCE = frozenset({"id", "image_id", "category_id"})
@@ -152,7 +152,7 @@ def _fill(
         if entry is not None and place >= 0:
             report = faults.at(f"annotations[{position}] (id {show(entry.get('id'))})")
             persons.put(place, entry, report)
-    if len(references) and not len(order) and scored.ids and not images.left_out:
+    if len(references) and not len(order) and scored.ids and not images.left_out and not faults.any:
         ids = ", ".join(map(str, sorted(scored.ids)))
         faults.add("label.category", f"no annotation has category {ids} ({scored.name})")
     notes = [f"Annotations of images that are not listed: {n_unlisted}; left out."] if n_unlisted else []

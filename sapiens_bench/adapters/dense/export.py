@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.dense.files import FOLDERS
 from sapiens_bench.adapters.dense.frames import FILE, read_frame
+from sapiens_bench.adapters.dense.layout import FOLDERS
 from sapiens_bench.errors import SampleFault, StorageFull, UsageError
 from sapiens_bench.pixels.codecs import read_mask
 from sapiens_bench.pixels.png import encode_png
 from sapiens_bench.tasks.depth.types import DepthTarget
 from sapiens_bench.tasks.normal.types import NormalTarget
-from sapiens_bench.tasks.seg.types import SegTarget
+from sapiens_bench.tasks.seg.types import IGNORE, SegTarget
 from sapiens_bench.types import Adapter, Sample
 
 
@@ -27,18 +27,20 @@ def export_folder(
     out: Path,
     *,
     space: str = "",
+    ignored: int = IGNORE,
     limit: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[SampleFault]:
     """Write images, masks, truth, intrinsics and ``frame.json`` below ``out``; returns the samples that were at fault.
 
     images/*.png, masks/*.png, depths/*.npy (float32, metres along z, NaN outside the mask), normals/*.npy (float32,
-    x right, y up, z towards the viewer, 0 outside the mask), labels/*.png (255 ignored), camera_intrinsics/*.txt.
+    x right, y up, z towards the viewer, 0 outside the mask), labels/*.png, camera_intrinsics/*.txt.
     A stem is the sample's key with "_" for everything but letters, digits, "." and "-". Tasks of one data set may be
     exported into one folder one after the other: the declarations are joined.
 
     Args:
         space: name of the label set, for segmentation.
+        ignored: the number that stands for "not scored" in files of that set; written for 255.
 
     Raises:
         UsageError: two keys give one stem, the targets are not dense, or ``space`` is missing.
@@ -57,7 +59,7 @@ def export_folder(
             except SampleFault as fault:
                 faults.append(fault)
             else:
-                declared |= _write_sample(sample, stem, out, space)
+                declared |= _write_sample(sample, stem, out, space, ignored)
             progress(index + 1, n)
         _declare(out / FILE, declared)
     except OSError as error:
@@ -65,7 +67,7 @@ def export_folder(
     return faults
 
 
-def _write_sample(sample: Sample, stem: str, out: Path, space: str) -> dict[str, object]:
+def _write_sample(sample: Sample, stem: str, out: Path, space: str, ignored: int) -> dict[str, object]:
     """The files of one sample; what they declare."""
     target, given = sample.target, sample.input
     _write(out, "image", f"{stem}.png", encode_png(given.image_HW3))
@@ -75,7 +77,10 @@ def _write_sample(sample: Sample, stem: str, out: Path, space: str) -> dict[str,
     if isinstance(target, SegTarget):
         if not space:
             raise UsageError("labels are exported with the name of their set")
-        _write(out, "seg", f"{stem}.png", encode_png(target.labels_HW))
+        labels = np.where(target.labels_HW == IGNORE, ignored, target.labels_HW)
+        if not 0 <= ignored <= 65535:
+            raise UsageError(f"pictures cannot hold {ignored}, which label set {space} ignores")
+        _write(out, "seg", f"{stem}.png", encode_png(labels.astype(np.uint8 if ignored <= 255 else np.uint16)))
         return {"labels": {"space": space}}
     if not isinstance(target, DepthTarget | NormalTarget):
         raise UsageError(f"{type(target).__name__} cannot be exported: only seg, depth and normal can")

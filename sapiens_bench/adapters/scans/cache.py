@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sapiens_bench.cards.locate import cache_root
-from sapiens_bench.errors import DataError, SampleFault, SapiensBenchError, ShapeError, machine_fault
+from sapiens_bench.errors import DataError, SampleFault, SapiensBenchError, ShapeError, raise_if_machine
 from sapiens_bench.pixels.arrays import load_npy
 from sapiens_bench.pixels.codecs import read_mask, read_rgb
 from sapiens_bench.render.manifest import ManifestEntry, from_record, to_record
@@ -63,8 +63,7 @@ def stamp(files: Iterable[Path]) -> str:
                     file.seek(start)
                     sha256.update(file.read(_BLOCK))
         except OSError as error:
-            if machine := machine_fault(error):
-                raise machine from None
+            raise_if_machine(error)
             sha256.update(f"{path.name}\0-1\0".encode("utf-8", "surrogateescape"))
     return sha256.hexdigest()
 
@@ -161,8 +160,7 @@ class SampleFolder:
                 return None
             entry = from_record(record["entry"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ShapeError) as error:
-            if machine := machine_fault(error):
-                raise machine from None
+            raise_if_machine(error)
             return None
         return StoredEntry(entry, "rgb.png" in sizes, tuple(record["notes"]), sizes)
 
@@ -198,8 +196,7 @@ class SampleFolder:
         try:
             array = load_npy(self.path / name)
         except SapiensBenchError as error:
-            if machine := machine_fault(error):
-                raise machine from None
+            raise_if_machine(error)
             raise SampleFault("scan.cache", f"{self.path / name} is damaged. {_REMEDY} ({error})") from None
         if array.dtype != dtype or array.shape != (int(np.count_nonzero(mask_HW)), *tail):
             raise SampleFault("scan.cache", f"{self.path / name} does not fit its mask. {_REMEDY}")

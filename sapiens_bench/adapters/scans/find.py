@@ -2,7 +2,7 @@
 
 A folder named by an id is a **scan** when it holds a mesh that is no body-model fit, or materials whose mesh is missing
 (then its samples are error rows). Left out are fits (``smpl`` in the name of the mesh, or in that of a folder above
-while there are no materials), folders of pictures (renders, masks, previews), and what ``render.files`` calls rubbish.
+while there are no materials), folders of pictures (renders, masks, previews), and what ``pixels.files`` calls junk.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sapiens_bench.errors import DataMissing, DatasetRejected
-from sapiens_bench.render.files import is_rubbish, listing
+from sapiens_bench.pixels.files import is_junk
+from sapiens_bench.render.files import listing
 from sapiens_bench.render.mesh import IMAGE_SUFFIXES, MESH_SUFFIXES
 
 _SHOWN = 10
@@ -172,5 +173,5 @@ def _files(folder: Path) -> list[Path]:
     """Meshes, materials and pictures of a folder and of the folders in it, by name."""
     wanted = (*MESH_SUFFIXES, ".mtl", *IMAGE_SUFFIXES)
     own = listing(folder)
-    below = [f for child in own if child.is_dir() and not is_rubbish(child.name) for f in listing(child)]
+    below = [f for child in own if child.is_dir() and not is_junk(child.name) for f in listing(child)]
     return sorted(f for f in (*own, *below) if f.suffix.lower() in wanted and f.is_file())

@@ -25,7 +25,7 @@ from sapiens_bench.adapters.scans.jobs import Person
 from sapiens_bench.adapters.scans.options import TASKS, RenderOptions, fixed_or_drawn, make_recipe
 from sapiens_bench.adapters.scans.photo import RealPhoto
 from sapiens_bench.adapters.scans.samples import ScanSamples, ScanView
-from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault, machine_fault
+from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault, raise_if_machine
 from sapiens_bench.types import Sample
 
 DRAWS = "hi4d-render/1"
@@ -307,7 +307,6 @@ def _picture_size(images: dict[int, Path]) -> tuple[int, int]:
             Image.DecompressionBombError,
             Image.DecompressionBombWarning,
         ) as error:
-            if machine := machine_fault(error):
-                raise machine from None
+            raise_if_machine(error)
             continue  # reading the sample names the broken file
     return 940, 1280

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.errors import DataMissing, DatasetRejected, machine_fault
+from sapiens_bench.errors import DataMissing, DatasetRejected, raise_if_machine
 from sapiens_bench.pixels.codecs import load_npz
 
 INTRINSICS = ("intrinsics", "intirnsics")  # as public code reads it, and as the data set's document spells it
@@ -101,8 +101,7 @@ def members(path: Path) -> frozenset[str]:
         with zipfile.ZipFile(path) as archive:
             return frozenset(name.removesuffix(".npy") for name in archive.namelist())
     except OSError as error:
-        if machine := machine_fault(error):
-            raise machine from None
+        raise_if_machine(error)
         raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from None
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise DatasetRejected(str(path), [f"not a sound .npz archive: {error}"], "Fetch it again.") from None

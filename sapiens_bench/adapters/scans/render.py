@@ -19,7 +19,7 @@ from sapiens_bench.adapters.scans.cache import PreparedSample, SampleFolder
 from sapiens_bench.adapters.scans.jobs import Job, Outcome, View, job_from_json
 from sapiens_bench.adapters.scans.photo import RealPhoto, fit_photo
 from sapiens_bench.adapters.scans.textures import load_paint
-from sapiens_bench.errors import SampleFault, SapiensBenchError, StoreError, machine_fault
+from sapiens_bench.errors import SampleFault, SapiensBenchError, StoreError, raise_if_machine
 from sapiens_bench.pixels.codecs import load_npz, read_rgb
 from sapiens_bench.render.attributes import ShadedNormals, shaded_normals, vertex_normals
 from sapiens_bench.render.camera import Camera, draw_camera, framing_box, seeded
@@ -68,8 +68,7 @@ def run_job(job: Job) -> list[Outcome]:
         except StoreError:
             raise
         except SapiensBenchError as error:
-            if machine := machine_fault(error):
-                raise machine from None
+            raise_if_machine(error)
             code = error.code if isinstance(error, SampleFault) else "scan.render"
             detail = f"scan {job.scan}: {error.detail if isinstance(error, SampleFault) else error}"
             folder.save_fault(code, detail)

@@ -18,7 +18,7 @@ from sapiens_bench.adapters.scans.cache import SampleFolder, StoredEntry, stamp,
 from sapiens_bench.adapters.scans.jobs import Job, Outcome, Recipe, View, job_to_json
 from sapiens_bench.adapters.scans.photo import RealPhoto
 from sapiens_bench.adapters.scans.render import run_job
-from sapiens_bench.errors import SampleFault, StorageFull, machine_fault
+from sapiens_bench.errors import SampleFault, StorageFull, raise_if_machine
 from sapiens_bench.pixels.codecs import MAX_PIXELS, read_rgb
 from sapiens_bench.render.camera import Framing
 from sapiens_bench.render.manifest import manifest_bytes
@@ -152,8 +152,7 @@ class ScanSamples:
         try:
             return self._read(index, max_pixels)
         except SampleFault as fault:
-            if machine := machine_fault(fault):
-                raise machine from None
+            raise_if_machine(fault)
             raise
 
     def _read(self, index: int, max_pixels: int) -> Sample:
@@ -192,8 +191,7 @@ def _identity(path: Path) -> str:
     try:
         status = path.stat()
     except OSError as error:
-        if machine := machine_fault(error):
-            raise machine from None
+        raise_if_machine(error)
         return f"{path.name} -1"
     return f"{path.name} {status.st_size} {status.st_mtime_ns}"
 

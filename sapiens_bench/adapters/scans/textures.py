@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TgaImagePlugin
 
-from sapiens_bench.errors import SampleFault, machine_fault
+from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.pixels.codecs import read_rgb
 from sapiens_bench.render.files import read_plain
 from sapiens_bench.render.materials import Coats
@@ -47,8 +47,7 @@ def read_texture(path: Path, max_pixels: int = MAX_TEXTURE_PIXELS) -> NDArray[np
     try:
         return _read_tga(path, max_pixels) if path.suffix.lower() == ".tga" else read_rgb(path, max_pixels=max_pixels)
     except SampleFault as fault:
-        if machine := machine_fault(fault):
-            raise machine from None
+        raise_if_machine(fault)
         raise SampleFault("scan.texture", fault.detail.replace(" (--max-pixels)", " for textures")) from None
 
 

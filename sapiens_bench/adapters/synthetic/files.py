@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sapiens_bench.errors import SampleFault, StorageFull, machine_fault
+from sapiens_bench.errors import SampleFault, StorageFull, raise_if_machine
 from sapiens_bench.pixels.codecs import read_rgb
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.scene import VERSION, Picture, render
@@ -130,8 +130,7 @@ def load(store: Store, index: int, parts: Collection[str] = PARTS) -> Picture:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return _unpacked(archive, rgb, parts)
     except (SampleFault, OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if fault := machine_fault(error):
-            raise fault from None
+        raise_if_machine(error)
         if isinstance(error, SampleFault):
             raise
         raise SampleFault(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sapiens_bench.tasks.depth.direction import INVERSE
 from sapiens_bench.tasks.depth.types import DepthPrediction, DepthTarget
 from sapiens_bench.types import Choices
 
@@ -21,12 +22,19 @@ class Direction:
 
     def choices(self, prediction: DepthPrediction, target: DepthTarget) -> Choices:
         errors, floor = depth_scores(prediction.depth_HW[target.mask_HW], target.depth_HW[target.mask_HW])
-        declared = NEARER if prediction.kind == "affine_invariant_inverse_depth" else FARTHER
+        declared = NEARER if prediction.kind == INVERSE else FARTHER
         return Choices(errors, declared, floor)
 
     def correction(self, best: str, options: Mapping[str, Any]) -> str:
-        kind = "affine_invariant_inverse_depth" if best == NEARER else "affine_invariant_depth"
-        return f"its depth direction is declared wrongly; where its wrapper has the option, write depth_kind: {kind}"
+        """See ``types.Convention``. The option is called ``depth_kind``, or ``kind`` by older wrappers."""
+        kind = INVERSE if best == NEARER else "affine_invariant_depth"
+        name = next((name for name in ("depth_kind", "kind") if name in options), "")
+        what = f"write options: {{{name}: {kind}}} into its card" if name else "its wrapper has no option for it"
+        return f"its depth direction is declared wrongly; {what}" + ("" if name else f", but has to return {kind!r}")
+
+    def doubt(self, targets: Sequence[DepthTarget]) -> str:
+        """See ``types.Convention``: metres are what they are, so the direction of the truth is not in question."""
+        return ""
 
 
 def depth_scores(pred_N: NDArray[np.float32], gt_N: NDArray[np.float32]) -> tuple[dict[str, float], float]:

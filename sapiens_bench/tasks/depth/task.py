@@ -12,6 +12,7 @@ from sapiens_bench.errors import SampleFault
 from sapiens_bench.tasks.depth.alignment import Alignment
 from sapiens_bench.tasks.depth.codec import DepthCodec
 from sapiens_bench.tasks.depth.convention import Direction
+from sapiens_bench.tasks.depth.direction import upside_down
 from sapiens_bench.tasks.depth.floors import constant, inflated
 from sapiens_bench.tasks.depth.metrics import DepthEdgeMetric, DepthMetric
 from sapiens_bench.tasks.depth.noise import DepthNoise, add_noise
@@ -39,8 +40,8 @@ def make(scoring: DepthScoring, space: SpaceCard | None) -> Task:
 def check(prediction: Any, x: ModelInput, target: DepthTarget) -> tuple[DepthPrediction, SampleFault | None]:
     """The prediction, safe to measure, and the first fault found.
 
-    Values that are not finite stay (they are left out and lower the coverage); a map of another shape or one without a
-    positive value where the kind has only positive ones becomes a miss.
+    Values that are not finite stay (they are left out and lower the coverage). A miss: a map of another shape, one
+    without a positive value where the kind has only positive ones, one that is upside down.
     """
     if not target.mask_HW.any():
         return miss(target), SampleFault("label.empty", "no pixel is scored", "input")
@@ -59,6 +60,8 @@ def check(prediction: Any, x: ModelInput, target: DepthTarget) -> tuple[DepthPre
         return prediction, SampleFault("pred.nonfinite", detail, "prediction")
     if prediction.kind in ("metric_depth", "scale_invariant_depth") and not bool((scored > 0).any()):
         return miss(target), SampleFault("pred.range", "no scored pixel has a positive depth", "prediction")
+    if turned := upside_down(scored, target.depth_HW[target.mask_HW], prediction.kind):
+        return miss(target), SampleFault("pred.direction", turned, "prediction")
     return prediction, None
 
 

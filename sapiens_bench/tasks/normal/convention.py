@@ -5,19 +5,17 @@ A wrong axis sign costs tens of degrees and looks like a bad model. Axes: N scor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import product
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.tasks.normal.angles import angles_deg
+from sapiens_bench.tasks.normal.evidence import SIGNS, Sign, doubt_frame
 from sapiens_bench.tasks.normal.types import NormalPrediction, NormalTarget
 from sapiens_bench.types import Choices
 
-Sign = tuple[int, int, int]
-SIGNS: tuple[Sign, ...] = tuple((x, y, z) for x, y, z in product((1, -1), repeat=3))
 MAX_PIXELS = 40_000  # looked at per image
 
 
@@ -31,12 +29,29 @@ class Axes:
         return Choices(errors, choice_name((1, 1, 1), "xyz"), floor)
 
     def correction(self, best: str, options: Mapping[str, Any]) -> str:
+        """See ``types.Convention``. Options are ``axis_sign``, and ``order`` (xyz or zyx), which comes before it."""
         axes = best.split()
-        if [axis[1] for axis in axes] != ["x", "y", "z"]:
-            return f"its channels are in the order z, y, x (then '{best}'), which no option corrects"
-        now = options.get("axis_sign", (1, 1, 1))
-        sign = [int(f"{axis[0]}1") * int(old) for axis, old in zip(axes, now, strict=True)]
-        return f"its normals are declared in the wrong axes; write options: {{axis_sign: {sign}}} into its card"
+        signs = [int(f"{axis[0]}1") for axis in axes]
+        now, order = list(options.get("axis_sign") or (1, 1, 1)), str(options.get("order", "xyz"))
+        is_reversed = "".join(axis[1] for axis in axes) != "xyz"
+        if is_reversed:  # what is reordered has been multiplied already
+            now, order = now[::-1], "zyx" if order == "xyz" else "xyz"
+        wanted = {"axis_sign": str([a * int(b) for a, b in zip(signs, now, strict=True)])}
+        wanted |= {"order": order} if is_reversed else {}
+        text = ", ".join(f"{name}: {value}" for name, value in wanted.items())
+        absent = [name for name in wanted if name not in options]
+        if not absent:
+            return f"its normals are declared in the wrong axes; write options: {{{text}}} into its card"
+        what = "its channels are in the order z, y, x" if is_reversed else "its normals are in the wrong axes"
+        return (
+            f"{what} ('{best}' is right), and its wrapper has no option {' or '.join(absent)} to say so: it has to "
+            f"return, or the files have to hold, what {{{text}}} would give"
+        )
+
+    def doubt(self, targets: Sequence[NormalTarget]) -> str:
+        """See ``types.Convention``: outlines and visible sides tell."""
+        found = doubt_frame([(target.normals_HW3, target.mask_HW) for target in targets])
+        return "" if found is None else f"{found.text}; right would be '{choice_name(found.sign, found.order)}'"
 
 
 def choice_name(sign: Sign, order: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sapiens_bench.tasks.pose.overlap import iou
 from sapiens_bench.tasks.pose.types import Floats, PosePrediction, PoseTarget
 
 
@@ -53,7 +54,7 @@ def per_box(best: PosePrediction, boxes_xyxy_px_N4: Floats, box_scores_N: Floats
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     keypoints = np.repeat(centres[:, None], k, axis=1)
     if len(best.boxes_xyxy_px_N4):
-        overlap_NM = _iou(boxes, np.asarray(best.boxes_xyxy_px_N4, np.float64))
+        overlap_NM = iou(boxes, best.boxes_xyxy_px_N4)
         person_N = overlap_NM.argmax(axis=1)
         found = overlap_NM.max(axis=1) > 0
         keypoints[found] = best.keypoints_NK2_px[person_N[found]]
@@ -63,15 +64,6 @@ def per_box(best: PosePrediction, boxes_xyxy_px_N4: Floats, box_scores_N: Floats
         instance_scores_N=np.asarray(box_scores_N, np.float32),
         boxes_xyxy_px_N4=boxes.astype(np.float32),
     )
-
-
-def _iou(a_N4: NDArray[np.float64], b_M4: NDArray[np.float64]) -> NDArray[np.float64]:
-    low = np.maximum(a_N4[:, None, :2], b_M4[None, :, :2])
-    high = np.minimum(a_N4[:, None, 2:], b_M4[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(np.clip(x[:, 2:] - x[:, :2], 0, None), axis=1) for x in (a_N4, b_M4)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
 def _points(target: PoseTarget, person: int) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ Axes: N instances of one image or of many, K keypoints.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from sapiens_bench.cards.options import Options
 from sapiens_bench.tasks.pose.oks import EPSILON
 
 _CHUNK_VALUES = 1 << 16  # keypoint distances held at once; fits the second-level cache
+Threshold = Annotated[float, Field(ge=1e-3, le=10)]
 ScoreRule = Literal["box_x_keypoints", "instance", "keypoints", "box_plus_keypoints"]
 
 
@@ -41,6 +42,14 @@ class PoseScoring(Options):
     become (0, 0) with score 0 and count against labelled truth, as in the official 308 -> 133 conversion."""
     drop_zero_score: bool = False
     """A detection whose keypoint scores are all <= 0 in a part is absent from the part."""
+    pck: Literal["", "head", "box", "torso"] = ""
+    """Score pixel distances too, divided by this length of a person: PCKh, PCK, tPCK. Default: OKS alone."""
+    pck_thresholds: tuple[Threshold, ...] = Field(default=(0.5,), min_length=1, max_length=10)
+    """Shares of that length within which a point is right; the first ranks the table and ends the curve of the AUC."""
+    pck_mean: Literal["points", "joints"] = "points"
+    """points: all points pooled, as MPII does; joints: the mean of the joints' shares, as MMPose does."""
+    pck_leave_out: tuple[str, ...] = ()
+    """Joints that take no part in any pck score."""
 
     @model_validator(mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from sapiens_bench.errors import CardError, SampleFault, ShapeError
 from sapiens_bench.tasks.pose.checking import check_prediction
 from sapiens_bench.tasks.pose.metrics import OksMetric
 from sapiens_bench.tasks.pose.noise import PoseNoise, add_noise
+from sapiens_bench.tasks.pose.pck import PckMetric
 from sapiens_bench.tasks.pose.perfect import per_box, perfect_prediction
 from sapiens_bench.tasks.pose.scoring import PoseScoring
 from sapiens_bench.tasks.pose.types import (
@@ -36,6 +37,7 @@ def make(scoring: PoseScoring, space: SpaceCard | None) -> Task:
     """
     metric, fills = make_metric(scoring, space), scoring.unmapped == "miss"
     n_keypoints = len(metric.variances_K)
+    more = (PckMetric(space.names if space else (), scoring),) if scoring.pck else ()
 
     def check(prediction: Any, x: ModelInput, target: Any) -> tuple[PosePrediction, SampleFault | None]:
         return check_prediction(prediction, n_keypoints, metric.area_index, x)
@@ -48,8 +50,8 @@ def make(scoring: PoseScoring, space: SpaceCard | None) -> Task:
 
     return Task(
         kind=POSE,
-        metrics=(metric,),
-        headline="oks/AP",
+        metrics=(metric, *more),
+        headline=f"{more[0].name}/{more[0].keys[0]}" if more else "oks/AP",
         check=check,
         miss=miss,
         perfect=perfect_prediction,

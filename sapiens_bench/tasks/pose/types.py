@@ -24,6 +24,9 @@ class PoseTarget:
     # People who are not scored although points of theirs are labelled (num_keypoints 0, as pycocotools has it); None:
     # nobody of the image is like that.
     is_ignored_N: NDArray[np.bool_] | None = None
+    # Length of the head, px: 0.6 x the diagonal of its box, as the MPII evaluation has it; NaN where a person has no
+    # head box; None: nobody has.
+    head_size_px_N: NDArray[np.float64] | None = None
 
     @property
     def is_scored_N(self) -> NDArray[np.bool_]:

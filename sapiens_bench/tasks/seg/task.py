@@ -60,7 +60,10 @@ def _scored(names: tuple[str, ...] | None, space: SpaceCard) -> list[int] | None
 
 
 class Check:
-    """Refuses what would score wrongly: another shape, labels out of range, labels that are not integers."""
+    """Refuses what would score wrongly: another shape, labels out of range, labels that are not integers.
+
+    Integers of any width, and booleans, become uint8 once they are known to be in range.
+    """
 
     def __init__(self, n_classes: int) -> None:
         self.n_classes = n_classes
@@ -69,7 +72,10 @@ class Check:
         if not bool((target.labels_HW != IGNORE).any()):
             return miss(target), SampleFault("label.empty", "every pixel of the label is ignored", "input")
         fault = self.fault(prediction, target)
-        return (miss(target), fault) if fault else (prediction, None)
+        if fault is not None:
+            return miss(target), fault
+        labels = prediction.labels_HW
+        return (prediction if labels.dtype == np.uint8 else SegPrediction(labels.astype(np.uint8))), None
 
     def fault(self, prediction: Any, target: SegTarget) -> SampleFault | None:
         """The first fault of a prediction, or None."""
@@ -77,14 +83,12 @@ class Check:
         if not isinstance(labels, np.ndarray) or labels.shape != target.labels_HW.shape:
             shape = getattr(labels, "shape", type(prediction).__name__)
             return SampleFault("pred.shape", f"labels {shape}, expected {target.labels_HW.shape}", "prediction")
-        if not np.issubdtype(labels.dtype, np.integer):
+        if labels.dtype.kind not in "iub":
             return SampleFault("pred.label", f"labels are {labels.dtype}, not integers", "prediction")
         wrong = (labels < 0) | ((labels >= self.n_classes) & (labels != NO_CLASS))
         if wrong.any():
             first = int(labels[wrong][0])
             return SampleFault("pred.label", f"label {first}; valid are 0..{self.n_classes - 1}", "prediction")
-        if labels.dtype != np.uint8:
-            return SampleFault("pred.shape", f"labels are {labels.dtype}, expected uint8", "prediction")
         return None
 
 
