@@ -140,7 +140,7 @@ class Metric(Protocol):
 
 @runtime_checkable
 class MeasuresMany(Protocol):
-    """A metric that measures many images faster together than one by one."""
+    """A metric that measures many images faster together than one by one; a run keeps their predictions until then."""
 
     def measure_many(
         self, targets: Sequence[Any], predictions: Sequence[Any]
