@@ -10,6 +10,10 @@ from types import ModuleType
 
 import pytest
 
+from sapiens_bench.engine.threads import prepare_process
+
+prepare_process()  # as the commands do: idle threads that spin hold the cores that other processes need
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
