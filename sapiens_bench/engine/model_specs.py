@@ -10,8 +10,9 @@ from typing import Any
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.code import code_hash
 from sapiens_bench.cards.folders import existing_weights_root
-from sapiens_bench.cards.locate import weight_files
+from sapiens_bench.cards.locate import WeightFiles, weight_files
 from sapiens_bench.cards.options import Options, option_names, read_options
+from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.engine.build import model_options
 from sapiens_bench.engine.choices import ModelChoice
 from sapiens_bench.engine.specs import ModelSpec
@@ -47,6 +48,16 @@ def candidates(choice: ModelChoice, catalog: Catalog) -> Candidates:
     """
     entries = catalog.select(choice.task, choice.patterns)
     _check_weights_root(choice.weights_root, entries)
+    return with_options(entries, choice.options)
+
+
+def with_options(entries: Sequence[ModelEntry], asked: Mapping[str, Any]) -> Candidates:
+    """The variants with the options ``asked`` over those of their cards; of a run and of a profile alike.
+
+    Raises:
+        UnknownName: an option that none of them has.
+        CardError: an option's value is wrong.
+    """
     classes: dict[str, type[Options]] = {}
     refused: dict[str, SapiensBenchError] = {}
     for entry in entries:
@@ -54,14 +65,14 @@ def candidates(choice: ModelChoice, catalog: Catalog) -> Candidates:
             classes[entry.id] = model_options(entry)
         except SapiensBenchError as error:
             refused[entry.id] = error
-    _refuse_unknown(choice.options, classes)
+    _refuse_unknown(asked, classes)
     found = [
         Candidate(entry, dict(entry.variant.options), refused[entry.id])
         if entry.id in refused
-        else _candidate(entry, classes[entry.id], choice.options)
+        else _candidate(entry, classes[entry.id], asked)
         for entry in entries
     ]
-    return Candidates(found, _left_out(choice.options, classes))
+    return Candidates(found, _left_out(asked, classes))
 
 
 def _check_weights_root(root: Path | None, entries: Sequence[ModelEntry]) -> None:
@@ -120,13 +131,22 @@ def model_spec(candidate: Candidate, choice: ModelChoice, catalog: Catalog) -> M
     if candidate.refusal is not None:
         raise candidate.refusal
     entry = candidate.entry
+    files = weight_files(entry.variant, results_root(entry) or choice.weights_root, choice.trust)
+    return with_weights(candidate, files, space_of(entry, catalog), choice.precision, choice.seed)
+
+
+def with_weights(
+    candidate: Candidate, files: WeightFiles, space: SpaceCard | None, precision: str, seed: int
+) -> ModelSpec:
+    """What builds the candidate from these files."""
+    entry = candidate.entry
     return ModelSpec(
         entry=entry,
-        weights=weight_files(entry.variant, results_root(entry) or choice.weights_root, choice.trust),
-        space=space_of(entry, catalog),
+        weights=files,
+        space=space,
         options=candidate.options,
-        precision=choice.precision,
-        seed=choice.seed,
+        precision=precision,
+        seed=seed,
         code_sha256=code_hash(entry.card.wrapper, entry.path),
     )
 
