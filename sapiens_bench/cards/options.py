@@ -53,11 +53,40 @@ def read_options(kind: type[OptionsT], given: Mapping[str, Any], where: str) -> 
 
 def option_names(kind: type[Options]) -> set[str]:
     """Every name that ``kind`` answers to, older spellings included."""
-    names: set[str] = set()
+    return set(_fields(kind))
+
+
+def overlaid(kind: type[Options], base: Mapping[str, Any], asked: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """``base`` with ``asked`` over it; an older spelling and the present one are the same option.
+
+    An option that ``base`` holds keeps the spelling it has there, so that one question has one form.
+
+    Raises:
+        CardError: ``asked`` gives one option under two spellings; ``where`` names the owner.
+    """
+    fields = _fields(kind)
+    spelt = {fields.get(name, name): name for name in base}
+    given: dict[str, str] = {}
+    result = dict(base)
+    for name, value in asked.items():
+        field = fields.get(name, name)
+        if field in given:
+            raise CardError(f"{where}: {given[field]!r} and {name!r} are one option; give it once.")
+        given[field] = name
+        result[spelt.get(field, field)] = value
+    return result
+
+
+def _fields(kind: type[Options]) -> dict[str, str]:
+    """Spelling -> the field that it means."""
+    found: dict[str, str] = {}
     for name, field in kind.model_fields.items():
         alias = field.validation_alias
-        names |= {name, *(str(choice) for choice in (alias.choices if isinstance(alias, AliasChoices) else ()))}
-    return names
+        found |= dict.fromkeys(
+            (str(choice) for choice in (alias.choices if isinstance(alias, AliasChoices) else ())), name
+        )
+        found[name] = name
+    return found
 
 
 def _place(where: str, location: Location) -> str:

@@ -11,7 +11,7 @@ from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.code import code_hash
 from sapiens_bench.cards.folders import existing_weights_root
 from sapiens_bench.cards.locate import WeightFiles, weight_files
-from sapiens_bench.cards.options import Options, option_names, read_options
+from sapiens_bench.cards.options import Options, option_names, overlaid, read_options
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.engine.build import model_options
 from sapiens_bench.engine.choices import ModelChoice
@@ -87,20 +87,17 @@ def _is_looked_for(entry: ModelEntry) -> bool:
 
 
 def _candidate(entry: ModelEntry, kind: type[Options], asked: Mapping[str, Any]) -> Candidate:
-    options = overlaid(entry, kind, asked)
+    where = f"model {entry.id} ({entry.path.name})"
+    known = option_names(kind)
+    reaching = {name: value for name, value in asked.items() if name in known}
+    options = overlaid(kind, entry.variant.options, reaching, where)
     try:
-        read_options(kind, options, f"model {entry.id} ({entry.path.name})")
+        read_options(kind, options, where)
     except CardError as error:
         if options != entry.variant.options:
             raise  # what was asked for now is wrong
         return Candidate(entry, options, error)  # its card is wrong: the others go on
     return Candidate(entry, options)
-
-
-def overlaid(entry: ModelEntry, kind: type[Options], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The variant's options with those of ``asked`` that its wrapper has."""
-    known = option_names(kind)
-    return {**entry.variant.options, **{name: value for name, value in asked.items() if name in known}}
 
 
 def _refuse_unknown(asked: Mapping[str, Any], classes: Mapping[str, type[Options]]) -> None:
@@ -165,7 +162,7 @@ def one_model(name: str, choice: ModelChoice, catalog: Catalog) -> ModelSpec:
     """
     entry = catalog.model(name)
     kind = model_options(entry)
-    options = {**entry.variant.options, **choice.options}
+    options = overlaid(kind, entry.variant.options, choice.options, f"model {entry.id}")
     read_options(kind, options, f"model {entry.id}")
     return model_spec(Candidate(entry, options), choice, catalog)
 
