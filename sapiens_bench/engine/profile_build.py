@@ -11,7 +11,7 @@ from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.locate import WeightFiles, weight_files
 from sapiens_bench.cards.schema import InputSpec, SpaceCard
 from sapiens_bench.engine.build import build_model
-from sapiens_bench.engine.model_specs import Candidate, space_of, with_options, with_weights
+from sapiens_bench.engine.model_specs import Candidate, exactly, space_of, with_options, with_weights
 from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import CardError, SapiensBenchError, UnknownName, UsageError, WeightsMissing
 from sapiens_bench.profiling.paper import Encoder, mae_parameters, paper_macs, true_macs
@@ -83,7 +83,8 @@ def choose(
             if entry.card.kind == "network" or entry.id == name:
                 chosen.setdefault(entry.id + (ENCODER if encoder_only else ""), (entry, encoder_only))
     entries = list({entry.id: entry for entry, _ in chosen.values()}.values())
-    asked = with_options(entries, options or {})
+    named = exactly([name.removesuffix(ENCODER) for name in wanted], catalog)
+    asked = with_options(entries, options or {}, named)
     by_id = {candidate.entry.id: candidate for candidate in asked.all}
     found_all = [Chosen(by_id[entry.id], part, space_of(entry, catalog)) for entry, part in chosen.values()]
     return found_all, asked.notes
