@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
+from sapiens_bench.engine.data_specs import find_data
 from sapiens_bench.engine.model_specs import exactly, with_options
-from sapiens_bench.errors import CardError
+from sapiens_bench.engine.request import Request
+from sapiens_bench.errors import CardError, DataMissing, UnknownName
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +90,31 @@ def test_a_card_that_contradicts_itself_is_that_models_affair(catalog: Catalog, 
     found = with_options([*both, broken], {"padding": 1.5}, {"maps"}).all
     assert [candidate.refusal is None for candidate in found] == [True, True, False]
     assert "needs 'units'" in str(found[2].refusal)
+
+
+def test_without_a_data_set_named_those_that_lack_an_option_are_no_reason_for_what_is_missing(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
+    request = Request(task="pose", data_options={"renumber": True}, data_root=tmp_path)
+    with pytest.raises(DataMissing, match="No data set for pose that has 'renumber' is on this machine") as caught:
+        find_data(request.data(), catalog, {})
+    assert "unknown key" not in str(caught.value)
+    assert not (tmp_path / "cache" / "data").exists()
+
+
+def test_without_a_data_set_named_those_that_lack_an_option_are_left_out_with_a_note(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
+    both = {name: catalog.dataset(name) for name in ("synthetic-humans", "coco-val2017")}
+    few = replace(catalog, datasets=both)
+    request = Request(task="pose", data_options={"split": "tiny"}, data_root=tmp_path, limit=1)
+    search = find_data(request.data(), few, {})
+    assert [data.spec.id for data in search.found] == ["synthetic-humans"]
+    assert "Data set coco-val2017 is left out: it has no option 'split'." in search.notes
+
+
+def test_a_data_option_that_no_data_set_of_the_task_has_is_refused_with_the_nearest_name(catalog: Catalog) -> None:
+    with pytest.raises(UnknownName, match=r"'renumbr'.* Did you mean 'renumber'"):
+        find_data(Request(task="pose", data_options={"renumbr": True}).data(), catalog, {})
