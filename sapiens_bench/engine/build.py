@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from sapiens_bench import adapters, models
@@ -12,6 +13,7 @@ from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.cards.catalog import ModelEntry
 from sapiens_bench.cards.locate import confirm
 from sapiens_bench.cards.options import NoOptions, Options, read_options
+from sapiens_bench.cards.schema import DatasetCard
 from sapiens_bench.engine.specs import DataSpec, ModelSpec
 from sapiens_bench.errors import CardError, SapiensBenchError
 from sapiens_bench.models.context import ModelContext
@@ -29,15 +31,25 @@ class OpenData:
     task: Task
 
 
+def adapter_kind(card: DatasetCard, path: Path) -> type[Options]:
+    """The options class of a data set's adapter.
+
+    Raises:
+        UnknownName, CardError: no such adapter.
+    """
+    kind: type[Options] = getattr(adapters.TABLE.find(card.adapter, path), "Options", NoOptions)
+    return kind
+
+
 def adapter_options(spec: DataSpec) -> Options:
     """The adapter's options as the protocol (and the request) set them.
 
     Raises:
         UnknownName, CardError: no such adapter; a wrong key or value.
     """
-    code = adapters.TABLE.find(spec.card.adapter, spec.path)
-    kind: type[Options] = getattr(code, "Options", NoOptions)
-    return read_options(kind, spec.protocol.options, f"data set {spec.id}, protocol {spec.protocol_name}")
+    return read_options(
+        adapter_kind(spec.card, spec.path), spec.protocol.options, f"data set {spec.id}, protocol {spec.protocol_name}"
+    )
 
 
 def build_task(spec: DataSpec) -> Task:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.code import code_hash
 from sapiens_bench.cards.locate import dataset_root
+from sapiens_bench.cards.options import option_names
 from sapiens_bench.cards.schema import DatasetCard
-from sapiens_bench.engine.build import OpenData, adapter_options, build_task, open_data
+from sapiens_bench.engine.build import OpenData, adapter_kind, adapter_options, build_task, open_data
 from sapiens_bench.engine.choices import DataChoice
 from sapiens_bench.engine.specs import DataFacts, DataSpec
 from sapiens_bench.engine.stored import truth_root
@@ -106,13 +108,16 @@ def find_data(choice: DataChoice, catalog: Catalog, boxes: Mapping[str, Path]) -
 
     Raises:
         UnknownName, CardError: a name, option or key that does not exist, of a data set asked for by name.
+        UnknownName: no data set was named, and none of the task has an option that was asked for.
+        UsageError: none of them has all the options that were asked for.
         DatasetRejected: an annotation file is malformed.
         DataMissing: no data set of the task is on this machine.
     """
-    unrooted, unusable, foreign = _checked(choice, catalog)
+    cards, lacking = _with_options(_cards(choice, catalog), choice, catalog)
+    unrooted, unusable, foreign = _checked(cards, choice, catalog)
     found: list[FoundData] = []
     missing: dict[str, DataMissing] = {}
-    notes: list[str] = []
+    notes = [f"Data set {name} is left out: it has no option {said}." for name, said in lacking.items()]
     for spec in unrooted:
         try:
             data, note = _with_fallback(_boxed(spec, choice, boxes), choice, catalog)
@@ -133,11 +138,45 @@ def find_data(choice: DataChoice, catalog: Catalog, boxes: Mapping[str, Path]) -
     return DataSearch(found, {}, [*notes, *absent])
 
 
-def _checked(choice: DataChoice, catalog: Catalog) -> tuple[list[DataSpec], dict[str, SapiensBenchError], set[str]]:
-    """Specs of the data sets that are meant, those of them that cannot be used, and the protocols there are."""
-    cards = [catalog.dataset(name) for name in choice.names] or [
+def _cards(choice: DataChoice, catalog: Catalog) -> list[DatasetCard]:
+    return [catalog.dataset(name) for name in choice.names] or [
         card for card in catalog.datasets.values() if card.default_protocol(choice.task) is not None
     ]
+
+
+def _with_options(
+    cards: list[DatasetCard], choice: DataChoice, catalog: Catalog
+) -> tuple[list[DatasetCard], dict[str, str]]:
+    """The data sets that have the options asked for, and what the others lack.
+
+    Data sets asked for by name all stay: an option that one of them lacks is refused when its options are read.
+    """
+    if choice.names or not choice.options:
+        return cards, {}
+    names: dict[str, set[str]] = {}
+    for card in cards:
+        with suppress(CardError, UnknownName):  # its adapter is not part of this version: said when it is checked
+            names[card.id] = option_names(adapter_kind(card, catalog.card_paths[card.id]))
+    known = set().union(*names.values())
+    for option in choice.options:
+        if option not in known:
+            hint = f"It was looked for among the options of every data set for {choice.task}."
+            raise UnknownName("data option", option, known, hint)
+    lacking = {
+        name: ", ".join(repr(option) for option in choice.options if option not in has)
+        for name, has in names.items()
+        if not has >= choice.options.keys()
+    }
+    kept = [card for card in cards if card.id not in lacking]
+    if not any(card.id in names for card in kept):
+        raise UsageError(f"No data set for {choice.task} has all of the options {', '.join(choice.options)}.")
+    return kept, lacking
+
+
+def _checked(
+    cards: Sequence[DatasetCard], choice: DataChoice, catalog: Catalog
+) -> tuple[list[DataSpec], dict[str, SapiensBenchError], set[str]]:
+    """Specs of the data sets that are meant, those of them that cannot be used, and the protocols there are."""
     specs: list[DataSpec] = []
     unusable: dict[str, SapiensBenchError] = {}
     known: set[str] = set()
@@ -194,7 +233,8 @@ def _nothing_found(
     if len(reasons) == 1 or (choice.names and reasons):
         return reasons[0]
     if missing:
-        return DataMissing(f"No data set for {choice.task} is on this machine: {'; '.join(map(str, reasons))}")
+        having = f" that has {', '.join(map(repr, choice.options))}" if choice.options else ""
+        return DataMissing(f"No data set for {choice.task}{having} is on this machine: {'; '.join(map(str, reasons))}")
     if reasons:
         return reasons[0]
     return UnknownName(f"{choice.task} protocol", str(choice.protocol), protocols)

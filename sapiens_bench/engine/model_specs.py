@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.code import code_hash
 from sapiens_bench.cards.folders import existing_weights_root
-from sapiens_bench.cards.locate import weight_files
-from sapiens_bench.cards.options import Options, option_names, read_options
+from sapiens_bench.cards.locate import WeightFiles, weight_files
+from sapiens_bench.cards.options import OptionConflict, Options, fitting_options, option_names, overlaid, read_options
+from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.engine.build import model_options
 from sapiens_bench.engine.choices import ModelChoice
 from sapiens_bench.engine.specs import ModelSpec
@@ -43,10 +44,30 @@ def candidates(choice: ModelChoice, catalog: Catalog) -> Candidates:
 
     Raises:
         UnknownName: no such model, or an option that none of the models has.
-        CardError: an option's value is wrong.
+        CardError: an option's value is wrong, or see ``with_options``.
     """
     entries = catalog.select(choice.task, choice.patterns)
     _check_weights_root(choice.weights_root, entries)
+    return with_options(entries, choice.options, exactly(choice.patterns, catalog))
+
+
+def exactly(patterns: Sequence[str], catalog: Catalog) -> set[str]:
+    """The names in ``patterns``; what ``all``, a glob or a family brings in is not among them."""
+    parts = [part.strip() for text in patterns for part in ([text] if text in catalog.aliases else text.split(","))]
+    return {catalog.aliases.get(part, part) for part in parts}
+
+
+def with_options(entries: Sequence[ModelEntry], asked: Mapping[str, Any], named: Collection[str]) -> Candidates:
+    """The variants with the options ``asked`` over those of their cards; of a run and of a profile alike.
+
+    Args:
+        named: ids of those that were named exactly. An option that does not go with the card of another (``score`` is
+            of SimCC, its output are heatmaps) does not reach it.
+
+    Raises:
+        UnknownName: an option that none of them has.
+        CardError: an option's value is wrong; or it does not go with a card that was named, or with any card at all.
+    """
     classes: dict[str, type[Options]] = {}
     refused: dict[str, SapiensBenchError] = {}
     for entry in entries:
@@ -54,14 +75,40 @@ def candidates(choice: ModelChoice, catalog: Catalog) -> Candidates:
             classes[entry.id] = model_options(entry)
         except SapiensBenchError as error:
             refused[entry.id] = error
-    _refuse_unknown(choice.options, classes)
-    found = [
-        Candidate(entry, dict(entry.variant.options), refused[entry.id])
-        if entry.id in refused
-        else _candidate(entry, classes[entry.id], choice.options)
-        for entry in entries
+    _refuse_unknown(asked, classes)
+    found: list[Candidate] = []
+    conflicts: dict[str, dict[str, OptionConflict]] = {name: {} for name in asked}  # option -> model -> why
+    for entry in entries:
+        if entry.id in refused:
+            found.append(Candidate(entry, dict(entry.variant.options), refused[entry.id]))
+            continue
+        kind = classes[entry.id]
+        fitting, why = asked, None
+        if entry.id not in named:
+            fitting, why = fitting_options(kind, entry.variant.options, asked, _where(entry))
+        if why is not None:
+            for name in asked.keys() - fitting.keys():
+                conflicts[name][entry.id] = why
+        found.append(_candidate(entry, kind, fitting))
+    _refuse_unfit(conflicts, classes)
+    return Candidates(found, [*_left_out(asked, classes), *_unfit_notes(conflicts)])
+
+
+def _refuse_unfit(conflicts: Mapping[str, Mapping[str, OptionConflict]], classes: Mapping[str, type[Options]]) -> None:
+    """An option that goes with none of the models that have it is an error, not a note."""
+    for name, why in conflicts.items():
+        if why and all(model in why for model, kind in classes.items() if name in option_names(kind)):
+            raise OptionConflict(f"--option {name} does not go with any of the models. {next(iter(why.values()))}")
+
+
+def _unfit_notes(conflicts: Mapping[str, Mapping[str, OptionConflict]]) -> list[str]:
+    """One note for each option that the cards of some of the models do not go with."""
+    return [
+        f"--option {name} does not reach {_some(list(why))}: it does not go with their cards "
+        f"({next(iter(why.values()))})"
+        for name, why in conflicts.items()
+        if why
     ]
-    return Candidates(found, _left_out(choice.options, classes))
 
 
 def _check_weights_root(root: Path | None, entries: Sequence[ModelEntry]) -> None:
@@ -76,9 +123,16 @@ def _is_looked_for(entry: ModelEntry) -> bool:
 
 
 def _candidate(entry: ModelEntry, kind: type[Options], asked: Mapping[str, Any]) -> Candidate:
-    options = overlaid(entry, kind, asked)
+    known = option_names(kind)
+    reaching = {name: value for name, value in asked.items() if name in known}
+    options = overlaid(kind, entry.variant.options, reaching, _where(entry))
     try:
-        read_options(kind, options, f"model {entry.id} ({entry.path.name})")
+        read_options(kind, options, _where(entry))
+    except OptionConflict as error:
+        if options != entry.variant.options and not _is_wrong(entry, kind):
+            given = ", ".join(f"--option {name}" for name in reaching)
+            raise OptionConflict(f"{given}: {error}") from None
+        return Candidate(entry, options, error)
     except CardError as error:
         if options != entry.variant.options:
             raise  # what was asked for now is wrong
@@ -86,10 +140,19 @@ def _candidate(entry: ModelEntry, kind: type[Options], asked: Mapping[str, Any])
     return Candidate(entry, options)
 
 
-def overlaid(entry: ModelEntry, kind: type[Options], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The variant's options with those of ``asked`` that its wrapper has."""
-    known = option_names(kind)
-    return {**entry.variant.options, **{name: value for name, value in asked.items() if name in known}}
+def _is_wrong(entry: ModelEntry, kind: type[Options]) -> bool:
+    """Whether the card's options do not go together, whatever is asked."""
+    try:
+        read_options(kind, entry.variant.options, _where(entry))
+    except OptionConflict:
+        return True
+    except CardError:
+        return False
+    return False
+
+
+def _where(entry: ModelEntry) -> str:
+    return f"model {entry.id} ({entry.path.name})"
 
 
 def _refuse_unknown(asked: Mapping[str, Any], classes: Mapping[str, type[Options]]) -> None:
@@ -105,9 +168,12 @@ def _left_out(asked: Mapping[str, Any], classes: Mapping[str, type[Options]]) ->
     for name in asked:
         without = [model for model, kind in classes.items() if name not in option_names(kind)]
         if without:
-            some = ", ".join(without[:5]) + (f" and {len(without) - 5} more" if len(without) > 5 else "")
-            notes.append(f"--option {name} does not reach {some}: they have no such option.")
+            notes.append(f"--option {name} does not reach {_some(without)}: they have no such option.")
     return notes
+
+
+def _some(models: Sequence[str]) -> str:
+    return ", ".join(models[:5]) + (f" and {len(models) - 5} more" if len(models) > 5 else "")
 
 
 def model_spec(candidate: Candidate, choice: ModelChoice, catalog: Catalog) -> ModelSpec:
@@ -120,13 +186,22 @@ def model_spec(candidate: Candidate, choice: ModelChoice, catalog: Catalog) -> M
     if candidate.refusal is not None:
         raise candidate.refusal
     entry = candidate.entry
+    files = weight_files(entry.variant, results_root(entry) or choice.weights_root, choice.trust)
+    return with_weights(candidate, files, space_of(entry, catalog), choice.precision, choice.seed)
+
+
+def with_weights(
+    candidate: Candidate, files: WeightFiles, space: SpaceCard | None, precision: str, seed: int
+) -> ModelSpec:
+    """What builds the candidate from these files."""
+    entry = candidate.entry
     return ModelSpec(
         entry=entry,
-        weights=weight_files(entry.variant, results_root(entry) or choice.weights_root, choice.trust),
-        space=space_of(entry, catalog),
+        weights=files,
+        space=space,
         options=candidate.options,
-        precision=choice.precision,
-        seed=choice.seed,
+        precision=precision,
+        seed=seed,
         code_sha256=code_hash(entry.card.wrapper, entry.path),
     )
 
@@ -145,7 +220,7 @@ def one_model(name: str, choice: ModelChoice, catalog: Catalog) -> ModelSpec:
     """
     entry = catalog.model(name)
     kind = model_options(entry)
-    options = {**entry.variant.options, **choice.options}
+    options = overlaid(kind, entry.variant.options, choice.options, f"model {entry.id}")
     read_options(kind, options, f"model {entry.id}")
     return model_spec(Candidate(entry, options), choice, catalog)
 

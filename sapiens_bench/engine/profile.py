@@ -79,7 +79,8 @@ def run_profile(request: ProfileRequest, catalog: Catalog, on_event: Watcher = i
     ``request.out`` the record is written after every row.
 
     Raises:
-        UnknownName, UsageError: the request names nothing that exists.
+        UnknownName, UsageError: the request names nothing that exists, or an option that none of the models has.
+        CardError: an option's value is wrong.
         DeviceError: the device does not exist here.
         Interrupted: Ctrl-C; rows that were finished are kept.
     """
@@ -101,7 +102,7 @@ class _Job:
 class _Profile:
     def __init__(self, request: ProfileRequest, catalog: Catalog, on_event: Watcher) -> None:
         self.request, self.catalog, self.on_event = request, catalog, on_event
-        self.chosen = choose(catalog, request.models, request.task, request.options)
+        self.chosen, notes = choose(catalog, request.models, request.task, request.options)
         self.device = "meta" if request.counts_only else resolve_device(request.device)
         self.known = roofline.known_ceilings()
         self.record = ProfileRecord(
@@ -113,9 +114,12 @@ class _Profile:
             hardware=provenance.hardware(self.device),
             request=request.as_json(),
             ceilings=dict(self.known),
+            notes=notes,
         )
 
     def complete(self) -> ProfileRecord:
+        for note in self.record.notes:
+            self.on_event(ProfileNote(note))
         try:
             jobs = self._counted()
             if jobs:
@@ -165,7 +169,7 @@ class _Profile:
 
     def _count_one(self, chosen: Chosen) -> list[_Job]:
         request = self.request
-        if why := why_not(chosen.entry):
+        if why := why_not(chosen.candidate):
             self._add(self._row(chosen, "unavailable", how=why))
             return []
         counts, notes = None, []

@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sapiens_bench import models
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
-from sapiens_bench.cards.code import code_hash
 from sapiens_bench.cards.locate import WeightFiles, weight_files
 from sapiens_bench.cards.schema import InputSpec, SpaceCard
-from sapiens_bench.engine.build import build_model, model_options
-from sapiens_bench.engine.model_specs import overlaid, space_of
+from sapiens_bench.engine.build import build_model
+from sapiens_bench.engine.model_specs import Candidate, exactly, space_of, with_options, with_weights
 from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import CardError, SapiensBenchError, UnknownName, UsageError, WeightsMissing
 from sapiens_bench.profiling.paper import Encoder, mae_parameters, paper_macs, true_macs
@@ -34,10 +32,13 @@ _FIXED_SIZE = ("graph", "torchscript", "export", "predictions")  # formats whose
 class Chosen:
     """A variant, or its encoder alone."""
 
-    entry: ModelEntry
+    candidate: Candidate
     encoder_only: bool
-    options: dict[str, Any]  # the card's with the request's over them
     space: SpaceCard | None  # of the raw output
+
+    @property
+    def entry(self) -> ModelEntry:
+        return self.candidate.entry
 
     @property
     def id(self) -> str:
@@ -49,26 +50,29 @@ class Chosen:
 
     def spec(self, files: WeightFiles, precision: str = "fp32", seed: int = 0) -> ModelSpec:
         """What builds it, with these weights."""
-        code = code_hash(self.entry.card.wrapper, self.entry.path)
-        return ModelSpec(self.entry, files, self.space, self.options, precision, seed, code)
+        return with_weights(self.candidate, files, self.space, precision, seed)
 
 
 def choose(
     catalog: Catalog, patterns: Sequence[str], task: str | None, options: Mapping[str, Any] | None = None
-) -> list[Chosen]:
+) -> tuple[list[Chosen], list[str]]:
     """Variants by pattern over one task or all, in the order asked; "<pattern>/encoder" for encoders.
 
     Floors and diagnostics hold no network and are left out unless named exactly.
 
+    Returns:
+        What is meant, and notes on options that some of them do not have.
+
     Raises:
-        UnknownName: a pattern that matches nothing.
+        UnknownName: a pattern that matches nothing, or an option that none of the models has.
         UsageError: no pattern, or only models of another task.
+        CardError: an option's value is wrong.
     """
     wanted = [part.strip() for pattern in patterns for part in pattern.split(",") if part.strip()]
     if not wanted:
         raise UsageError("No model was named. Use --models all, an id, or a pattern such as 'sapiens-*'.")
     tasks = [task] if task else list(dict.fromkeys(entry.card.task for entry in catalog.models.values()))
-    chosen: dict[str, Chosen] = {}
+    chosen: dict[str, tuple[ModelEntry, bool]] = {}
     for pattern in wanted:
         encoder_only = pattern.endswith(ENCODER)
         name = pattern.removesuffix(ENCODER)
@@ -77,16 +81,13 @@ def choose(
             raise UnknownName("model", name, catalog.models, "`sapiens-bench list` shows all models.")
         for entry in found:
             if entry.card.kind == "network" or entry.id == name:
-                one = Chosen(entry, encoder_only, _options(entry, options or {}), space_of(entry, catalog))
-                chosen.setdefault(one.id, one)
-    return list(chosen.values())
-
-
-def _options(entry: ModelEntry, asked: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return overlaid(entry, model_options(entry), asked)
-    except (UnknownName, CardError):  # no such wrapper: `why_not` says so in the model's row
-        return dict(entry.variant.options)
+                chosen.setdefault(entry.id + (ENCODER if encoder_only else ""), (entry, encoder_only))
+    entries = list({entry.id: entry for entry, _ in chosen.values()}.values())
+    named = exactly([name.removesuffix(ENCODER) for name in wanted], catalog)
+    asked = with_options(entries, options or {}, named)
+    by_id = {candidate.entry.id: candidate for candidate in asked.all}
+    found_all = [Chosen(by_id[entry.id], part, space_of(entry, catalog)) for entry, part in chosen.values()]
+    return found_all, asked.notes
 
 
 def _matching(catalog: Catalog, tasks: Sequence[str], pattern: str, explain: bool) -> list[ModelEntry]:
@@ -110,7 +111,8 @@ def resized(chosen: Chosen, input_hw: tuple[int, int] | None) -> Chosen:
     if spec is None or (weights is not None and weights.format in _FIXED_SIZE):
         raise UsageError(f"{entry.id} has a fixed input size; leave --input out for it.")
     changed = InputSpec(**{**spec.model_dump(), "height": input_hw[0], "width": input_hw[1]})
-    return replace(chosen, entry=replace(entry, variant=entry.variant.model_copy(update={"input": changed})))
+    entry = replace(entry, variant=entry.variant.model_copy(update={"input": changed}))
+    return replace(chosen, candidate=replace(chosen.candidate, entry=entry))
 
 
 def find_weights(entry: ModelEntry, weights_root: Path | None) -> tuple[WeightFiles, str]:
@@ -125,17 +127,14 @@ def find_weights(entry: ModelEntry, weights_root: Path | None) -> tuple[WeightFi
         return _NO_WEIGHTS, str(error)
 
 
-def why_not(entry: ModelEntry) -> str:
+def why_not(candidate: Candidate) -> str:
     """Why a model cannot be profiled at all; empty when it can."""
+    entry = candidate.entry
     if entry.card.kind != "network":
         return f"{entry.id} is no network: there is nothing to profile."
     if entry.variant.weights is not None and entry.variant.weights.format == "predictions":
         return "Only published numbers or stored predictions exist for this model: there is no network to profile."
-    try:
-        models.TABLE.check(entry.card.wrapper)
-    except (UnknownName, CardError):
-        return f"The wrapper {entry.card.wrapper!r} is not in this version of sapiens-bench."
-    return ""
+    return str(candidate.refusal or "")
 
 
 def count_entry(chosen: Chosen, weights_root: Path | None) -> CountRecord:

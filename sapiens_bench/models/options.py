@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from sapiens_bench.cards.options import NoOptions, Options
 from sapiens_bench.errors import CardError
@@ -137,6 +137,13 @@ class CardPoseOptions(Options):
     """Where the file's outputs are not told apart by their shapes: those that are meant (SimCC: x, then y; coordinates:
     positions, then scores). The outputs of a torch program are called 0, 1 ..."""
 
+    @field_validator("blur_kernel")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("must be odd")
+        return value
+
     @model_validator(mode="after")
     def _fits_output(self) -> CardPoseOptions:
         for name, output in _BELONGS_TO.items():
@@ -144,8 +151,6 @@ class CardPoseOptions(Options):
                 raise ValueError(f"{name!r} goes with output: {output}, not with output: {self.output}")
         if self.output == "coords" and self.units is None:
             raise ValueError("output: coords needs 'units', pixel or share")
-        if self.blur_kernel % 2 == 0:
-            raise ValueError(f"'blur_kernel' must be odd, found {self.blur_kernel}")
         return self
 
 

@@ -12,7 +12,7 @@ from sapiens_bench.engine.profile import run_profile
 from sapiens_bench.engine.profile_build import choose
 from sapiens_bench.engine.profile_request import ProfileRequest, parse_batches, parse_input
 from sapiens_bench.engine.specs import ModelSpec
-from sapiens_bench.errors import DeviceError, UnknownName, UsageError
+from sapiens_bench.errors import CardError, DeviceError, UnknownName, UsageError
 from sapiens_bench.profiling.parent import Answer
 from sapiens_bench.profiling.record import read_profile
 from sapiens_bench.profiling.timing import Budget
@@ -90,7 +90,7 @@ def test_models_without_a_network_or_wrapper_are_rows_that_say_so(catalog: Catal
 
 
 def test_every_model_card_gives_a_row_and_no_crash(catalog: Catalog) -> None:
-    chosen = choose(catalog, ["all"], None)
+    chosen, _ = choose(catalog, ["all"], None)
     assert {c.entry.card.kind for c in chosen} == {"network"}
     small = [c.id for c in chosen if not c.id.startswith("sapiens")]
     record = run_profile(ProfileRequest(models=tuple(small), counts_only=True), catalog)
@@ -103,6 +103,31 @@ def test_a_pattern_that_matches_nothing_is_an_error_with_advice(catalog: Catalog
         choose(catalog, ["movenet-thunde"], None)
     with pytest.raises(UsageError, match="pose"):
         choose(catalog, ["movenet-thunder"], "seg")
+
+
+@pytest.mark.parametrize(("options", "kind"), [({"paddin": 9}, UnknownName), ({"padding": 99}, CardError)])
+@pytest.mark.parametrize("counts_only", [True, False])
+def test_a_mistyped_option_is_refused_before_anything_is_counted_or_timed(
+    options: dict[str, Any], kind: type[Exception], counts_only: bool, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **more: Any) -> Any:
+        raise AssertionError("it began")
+
+    monkeypatch.setattr(engine, "ask", fail)
+    monkeypatch.setattr(engine, "count_entry", fail)
+    request = ProfileRequest(models=("movenet-thunder",), device="cpu", counts_only=counts_only, options=options)
+    with pytest.raises(kind, match="padding"):
+        run_profile(request, catalog)
+
+
+def test_an_option_reaches_the_profiled_models_that_have_it_and_a_note_names_the_others(catalog: Catalog) -> None:
+    chosen, notes = choose(catalog, ["movenet-thunder", "sapiens-0.3b/encoder"], "pose", {"padding": 1.5})
+    assert [one.candidate.options.get("padding") for one in chosen] == [1.5, None]
+    assert any("padding does not reach sapiens-0.3b" in note for note in notes)
+    record = run_profile(
+        ProfileRequest(models=("movenet-thunder", "oracle"), counts_only=True, options={"padding": 1.5}), catalog
+    )
+    assert any("padding does not reach oracle" in note for note in record.notes)
 
 
 def test_a_missing_device_ends_the_request(catalog: Catalog) -> None:
