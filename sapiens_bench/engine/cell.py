@@ -240,7 +240,8 @@ def measure(sample: Sample, prediction: Any, task: Task, fault: SampleFault | No
         detail = f"{type(error).__name__}: {error}"
     try:
         values = _values(sample.target, task.miss(sample.target), task)
-    except Exception:
+    except Exception as error:
+        raise_if_machine(error)
         return {}, SampleFault("label.exception", detail, side="input")
     return values, fault or SampleFault("pred.exception", detail, side="prediction")
 
@@ -253,7 +254,8 @@ def _identity(identity: Callable[[int], str], index: int) -> str:
     """ "" where the files cannot be looked at: that they are missing is told by the row."""
     try:
         return identity(index)
-    except OSError:
+    except OSError as error:
+        raise_if_machine(error)
         return ""
 
 
