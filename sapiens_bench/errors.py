@@ -237,22 +237,63 @@ _MACHINE_ERRNOS = frozenset(
     for name in ("ENOSPC", "EDQUOT", "ENOMEM", "EMFILE", "ENFILE", "EIO", "EROFS")
     if (number := getattr(errno, name, None)) is not None
 )
+# cv::Error::StsNoMem, in OpenCV's text: the attribute `code` is set on the class, and may be of another thread's error.
+_CV2_NO_MEMORY = ("error: (-4:", "std::bad_alloc")
+# Libraries that have no class for it say it in the text of a RuntimeError: PyTorch's allocators (CPU, CUDA, MPS) and
+# cuBLAS, and whatever lets C++'s exception through ("bad allocation" is what Microsoft's library calls it).
+_NO_MEMORY = (
+    "DefaultCPUAllocator",
+    "not enough memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "std::bad_alloc",
+    "bad allocation",
+    "Failed to allocate memory",
+)
 
 
 def machine_fault(error: BaseException) -> BaseException | None:
     """The fault of this machine behind ``error``: memory, disk space or file handles ran out; None when there is none.
 
-    Such a fault says nothing about an image, so whoever turns exceptions into ``SampleFault`` lets it pass. Exceptions
-    that were handled on the way (``__cause__``, ``__context__``) count, so a decoder's own wrapping hides nothing.
+    Such a fault says nothing about an image, so whoever turns exceptions into ``SampleFault`` lets it pass. All that
+    was handled on the way counts (``__cause__`` and ``__context__``, also under ``from None``, and the members of a
+    group), so a library's own wrapping hides nothing. The outermost is returned.
     """
     seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        if isinstance(current, MemoryError) or (isinstance(current, OSError) and current.errno in _MACHINE_ERRNOS):
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        current = waiting.pop(0)
+        if current is None or id(current) in seen:
+            continue
+        if _is_of_machine(current):
             return current
         seen.add(id(current))
-        current = current.__cause__ or current.__context__
+        waiting += [current.__cause__, current.__context__]
+        if isinstance(current, BaseExceptionGroup):
+            waiting += current.exceptions
     return None
+
+
+def _is_of_machine(error: BaseException) -> bool:
+    """This exception alone. Libraries are known by the names of their classes, so that none has to be imported."""
+    if isinstance(error, (MemoryError, MachineFault, StorageFull, WorkerDied)):
+        return True
+    if isinstance(error, OSError):
+        return error.errno in _MACHINE_ERRNOS
+    if isinstance(error, SapiensBenchError):
+        return False  # its text may quote anything
+    library = type(error).__module__.partition(".")[0]
+    if library == "cv2":
+        return any(sign in str(error) for sign in _CV2_NO_MEMORY)
+    if library == "torch" and type(error).__name__ == "OutOfMemoryError":
+        return True
+    return (isinstance(error, RuntimeError) or library == "onnxruntime") and any(s in str(error) for s in _NO_MEMORY)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Is the fault of this machine behind ``error`` a lack of memory, which smaller pieces may not run into?"""
+    fault = machine_fault(error)
+    return fault is not None and not isinstance(fault, (OSError, SapiensBenchError))
 
 
 def raise_if_machine(error: BaseException) -> None:

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_bench import errors
-from sapiens_bench.errors import SapiensBenchError, WorkerDied
+from sapiens_bench.errors import SapiensBenchError, WorkerDied, machine_fault, out_of_memory
 
 TRIES = 2  # of a job whose process died
 GRACE_S = 20.0  # after Ctrl-C, for jobs that have begun; what they write appears whole or not at all anyway
@@ -60,6 +60,7 @@ class Reply:
     error: str = ""  # class of the exception; "" when there is a value
     message: str = ""
     errno: int | None = None  # of an OSError
+    memory: bool = False  # it ran out, whatever the library at hand calls that
     trace: str = ""
 
 
@@ -200,10 +201,12 @@ def _answer(function: str, argument: Any) -> str:
     try:
         return json.dumps({"value": find(function)(argument)})
     except BaseException as error:  # any job may raise anything; the parent decides what it means
+        told = machine_fault(error) or error  # the chain of causes does not travel, so what matters of it goes first
         fault = {
-            "error": type(error).__name__,
-            "message": str(error),
-            "errno": error.errno if isinstance(error, OSError) else None,
+            "error": type(told).__name__,
+            "message": str(told),
+            "errno": told.errno if isinstance(told, OSError) else None,
+            "memory": out_of_memory(told),
             "trace": "" if isinstance(error, SapiensBenchError) else traceback.format_exc(),
         }
         return json.dumps(fault)
@@ -357,7 +360,7 @@ def _value(reply: Reply) -> Any:
     """The result of a job, or its exception as it would have been raised here."""
     if not reply.error:
         return reply.value
-    if reply.error == "MemoryError":
+    if reply.memory or reply.error == "MemoryError":
         raise MemoryError(reply.message)
     if reply.errno is not None:
         raise OSError(reply.errno, reply.message)

@@ -31,6 +31,17 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
+    @classmethod
+    def unfolded(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """``given`` with its shorter ways of writing several options written out.
+
+        (A validator that runs before the fields would make pydantic refuse lists where a tuple is meant.)
+
+        Raises:
+            ValueError: a shorter way is used wrongly.
+        """
+        return given
+
 
 class OptionConflict(CardError):
     """Each option is right by itself; together they are not."""
@@ -52,14 +63,16 @@ def read_options(kind: type[OptionsT], given: Mapping[str, Any], where: str) -> 
         OptionConflict: options that do not go together.
     """
     try:
-        return kind.model_validate_json(json.dumps(dict(given)))
+        text = json.dumps(dict(kind.unfolded(given)))
+    except (TypeError, ValueError) as error:
+        raise CardError(f"{where}: {error}") from None
+    try:
+        return kind.model_validate_json(text)
     except ValidationError as error:
         is_conflict = not any(fault["loc"] for fault in error.errors(include_url=False, include_context=False))
         raise (OptionConflict if is_conflict else CardError)(
             explain(error, kind, lambda place: _place(where, place))
         ) from None
-    except (TypeError, ValueError) as error:
-        raise CardError(f"{where}: options hold something that is no plain value ({error}).") from None
 
 
 def option_names(kind: type[Options]) -> set[str]:

@@ -266,7 +266,8 @@ def _identity(identity: Callable[[int], str], index: int) -> str:
     """ "" where the files cannot be looked at: that they are missing is told by the row."""
     try:
         return identity(index)
-    except OSError:
+    except OSError as error:
+        raise_if_machine(error)
         return ""
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.engine.loader import Loaded, model_fault
-from sapiens_bench.errors import SampleFault, raise_if_machine
+from sapiens_bench.errors import SampleFault, out_of_memory, raise_if_machine
 from sapiens_bench.types import Model
 
 Arrays = dict[str, NDArray[Any]]
@@ -20,9 +20,10 @@ Arrays = dict[str, NDArray[Any]]
 class Forward:
     """Runs ``model.forward`` on packed crops under ``torch.inference_mode``.
 
-    A batch that fails is run again image by image, so that only the image at fault is charged. Out of memory halves
-    the number of crops, for the rest of the run. On a CPU the crops of a model that says ``is_reentrant`` run beside
-    each other, each with one operator thread: nothing waits for anything, and a busy machine stays usable.
+    A batch that fails is run again image by image, so that only the image at fault is charged. Out of memory, on any
+    device, halves the number of crops for the rest of the run; at one crop it ends the run, and no image is charged.
+    On a CPU the crops of a model that says ``is_reentrant`` run beside each other, each with one operator thread:
+    nothing waits for anything, and a busy machine stays usable.
     """
 
     def __init__(self, model: Model, device: str, budget: int, operators: int = 1) -> None:
@@ -83,8 +84,8 @@ class Forward:
             stop = min(start + self.budget, n)
             try:
                 parts.append(self._once({name: array[start:stop] for name, array in packed.items()}, stop - start))
-            except torch.OutOfMemoryError:
-                if stop - start == 1:
+            except Exception as error:
+                if stop - start == 1 or not out_of_memory(error):
                     raise
                 self.budget, self.halved = (stop - start) // 2, self.halved + 1
                 torch.cuda.empty_cache()

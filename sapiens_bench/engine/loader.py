@@ -57,6 +57,7 @@ def load(adapter: Adapter, prepare: Prepare, index: int) -> Loaded:
         item.sample = adapter[index]
         freeze(item.sample)
     except SampleFault as fault:
+        raise_if_machine(fault)  # a reader may have wrapped one
         item.fault = fault
     except Exception as error:  # whatever the data did, its row says so
         raise_if_machine(error)

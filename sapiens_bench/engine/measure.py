@@ -65,7 +65,8 @@ def measure_one(task: Task, target: Any, prediction: Any, fault: SampleFault | N
         detail = f"{type(error).__name__}: {error}"
     try:
         values = _values(task, target, task.miss(target))
-    except Exception:
+    except Exception as error:
+        raise_if_machine(error)
         return Measured({}, SampleFault("label.exception", detail, side="input"))
     return Measured(values, fault or SampleFault("pred.exception", detail, side="prediction"))
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sapiens_bench.errors import SampleFault
+from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.store.commits import Commit
 from sapiens_bench.store.rows import read_shard
 from sapiens_bench.types import Adapter
@@ -52,7 +52,9 @@ def _is_gone(row: Mapping[str, Any], adapter: Adapter) -> bool:
     try:
         adapter[row["index"]]
     except SampleFault as fault:
+        raise_if_machine(fault)
         return bool(fault.code != code)
-    except Exception:  # whatever the adapter raises now, it raised something unexpected then, or it did not
+    except Exception as error:  # whatever the adapter raises now, it raised something unexpected then, or it did not
+        raise_if_machine(error)
         return bool(code != _UNEXPECTED)
     return True

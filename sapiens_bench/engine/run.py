@@ -29,9 +29,9 @@ from sapiens_bench.errors import (
     Interrupted,
     MachineFault,
     SapiensBenchError,
-    StorageFull,
     TooManyErrors,
     machine_fault,
+    raise_if_machine,
 )
 from sapiens_bench.store.causes import row_causes
 from sapiens_bench.store.folder import CellClaim, RunFolder, open_run
@@ -133,16 +133,17 @@ class _Run:
             raise
         except Exception as error:  # ours or not: the record must not say "running" for ever
             fault = self._machine_fault(error)
-            self._try_to_save("incomplete" if fault is not None or isinstance(error, StorageFull) else "failed")
-            if fault is None:
+            self._try_to_save("incomplete" if fault is not None else "failed")
+            if fault is None or fault is error:
                 raise
             raise fault from error
 
-    def _machine_fault(self, error: Exception) -> MachineFault | None:
+    def _machine_fault(self, error: Exception) -> BaseException | None:
         """What to say when this machine, and no image, is at fault."""
-        if isinstance(error, SapiensBenchError) or not machine_fault(error):
-            return None
-        reason = str(getattr(error, "strerror", "") or str(error) or type(error).__name__)
+        fault = machine_fault(error)
+        if fault is None or isinstance(fault, SapiensBenchError):  # ours say what to do themselves
+            return fault
+        reason = " ".join(str(getattr(fault, "strerror", "") or str(fault) or type(fault).__name__).split())[:300]
         return MachineFault(
             f"This machine is at fault, no image: {reason}. Nothing of the shard in work was kept; what is committed "
             f"stays in {self.plan.out}, and the same command goes on from there."
@@ -174,6 +175,7 @@ class _Run:
                 adapter, model = self._model(spec, data)
                 self._check_conventions(spec, data, model)
             except SapiensBenchError as error:
+                raise_if_machine(error)  # a model is not refused because memory ran out while it was loaded
                 self.first_error = first_reason(self.first_error, error)
                 record.refuse(error)
                 self.on_event(CellFinished(record))

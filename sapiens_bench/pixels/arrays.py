@@ -101,6 +101,7 @@ def _members(
         raise_if_machine(error)
         raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from None
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error) as error:
+        raise_if_machine(error)
         raise DatasetRejected(str(path), [f"not a sound .npz archive: {error}"], _REMEDY) from None
     return arrays
 

@@ -164,6 +164,7 @@ def locate(path: Path | str, root: Path | None) -> Path:
             return safe_join(root, str(path))
         return safe_join(root, str(Path(path).relative_to(root)))
     except (PathEscape, ValueError) as error:
+        raise_if_machine(error)
         raise SampleFault("image.path", str(error)) from None
 
 

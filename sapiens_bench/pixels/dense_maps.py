@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.errors import DataError, SampleFault
+from sapiens_bench.errors import DataError, SampleFault, raise_if_machine
 from sapiens_bench.pixels.arrays import MAX_BYTES, load_npy, load_one
 from sapiens_bench.pixels.codecs import depth_counts, labels_of, mask_of, stored_of
 from sapiens_bench.pixels.coded_normals import Encoding, decoded_normals
@@ -138,6 +138,7 @@ def _numbers(path: Path, members: Sequence[str], limits: Limits) -> NDArray[Any]
         else:
             array = load_one(path, members, max_member_bytes=limits.n_bytes)
     except DataError as error:
+        raise_if_machine(error)
         needed = f" (needed is {limits.size_hw})" if limits.size_hw else ""
         if not limits.size_hw and limits.n_bytes < MAX_BYTES and f"the limit is {limits.n_bytes}" in str(error):
             needed = f" for at most {limits.max_pixels} pixels (--max-pixels)"

@@ -59,7 +59,8 @@ def read_exr_choice(
             _check_header(file.header(), name, max_pixels)
         with library.File(real, separate_channels=True) as file:
             present = {key: np.asarray(channel.pixels) for key, channel in file.channels().items()}
-    except SampleFault:
+    except SampleFault as fault:
+        raise_if_machine(fault)
         raise
     except OSError as error:
         raise_if_machine(error)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from sapiens_bench.cards.options import Options
 from sapiens_bench.tasks.pose.oks import EPSILON
@@ -51,11 +51,10 @@ class PoseScoring(Options):
     pck_leave_out: tuple[str, ...] = ()
     """Joints that take no part in any pck score."""
 
-    @model_validator(mode="before")
     @classmethod
-    def _flat_area(cls, given: Any) -> Any:
+    def unfolded(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """``nms_area: {padding: 1.25, aspect: 0.75}`` is a shorter way to write two keys."""
-        area = given.get("nms_area") if isinstance(given, Mapping) else None
+        area = given.get("nms_area")
         if area is None:
             return given
         if not isinstance(area, Mapping) or not set(area) <= {"padding", "aspect"}:
