@@ -1,6 +1,7 @@
 """THE LOOP. A cell is cut into shards, a shard into batches, a batch into images; each image leaves one row.
 
-adapter[i] -> prepare (loader.py) -> forward (forward.py) -> finish -> remap -> check -> measure -> row -> commit.
+adapter[i] -> prepare (loader.py) -> forward (forward.py) -> finish -> remap -> check -> measure (measure.py) -> row ->
+commit. Metrics that can measure the images of a shard together, in one pass over all of them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from sapiens_bench.engine.events import BatchDone, Event, ShardDone
 from sapiens_bench.engine.forward import Arrays, Forward
 from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
+from sapiens_bench.engine.measure import Measured, is_together, measure_all
 from sapiens_bench.engine.retry import worth_another_try
 from sapiens_bench.engine.threads import Threads
 from sapiens_bench.errors import SampleFault, raise_if_machine
@@ -39,28 +41,39 @@ class Scored(NamedTuple):
     measure_s: float
 
 
+class Finished(NamedTuple):
+    """An image that is to be measured together with others."""
+
+    row: Row
+    target: Any
+    prediction: Any
+    fault: SampleFault | None
+    finish_s: float
+
+
 @dataclass(slots=True)
 class Stage:
     """All that a shard passes through."""
 
     loader: Loader
     forward: Forward
-    score: Callable[[Loaded, Arrays | SampleFault], Scored]
-    pool: ThreadPoolExecutor  # finish and measure, while the device works on the next batch
+    finish: Callable[[Loaded, Arrays | SampleFault], Scored | Finished]
+    measure: Callable[[Sequence[Scored | Finished]], list[Scored]]  # those that are only finished, together
+    pool: ThreadPoolExecutor  # finish, and measure one by one, while the device works on the next batch
     budget: int  # crops per batch
     backlog: int  # images that may wait for finish
 
 
 def run_shard(shard: Shard, stage: Stage, on_batch: Callable[[int], None] = lambda n_images: None) -> list[Scored]:
     """One result per sample of the shard, in index order."""
-    scored: list[Future[Scored]] = []
+    finished: list[Future[Scored | Finished]] = []
     for batch in pack(stage.loader.take(len(shard.indices)), stage.budget):  # adapter[i], prepare
         for item, outputs in stage.forward(batch):  # the only device work
-            scored.append(stage.pool.submit(stage.score, item, outputs))  # finish, remap, check, measure
-            if len(scored) > stage.backlog:
-                scored[-stage.backlog].result()
+            finished.append(stage.pool.submit(stage.finish, item, outputs))  # finish, remap, check
+            if len(finished) > stage.backlog:
+                finished[-stage.backlog].result()
         on_batch(len(batch))
-    return [future.result() for future in scored]
+    return stage.measure([future.result() for future in finished])
 
 
 def run_cell(
@@ -167,40 +180,58 @@ def staged(job: CellJob, adapter: Adapter, model: Model, task: Task, shards: Seq
     try:
         with Loader(adapter, model.prepare, indices, job.threads.loaders, window) as loader:
 
-            def score(item: Loaded, outputs: Arrays | SampleFault) -> Scored:
-                return score_item(item, outputs, model, task, job, keep)
+            def measure(images: Sequence[Scored | Finished]) -> list[Scored]:
+                return measured(images, task, keep)
 
-            yield Stage(loader, forward, score, pool, job.batch_size, backlog=max(2, job.batch_size))
+            def finish(item: Loaded, outputs: Arrays | SampleFault) -> Scored | Finished:
+                image = finish_item(item, outputs, model, task, job)
+                return image if is_together(task) else measure([image])[0]
+
+            yield Stage(loader, forward, finish, measure, pool, job.batch_size, backlog=max(2, job.batch_size))
         finished = True
     finally:
         pool.shutdown(wait=finished, cancel_futures=True)
         forward.close()
 
 
-def score_item(
-    item: Loaded,
-    outputs: Arrays | SampleFault,
-    model: Model,
-    task: Task,
-    job: CellJob,
-    keep: bool,
-) -> Scored:
-    """The row of one image. Input-side faults have no metric values; prediction-side faults are measured as a miss."""
+def finish_item(
+    item: Loaded, outputs: Arrays | SampleFault, model: Model, task: Task, job: CellJob
+) -> Scored | Finished:
+    """The image ready to be measured: of a prediction-side fault the miss. Input-side faults have no metric values."""
     sample, fault = item.sample, item.fault
     row: Row = {"index": item.index, "key": item.key, "group": item.group}
     if sample is None or (fault is not None and fault.side == "input"):
         return Scored(row | status_of(fault), None, 0.0, 0.0)
     began = time.perf_counter()
     prediction, fault = predict(sample, item, outputs, model, task, job.index_K)
-    finished = time.perf_counter()
-    if job.save_maps and (fault is None or fault.side == "prediction"):
+    finish_s = time.perf_counter() - began
+    if fault is not None and fault.side == "input":
+        return Scored(row | status_of(fault), None, finish_s, 0.0)
+    if job.save_maps:
         job.keep_map(sample, prediction, task)
-    if fault is None or fault.side == "prediction":
-        values, fault = measure(sample, prediction, task, fault)
-        row |= values
-    measured = fault is None or fault.side == "prediction"  # what was measured is kept, so that it can be scored again
-    columns = task.to_columns(prediction) if keep and task.to_columns is not None and measured else None
-    return Scored(row | status_of(fault), columns, finished - began, time.perf_counter() - finished)
+    return Finished(row, sample.target, prediction, fault, finish_s)
+
+
+def measured(images: Sequence[Scored | Finished], task: Task, keep: bool) -> list[Scored]:
+    """The rows of all images, in order; those that wait for it are measured together.
+
+    Args:
+        keep: predictions that were measured are kept, so that they can be scored again.
+    """
+    waiting = [image for image in images if isinstance(image, Finished)]
+    if not waiting:
+        return [image for image in images if isinstance(image, Scored)]
+    began = time.perf_counter()
+    _, targets, predictions, faults, _ = zip(*waiting, strict=True)
+    found = iter(measure_all(task, targets, predictions, faults))
+    measure_s = (time.perf_counter() - began) / len(waiting)
+    return [x if isinstance(x, Scored) else _scored(x, next(found), measure_s, task, keep) for x in images]
+
+
+def _scored(image: Finished, found: Measured, measure_s: float, task: Task, keep: bool) -> Scored:
+    is_kept = keep and (found.fault is None or found.fault.side == "prediction")
+    columns = task.to_columns(image.prediction) if is_kept and task.to_columns is not None else None
+    return Scored(image.row | found.values | status_of(found.fault), columns, image.finish_s, measure_s)
 
 
 def predict(
@@ -229,24 +260,6 @@ def predict(
         fault = model_fault(error)
         code = fault.code if isinstance(error, SampleFault) else "pred.shape"
         return task.miss(sample.target), SampleFault(code, fault.detail, side="prediction")
-
-
-def measure(sample: Sample, prediction: Any, task: Task, fault: SampleFault | None) -> tuple[Row, SampleFault | None]:
-    """Metric columns. A prediction that breaks a metric is a miss; a target that does leaves the metric for all."""
-    try:
-        return _values(sample.target, prediction, task), fault
-    except Exception as error:  # one image must not end the run
-        raise_if_machine(error)
-        detail = f"{type(error).__name__}: {error}"
-    try:
-        values = _values(sample.target, task.miss(sample.target), task)
-    except Exception:
-        return {}, SampleFault("label.exception", detail, side="input")
-    return values, fault or SampleFault("pred.exception", detail, side="prediction")
-
-
-def _values(target: Any, prediction: Any, task: Task) -> Row:
-    return {f"{m.name}/{name}": v for m in task.metrics for name, v in m.measure(target, prediction).items()}
 
 
 def _identity(identity: Callable[[int], str], index: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 from sapiens_bench.stats.bootstrap import draw_weights, intervals
 from sapiens_bench.stats.sums import DrawCounts
 from sapiens_bench.store.record import Counts, ErrorExample, ScoreRecord
-from sapiens_bench.types import Interval, MeasuresMany, Metric, Task
+from sapiens_bench.types import Interval, Metric, Task
 
 _N_EXAMPLES = 5
 
@@ -59,30 +58,6 @@ def scored_rows(rows: pa.Table, left_out: set[int]) -> pa.Table:
     if not left_out:
         return rows
     return rows.filter(pa.array([index not in left_out for index in rows["index"].to_pylist()], type=pa.bool_()))
-
-
-def measure_together(task: Task, targets: Sequence[Any], predictions: Sequence[Any]) -> list[dict[str, Any]] | None:
-    """Metric columns of many images, each metric in one go where it can; the same as one image at a time.
-
-    Args:
-        predictions: one per target, checked (``Task.check``).
-
-    Returns:
-        One dictionary per image, "<metric>/<column>" -> value; None where a metric raised: the image at fault is then
-        found by measuring one at a time.
-    """
-    rows: list[dict[str, Any]] = [{} for _ in targets]
-    try:
-        for metric in task.metrics:
-            if isinstance(metric, MeasuresMany):
-                found = metric.measure_many(targets, predictions)
-            else:
-                found = [metric.measure(t, p) for t, p in zip(targets, predictions, strict=True)]
-            for row, values in zip(rows, found, strict=True):
-                row.update({f"{metric.name}/{name}": value for name, value in values.items()})
-    except Exception:  # one image must not end the run
-        return None
-    return rows
 
 
 class Weights:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
 
 from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
-from sapiens_bench.engine.scores import measure_together
+from sapiens_bench.engine.measure import measure_together
+from sapiens_bench.errors import MachineFault
 from sapiens_bench.tasks import task_for
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
 from sapiens_bench.tasks.seg.types import SegPrediction, SegTarget
@@ -64,3 +69,66 @@ def test_an_image_that_breaks_a_metric_leaves_the_others_to_be_measured_alone() 
     target, prediction = labels(rng)
     wrong = SegPrediction(prediction.labels_HW[:3])
     assert measure_together(seg, [target, target], [prediction, wrong]) is None
+
+
+BAD: dict[str, Any] = {
+    "data": {"n": 17, "input_faults": (3,), "exceptions": (12,)},
+    "options": {"finish_faults": (1,), "forward_faults": (8,), "say": {"4": "nan", "7": "array"}, "bias": 0.1},
+}
+
+
+def together(monkeypatch: pytest.MonkeyPatch, toy: ModuleType, spoil: int = 0) -> list[int]:
+    """The toy's metric measures many from now on; the number of images of each call comes into the list."""
+    calls: list[int] = []
+
+    def measure_many(self: Any, targets: Sequence[Any], predictions: Sequence[Any]) -> list[Any]:
+        calls.append(len(targets))
+        return [self.measure(t, p) for t, p in zip(targets, predictions, strict=True)][spoil:]
+
+    monkeypatch.setattr(toy.MeanError, "measure_many", measure_many, raising=False)
+    return calls
+
+
+def written(out: Path) -> dict[str, bytes]:
+    paths = [p for kind in ("rows", "preds") for p in (out / kind).rglob("shard-*.parquet")]
+    return {str(p.relative_to(out)): p.read_bytes() for p in paths}
+
+
+def test_a_run_measures_a_shard_in_one_pass_and_writes_the_same_bytes(
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = toy.go(tmp_path / "alone", **BAD)
+    calls = together(monkeypatch, toy)
+    found = toy.go(tmp_path / "together", **BAD)
+    assert calls == [4, 5, 4, 2]  # shards of five; two pictures cannot be read
+    assert written(tmp_path / "together") == written(tmp_path / "alone") != {}
+    assert found.cells[0].scores == alone.cells[0].scores
+    assert found.cells[0].counts == alone.cells[0].counts
+
+
+@pytest.mark.parametrize("spoil", [0, 1], ids=["a metric that raises", "a row too few"])
+def test_whoever_breaks_a_metric_is_charged_alone(
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: int
+) -> None:
+    say = {} if spoil else {"7": 1234.0}  # the metric stumbles over it
+    toy.go(tmp_path / "alone", options={"say": say})
+    calls = together(monkeypatch, toy, spoil)
+    (cell,) = toy.go(tmp_path / "together", options={"say": say}).cells
+    assert calls == [5] * 6
+    assert [(e.key, e.code) for e in cell.errors] == ([] if spoil else [("toy/00007", "pred.exception")])
+    assert written(tmp_path / "together") == written(tmp_path / "alone")
+
+
+def test_a_machine_that_fails_every_image_stops_the_run(
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory that does not suffice for one image either is no image's fault, and nothing is committed."""
+    together(monkeypatch, toy)
+
+    def fail(self: Any, target: Any, prediction: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(toy.MeanError, "measure", fail)
+    with pytest.raises(MachineFault):
+        toy.go(tmp_path)
+    assert written(tmp_path) == {}

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.engine import results, scores
+from sapiens_bench.engine import measure, results
 from sapiens_bench.engine.build import build_model
 from sapiens_bench.engine.cell import CellJob, run_cell
 from sapiens_bench.engine.plan import Plan, resolve
@@ -74,7 +74,7 @@ def test_an_image_that_breaks_a_metric_costs_itself_alone(
     def broken(*args: Any) -> None:
         calls.append(1)
 
-    monkeypatch.setattr(results, "measure_together", broken)
+    monkeypatch.setattr(measure, "measure_together", broken)
     alone = rows(plan, tmp_path / "b", results.run_results)
     assert calls
     assert all(table.equals(alone[name], check_metadata=True) for name, table in together.items())
@@ -82,14 +82,14 @@ def test_an_image_that_breaks_a_metric_costs_itself_alone(
 
 def test_a_shard_is_measured_in_one_go(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    measure = scores.measure_together
+    original = measure.measure_together
 
     def counted(task: Any, targets: Any, predictions: Any) -> Any:
-        found = measure(task, targets, predictions)
+        found = original(task, targets, predictions)
         sizes.append(0 if found is None else len(found))
         return found
 
-    monkeypatch.setattr(results, "measure_together", counted)
+    monkeypatch.setattr(measure, "measure_together", counted)
     rows(plan, tmp_path / "a", results.run_results)
     assert sum(sizes) == 19  # one label is at fault
     assert len(sizes) == 3

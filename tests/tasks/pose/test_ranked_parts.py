@@ -113,5 +113,7 @@ def test_images_that_rank_a_part_stand_beside_others_in_one_score(poses: ModuleT
         for i, p in enumerate(plain)
     ]
     expected = metric.aggregate(metric.measure_table(targets, plain))(None)
-    assert metric.aggregate(table_of(metric.measure_many(targets, some)))(None) == expected
+    on_disk = table_of(metric.measure_many(targets, some))
+    assert metric.aggregate(on_disk)(None) == expected
+    assert metric.aggregate(pa.concat_tables([on_disk.slice(0, 20), on_disk.slice(20)]))(None) == expected
     assert metric.aggregate(metric.measure_table(targets, some))(None) == expected
