@@ -169,7 +169,7 @@ def schema() -> str:
     )
     catalog = Catalog.load()
     for name, task in sample_tasks(catalog).items():
-        for metric in task.metrics:
+        for metric in (*task.metrics, *([with_pck(catalog)] if name == "pose" else [])):
             text = inspect.getdoc(type(metric).measure) or ""
             parts += [f"### `{name}`: metric `{metric.name}`, version {metric.version}", "```text\n" + text + "\n```"]
             lines = ["| score | title | unit | better | source |", "|---|---|---|---|---|"]
@@ -190,6 +190,12 @@ def sample_tasks(catalog: Catalog) -> dict[str, Any]:
         space = None if protocol.space is None else catalog.space(protocol.space)
         found[name] = tasks.task_for(protocol, space)
     return found
+
+
+def with_pck(catalog: Catalog) -> Any:
+    """The metric that a pose protocol may ask for beside the usual one."""
+    protocol = catalog.dataset("mpii").protocols["pckh"]
+    return tasks.task_for(protocol, catalog.space(protocol.space or "")).metrics[1]
 
 
 def protocols() -> str:

@@ -48,6 +48,20 @@ def test_every_task_of_a_card_is_one_that_can_be_scored(catalog: Catalog) -> Non
         assert {protocol.task for protocol in card.protocols.values()} <= catalog.tasks, card.id
 
 
+def test_options_and_scoring_keys_of_every_protocol_are_known(catalog: Catalog) -> None:
+    from sapiens_bench.adapters import TABLE
+    from sapiens_bench.cards.options import read_options
+    from sapiens_bench.tasks import task_for
+
+    for dataset in catalog.datasets.values():
+        kind = getattr(TABLE.find(dataset.adapter, catalog.card_paths[dataset.id]), "Options", None)
+        for name, protocol in dataset.protocols.items():
+            about = f"{dataset.id}, {name}"
+            task_for(protocol, None if protocol.space is None else catalog.space(protocol.space), about)
+            if kind is not None:
+                read_options(kind, protocol.options, about)
+
+
 def test_every_map_card_builds(catalog: Catalog) -> None:
     assert len(catalog.maps) >= 15
     for source, target in catalog.maps:

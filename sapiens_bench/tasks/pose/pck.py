@@ -7,7 +7,8 @@ Axes: P people of one image, N instances, K keypoints, T thresholds, I images, B
 
 Source: Yang and Ramanan, TPAMI 2013 (PCK); Andriluka et al., CVPR 2014 and the MPII evaluation (PCKh: head length 0.6 x
 the diagonal of the head box, a distance equal to the threshold counts, all points pooled); open-mmlab/mmpose
-mmpose/evaluation/functional/keypoint_eval.py (mean over joints, EPE, NME).
+mmpose/evaluation/functional/keypoint_eval.py (mean over joints, EPE, NME). The area under the curve is exact; sums over
+steps of 0.01, as published ones are, differ from it by up to 0.01.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _LETTERS = {"head": "PCKh", "box": "PCK", "torso": "tPCK"}
 _TORSO = ("left_shoulder", "right_hip")  # as mmpose JhmdbPCKAccuracy takes it
 _MOST_JOINTS = 30  # that get a score each
-_STEP = 0.01  # between the thresholds of the curve, the first being 0
+_LITTLE = 1e-6  # less than one point's share of a person: what overlap adds to it
 _SOURCE = "PCK, MPII evaluation (PCKh); see tasks/pose/pck.py"
 
 
@@ -39,6 +40,8 @@ class PckMetric:
 
     A person's prediction is the instance whose box overlaps hers most: pairs are made by falling overlap, each instance
     once, without a look at scores. A model that is driven by ground-truth boxes is so compared person by person.
+    Results made elsewhere need not have boxes: there the instance with the most right points is taken, as in the
+    evaluation of several people on MPII (Pishchulin et al., CVPR 2016), and overlap decides between equals.
 
     Args:
         names: of the keypoint set.
@@ -58,8 +61,6 @@ class PckMetric:
             raise CardError(f"pck: the protocol's keypoint set has no {', '.join(sorted(missing))}")
         self._normaliser, self.is_pooled = scoring.pck, scoring.pck_mean == "points"
         self.thresholds = scoring.pck_thresholds
-        self._curve = np.arange(round(self.thresholds[0] / _STEP) + 1) * _STEP
-        self.n_curve = len(self._curve)
         self._torso = [list(names).index(name) for name in _TORSO] if scoring.pck == "torso" else []
         self.used = np.array([i for i, name in enumerate(names) if name not in scoring.pck_leave_out], np.int64)
         joints = _groups(names, self.used)
@@ -71,30 +72,34 @@ class PckMetric:
     def measure(self, target: PoseTarget, prediction: PosePrediction) -> dict[str, int | float | NDArray[Any]]:
         """Row of one image.
 
-        Per keypoint, i64 [K]: ``points`` labelled, ``curve`` sum of the curve's thresholds that are met, ``found``
-        points of people who have an instance; ``hits`` i64 [T x K] within each threshold; f64 [K] over found points:
-        ``error_px``, ``error_norm``. ``people`` counted, ``unmeasured`` without a length of their own.
+        Per keypoint, i64 [K]: ``points`` labelled, ``found`` points of people who have an instance; ``hits`` i64
+        [T x K] within each threshold; f64 [K]: ``area`` below the curve of hits over thresholds up to the first one,
+        and over found points ``error_px``, ``error_norm``. ``people`` counted, ``unmeasured`` without a length.
         """
         people = np.flatnonzero(target.is_scored_N)
         length = self._lengths(target)[people]
         is_measured = np.isfinite(length) & (length > 0)
         people, length = people[is_measured], length[is_measured]
-        partner = pairs(iou(target.boxes_xyxy_px_N4[people], prediction.boxes_xyxy_px_N4))
         labelled = target.visible_NK[people] > 0
-        is_found = labelled & (partner >= 0)[:, None]
-        distance = np.full(labelled.shape, np.inf)
+        distance_PNK = _distances(target.keypoints_NK2_px[people], prediction.keypoints_NK2_px)
+        fit_PN = iou(target.boxes_xyxy_px_N4[people], prediction.boxes_xyxy_px_N4)
+        if prediction.results is not None:
+            is_right = (distance_PNK <= self.thresholds[0] * length[:, None, None]) & labelled[:, None]
+            fit_PN = is_right.sum(axis=2) / np.maximum(labelled.sum(axis=1), 1)[:, None] + _LITTLE * fit_PN
+        partner = pairs(fit_PN)
         own = partner >= 0
-        offset = prediction.keypoints_NK2_px[partner[own]].astype(np.float64) - target.keypoints_NK2_px[people[own]]
-        distance[own] = np.hypot(offset[..., 0], offset[..., 1])
+        distance = np.full(labelled.shape, np.inf)
+        distance[own] = distance_PNK[own, partner[own]]
         share = distance / length[:, None]
         hits = [np.count_nonzero(labelled & (share <= t), axis=0) for t in self.thresholds]
-        n_met = len(self._curve) - np.searchsorted(self._curve, share)
+        is_found = labelled & own[:, None]
+        below = np.clip(1 - share / self.thresholds[0], 0, None)
         return {
             "people": len(people),
             "unmeasured": int(np.count_nonzero(~is_measured)),
             "points": labelled.sum(axis=0),
             "hits": np.concatenate(hits),
-            "curve": np.where(labelled, n_met, 0).sum(axis=0),
+            "area": np.where(labelled, below, 0.0).sum(axis=0),
             "found": is_found.sum(axis=0),
             "error_px": np.where(is_found, distance, 0.0).sum(axis=0),
             "error_norm": np.where(is_found, share, 0.0).sum(axis=0),
@@ -124,7 +129,7 @@ class PckScores:
         self._metric = metric
         self._sums = {
             name: _column(rows, f"{metric.name}/{name}")
-            for name in ("people", "unmeasured", "points", "hits", "curve", "found", "error_px", "error_norm")
+            for name in ("people", "unmeasured", "points", "hits", "area", "found", "error_px", "error_norm")
         }
 
     def __call__(self, weights: NDArray[np.int64] | None = None) -> dict[str, float]:
@@ -142,8 +147,7 @@ class PckScores:
         result: dict[str, NDArray[np.float64]] = {
             key: self._mean(hits_BTK[:, t], points, share_BTK[:, t]) for t, key in enumerate(metric.keys)
         }
-        curve = total["curve"] / metric.n_curve
-        result["AUC"] = self._mean(curve, points, _quotient(curve, points))
+        result["AUC"] = self._mean(total["area"], points, _quotient(total["area"], points))
         n_found = found[:, used].sum(axis=1)
         result["EPE_px"] = _quotient(total["error_px"][:, used].sum(axis=1), n_found)
         result["NME"] = _quotient(total["error_norm"][:, used].sum(axis=1), n_found)
@@ -161,6 +165,12 @@ class PckScores:
         if self._metric.is_pooled:
             return _quotient(part_BK[:, used].sum(axis=1), whole_BK[:, used].sum(axis=1))
         return _mean_of_defined(share_BK[:, used])
+
+
+def _distances(truth_PK2: NDArray[np.floating], found_NK2: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Between the same points of every person and every instance, px [P, N, K]."""
+    offset = found_NK2.astype(np.float64)[None] - truth_PK2.astype(np.float64)[:, None]
+    return np.asarray(np.hypot(offset[..., 0], offset[..., 1]))
 
 
 def _quotient(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -44,11 +44,12 @@ class PoseScoring(Options):
     """A detection whose keypoint scores are all <= 0 in a part is absent from the part."""
     pck: Literal["", "head", "box", "torso"] = ""
     """Score pixel distances too, divided by this length of a person: PCKh, PCK, tPCK. Default: OKS alone."""
-    pck_thresholds: tuple[Threshold, ...] = Field(default=(0.5,), min_length=1, max_length=10)
+    # not strict: the validator below hands a list on as it is
+    pck_thresholds: tuple[Threshold, ...] = Field(default=(0.5,), min_length=1, max_length=10, strict=False)
     """Shares of that length within which a point is right; the first ranks the table and ends the curve of the AUC."""
     pck_mean: Literal["points", "joints"] = "points"
     """points: all points pooled, as MPII does; joints: the mean of the joints' shares, as MMPose does."""
-    pck_leave_out: tuple[str, ...] = ()
+    pck_leave_out: tuple[str, ...] = Field(default=(), strict=False)
     """Joints that take no part in any pck score."""
 
     @classmethod

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.options import read_options
 from sapiens_bench.errors import CardError
 from sapiens_bench.tasks.pose import task as pose
 from sapiens_bench.tasks.pose.overlap import iou, pairs
 from sapiens_bench.tasks.pose.pck import PckMetric
 from sapiens_bench.tasks.pose.scoring import PoseScoring
-from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget, empty_prediction
+from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget, ResultScores, empty_prediction
 
 NAMES = ("head_top", "left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
@@ -76,8 +77,7 @@ def test_a_point_at_the_threshold_is_right_and_beyond_it_wrong() -> None:
     assert result["NME"] == pytest.approx(24.501 / 5 / 20)
     assert result["head_top/PCKh_0_5"] == 1
     assert result["hip/PCKh_0_5"] == 0.5
-    # of the 51 thresholds 0, 0.01 .. 0.5, a distance of d heads meets those from d on
-    assert result["AUC"] == pytest.approx(np.mean([51, 41, 38, 1, 0]) / 51)
+    assert result["AUC"] == pytest.approx(np.mean([1, 0.8, 0.75, 0, 0]))  # 1 - distance / 10 px
 
 
 def test_perfect_poses_score_one_everywhere_and_nobody_found_scores_nothing() -> None:
@@ -134,6 +134,14 @@ def test_people_are_compared_with_the_instance_of_their_own_box() -> None:
     assert scores(metric, (crowd, prediction.take(np.array([1]))))["PCKh_0_5"] == 1
 
 
+def test_results_made_elsewhere_belong_to_whom_they_fit_whatever_box_they_carry() -> None:
+    truth = target(np.concatenate([POINTS, POINTS + BESIDE]))
+    answer = replace(found(truth, np.zeros((2, 5, 2))), boxes_xyxy_px_N4=truth.boxes_xyxy_px_N4[::-1])
+    metric = PckMetric(NAMES, HEAD)
+    assert scores(metric, (truth, answer))["PCKh_0_5"] == 0
+    assert scores(metric, (truth, replace(answer, results=ResultScores())))["PCKh_0_5"] == 1
+
+
 def test_overlap_pairs_fall_by_overlap_and_take_each_box_once() -> None:
     boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [100, 0, 110, 10.0]])
     assert iou(boxes[:1], boxes).round(3).tolist() == [[1, 0.333, 0]]
@@ -162,8 +170,8 @@ def test_scores_equal_the_formula_and_weights_are_copies(seed: int) -> None:
     result = scores(metric, *images)
     if share.size:
         assert result["PCKh_0_5"] == pytest.approx(np.mean(share <= 0.5))
-        curve = [np.mean(share <= t) for t in np.arange(51) * 0.01]
-        assert result["AUC"] == pytest.approx(np.mean(curve))
+        curve = [np.mean(share <= t) for t in np.linspace(0, 0.5, 5001)]
+        assert result["AUC"] == pytest.approx(np.mean(curve), abs=3e-4)
         assert result["NME"] == pytest.approx(share.mean())
     weights = rng.integers(0, 3, 4)
     copies = [image for image, w in zip(images, weights, strict=True) for _ in range(w)]
@@ -176,7 +184,7 @@ def test_scores_equal_the_formula_and_weights_are_copies(seed: int) -> None:
 def test_a_protocol_asks_for_it_and_ranks_by_it() -> None:
     catalog = Catalog.load()
     card = catalog.dataset("mpii")
-    made = pose.make(PoseScoring.model_validate(card.protocols["pckh"].scoring, strict=False), catalog.space("mpii-16"))
+    made = pose.make(read_options(PoseScoring, card.protocols["pckh"].scoring, "mpii"), catalog.space("mpii-16"))
     assert (made.headline, [m.name for m in made.metrics]) == ("pck/PCKh_0_5", ["oks", "pck"])
     assert len(pose.make(PoseScoring(), catalog.space("coco17")).metrics) == 1
     for scoring, part in (
