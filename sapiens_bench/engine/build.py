@@ -9,14 +9,14 @@ from typing import Any, cast
 
 from sapiens_bench import adapters, models
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.cards.catalog import ModelEntry
 from sapiens_bench.cards.locate import confirm
-from sapiens_bench.cards.options import NoOptions, Options, read_options
+from sapiens_bench.cards.options import Options, read_options
+from sapiens_bench.engine import declared
+from sapiens_bench.engine.declared import model_options as model_options  # for whoever reads options before building
 from sapiens_bench.engine.specs import DataSpec, ModelSpec
 from sapiens_bench.errors import CardError, SapiensBenchError
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import OPTIONS, options_class
-from sapiens_bench.tasks import task_for, task_kind
+from sapiens_bench.tasks import task_for
 from sapiens_bench.types import Adapter, Model, Sample, Task
 
 
@@ -35,8 +35,7 @@ def adapter_options(spec: DataSpec) -> Options:
     Raises:
         UnknownName, CardError: no such adapter; a wrong key or value.
     """
-    code = adapters.TABLE.find(spec.card.adapter, spec.path)
-    kind: type[Options] = getattr(code, "Options", NoOptions)
+    kind = declared.adapter_options(spec.card, spec.path)
     return read_options(kind, spec.protocol.options, f"data set {spec.id}, protocol {spec.protocol_name}")
 
 
@@ -71,21 +70,6 @@ def open_data(spec: DataSpec) -> OpenData:
     )
     code = adapters.TABLE.find(spec.card.adapter, spec.path)
     return OpenData(spec, cast("Adapter", code(context)), task)
-
-
-def model_options(entry: ModelEntry) -> type[Options]:
-    """The options class of a variant's wrapper; a wrapper without one has no options.
-
-    Raises:
-        UnknownName, CardError: no such wrapper or task.
-    """
-    wrapper = entry.card.wrapper
-    models.TABLE.check(wrapper)  # first: nobody should fetch weights that this version cannot run
-    kind = task_kind(entry.card.task)
-    if wrapper in OPTIONS:
-        return options_class(OPTIONS[wrapper], kind) or NoOptions
-    code = models.TABLE.find(wrapper, entry.path)
-    return options_class(getattr(code, "Options", None), kind) or NoOptions
 
 
 def build_model(
@@ -125,11 +109,13 @@ def build_model(
     wrapper = models.TABLE.find(entry.card.wrapper, entry.path)
     confirm(spec.weights)  # hours may lie between the plan and this model's turn
     try:
-        return cast("Model", wrapper(context))
+        model = cast("Model", wrapper(context))
     except SapiensBenchError:
         raise
     except Exception as error:  # a wrapper of a third party may fail in any way
         raise CardError(f"{entry.id} cannot be built: {type(error).__name__}: {error}") from error
+    declared.check_methods(model, declared.MODEL_METHODS, f"{entry.path}: wrapper {entry.card.wrapper!r}")
+    return model
 
 
 class TargetBook:
