@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.code import code_hash
+from sapiens_bench.cards.folders import existing_data_root
 from sapiens_bench.cards.locate import dataset_root
 from sapiens_bench.cards.schema import DatasetCard
 from sapiens_bench.engine.build import OpenData, adapter_options, build_task, open_data
@@ -109,6 +110,8 @@ def find_data(choice: DataChoice, catalog: Catalog, boxes: Mapping[str, Path]) -
         DatasetRejected: an annotation file is malformed.
         DataMissing: no data set of the task is on this machine.
     """
+    if choice.root is not None:
+        existing_data_root(choice.root)
     unrooted, unusable, foreign = _checked(choice, catalog)
     found: list[FoundData] = []
     missing: dict[str, DataMissing] = {}
