@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sapiens_bench.adapters.context import MAX_PIXELS
 from sapiens_bench.cards.catalog import Catalog
@@ -17,9 +17,12 @@ from sapiens_bench.engine.model_specs import one_model
 from sapiens_bench.engine.plan import resolve
 from sapiens_bench.engine.request import Request, parse_trust
 from sapiens_bench.engine.run import run
-from sapiens_bench.errors import UsageError
-from sapiens_bench.store.record import RunRecord
+from sapiens_bench.errors import UnknownName, UsageError
+from sapiens_bench.store.record import CellRecord, RunRecord, read_run
 from sapiens_bench.types import Model
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def evaluate(
@@ -132,6 +135,37 @@ def as_texts(given: str | Sequence[str]) -> tuple[str, ...]:
                 "card and a wrapper (docs/add_a_model.md)."
             )
     return found
+
+
+def rows(run_folder: Path | str, cell: str) -> pd.DataFrame:
+    """One line per image of a cell of a run that was made before.
+
+    Args:
+        run_folder: what ``run`` printed.
+        cell: the model's id; where it stands in several cells, ``DATASET/MODEL`` or ``DATASET/PROTOCOL/MODEL``.
+
+    Returns:
+        Columns as in ``store/frames.py``: place and status of the image, then sums and counts of each metric.
+
+    Raises:
+        StoreError: no run there, or its rows are damaged.
+        UnknownName: no such cell; UsageError: the name stands for several.
+
+    Example:
+        >>> import sapiens_bench.api
+        >>> frame = sapiens_bench.api.rows("results/runs/NAME", "movenet-thunder")
+    """
+    record = read_run(Path(run_folder))
+    named: dict[str, list[CellRecord]] = {}
+    for each in record.cells:
+        for name in (each.model, f"{each.dataset}/{each.model}", f"{each.dataset}/{each.protocol}/{each.model}"):
+            named.setdefault(name, []).append(each)
+    if cell not in named:
+        raise UnknownName("cell", cell, named, f"{run_folder} has no other cells.")
+    if len(named[cell]) > 1:
+        full = ", ".join(f"{each.dataset}/{each.protocol}/{each.model}" for each in named[cell])
+        raise UsageError(f"{cell!r} stands for several cells of {run_folder}: {full}. Name one of them.")
+    return record.rows(named[cell][0])
 
 
 def load_model(

@@ -9,14 +9,15 @@ import dataclasses
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from sapiens_bench import adapters, models, tasks
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.describe import field_range, type_name
 from sapiens_bench.cards.loading import SCHEMAS
 from sapiens_bench.cards.options import NoOptions
 from sapiens_bench.models.options import OPTIONS, options_class
@@ -24,22 +25,6 @@ from sapiens_bench.store import commits, record, rows
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 HEAD = "<!-- Written by tools/generate_docs.py: change the code, then run it. -->\n\n"
-
-
-def type_name(annotation: Any) -> str:
-    """A type as a reader would write it."""
-    if annotation is type(None):
-        return "null"
-    if get_origin(annotation) is None:
-        return getattr(annotation, "__name__", str(annotation)).replace("NoneType", "null")
-    if str(get_origin(annotation)) == "typing.Literal":
-        return " \\| ".join(f"`{value}`" for value in get_args(annotation))
-    if get_origin(annotation) in (dict, tuple, list, Mapping):
-        inner = ", ".join("..." if a is Ellipsis else type_name(a) for a in get_args(annotation))
-        return f"{getattr(get_origin(annotation), '__name__', 'map')}[{inner}]"
-    if "Union" in str(get_origin(annotation)):
-        return " \\| ".join(type_name(a) for a in get_args(annotation))
-    return type_name(get_args(annotation)[0])
 
 
 def comments(kind: type) -> dict[str, str]:
@@ -59,11 +44,10 @@ def field_table(kind: type[BaseModel], *, skip: tuple[str, ...] = ()) -> str:
         if name in skip:
             continue
         default = "**required**" if field.is_required() else f"`{plain(field.get_default(call_default_factory=True))}`"
-        bounds = [str(m).partition("(")[2].rstrip(")") for m in field.metadata if "=" in str(m) and "(" in str(m)]
         about = " ".join((field.description or notes.get(name, "")).split()).replace("|", "\\|")
-        bounds = [bound for bound in bounds if bound and len(bound) < 40]
-        limits = f" ({', '.join(bounds)})" if bounds else ""
-        lines.append(f"| `{field.alias or name}` | {type_name(field.annotation)}{limits} | {default} | {about} |")
+        limits = f" ({field_range(field)})" if field_range(field) else ""
+        kind_ = type_name(field.annotation, quote="`").replace("|", "\\|")
+        lines.append(f"| `{field.alias or name}` | {kind_}{limits} | {default} | {about} |")
     return "\n".join(lines) if len(lines) > 2 else "No keys."
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # index tables need numpy, a third of what `list` takes: impo
 
 C = TypeVar("C", bound=Card)
 Table = tuple[PublishedTable, PublishedEntry]
+_SHOWN = 5  # refused cards in a message
 _RANK: dict[type[Card], int] = {SpaceCard: 0, SpaceMapCard: 1}
 
 
@@ -139,23 +140,24 @@ class Catalog:
                 raise CardError(f"{path}: a map from {card.source!r} to {card.target!r} exists already.")
             from sapiens_bench.cards.spaces import build_map
 
-            build_map(card, self._named(path, card.source), self._named(path, card.target))
+            ends = self._named(path, "source", card.source), self._named(path, "target", card.target)
+            build_map(card, *ends)
         if isinstance(card, PublishedTable):
             taken = [entry.id for entry in card.entries if entry.id in self.published]
             if taken:
                 raise CardError(f"{path}: published entry {taken[0]!r} exists already.")
         if isinstance(card, ModelCard):
             for variant in card.variants:
-                self._named(path, card.space_of(variant))
+                self._named(path, "space", card.space_of(variant))
         if isinstance(card, DatasetCard):
-            for protocol in card.protocols.values():
-                self._named(path, protocol.space)
+            for name, protocol in card.protocols.items():
+                self._named(path, f"protocols.{name}.space", protocol.space)
 
-    def _named(self, path: Path, space: str | None) -> SpaceCard:
+    def _named(self, path: Path, key: str, space: str | None) -> SpaceCard:
         if space is None:
             return next(iter(self.spaces.values()))
         if space not in self.spaces:
-            raise CardError(f"{path}: {UnknownName('keypoint or label set', space, self.spaces)}")
+            raise CardError(f"{path}, key {key!r}: {UnknownName('keypoint or label set', space, self.spaces)}")
         return self.spaces[space]
 
     def _add(self, card: Card, path: Path) -> None:
@@ -164,12 +166,12 @@ class Catalog:
             ids = [variant.id for variant in card.variants]
             repeated = [i for i in ids if i in self.models or ids.count(i) > 1]
             if repeated or any(entry.card.id == identity for entry in self.models.values()):
-                raise CardError(f"{path}: model {(repeated or [identity])[0]!r} exists already; every id is unique.")
+                raise _taken(path, "variants" if repeated else "id", (repeated or [identity])[0])
             self.models.update((variant.id, ModelEntry(card, variant, path)) for variant in card.variants)
         elif isinstance(card, DetectorCard):
             taken = {*self.models, *self.detectors}
             if repeated := [variant.id for variant in card.variants if variant.id in taken]:
-                raise CardError(f"{path}: {repeated[0]!r} exists already; every id is unique.")
+                raise _taken(path, "variants", repeated[0])
             self.detectors.update((variant.id, DetectorEntry(card, variant)) for variant in card.variants)
         elif isinstance(card, DatasetCard):
             if identity in self.datasets:
@@ -238,7 +240,7 @@ class Catalog:
     def model(self, name: str) -> ModelEntry:
         """The variant with this id; raises UnknownName with the nearest ids."""
         if name not in self.models:
-            raise UnknownName("model", name, self.models, self._hint("models"))
+            raise self._unknown("model", name, self.models, "models")
         return self.models[name]
 
     def detector(self, name: str) -> DetectorEntry:
@@ -251,7 +253,7 @@ class Catalog:
         """The data set with this id; raises UnknownName with the nearest ids."""
         name = self.aliases.get(name, name)
         if name not in self.datasets:
-            raise UnknownName("data set", name, self.datasets, self._hint("data sets"))
+            raise self._unknown("data set", name, self.datasets, "data sets")
         return self.datasets[name]
 
     def space(self, name: str) -> SpaceCard:
@@ -261,9 +263,15 @@ class Catalog:
             raise UnknownName("keypoint or label set", name, spaces)
         return spaces[name]
 
-    def _hint(self, what: str) -> str:
-        refused = f" {len(self.broken)} card(s) were refused: {'; '.join(self.broken)}." if self.broken else ""
-        return f"`sapiens-bench list` shows all {what}.{refused}"
+    def _unknown(self, kind: str, name: str, known: Iterable[str], listed: str) -> UnknownName:
+        """The error for a name that no card has. Refused cards come first: one of them may be the one that has it."""
+        error = UnknownName(kind, name, known, f"`sapiens-bench list` shows all {listed}.")
+        if self.broken:
+            reasons = [reason if reason.startswith(at) else f"{at}: {reason}" for at, reason in self.broken.items()]
+            more = [f"and {len(reasons) - _SHOWN} more"] if len(reasons) > _SHOWN else []
+            lines = "".join(f"\n  - {reason}" for reason in (*reasons[:_SHOWN], *more))
+            error.args = (f"{kind} {name!r} was not found, and {len(reasons)} card(s) were refused:{lines}\n{error}",)
+        return error
 
     def refuse_unknown_tasks(self, known: Sequence[str]) -> None:
         """Leave out models and data sets of tasks that nobody has, each with its reason in ``broken``."""
@@ -301,7 +309,7 @@ class Catalog:
             if not found:
                 if pattern in self.models:
                     raise UsageError(f"{pattern!r} is a model for {self.models[pattern].card.task}, not for {task}.")
-                raise UnknownName(f"{task} model", pattern, [entry.id for entry in entries], self._hint("models"))
+                raise self._unknown(f"{task} model", pattern, [entry.id for entry in entries], "models")
             chosen.update(found)
         return [entry for entry in entries if entry.id in chosen]
 
@@ -358,6 +366,10 @@ class Catalog:
             for name in variant.published_as
             if name in known[entry][1].rows
         ]
+
+
+def _taken(path: Path, key: str, name: str) -> CardError:
+    return CardError(f"{path}, key {key!r}: {name!r} exists already; every id is unique, so give yours another one.")
 
 
 def _matches(entry: ModelEntry, pattern: str) -> bool:

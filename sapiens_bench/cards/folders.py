@@ -39,6 +39,17 @@ def existing_weights_root(path: Path) -> Path:
     return path
 
 
+def existing_data_root(path: Path) -> Path:
+    """``--data-root`` as it was given.
+
+    Raises:
+        UsageError: it is no folder, so no data set would ever be found in it.
+    """
+    if not path.is_dir():
+        raise UsageError(f"{path} is no folder on this machine. Give --data-root the folder with the data sets.")
+    return path
+
+
 def downloads() -> Path:
     """Where unfinished downloads lie, apart from everything that is searched."""
     return cache_root() / "downloads"

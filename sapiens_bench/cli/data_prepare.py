@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sapiens_bench.cli.data_check import open_adapter
-from sapiens_bench.cli.flags import Cards, Limit, Name, Split, Workers, expanded
+from sapiens_bench.cli.flags import Cards, Limit, Name, Split, Workers, existing_data
 from sapiens_bench.cli.output import next_commands, say, stderr
 from sapiens_bench.errors import DataMissing, SapiensBenchError, TooManyErrors, UnknownName
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def prepare(
     name: Name,
     data_root: Annotated[
-        Path | None, typer.Option("--data-root", "--root", callback=expanded, help="Where its files lie.")
+        Path | None, typer.Option("--data-root", "--root", callback=existing_data, help="Where its files lie.")
     ] = None,
     protocol: Annotated[str | None, typer.Option("--protocol", help="Default: all of them.")] = None,
     split: Split = "",

@@ -51,6 +51,19 @@ def _expanded(path: Path) -> Path:
         raise UsageError(f"{path}: {reason}. Write the path out.") from None
 
 
+def existing_data(value: Path | None) -> Path | None:
+    """The same for data sets.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    if value is None:
+        return None
+    from sapiens_bench.cards.folders import existing_data_root
+
+    return existing_data_root(_expanded(value))
+
+
 def existing_folder(value: Path | None) -> Path | None:
     """The folder, ``~`` expanded.
 
@@ -90,7 +103,9 @@ Cards = Annotated[
 ]
 DataRoot = Annotated[
     Path | None,
-    typer.Option("--data-root", callback=expanded, help="Where data sets lie: FOLDER/<data set>, or FOLDER itself."),
+    typer.Option(
+        "--data-root", callback=existing_data, help="Where data sets lie: FOLDER/<data set>, or FOLDER itself."
+    ),
 ]
 WeightsRoot = Annotated[
     Path | None,

@@ -23,6 +23,7 @@ from sapiens_bench.report.numbers import size
 
 if TYPE_CHECKING:
     from sapiens_bench.cards.catalog import Catalog, ModelEntry
+    from sapiens_bench.cards.options import Options
     from sapiens_bench.cards.schema import DatasetCard, Licence, Variant
 
 
@@ -58,12 +59,36 @@ def list_(
     chosen = ["tasks", "datasets", "models"] if what == "all" else [what]
     found = {name: makers[name]() for name in chosen}
     if json_:
+        for name in chosen:
+            add_options(catalog, name, found[name])
         data: Any = found if what == "all" else found[what]
         write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     else:
         for name, rows in found.items():
             _SHOW[name](rows)
     warn_of_broken(catalog)
+
+
+def add_options(catalog: Catalog, what: str, rows: list[dict[str, Any]]) -> None:
+    """Give each model, data set or detector its ``options``; where its code is not usable, ``options_error`` says why.
+
+    Data sets have those of their adapter, whose module is imported; networks are not.
+    """
+    if what not in ("models", "datasets", "detectors"):
+        return
+    from sapiens_bench.cards.describe import options_of
+    from sapiens_bench.engine import declared
+
+    find: dict[str, Callable[[str], type[Options]]] = {
+        "models": lambda name: declared.model_options(catalog.models[name]),
+        "datasets": lambda name: declared.adapter_options(catalog.datasets[name], catalog.card_paths[name]),
+        "detectors": lambda name: declared.detector_options(catalog.detectors[name]),
+    }
+    for row in rows:
+        try:
+            row["options"] = options_of(find[what](row["id"]))
+        except SapiensBenchError as error:
+            row["options"], row["options_error"] = [], str(error)
 
 
 def warn_of_broken(catalog: Catalog) -> None:

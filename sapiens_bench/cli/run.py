@@ -32,7 +32,7 @@ from sapiens_bench.cli.flags import (
 )
 from sapiens_bench.cli.output import next_commands, say, show, stderr, typed
 from sapiens_bench.cli.refusals import complain_of_refusals
-from sapiens_bench.errors import IncompleteRun, SapiensBenchError, TooManyErrors
+from sapiens_bench.errors import IncompleteRun, SapiensBenchError, TooManyErrors, UnknownName, UsageError
 
 if TYPE_CHECKING:
     from sapiens_bench.cards.catalog import Catalog
@@ -154,7 +154,15 @@ def execute(request: Request, *, dry_run: bool, fmt: str) -> None:
     from sapiens_bench.cards.catalog import Catalog
 
     catalog = Catalog.load(request.cards)
-    plan = _plan(request, catalog, dry_run=dry_run)
+    try:
+        plan = _plan(request, catalog, dry_run=dry_run)
+    except UnknownName as error:
+        if (error.kind, error.name) != ("option", "pipeline"):
+            raise
+        raise UsageError(
+            f"--pipeline {request.options['pipeline']}: only Sapiens v1 has pipelines, and {', '.join(request.models)} "
+            "names none of its models. Leave --pipeline out, or add --models 'sapiens-*'."
+        ) from None
     if dry_run:
         from sapiens_bench.cli.dry_run import plan_document
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from sapiens_bench import adapters, models
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.cards.catalog import ModelEntry
 from sapiens_bench.cards.locate import confirm
-from sapiens_bench.cards.options import NoOptions, Options, read_options
-from sapiens_bench.cards.schema import DatasetCard
+from sapiens_bench.cards.options import Options, read_options
+from sapiens_bench.engine import declared
+from sapiens_bench.engine.declared import model_options as model_options  # for whoever reads options before building
 from sapiens_bench.engine.specs import DataSpec, ModelSpec
 from sapiens_bench.errors import CardError, SapiensBenchError
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import OPTIONS, options_class
-from sapiens_bench.tasks import task_for, task_kind
+from sapiens_bench.tasks import task_for
 from sapiens_bench.types import Adapter, Model, Sample, Task
 
 
@@ -31,25 +29,14 @@ class OpenData:
     task: Task
 
 
-def adapter_kind(card: DatasetCard, path: Path) -> type[Options]:
-    """The options class of a data set's adapter.
-
-    Raises:
-        UnknownName, CardError: no such adapter.
-    """
-    kind: type[Options] = getattr(adapters.TABLE.find(card.adapter, path), "Options", NoOptions)
-    return kind
-
-
 def adapter_options(spec: DataSpec) -> Options:
     """The adapter's options as the protocol (and the request) set them.
 
     Raises:
         UnknownName, CardError: no such adapter; a wrong key or value.
     """
-    return read_options(
-        adapter_kind(spec.card, spec.path), spec.protocol.options, f"data set {spec.id}, protocol {spec.protocol_name}"
-    )
+    kind = declared.adapter_options(spec.card, spec.path)
+    return read_options(kind, spec.protocol.options, f"data set {spec.id}, protocol {spec.protocol_name}")
 
 
 def build_task(spec: DataSpec) -> Task:
@@ -83,21 +70,6 @@ def open_data(spec: DataSpec) -> OpenData:
     )
     code = adapters.TABLE.find(spec.card.adapter, spec.path)
     return OpenData(spec, cast("Adapter", code(context)), task)
-
-
-def model_options(entry: ModelEntry) -> type[Options]:
-    """The options class of a variant's wrapper; a wrapper without one has no options.
-
-    Raises:
-        UnknownName, CardError: no such wrapper or task.
-    """
-    wrapper = entry.card.wrapper
-    models.TABLE.check(wrapper)  # first: nobody should fetch weights that this version cannot run
-    kind = task_kind(entry.card.task)
-    if wrapper in OPTIONS:
-        return options_class(OPTIONS[wrapper], kind) or NoOptions
-    code = models.TABLE.find(wrapper, entry.path)
-    return options_class(getattr(code, "Options", None), kind) or NoOptions
 
 
 def build_model(
@@ -137,11 +109,13 @@ def build_model(
     wrapper = models.TABLE.find(entry.card.wrapper, entry.path)
     confirm(spec.weights)  # hours may lie between the plan and this model's turn
     try:
-        return cast("Model", wrapper(context))
+        model = cast("Model", wrapper(context))
     except SapiensBenchError:
         raise
     except Exception as error:  # a wrapper of a third party may fail in any way
         raise CardError(f"{entry.id} cannot be built: {type(error).__name__}: {error}") from error
+    declared.check_methods(model, declared.MODEL_METHODS, f"{entry.path}: wrapper {entry.card.wrapper!r}")
+    return model
 
 
 class TargetBook:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.code import code_hash
+from sapiens_bench.cards.folders import existing_data_root
 from sapiens_bench.cards.locate import dataset_root
 from sapiens_bench.cards.options import option_names
 from sapiens_bench.cards.schema import DatasetCard
-from sapiens_bench.engine.build import OpenData, adapter_kind, adapter_options, build_task, open_data
+from sapiens_bench.engine import declared
+from sapiens_bench.engine.build import OpenData, adapter_options, build_task, open_data
 from sapiens_bench.engine.choices import DataChoice
 from sapiens_bench.engine.specs import DataFacts, DataSpec
 from sapiens_bench.engine.stored import truth_root
@@ -113,6 +115,8 @@ def find_data(choice: DataChoice, catalog: Catalog, boxes: Mapping[str, Path]) -
         DatasetRejected: an annotation file is malformed.
         DataMissing: no data set of the task is on this machine.
     """
+    if choice.root is not None:
+        existing_data_root(choice.root)
     cards, lacking = _with_options(_cards(choice, catalog), choice, catalog)
     unrooted, unusable, foreign = _checked(cards, choice, catalog)
     found: list[FoundData] = []
@@ -156,7 +160,7 @@ def _with_options(
     names: dict[str, set[str]] = {}
     for card in cards:
         with suppress(CardError, UnknownName):  # its adapter is not part of this version: said when it is checked
-            names[card.id] = option_names(adapter_kind(card, catalog.card_paths[card.id]))
+            names[card.id] = option_names(declared.adapter_options(card, catalog.card_paths[card.id]))
     known = set().union(*names.values())
     for option in choice.options:
         if option not in known:

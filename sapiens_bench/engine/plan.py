@@ -121,7 +121,7 @@ def resolve(request: Request, catalog: Catalog, boxes: Mapping[str, Path] | None
         card = catalog.dataset(name)
         protocol = where.protocol or card.default_protocol(where.task) or ""
         unavailable += [missing_record(candidate, card, protocol, reason) for candidate in asked.all]
-    out = request.out or _default_out(request.as_json(), asked.all, search.found)
+    out = _run_folder(request.out or _default_out(request.as_json(), asked.all, search.found))
     sets = [*(data.spec.id for data in search.found), *search.missing]
     return Plan(
         task=what.task,
@@ -175,6 +175,19 @@ def _identity(request: Request, asked: Sequence[Candidate], found: Sequence[Foun
 def _cards(asked: Sequence[Candidate], found: Sequence[FoundData]) -> dict[str, Any]:
     cards = [candidate.entry.card for candidate in asked] + [data.spec.card for data in found]
     return {card.id: card.model_dump(mode="json", by_alias=True) for card in cards}
+
+
+def _run_folder(out: Path) -> Path:
+    """Where the run goes.
+
+    Raises:
+        UsageError: a file of that name is there already.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(
+            f"{out} is a file, and a run needs a folder. Give --out another name; the file stays as it is."
+        )
+    return out
 
 
 def _default_out(request: Mapping[str, Any], asked: Sequence[Candidate], found: Sequence[FoundData]) -> Path:

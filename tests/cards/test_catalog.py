@@ -126,8 +126,12 @@ def test_a_broken_card_is_listed_and_the_others_go_on(tmp_path: Path) -> None:
     assert "coco17" in catalog.broken[str(lost)]
     assert "exists already" in catalog.broken[str(clash)]
     assert catalog.model("movenet-thunder").card.id == "movenet"
-    with pytest.raises(UnknownName, match=r"card\(s\) were refused.*bad\.yaml"):
+    with pytest.raises(UnknownName, match=r"card\(s\) were refused") as error:
         catalog.model("qqq")
+    text = str(error.value)
+    assert f"{lost}, key 'space': Unknown keypoint or label set 'coco-17'. Did you mean 'coco17'" in text
+    assert f"{clash}, key 'variants': 'movenet-thunder' exists already; every id is unique, so give yours" in text
+    assert text.index("truth value") < text.index("coco-17") < text.index("Known:")
 
 
 @pytest.mark.parametrize(

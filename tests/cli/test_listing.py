@@ -26,6 +26,37 @@ def test_list_as_json_is_complete_and_filtered(call: Call) -> None:
     assert set(json.loads(call("list", "--json")[1])) == {"tasks", "datasets", "models"}
 
 
+def test_list_as_json_gives_every_option_with_type_default_range_and_meaning(call: Call) -> None:
+    rows = {row["id"]: row for row in json.loads(call("list", "models", "--json")[1])}
+    sapiens = {option["name"]: option for option in rows["sapiens-1b"]["options"]}
+    assert sapiens["pipeline"]["type"] == "full | lite"
+    assert rows["oracle"]["options"] == []
+    assert all("options_error" not in row for row in rows.values())
+    options = [option for row in rows.values() for option in row["options"]]
+    assert all(set(o) == {"name", "type", "default", "is_required", "range", "doc"} for o in options)
+    assert any(o["range"].startswith("g") for o in options)
+    assert all(o["type"] and o["doc"] for o in options)
+
+
+@pytest.mark.parametrize("what", ["datasets", "detectors"])
+def test_data_sets_and_detectors_have_their_options_too(call: Call, what: str) -> None:
+    rows = json.loads(call("list", what, "--json")[1])
+    assert all("options" in row and "options_error" not in row for row in rows)
+    assert any(row["options"] for row in rows)
+
+
+def test_a_model_whose_code_is_broken_says_so_in_its_row(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text("class X: pass\n")
+    (tmp_path / "x.yaml").write_text(
+        "schema: model/1\nid: xs\ntitle: X\ntask: depth\nlicence: {name: MIT}\nwrapper: ./x.py:X\n"
+        "trained_on: nothing\nvariants: [{id: x, title: X}]\n"
+    )
+    rows = json.loads(call("list", "models", "--json", "--cards", tmp_path)[1])
+    row = next(row for row in rows if row["id"] == "x")
+    assert row["options"] == []
+    assert "class X (x.py) has no method prepare, forward, finish" in row["options_error"]
+
+
 def test_list_spaces_names_their_maps(call: Call) -> None:
     rows = {row["id"]: row for row in json.loads(call("list", "spaces", "--json")[1])}
     assert rows["coco17"]["entries"] == 17

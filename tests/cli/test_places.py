@@ -93,6 +93,44 @@ def test_a_weights_folder_that_is_not_there_is_refused(call: Call) -> None:
         assert (code, "/no/such is no folder" in err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "--task", "pose", "--split", "tiny", "--dry-run"],
+        ["list"],
+        ["data", "path"],
+        ["data", "show", "hi4d"],
+        ["data", "prepare", "synthetic-humans"],
+    ],
+)
+def test_a_data_folder_that_is_not_there_is_refused_likewise(call: Call, command: list[str]) -> None:
+    code, _, err = call(*command, "--data-root", "/no/such")
+    assert (code, "/no/such is no folder on this machine. Give --data-root" in err) == (2, True), err
+
+
+def test_python_is_held_to_the_same() -> None:
+    import sapiens_bench
+
+    with pytest.raises(UsageError, match="/no/such is no folder"):
+        sapiens_bench.evaluate(task="pose", models="movenet-thunder", split="tiny", data_root="/no/such")
+
+
+def test_a_file_as_run_folder_is_refused_and_stays(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "b.py").write_text("mine")
+    code, _, err = call("run", "--task", "pose", "--models", "movenet-thunder", "--split", "tiny", "--limit", "1",
+                        "--out", tmp_path / "b.py")  # fmt: skip
+    assert code == 2
+    assert "b.py is a file, and a run needs a folder" in err
+    assert "delete" not in err
+    assert (tmp_path / "b.py").read_text() == "mine"
+
+
+def test_a_pipeline_for_models_without_one_is_told_by_its_flag(call: Call) -> None:
+    code, _, err = call("run", "--task", "pose", "--models", "movenet-thunder", "--pipeline", "lite", "--dry-run")
+    assert code == 2
+    assert "--pipeline lite: only Sapiens v1 has pipelines" in err
+
+
 def test_a_file_that_cannot_be_written_leaves_the_old_one(
     call: Call, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,8 @@ _ALWAYS = {"sapiens_bench.engine", "sapiens_bench.engine.threads"}  # what must 
 _HUB = {"huggingface_hub"}  # its folders; the library imports its own parts when they are used
 _LISTS = {"cards", "cli", "embedded", "errors", "report"}
 _TASKS = {"tasks", "types"}  # their titles are their own
+# Tables of names, the options classes of wrappers and what scores them; no network and no image library.
+_OPTIONS = {"adapters", "engine", "models", "pixels", "stats"}
 _REPORT = {"cards", "cli", "errors", "report", "store"}
 _ROWS = _PARSER | _CARDS | _TABLES | {"dateutil", "pandas", "pyarrow"}  # pyarrow imports pandas where it meets numpy
 _DECIDE = {*_REPORT, "decide", "engine", "pixels", "stats"} | _TASKS
@@ -32,8 +34,9 @@ BUDGETS: dict[str, tuple[set[str], set[str]]] = {
     "--help": (_PARSER, {"cli", "errors", "report"}),
     "run --help": (_PARSER | _CARDS - {"numpy", "yaml", "cython_runtime"}, {"cli", "errors", "report"}),
     "report --help": (_PARSER | _CARDS - {"numpy", "yaml", "cython_runtime"}, {"cli", "errors", "report"}),
-    "list": (_PARSER | _CARDS | _TABLES | _HUB | {"PIL"}, _LISTS | _TASKS | {"pixels"}),
-    "list models --json": (_PARSER | _CARDS | _HUB, _LISTS | _TASKS),
+    "list": (_PARSER | _CARDS | _TABLES | _HUB, _LISTS | _TASKS | {"pixels", "stats"}),
+    "list models --json": (_PARSER | _CARDS | _HUB, _LISTS | _TASKS | _OPTIONS),
+    "list detectors --json": (_PARSER | _CARDS | _HUB, _LISTS | _TASKS | _OPTIONS),
     "data path": (_PARSER | _CARDS | _TABLES | _HUB, _LISTS),
     "report RUN": (_PARSER | _CARDS | _TABLES, _REPORT),
     "report RUN --format html": (_PARSER | _CARDS | _PAGES, _REPORT | _TASKS),

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sapiens_bench.errors import UnknownName, UsageError
 from sapiens_bench.store.causes import (
     all_failed,
     cell_causes,
@@ -20,7 +21,7 @@ from sapiens_bench.store.causes import (
     sentence,
 )
 from sapiens_bench.store.frames import image_scores
-from sapiens_bench.store.record import Cause, CellRecord, Counts, DatasetRecord, RunRecord, ScoreRecord
+from sapiens_bench.store.record import Cause, CellRecord, Counts, DatasetRecord, RunRecord, ScoreRecord, write_run
 from sapiens_bench.store.rows import commit_shard
 
 
@@ -165,6 +166,20 @@ def test_the_images_of_a_cell_are_a_table_that_can_be_read(measured: Path) -> No
     everything = record.to_pandas(images=True)
     assert everything["model"].tolist() == ["one"] * 3 + ["two"] * 3
     assert list(everything.columns)[:4] == ["task", "dataset", "protocol", "model"]
+
+
+def test_rows_of_a_folder_are_found_by_the_name_of_the_cell(measured: Path) -> None:
+    from sapiens_bench.api import rows
+
+    cells = [cell(model="one"), cell(model="two"), cell(model="one", protocol="other")]
+    write_run(measured, RunRecord(status="done", task="pose", cells=cells))
+    at = f"{cells[0].dataset}/{cells[0].protocol}"
+    assert rows(measured, "two").equals(rows(str(measured), f"{at}/two"))
+    assert rows(measured, f"{at}/one")["m/value"].size == 3
+    with pytest.raises(UsageError, match=f"stands for several cells.*{at}/one"):
+        rows(measured, "one")
+    with pytest.raises(UnknownName, match="Did you mean 'two'"):
+        rows(measured, "twoo")
 
 
 def test_without_metrics_the_sums_are_there_and_no_scores(measured: Path) -> None:
