@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +47,8 @@ class Doubt(NamedTuple):
 
 def frame_evidence(normals_HW3: NDArray[np.floating[Any]], mask_HW: NDArray[np.bool_]) -> Evidence | None:
     """What the outline and the visible side say; None when the mask is too small or fills the picture."""
+    import cv2  # `list` does without
+
     step = max(1, -(-max(mask_HW.shape) // MAX_SIDE))
     normals, mask = normals_HW3[::step, ::step].astype(np.float32), mask_HW[::step, ::step]
     usable = mask & np.isfinite(normals).all(axis=-1) & (normals != 0).any(axis=-1)
