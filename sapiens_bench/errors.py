@@ -220,7 +220,7 @@ class SampleFault(SapiensBenchError):
     """One image's fault. The engine turns it into that image's error row; it never ends a run.
 
     Args:
-        code: dotted, from specs (``image.truncated``, ``pred.nonfinite``, ``label.bbox`` ...).
+        code: dotted (``image.truncated``, ``pred.nonfinite``, ``label.bbox`` ...).
         detail: at most 300 characters are kept; control characters are removed.
         side: ``input`` (the image leaves the metric for every model) or ``prediction`` (it counts as a miss).
     """

@@ -25,7 +25,7 @@ class ModelInput:
     """What a model may see of one image. It never holds ground truth (ground-truth boxes are given by protocol)."""
 
     key: str  # the sample's stable name; lets stored predictions be found, carries no label
-    image_HW3: NDArray[np.uint8]  # RGB, original size
+    image_HW3: NDArray[np.uint8]  # RGB, original size; read-only: the next model gets the same array
     boxes_xyxy_px: NDArray[np.float32]  # [N, 4], original image, N may be 0; one full-image box for dense tasks
     box_scores: NDArray[np.float32]  # [N]; 1.0 for ground-truth boxes
     intrinsics: NDArray[np.float64] | None = None  # [3, 3] in pixels, when the data set has them
@@ -88,12 +88,12 @@ class Prepared(NamedTuple):
 class Model(Protocol):
     """A network with its pre- and post-processing.
 
-    ``prepare`` and ``finish`` work on one image, on the CPU, possibly in several threads at once. ``forward`` gets the
-    crops of several images packed along the first axis, already on the model's device, under ``torch.inference_mode``;
-    it must treat every crop independently of its neighbours. A model with a true attribute ``is_reentrant`` says that
-    ``forward`` may run in several threads at once; on a CPU its crops then do. It is not called for zero crops:
-    ``finish`` then gets ``outputs == {}``. An attribute ``notes``, a tuple of sentences, may say what a user should
-    know about how it ran.
+    The arrays of an input are read-only: copy what you change. ``prepare`` and ``finish`` work on one image, on the
+    CPU, possibly in several threads at once. ``forward`` gets the crops of several images packed along the first axis,
+    already on the model's device, under ``torch.inference_mode``; it must treat every crop independently of its
+    neighbours. A model with a true attribute ``is_reentrant`` says that ``forward`` may run in several threads at once;
+    on a CPU its crops then do. It is not called for zero crops: ``finish`` then gets ``outputs == {}``. An attribute
+    ``notes``, a tuple of sentences, may say what a user should know about how it ran.
     """
 
     def prepare(self, x: ModelInput) -> Prepared: ...

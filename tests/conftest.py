@@ -43,7 +43,23 @@ def sphere() -> ModuleType:
 @pytest.fixture(scope="session")
 def coco() -> ModuleType:
     """The module tests/fakes/coco_data.py: COCO-format files and the adapter over them."""
-    spec = importlib.util.spec_from_file_location("fake_coco", REPOSITORY / "tests" / "fakes" / "coco_data.py")
+    return _fake("coco_data")
+
+
+@pytest.fixture(scope="session")
+def random_poses() -> ModuleType:
+    """The module tests/fakes/random_poses.py: random annotation and results files."""
+    return _fake("random_poses")
+
+
+@pytest.fixture(scope="session")
+def pose_layouts() -> ModuleType:
+    """The module tests/fakes/pose_layouts.py: annotation files in the layouts of pose data sets."""
+    return _fake("pose_layouts")
+
+
+def _fake(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"fake_{name}", REPOSITORY / "tests" / "fakes" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -21,7 +21,8 @@ GROUPS: tuple[tuple[str, ...], ...] = (  # a module imports from groups above it
     ("tasks",),
     ("adapters", "models", "profiling", "fetch"),
     ("probe", "engine", "report"),
-    ("checks",),  # compares all of the above with what is outside: official outputs, weight files, pycocotools
+    # checks: compares all of the above with what is outside: official outputs, weight files, pycocotools
+    ("checks", "decide"),
     ("api",),
     ("cli",),
     ("testing", "__main__"),

@@ -17,30 +17,37 @@ IGNORE = "ignore"  # target of a label that is not scored
 class SpaceMap:
     """How predictions (or labels) of one set become those of another.
 
-    Keypoints: ``index`` is int64 [K_target]; entry t is taken from source entry ``index[t]``.
-    Labels: ``index`` is int64 [K_source]; source label s becomes target label ``index[s]``.
+    Keypoints: ``table`` has K_target entries; entry t is taken from source entry ``table[t]``.
+    Labels: ``table`` has K_source entries; source label s becomes target label ``table[s]``.
     -1 stands for a target keypoint without a source, or for a source label that is to be ignored.
     """
 
     source: str
     target: str
     kind: str  # "keypoints" or "labels"
-    index: NDArray[np.int64]
+    table: tuple[int, ...]
     approximate: bool
     identity: bool
     provenance: str
 
     @property
+    def index(self) -> NDArray[np.int64]:
+        """The table as an array, [K], read-only."""
+        index = np.array(self.table, dtype=np.int64)
+        index.setflags(write=False)
+        return index
+
+    @property
     def complete(self) -> bool:
         """True when no entry is -1."""
-        return bool((self.index >= 0).all())
+        return min(self.table, default=0) >= 0
 
     @property
     def surviving(self) -> tuple[int, ...]:
         """Target entries that can be reached at all: the classes or points that may be scored."""
         if self.kind == "keypoints":
-            return tuple(int(t) for t in np.flatnonzero(self.index >= 0))
-        return tuple(int(t) for t in np.unique(self.index[self.index >= 0]))
+            return tuple(t for t, source in enumerate(self.table) if source >= 0)
+        return tuple(sorted({target for target in self.table if target >= 0}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +60,8 @@ class SourceSpace:
 
 def identity_map(space: SpaceCard) -> SpaceMap:
     """The map of a set onto itself."""
-    index = np.arange(len(space.names), dtype=np.int64)
-    return SpaceMap(space.id, space.id, space.kind, index, approximate=False, identity=True, provenance="same set")
+    table = tuple(range(len(space.names)))
+    return SpaceMap(space.id, space.id, space.kind, table, approximate=False, identity=True, provenance="same set")
 
 
 def build_map(card: SpaceMapCard, source: SpaceCard, target: SpaceCard) -> SpaceMap:
@@ -70,15 +77,14 @@ def build_map(card: SpaceMapCard, source: SpaceCard, target: SpaceCard) -> Space
     position_of_value = {name: i for i, name in enumerate(values.names)}
     if source.kind == "labels":
         position_of_value[IGNORE] = -1
-    index = np.full(len(keys.names), -1, dtype=np.int64)
+    table = [-1] * len(keys.names)
     for key, value in card.pairs.items():
         if key not in position_of_key:
             raise CardError(f"Map {card.id!r}: {key!r} is not a name of {keys.id!r}.")
         if value not in position_of_value:
             raise CardError(f"Map {card.id!r}: {value!r} is not a name of {values.id!r}.")
-        index[position_of_key[key]] = position_of_value[value]
+        table[position_of_key[key]] = position_of_value[value]
     if source.kind == "labels" and len(card.pairs) != len(keys.names):
         missing = ", ".join(name for name in keys.names if name not in card.pairs)
         raise CardError(f"Map {card.id!r}: no entry for {missing}; write 'ignore' for labels that are not scored.")
-    index.setflags(write=False)
-    return SpaceMap(source.id, target.id, source.kind, index, card.approximate, False, card.provenance)
+    return SpaceMap(source.id, target.id, source.kind, tuple(table), card.approximate, False, card.provenance)

@@ -10,7 +10,21 @@ from typing import Annotated
 
 import typer
 
-from sapiens_bench.cli import box_study, data, errors, listing, pareto, profile, report, run, score, verify, weights
+from sapiens_bench.cli import (
+    box_study,
+    compare,
+    data,
+    errors,
+    gate,
+    listing,
+    pareto,
+    profile,
+    report,
+    run,
+    score,
+    verify,
+    weights,
+)
 from sapiens_bench.cli.guard import GuardedGroup, complain, let_go_of_stdout
 from sapiens_bench.engine.threads import prepare_process
 
@@ -29,6 +43,8 @@ app.command("list")(listing.list_)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
+app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.command("pareto", epilog=pareto.EXAMPLES)(pareto.pareto)
 app.command("box-study", epilog=box_study.EXAMPLES)(box_study.box_study)
 app.command("profile", epilog=profile.EXAMPLES)(profile.profile)

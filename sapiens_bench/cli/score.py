@@ -77,7 +77,7 @@ def score(
     more: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
     more |= {"shard_size": SHARD_SIZE} if task == "pose" else {}
     files = [path.expanduser().resolve() for path in (truth, *results)]
-    choices = [space, repr(sorted(data_options.items())), repr(sorted(options.items()))]
+    choices = [space, repr(limit), repr(sorted(data_options.items())), repr(sorted(options.items()))]
     choices += [str(choice) for choice in (task if task != "pose" else "", protocol, max_pixels) if choice]
     request = Request(
         task=task,

@@ -11,6 +11,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
+from sapiens_bench.engine.samples import freeze
 from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.types import Adapter, ModelInput, Prepared, Sample
 
@@ -45,11 +46,16 @@ def model_fault(error: Exception) -> SampleFault:
 
 
 def load(adapter: Adapter, prepare: Prepare, index: int) -> Loaded:
-    """``adapter[index]``, then ``prepare``; raises nothing but this machine's own faults."""
+    """``adapter[index]``, then ``prepare``; raises nothing but this machine's own faults.
+
+    The arrays of the sample are read-only for every model alike: the sample may be shared with the next model, and a
+    score must not depend on which other models run.
+    """
     began = time.perf_counter()
     item = Loaded(index, str(adapter.keys[index]), str(adapter.groups[index]))
     try:
         item.sample = adapter[index]
+        freeze(item.sample)
     except SampleFault as fault:
         item.fault = fault
     except Exception as error:  # whatever the data did, its row says so

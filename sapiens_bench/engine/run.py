@@ -230,7 +230,8 @@ class _Run:
         if sum(spec.data is data.spec for spec in self.plan.cells) < 2:
             return data.open.adapter
         if data.spec.id not in self.shared:
-            self.shared = {data.spec.id: SharedSamples(data.open.adapter, budget_bytes())}
+            n_sets = len({spec.data.id for spec in self.plan.cells})  # models run one after the other over all of them
+            self.shared[data.spec.id] = SharedSamples(data.open.adapter, budget_bytes() // n_sets)
         return self.shared[data.spec.id]
 
     def _model(self, spec: CellSpec, data: FoundData) -> tuple[Adapter, Model]:

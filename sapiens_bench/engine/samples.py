@@ -26,8 +26,8 @@ class SharedSamples:
     """An adapter that keeps what it has read while there is room; what does not fit is read again each time.
 
     Models pass over the samples in order, so the first ones are kept and nothing is displaced: displacing the oldest
-    would lose every sample just before it is needed. Arrays of kept samples are read-only: a model that writes into
-    its input fails at once instead of changing what the next model sees.
+    would lose every sample just before it is needed. The loader makes the arrays of every sample read-only, so that
+    no model changes what the next one sees.
     """
 
     def __init__(self, adapter: Adapter, budget: int) -> None:
@@ -46,16 +46,19 @@ class SharedSamples:
         if found is not None:
             return found
         sample = self._adapter[index]
-        arrays = arrays_in(sample)
-        size = sum(array.nbytes for array in arrays)
+        size = sum(array.nbytes for array in arrays_in(sample))
         with self._lock:
             if index in self._kept or size > self._left:
                 return sample
             self._left -= size
-        for array in arrays:
-            array.setflags(write=False)
         self._kept[index] = sample
         return sample
+
+
+def freeze(sample: Sample) -> None:
+    """Make every array of a sample read-only."""
+    for array in arrays_in(sample):
+        array.setflags(write=False)
 
 
 def arrays_in(value: Any) -> list[np.ndarray[Any, Any]]:

@@ -104,6 +104,15 @@ class CellSpec:
         """Of the model, for people."""
         return self.record.title
 
+    def to_json(self) -> str:
+        """The spec as text for another process."""
+        return TypeAdapter(CellSpec).dump_json(self, by_alias=True).decode()
+
+    @staticmethod
+    def from_json(text: str) -> CellSpec:
+        """Inverse of ``to_json``."""
+        return TypeAdapter(CellSpec).validate_json(text)
+
 
 @dataclass(frozen=True)
 class DataFacts:

@@ -355,9 +355,3 @@ def options_class(found: OptionsOf | None, kind: TaskKind) -> type[Options] | No
     if kind.name not in found:
         raise CardError(f"Its wrapper does {', '.join(found)}, not {kind.name}.")
     return found[kind.name]
-
-
-def has_option(wrapper: str, kind: TaskKind, name: str) -> bool:
-    """Whether a wrapper of this table takes an option, so that one value can be asked of a mixed list of models."""
-    declared = options_class(OPTIONS.get(wrapper), kind)
-    return declared is not None and name in declared.model_fields

@@ -7,7 +7,7 @@ N x N matrix in memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -243,8 +243,3 @@ def on_meta(encoder: EncoderConfig, head: HeadConfig | None) -> Encoder | Sapien
     """The network without memory behind its weights, for counting and for loading by assignment."""
     with torch.device("meta"):
         return Encoder(encoder) if head is None else SapiensNet(encoder, head)
-
-
-def with_grid(config: EncoderConfig, height: int, width: int) -> EncoderConfig:
-    """The configuration for another input size in pixels."""
-    return replace(config, grid_hw=(height // PATCH, width // PATCH))

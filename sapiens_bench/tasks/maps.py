@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import SampleFault
-from sapiens_bench.pixels.codecs import path_fault
+from sapiens_bench.pixels.paths import path_fault
 
 KEYWORD = "sapiens-bench"
 SCHEMA = "map/1"

@@ -149,7 +149,7 @@ def test_vertex_normals_of_a_dense_scan(benchmark: Any, shared: Path) -> None:
 
 
 def test_attributes_of_a_dense_scan(benchmark: Any, shared: Path) -> None:
-    """Normals and texture colour of one 1024 x 768 view; the specification's study took 1.5 s for attributes."""
+    """Normals and texture colour of one 1024 x 768 view; a first study took 1.5 s for attributes."""
     vertices, faces = person(shared, 2)
     view = camera()
     hits, normals = rasterise(vertices, faces, view), vertex_normals(vertices, faces)

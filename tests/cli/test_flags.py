@@ -9,12 +9,16 @@ from sapiens_bench.cli import app
 FLAGS = {
     "": ["--debug", "--install-completion", "--show-completion", "--version"],
     "box-study": ["--format", "--out"],
+    "compare": ["--by", "--format", "--models", "--n-boot", "--out", "--scores", "--seed"],
     "data check": ["--cards", "--data-root", "--split"],
     "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
     "data path": ["--cards", "--data-root"],
     "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
     "data show": ["--cards", "--data-root"],
     "errors": ["--format", "--out"],
+    "gate": [
+        "--format", "--json", "--junit", "--markdown", "--models", "--require-equal", "--spec", "--write-baseline",
+    ],
     "list": ["--cards", "--data-root", "--json", "--task", "--weights-root"],
     "pareto": ["--cards", "--format", "--out", "--plots"],
     "profile": [

@@ -49,10 +49,22 @@ def test_what_does_not_fit_is_read_again_and_the_first_ones_stay(counted: tuple[
     assert seen.count(5) == 2
 
 
-def test_a_kept_sample_cannot_be_written_into(counted: tuple[Adapter, list[int]]) -> None:
-    shared = SharedSamples(counted[0], 1 << 20)
-    with pytest.raises(ValueError, match="read-only"):
-        shared[0].input.image_HW3[:] = 0
+def test_a_model_that_writes_into_its_picture_scores_alike_alone_and_in_company(
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = toy.ToyModel.prepare
+
+    def scribble(self: Any, x: Any) -> Any:
+        x.image_HW3[0] = 0
+        return prepare(self, x)
+
+    monkeypatch.setattr(toy.ToyModel, "prepare", scribble)
+    how = {"max_errors": 1.0}
+    alone = toy.go(tmp_path / "a", models=("toy-plain",), **how).cells[0]
+    together = toy.go(tmp_path / "b", models=("toy-plain", "toy-biased"), **how).cells[0]
+    assert alone.counts.prediction_errors == alone.counts.planned
+    assert "read-only" in alone.errors[0].detail
+    assert (together.fingerprint, together.scores) == (alone.fingerprint, alone.scores)
 
 
 def test_arrays_are_found_wherever_they_lie() -> None:

@@ -16,27 +16,39 @@ import pytest
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.engine.plan import resolve
 from sapiens_bench.engine.request import Request
-from sapiens_bench.engine.specs import ModelSpec
+from sapiens_bench.engine.specs import CellSpec, ModelSpec
 from sapiens_bench.errors import CardError, DeviceError, MachineFault, SapiensBenchError, UnknownName, UsageError
 from sapiens_bench.store.record import read_run
 
 REBUILD = """
 import pickle, sys
 from sapiens_bench.engine.build import build_model, open_data
-spec = pickle.load(sys.stdin.buffer)
+from sapiens_bench.engine.specs import CellSpec
+spec = CellSpec.from_json(sys.stdin.read()) if sys.argv[1] == "json" else pickle.load(sys.stdin.buffer)
 data = open_data(spec.data)
 model = build_model(spec.model, "cpu")
 print(*list(data.adapter.keys[:2]), type(model).__name__, data.adapter[0].input.image_HW3.shape[2])
 """
 
 
-def test_a_cell_can_be_sent_to_another_process_and_rebuilt_there() -> None:
+@pytest.mark.parametrize("how", ["pickle", "json"])
+def test_a_cell_can_be_sent_to_another_process_and_rebuilt_there(how: str) -> None:
     request = Request(task="pose", models=("movenet-lightning",), split="tiny", datasets=("synthetic-humans",))
     (spec,) = resolve(request, Catalog.load()).cells
-    done = subprocess.run([sys.executable, "-c", REBUILD], input=pickle.dumps(spec), capture_output=True, timeout=120)
+    text = pickle.dumps(spec) if how == "pickle" else spec.to_json().encode()
+    done = subprocess.run([sys.executable, "-c", REBUILD, how], input=text, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     found = done.stdout.decode().split()
     assert found == ["synthetic-humans/tiny/000000", "synthetic-humans/tiny/000001", "MoveNet", "3"]
+
+
+def test_a_cell_with_a_map_between_sets_survives_json() -> None:
+    request = Request(task="pose", models=("blazepose-lite",), split="tiny", datasets=("synthetic-humans",))
+    (spec,) = resolve(request, Catalog.load()).cells
+    assert spec.space_map is not None
+    again = CellSpec.from_json(spec.to_json())
+    assert (again.data, again.model, again.space_map) == (spec.data, spec.model, spec.space_map)
+    assert again.to_json() == spec.to_json()
 
 
 @pytest.mark.parametrize("name", ["movenet-thunder", "sapiens-0.3b", "floor-silhouette-depth", "oracle"])

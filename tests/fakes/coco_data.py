@@ -93,5 +93,6 @@ def small(
         "exif": "ignore",
         **(card or {}),
     }
+    fields = {name: value for name, value in fields.items() if value is not None}
     built = DatasetCard(**fields, protocols={"gt": protocol})
     return CocoKeypoints(context(built, protocol, folder, **choices))

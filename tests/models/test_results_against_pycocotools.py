@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import importlib.util
 import io
 import json
 import math
@@ -23,16 +22,6 @@ from sapiens_bench.models.pose_results import PoseResults
 from sapiens_bench.tasks.pose.average_precision import STATISTICS
 from sapiens_bench.tasks.pose.metrics import OksMetric
 from sapiens_bench.tasks.pose.scoring import PoseScoring
-
-
-@pytest.fixture(scope="session")
-def random_poses(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fake_random_poses", repository / "tests/fakes/random_poses.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def theirs(document: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, float]:

@@ -205,7 +205,7 @@ def test_barycentrics_rebuild_the_point_on_the_ray(icosphere: Icosphere, thumbna
     assert weights.min() > -1e-9
 
 
-# Analytic shapes. Limits are twice the figures of the specification, 1024 x 768, f = 1500 px, radius 0.5 m at 2.5 m.
+# Analytic shapes. Limits are twice what a study gave, 1024 x 768, f = 1500 px, radius 0.5 m at 2.5 m.
 
 
 def sphere_depth(camera: Camera, radius: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

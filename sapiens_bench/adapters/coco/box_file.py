@@ -111,7 +111,7 @@ def _detection(entry: Any, position: int, faults: Faults) -> tuple[int, tuple[fl
         return None
     listed = entry.get("bbox")
     box = json_parts.numbers(listed, 5 if isinstance(listed, list) and len(listed) == 5 else 4)
-    score = json_parts.numbers([entry.get("score", box[4] if box is not None and len(box) == 5 else None)], 1)
+    score = json_parts.numbers([entry.get("score", float(box[4]) if box is not None and len(box) == 5 else None)], 1)
     image = whole(entry.get("image_id"))
     if box is None:
         faults.add("boxes.entry", f"{where}: bbox {show(listed)} is not 4 finite numbers")

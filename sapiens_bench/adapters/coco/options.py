@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from sapiens_bench.cards.options import Options
-from sapiens_bench.pixels.codecs import path_fault
+from sapiens_bench.pixels.paths import path_fault
 
 EVERY_CATEGORY = "all"
 BOX_SHARE = 0.53  # of a box, that its person fills: crowdposetools cocoeval.py, xtcocotools with use_area=False

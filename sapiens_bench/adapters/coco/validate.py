@@ -21,7 +21,7 @@ from sapiens_bench.adapters.coco.options import CocoOptions
 from sapiens_bench.adapters.coco.people import CocoPeople, Images
 from sapiens_bench.adapters.coco.persons import Persons
 from sapiens_bench.pixels import json_parts, strict_json
-from sapiens_bench.pixels.codecs import path_fault
+from sapiens_bench.pixels.paths import path_fault
 
 _IMAGE = frozenset({"id", "file_name", "width", "height", "crowdIndex"})
 _REFERENCE = frozenset({"id", "image_id", "category_id"})

@@ -47,7 +47,7 @@ class Doubt(NamedTuple):
 
 def frame_evidence(normals_HW3: NDArray[np.floating[Any]], mask_HW: NDArray[np.bool_]) -> Evidence | None:
     """What the outline and the visible side say; None when the mask is too small or fills the picture."""
-    import cv2  # `list` does without
+    import cv2  # lists of tasks need no image library
 
     step = max(1, -(-max(mask_HW.shape) // MAX_SIDE))
     normals, mask = normals_HW3[::step, ::step].astype(np.float32), mask_HW[::step, ::step]

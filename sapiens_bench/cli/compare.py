@@ -1,0 +1,66 @@
+"""``sapiens-bench compare``: is A better than B, by how much, and how sure is that?"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sapiens_bench.cli.flags import Format, FormatOption, OutFile, expanded, split_commas
+from sapiens_bench.cli.output import show
+from sapiens_bench.errors import IncompleteRun, UsageError
+
+EXAMPLES = """Examples:
+
+    sapiens-bench compare results/runs/BEFORE results/runs/AFTER
+
+    sapiens-bench compare results/runs/NAME --models movenet-thunder,blazepose-full --by part
+"""
+
+
+class By(StrEnum):
+    """What a score is split by."""
+
+    part = "part"
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN_A [RUN_B]", help="Folders that `run` printed, or baseline files.", show_default=False,
+            callback=expanded,
+        ),
+    ],
+    models: Annotated[
+        list[str] | None, typer.Option("--models", help="Only these ids; comma list or repeated.", show_default="all")
+    ] = None,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option("--scores", help="METRIC/SCORE keys, e.g. oks/AR.", show_default="the score that ranks"),
+    ] = None,
+    by: Annotated[By | None, typer.Option("--by", help="Also each part of a pose, each class of a label set.")] = None,
+    n_boot: Annotated[int, typer.Option("--n-boot", min=1, help="Bootstrap draws.")] = 2000,
+    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    format_: FormatOption = Format.text,
+    out: OutFile = None,
+) -> None:  # fmt: skip
+    """Compare two runs model by model, or the models of one run: differences, intervals, p values, in plain words."""
+    from sapiens_bench.decide import compare as body
+    from sapiens_bench.decide.sides import read_side
+
+    if len(runs) > 2:
+        raise UsageError(f"`compare` takes one run or two, found {len(runs)}.")
+    found = body.compare(
+        [read_side(path) for path in runs],
+        models=split_commas(models or ()),
+        scores=split_commas(scores or ()),
+        by_part=by is By.part,
+        n_draws=n_boot,
+        seed=seed,
+    )
+    show(body.document(found), format_.value, out)
+    if found.incomplete:
+        raise IncompleteRun(f"INCOMPLETE: {found.incomplete}")

@@ -1,0 +1,204 @@
+"""``sapiens-bench score``: an annotation file and results, nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sapiens_bench.store.record import CellRecord, RunRecord, read_run
+from sapiens_bench.store.rows import read_rows
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+LAYOUTS = ("aic", "ap10k", "crowdpose", "exlpose", "halpe", "human-art", "jhmdb", "mhp", "ochuman", "posetrack18")
+
+
+@pytest.fixture
+def files(random_poses: ModuleType, tmp_path: Path) -> tuple[Path, Path]:
+    """A random annotation file and results for it."""
+    rng = np.random.default_rng(11)
+    truth = random_poses.truth(rng, 12)
+    return _written(tmp_path, truth, random_poses.results(rng, truth, boxes=False, ties=True))
+
+
+def _written(folder: Path, truth: Any, results: Any) -> tuple[Path, Path]:
+    (folder / "truth.json").write_text(json.dumps(truth))
+    (folder / "mine.json").write_text(json.dumps(results))
+    return folder / "truth.json", folder / "mine.json"
+
+
+def scored(call: Call, truth: Path, *results: Path, options: tuple[str, ...] = ()) -> tuple[RunRecord, str]:
+    out = truth.parent / "run"
+    shutil.rmtree(out, ignore_errors=True)
+    code, text, err = call("score", "--truth", truth, *results, "--out", out, "--n-boot", "0", *options)
+    assert code == 0, err
+    return read_run(out), text
+
+
+def ap(cell: CellRecord, key: str = "AP") -> float:
+    return cell.scores[f"oks/{key}"].value
+
+
+def pycocotools(truth: Path, results: Path, category: int = 3) -> list[float]:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    data = COCO(str(truth))
+    judge = COCOeval(data, data.loadRes(str(results)), "keypoints")
+    judge.params.catIds = [category]
+    judge.evaluate()
+    judge.accumulate()
+    judge.summarize()
+    return [float(v) for v in judge.stats]
+
+
+def test_every_statistic_is_that_of_pycocotools_and_the_folder_is_a_run(call: Call, files: tuple[Path, Path]) -> None:
+    truth, results = files
+    record, text = scored(call, truth, results)
+    names = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+    assert [ap(record.cells[0], name) for name in names] == pycocotools(truth, results)
+    assert "mine" in text
+    assert len(read_rows(truth.parent / "run/rows" / "pose/truth/people/mine")) == 12
+    for command in (("verify", "run"), ("verify", "coco"), ("report",)):
+        code, out, err = call(*command, truth.parent / "run")
+        assert code == 0, out + err
+    code, out, _ = call("verify", "coco", truth.parent / "run", "--out", truth.parent / "kept")
+    assert "mine on truth" not in out  # nothing had to be mended: both files are the originals
+    kept = {path.name: json.loads(path.read_text()) for path in (truth.parent / "kept").rglob("*.json")}
+    assert json.loads(results.read_text()) in kept.values()
+
+
+def test_the_official_wholebody_example_is_reproduced_to_every_digit(call: Call, shared: Path, tmp_path: Path) -> None:
+    folder = shared / "data/coco_wholebody_example"
+    for name in ("example_gt.json", "example_pred.json"):
+        shutil.copy(folder / name, tmp_path)
+    record, _ = scored(call, tmp_path / "example_gt.json", tmp_path / "example_pred.json")
+    expected = json.loads((folder / "expected_stats.json").read_text())["stats"]
+    parts = {"lefthand": "left_hand/", "righthand": "right_hand/", "whole": "", "wholebody": ""}
+    for part, statistics in expected.items():
+        for name, value in statistics.items():
+            found = ap(record.cells[0], f"{parts.get(part.replace('_', ''), part + '/')}{name}")
+            assert round(found, 10) == value, (part, name)
+    assert record.cells[0].counts.prediction_errors == 0
+    code, out, err = call("verify", "coco", tmp_path / "run")
+    assert code == 0, out + err
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_truth_as_results_scores_one_in_every_layout(
+    call: Call, pose_layouts: ModuleType, tmp_path: Path, name: str
+) -> None:
+    document = pose_layouts.layouts()[name]
+    truth, results = _written(tmp_path, document, pose_layouts.as_results(document))
+    record, _ = scored(call, truth, results)
+    assert (ap(record.cells[0]), ap(record.cells[0], "AR")) == (1.0, 1.0)
+    assert record.cells[0].counts.ok == len(document["images"])
+    worse = pose_layouts.as_results(document)
+    worse[0]["keypoints"] = [v + 400 * (i % 3 < 2) for i, v in enumerate(worse[0]["keypoints"])]
+    record, _ = scored(call, *_written(tmp_path, document, worse))
+    assert ap(record.cells[0]) < 0.9
+
+
+def test_false_positives_and_people_who_are_not_found_count_and_are_no_errors(
+    call: Call, files: tuple[Path, Path]
+) -> None:
+    truth, _ = files
+    document = json.loads(truth.read_text())
+    people = [p for p in document["annotations"] if p["num_keypoints"] and not p["iscrowd"]]
+    found = [{**{k: p[k] for k in ("image_id", "category_id", "keypoints")}, "score": 0.5} for p in people[1:]]
+    extra = [{**found[0], "image_id": image["id"], "keypoints": [1.0, 1.0, 1.0] * 17, "score": 0.9}
+             for image in document["images"] for _ in range(20)]  # fmt: skip
+    shown = {}
+    for name, results in (("all", found), ("with", extra + found)):
+        record, _ = scored(call, *_written(truth.parent, document, results))
+        assert record.cells[0].counts.prediction_errors == 0
+        shown[name] = ap(record.cells[0])
+    assert shown["with"] < 0.1 < 0.9 < shown["all"] < 1
+
+
+def test_a_second_suppression_is_asked_for_and_said(call: Call, files: tuple[Path, Path]) -> None:
+    truth, _ = files
+    document = json.loads(truth.read_text())
+    people = [p for p in document["annotations"] if p["num_keypoints"] and not p["iscrowd"]]
+    twice = [{**{k: p[k] for k in ("image_id", "category_id", "keypoints")}, "score": 0.9 - 0.01 * i - s}
+             for i, p in enumerate(people) for s in (0.0, 0.005)]  # fmt: skip
+    _written(truth.parent, document, twice)
+    record, text = scored(call, truth, truth.parent / "mine.json")
+    final = ap(record.cells[0])
+    assert "suppressed" not in text
+    assert final == pycocotools(truth, truth.parent / "mine.json")[0]
+    record, text = scored(call, truth, truth.parent / "mine.json", options=("--nms",))
+    assert "suppressed once more" in text
+    assert ap(record.cells[0]) > final
+
+
+def test_several_files_are_rows_of_one_table(call: Call, files: tuple[Path, Path]) -> None:
+    truth, results = files
+    other = results.with_name("other.json")
+    shutil.copy(results, other)
+    record, text = scored(call, truth, results, other)
+    assert [cell.model for cell in record.cells] == ["mine", "other"]
+    assert ap(record.cells[0]) == ap(record.cells[1])
+    assert "other" in text
+
+
+def test_the_same_files_stand_for_cards_in_a_run(call: Call, files: tuple[Path, Path]) -> None:
+    truth, results = files
+    record, _ = scored(call, truth, results)
+    code, _, err = call(
+        "run", "--task", "pose", "--dataset", f"truth:{truth}", "--models", f"predictions:{results}",
+        "--boxes", "none", "--n-boot", "0", "--out", truth.parent / "other",
+    )  # fmt: skip
+    assert code == 0, err
+    (again,) = read_run(truth.parent / "other").cells
+    assert {key: s.value for key, s in again.scores.items()} == {
+        key: s.value for key, s in record.cells[0].scores.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda truth, results: results.write_text("{}"), "mine.json"),
+        (lambda truth, results: results.unlink(), "does not exist"),
+        (lambda truth, results: truth.unlink(), "truth.json"),
+        (lambda truth, results: truth.write_text("[]"), "expected an annotation file"),
+        (lambda truth, results: shutil.copy(truth, results), "score"),
+    ],
+)
+def test_what_cannot_be_scored_is_named(
+    call: Call, files: tuple[Path, Path], change: Callable[[Path, Path], object], part: str
+) -> None:
+    change(*files)
+    code, out, err = call("score", "--truth", *files, "--out", files[0].parent / "run")
+    assert code == 2
+    assert part in err + out
+    assert "Traceback" not in err
+
+
+def test_boxes_none_is_refused_for_models_that_need_boxes(call: Call, files: tuple[Path, Path]) -> None:
+    truth, results = files
+    models = f"predictions:{results},movenet-lightning"
+    code, _, err = call("run", "--task", "pose", "--dataset", f"truth:{truth}", "--boxes", "none", "--models", models)
+    assert code == 2
+    assert "--boxes none is for results made elsewhere" in err
+
+
+def test_another_question_about_the_same_files_gets_another_folder(
+    call: Call, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, results = files
+    monkeypatch.chdir(truth.parent)
+    for options in ((), ("--limit", "3"), ("--nms",), ("--data-option", "category=dog")):
+        call("score", "--truth", truth, results, "--n-boot", "0", *options)
+    assert len(list((truth.parent / "results/runs").iterdir())) == 3  # nobody is a dog
+    code, _, err = call("score", "--truth", truth, results, "--n-boot", "0")
+    assert (code, "found on disk" in err) == (0, True), err
