@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -204,7 +205,18 @@ def _parts(path: Path, weights: Weights) -> list[HashedFile]:
 
 
 def _folder_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    """Everything that a wrapper may find in a folder; links to folders are followed, loops are not."""
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        found += [path for name in names if not name.startswith(".") and (path := Path(place, name)).is_file()]
+    return sorted(found)
 
 
 def _joined(parts: list[HashedFile], path: Path) -> str:

@@ -15,6 +15,7 @@ from sapiens_bench.cli.flags import (
     Device,
     Format,
     Limit,
+    MaxPixels,
     Models,
     Options,
     OwnWeightsRoot,
@@ -92,10 +93,7 @@ def run(
         Pipeline | None, typer.Option("--pipeline", help="Of Sapiens v1: the official one, or the lite demo's.")
     ] = None,
     trust_checkpoint: Trust = None,
-    max_pixels: Annotated[
-        int | None,
-        typer.Option("--max-pixels", min=1, help="Larger pictures are refused from their header.", show_default="1e8"),
-    ] = None,
+    max_pixels: MaxPixels = None,
     max_errors: Annotated[
         float | None,
         typer.Option("--max-errors", min=0.0, max=1.0, help="Share of images that may fail.", show_default="0.01"),

@@ -1,44 +1,60 @@
-"""``sapiens-bench score``: results made elsewhere, against an annotation file. No card, no model, no pictures."""
+"""``sapiens-bench score``: results made elsewhere, against annotations or maps. No card, no model, no pictures."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from sapiens_bench.cli.flags import Cards, Format, parse_options
+from sapiens_bench.cli.flags import Cards, Format, MaxPixels, parse_options
 
 EXAMPLES = """Examples:
 
     sapiens-bench score --task pose --truth person_keypoints_val2017.json results.json
 
     sapiens-bench score --task pose --truth crowdpose_test.json a.json b.json --data-option 'area=0.53 x box'
+
+    sapiens-bench score --task depth --truth gt/depths predictions/ --resize bilinear
+
+    sapiens-bench score --task seg --truth gt/labels predictions/ --space body28
 """
-SHARD_SIZE = 1024  # rows of results cost nothing to make again, so shards may be large
+SHARD_SIZE = 1024  # rows of poses cost nothing to make again, so shards may be large
 
 
 def score(
     results: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RESULTS", show_default=False, help="COCO results files, demo JSON, or folders of it. One row each."
+            metavar="RESULTS",
+            show_default=False,
+            help="Poses: COCO results files, demo JSON, or folders of it. Maps: folders, a file a sample. A row each.",
         ),
     ],
-    truth: Annotated[Path, typer.Option("--truth", metavar="FILE", help="The annotation file.", show_default=False)],
-    task: Annotated[str, typer.Option("--task", help="pose.")] = "pose",
+    truth: Annotated[
+        Path,
+        typer.Option("--truth", metavar="PATH", help="The annotation file, or the folder of maps.", show_default=False),
+    ],
+    task: Annotated[str, typer.Option("--task", help="pose, seg, depth or normal.")] = "pose",
     space: Annotated[
-        str, typer.Option("--space", help="Keypoint set of the annotation file, where it does not say.")
+        str, typer.Option("--space", help="Keypoint or label set of the truth, where it does not say.")
     ] = "",
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Depth: scale_shift (default), scale, median or none.")
+    ] = None,
+    resize: Annotated[
+        str | None, typer.Option("--resize", help="Maps of another size: bilinear, or nearest (labels: nearest).")
+    ] = None,
+    max_pixels: MaxPixels = None,
     nms: Annotated[
         bool, typer.Option("--nms", help="Suppress similar instances once more. Results are final.")
     ] = False,
     option: Annotated[
-        list[str] | None, typer.Option("--option", help="NAME=VALUE for the results, e.g. keypoint_scores=stored.")
+        list[str] | None, typer.Option("--option", help="NAME=VALUE for the results, e.g. depth_kind=metric_depth.")
     ] = None,
     data_option: Annotated[
-        list[str] | None, typer.Option("--data-option", help="NAME=VALUE for the annotation file. Repeatable.")
+        list[str] | None, typer.Option("--data-option", help="NAME=VALUE for the truth, e.g. unit=mm. Repeatable.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: results/runs/<name>.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the intervals.")] = 0,
@@ -51,31 +67,35 @@ def score(
     ] = None,
     format_: Annotated[Format, typer.Option("--format", help="Of the table printed at the end.")] = Format.text,
 ) -> None:
-    """Score results made elsewhere against an annotation file, as the official evaluation does."""
+    """Score results made elsewhere: poses against an annotation file, depth, normals or labels against a folder."""
     from sapiens_bench.cli.output import typed
     from sapiens_bench.cli.run import execute
     from sapiens_bench.engine.request import Request
 
     data_options = parse_options(data_option or [], "--data-option")
-    options = parse_options(option or []) | ({"nms": True} if nms else {})
+    options = parse_options(option or []) | ({"nms": True} if nms else {}) | ({"resize": resize} if resize else {})
+    more: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
+    more |= {"shard_size": SHARD_SIZE} if task == "pose" else {}
     files = [path.expanduser().resolve() for path in (truth, *results)]
     choices = [space, repr(limit), repr(sorted(data_options.items())), repr(sorted(options.items()))]
+    choices += [str(choice) for choice in (task if task != "pose" else "", protocol, max_pixels) if choice]
     request = Request(
         task=task,
         models=tuple(f"predictions:{path}" for path in dict.fromkeys(files[1:])),
         datasets=(f"truth[{space}]:{files[0]}" if space else f"truth:{files[0]}",),
         limit=limit,
+        protocol=protocol,
         out=out or _folder(files, choices),
         device="cpu",
         seed=seed,
         cards=tuple(cards or ()),
-        boxes="none",
+        boxes="none" if task == "pose" else "",
         options=options,
         data_options=data_options,
         max_errors=max_errors,
-        shard_size=SHARD_SIZE,
         n_boot=n_boot,
         command=typed(),
+        **more,
     )
     execute(request, dry_run=False, fmt=format_.value)
 
@@ -87,8 +107,12 @@ def _folder(files: list[Path], choices: list[str]) -> Path:
 
 
 def _identity(path: Path) -> str:
+    """Changes when the file does, or any file of the folder."""
+    from sapiens_bench.pixels.listing import listed
+    from sapiens_bench.store.files import file_identity
+
     try:
-        status = path.stat()
+        inside = [Path(found.path) for found in listed(path)] if path.is_dir() else [path]
     except OSError:
-        return str(path)  # the plan says that it is not there
-    return f"{path} {status.st_size} {status.st_mtime_ns}"
+        inside = []  # the plan says that it cannot be read
+    return "\n".join([str(path), *map(str, inside), file_identity(inside)])

@@ -162,7 +162,7 @@ class _Run:
             save_preds=self.how.save_preds,
             save_maps=self.how.save_maps,
             index_K=None if spec.space_map is None else spec.space_map.index,
-            identity=files.identity if isinstance(files, KnowsFiles) and not spec.model.is_results else None,
+            identity=files.identity if isinstance(files, KnowsFiles) and not _only_labels(spec, files) else None,
         )
         missing, notes = job.missing_shards(data.open.adapter, data.open.task)
         for note in notes:
@@ -289,6 +289,11 @@ class _Run:
     def _try_to_save(self, status: RunStatus) -> None:
         with suppress(SapiensBenchError):  # the disk may be full: that is what is being reported
             self._save(status)
+
+
+def _only_labels(spec: CellSpec, adapter: Adapter) -> bool:
+    """Whether only what was read with the annotations counts: no file of a sample is then looked at."""
+    return spec.model.is_results and hasattr(adapter, "without_pictures")
 
 
 def needs_pictures(model: Model) -> bool:

@@ -1,7 +1,8 @@
-"""Files named in a request instead of cards: ``predictions:FILE`` for a model, ``truth:FILE`` for a data set.
+"""Files named in a request instead of cards: ``predictions:PATH`` for a model, ``truth:PATH`` for a data set.
 
-A card is made for each and added to the catalog, so that everything after it is as for any model and data set.
-``predictions[SPACE]:FILE`` and ``truth[SPACE]:FILE`` say the keypoint set where the file does not.
+A card is made for each and added to the catalog, so that everything after it is as for any model and data set. Poses
+lie in files; depth, normals and labels in folders. ``predictions[SPACE]:PATH`` and ``truth[SPACE]:PATH`` say the
+keypoint or label set where the file does not.
 """
 
 from __future__ import annotations
@@ -36,17 +37,55 @@ def register(request: Request, catalog: Catalog) -> None:
         LabelSpaceMismatch: its keypoint set is not clear.
         UsageError: files of another task, or boxes "none" for a model that needs boxes.
     """
+    if request.task == "pose":
+        _register_poses(request, catalog)
+    else:
+        _register_maps(request, catalog)
+    if request.boxes == "none" and needs_pictures(request, catalog):
+        raise UsageError("--boxes none is for results made elsewhere: every model of the run must be one of them.")
+
+
+def _register_poses(request: Request, catalog: Catalog) -> None:
     for alias, space, path in _files(request.datasets, "truth"):
         if alias not in catalog.aliases:
-            _only_poses(request, alias)
             catalog.add(_truth_card(path, space, request, catalog), path, alias)
     known = list(_spaces_of(request, catalog))
     for alias, space, path in _files(request.models, "predictions"):
         if alias not in catalog.aliases:
-            _only_poses(request, alias)
-            catalog.add(_results_card(path, space, known, catalog), path, alias)
-    if request.boxes == "none" and needs_pictures(request, catalog):
-        raise UsageError("--boxes none is for results made elsewhere: every model of the run must be one of them.")
+            if not path.exists():
+                what = "a results file, or a folder of them"
+                raise WeightsMissing(f"{path} does not exist: predictions:FILE names {what}.")
+            chosen = space or _results_space(path, known, catalog)
+            catalog.add(_results_card(path, request.task, chosen, catalog), path, alias)
+
+
+def _register_maps(request: Request, catalog: Catalog) -> None:
+    """Folders of depth, normals or labels."""
+    truths = [named for named in _files(request.datasets, "truth") if named[0] not in catalog.aliases]
+    results = [named for named in _files(request.models, "predictions") if named[0] not in catalog.aliases]
+    if not truths and not results:
+        return
+    from sapiens_bench.adapters.dense import score as maps  # its codecs take time to load
+
+    if request.task not in maps.TASKS:
+        raise UsageError(f"{(truths + results)[0][0]}: no task {request.task!r} is scored from files.")
+    is_seg = request.task == "seg"
+    if not is_seg and (named := next((named for named in truths + results if named[1]), None)):
+        raise UsageError(f"{named[0]}: {request.task} is scored in no set, so none is to be named ({named[1]!r}).")
+    spaces = [maps.truth_space(path, space, request.data_options) if is_seg else "" for _, space, path in truths]
+    known = [*spaces, *(space.id for space in _spaces_of(request, catalog))] if is_seg else []
+    for alias, space, path in results:
+        chosen = space or next(iter(known), "")
+        if is_seg and not chosen:
+            raise UsageError(f"{alias}: name the label set of the predictions, as in predictions[body28]:{path}.")
+        catalog.add(_results_card(path.resolve(), request.task, chosen, catalog), path.resolve(), alias)
+    pictures = bool(truths) and not all(map(_is_results, catalog.select(request.task, request.models)))
+    for (alias, _, path), space in zip(truths, spaces, strict=True):
+        card_id = _free_id(path.resolve().name, catalog.datasets)
+        card = maps.truth_card(
+            request.task, path, card_id, space=space, options=request.data_options, pictures=pictures
+        )
+        catalog.add(card, maps.truth_root(request.task, path)[0], alias)
 
 
 def needs_pictures(request: Request, catalog: Catalog) -> bool:
@@ -66,7 +105,9 @@ def results_root(entry: ModelEntry) -> Path | None:
 
 
 def truth_root(card: DatasetCard, path: Path, data_root: Path | None) -> Path | None:
-    """Root of a data set whose card was made for the annotation file ``path``; None for cards that somebody wrote."""
+    """Root of a data set whose card was made for the file or folder ``path``; None for cards that somebody wrote."""
+    if path.is_dir():  # cards that somebody wrote are files
+        return path
     is_made = set(card.protocols) == {PROTOCOL} and path.name == card.title
     return _base(path, data_root) if is_made else None
 
@@ -77,22 +118,19 @@ def _base(path: Path, root: Path | None) -> Path:
 
 
 def _files(names: Iterable[str], kind: str) -> Iterator[tuple[str, str, Path]]:
-    """(name in the request, keypoint set or "", file) of every file of a kind."""
+    """(name in the request, set or "", path) of every file or folder of a kind."""
     for name in names:
         found = _NAMED.fullmatch(name)
         if found is not None and found[1] == kind:
             yield name, found[2] or "", Path(found[3]).expanduser()
 
 
-def _only_poses(request: Request, alias: str) -> None:
-    if request.task != "pose":
-        raise UsageError(f"{alias}: files stand for cards in pose runs only, this run is for {request.task}.")
-
-
 def _spaces_of(request: Request, catalog: Catalog) -> Iterator[SpaceCard]:
-    """Keypoint sets that the request's data sets are scored in."""
+    """Sets that the request's data sets are scored in, those of files that are not registered yet left out."""
     for name in (
-        part for text in request.datasets for part in ([text] if text in catalog.aliases else text.split(","))
+        part
+        for text in request.datasets
+        for part in ([text] if text in catalog.aliases else () if _NAMED.fullmatch(text) else text.split(","))
     ):
         card = catalog.dataset(name)
         protocol = card.protocols.get(request.protocol or card.default_protocol(request.task) or "")
@@ -126,26 +164,29 @@ def _truth_card(path: Path, space: str, request: Request, catalog: Catalog) -> D
     )
 
 
-def _results_card(path: Path, space: str, known: list[SpaceCard], catalog: Catalog) -> ModelCard:
-    if not path.exists():
-        raise WeightsMissing(f"{path} does not exist: predictions:FILE names a results file, or a folder of them.")
-    name = _free_id(path.stem, catalog.models)
+def _results_card(path: Path, task: str, space: str, catalog: Catalog) -> ModelCard:
+    """The card of results at ``path``; ``space`` is the set they are in, "" where the task has none."""
+    if task != "pose" and not path.is_dir():
+        raise WeightsMissing(f"{path} is no folder: predictions of {task} are a folder with a file for each sample.")
+    title = _text(path.stem if path.is_file() else path.name)
+    if path.is_dir() and _plain_id(path.name) in catalog.models:  # mine/depth, yours/depth
+        title = _text(f"{path.parent.name}/{path.name}")
+    name = _free_id(title, catalog.models)
     try:
         unpinned = Weights(file=path.name, format="predictions", sha256=None, get=Get(how=f"It is {path}."))
     except ValidationError:
         raise UsageError(
             f"{path}: rename it; {path.name!r} holds a character that paths of cards may not have."
         ) from None
-    chosen = space or _results_space(path, known, catalog)
-    sha256 = weight_files(Variant(id=name, title=path.stem, weights=unpinned), path.parent).sha256
-    variant = Variant(id=name, title=path.stem, weights=unpinned.model_copy(update={"sha256": sha256}), in_all=False)
-    fields: dict[str, Any] = {"schema": "model/1", "id": f"results-{name}"[:64], "title": path.name}
+    sha256 = weight_files(Variant(id=name, title=title, weights=unpinned), path.parent).sha256
+    variant = Variant(id=name, title=title, weights=unpinned.model_copy(update={"sha256": sha256}), in_all=False)
+    fields: dict[str, Any] = {"schema": "model/1", "id": f"results-{name}"[:64], "title": _text(path.name)}
     return ModelCard(
         **fields,
-        task="pose",
+        task=task,
         licence=_NOT_STATED,
         wrapper="predictions",
-        space=chosen,
+        space=space or None,
         trained_on="",
         variants=(variant,),
     )
@@ -162,9 +203,18 @@ def _results_space(path: Path, known: list[SpaceCard], catalog: Catalog) -> str:
 
 def _free_id(stem: str, taken: Iterable[str]) -> str:
     """An id that no card has, after the file's name."""
-    base = _NOT_IN_IDS.sub("-", stem).strip("-._+")[:56] or "file"
+    base = _plain_id(stem)
     name, n = base, 1
     while name in taken:
         n += 1
         name = f"{base}-{n}"
     return name
+
+
+def _plain_id(stem: str) -> str:
+    return _NOT_IN_IDS.sub("-", stem).strip("-._+")[:56] or "file"
+
+
+def _text(name: str) -> str:
+    """A file's or folder's name as the title of a row."""
+    return "".join(c if c.isprintable() else "?" for c in name)[:80] or "."

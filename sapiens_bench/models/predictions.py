@@ -9,7 +9,7 @@ models/dense_options.py.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -31,8 +31,6 @@ class Predictions:
     ``notes`` is what must be said under the table.
     """
 
-    needs_pictures: ClassVar[bool] = False  # the engine then opens none, where the data set allows it
-
     def __init__(self, context: ModelContext) -> None:
         if context.weights is None:
             raise WeightsMissing(f"{context.variant.id}: the card names no file or folder with stored predictions.")
@@ -44,6 +42,8 @@ class Predictions:
         else:
             self._results = PoseResults(context.weights, context.space.names, context.index, context.options)
         self.notes = self._results.notes
+        # Of poses the engine opens no picture and measures a whole shard at once; maps are too large for that.
+        self.needs_pictures = context.card.task != "pose"
 
     def prepare(self, x: ModelInput) -> Prepared:
         """Only the name and the size are asked for: the pixels were looked at elsewhere."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -230,6 +229,8 @@ def _is_deep_colour(data: bytes) -> bool:
 
 
 def _deep_colour(picture: Picture) -> Stored:
+    import cv2  # `list` does without
+
     decoded: Any
     with picture.loaded():  # Pillow finds cut and broken files, OpenCV the low bits
         decoded = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_UNCHANGED)

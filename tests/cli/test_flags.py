@@ -33,8 +33,8 @@ FLAGS = {
         "--split", "--strict", "--task", "--threads", "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "score": [
-        "--cards", "--data-option", "--format", "--limit", "--max-errors", "--n-boot", "--nms", "--option", "--out",
-        "--seed", "--space", "--task", "--truth",
+        "--cards", "--data-option", "--format", "--limit", "--max-errors", "--max-pixels", "--n-boot", "--nms",
+        "--option", "--out", "--protocol", "--resize", "--seed", "--space", "--task", "--truth",
     ],
     "verify coco": ["--cards", "--out"],
     "verify conventions": [

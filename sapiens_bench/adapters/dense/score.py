@@ -1,12 +1,11 @@
-"""Cards for truth and predictions that lie in two folders: ``score --task seg|depth|normal --truth DIR PRED_DIR``.
+"""A card for truth that lies in a folder: ``truth:DIR`` of a run, ``score --task seg|depth|normal --truth DIR``.
 
-Everything after the cards is the ordinary run: same rows, tables, intervals and comparisons. Pictures are not needed;
-what the truth does not declare is read off it where only one reading makes sense (adapters/dense/infer.py).
+Everything after the card is the ordinary run: same rows, tables, intervals and comparisons. What the truth does not
+declare is read off it where only one reading makes sense (adapters/dense/infer.py).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,109 +13,83 @@ from typing import Any
 from sapiens_bench.adapters.dense.folder import DECLARED_AS
 from sapiens_bench.adapters.dense.frames import FILE, read_frame
 from sapiens_bench.adapters.dense.layout import FOLDERS, OPTION
-from sapiens_bench.cards.schema import DatasetCard, ModelCard
+from sapiens_bench.cards.schema import DatasetCard
 from sapiens_bench.errors import UsageError
+from sapiens_bench.tasks.depth.alignment import Alignment
 
-ID = "truth"
+TASKS = frozenset(DECLARED_AS)
+FITS: dict[Alignment, str] = {  # protocols of depth; the first is the default
+    "scale_shift": "scale and shift fitted per image",
+    "scale": "scale fitted per image",
+    "median": "medians matched per image",
+    "none": "as it is, nothing fitted",
+}
 
 
-def truth_card(
-    task: str,
-    truth: Path,
-    *,
-    space: str = "",
-    options: Mapping[str, Any] | None = None,
-    scoring: Mapping[str, Any] | None = None,
-) -> tuple[DatasetCard, Path]:
-    """The data-set card of a folder of truth, and the root to open it with.
+def truth_root(task: str, truth: Path) -> tuple[Path, dict[str, Any]]:
+    """The data set's root for a folder that was named, and the adapter options that lead from there to the files.
 
     Args:
         truth: a plain dense folder, one of its role folders (``DIR/depths``), or a folder of maps.
-        space: label set the score is computed in; "" takes the one that frame.json declares.
-        options: of the adapter, ``FolderOptions``.
-        scoring: of the task, for example ``{"alignment": "none"}``.
-
-    Raises:
-        UsageError: another task, no such folder, or labels without a set.
-        DatasetRejected: frame.json is malformed.
-    """
-    if task not in DECLARED_AS:
-        raise UsageError(f"folders of maps are scored for {', '.join(DECLARED_AS)}, not for {task!r}.")
-    if not truth.is_dir():
-        raise UsageError(f"--truth {truth}: no such folder.")
-    root, chosen = truth, {"infer": True, "pictures": False, **(options or {})}
-    if not (truth / FILE).exists() and truth.name.lower() in FOLDERS[task] and (truth.parent / FILE).is_file():
-        root, chosen = truth.parent, {OPTION[task]: truth.name, **chosen}
-    if task == "seg":
-        declared = read_frame(root, needed=False).labels
-        space = space or str(chosen.get("space", "")) or (declared.space if declared else "")
-        if not space:
-            raise UsageError("labels are scored in a label set: give --space, for example body28 or person2.")
-        if declared is None and "space" not in chosen:
-            chosen["space"] = space
-    protocol = {"task": task, "title": "stored maps against their truth", "default": True, "options": chosen}
-    protocol |= {"space": space} if task == "seg" else {}
-    protocol |= {"scoring": dict(scoring)} if scoring else {}
-    card = {
-        "schema": "dataset/1",
-        "id": _free_id(root),
-        "title": _text(truth.resolve().name),
-        "licence": {"name": "as the folder's owner says"},
-        "get": "The folder was named on the command line.",
-        "adapter": "dense_folder",
-        "protocols": {task: protocol},
-    }
-    return DatasetCard.model_validate(card), root
-
-
-def results_card(
-    task: str, folder: Path, *, space: str = "", options: Mapping[str, Any] | None = None
-) -> tuple[ModelCard, Path]:
-    """The model card of a folder of predictions, and the weights root to find it under.
-
-    Args:
-        space: label set of stored labels.
-        options: of the wrapper, models/dense_options.py.
 
     Raises:
         UsageError: no such folder.
     """
-    real = folder.resolve()
+    real = truth.resolve()
     if not real.is_dir():
-        raise UsageError(f"{folder}: no such folder of predictions.")
-    name = re.sub(r"[^A-Za-z0-9._+-]", "-", real.name).strip("-._+")[:60] or "predictions"
-    variant = {
-        "id": name,
-        "title": _text(real.name),
-        "options": dict(options or {}),
-        "weights": {
-            "file": real.name,
-            "format": "predictions",
-            "sha256": None,
-            "get": {"how": "The folder was named on the command line."},
-        },
-    }
+        raise UsageError(f"{truth} is no folder: ground truth for {task} is a folder of maps, or a plain dense folder.")
+    if not (real / FILE).exists() and real.name.lower() in FOLDERS[task] and (real.parent / FILE).is_file():
+        return real.parent, {OPTION[task]: real.name}
+    return real, {}
+
+
+def truth_space(truth: Path, given: str, options: Mapping[str, Any]) -> str:
+    """The label set that a folder of label maps is scored in: the one given, else the one it declares.
+
+    Raises:
+        UsageError: neither. DatasetRejected: frame.json is malformed.
+    """
+    root, _ = truth_root("seg", truth)
+    declared = read_frame(root, needed=False).labels
+    space = given or str(options.get("space", "")) or (declared.space if declared else "")
+    if not space:
+        raise UsageError(
+            f"{truth}: numbers alone do not say which label set they index. Give it: --space body28 or --space person2 "
+            "of `score`, truth[body28]:DIR of `run`."
+        )
+    return space
+
+
+def truth_card(
+    task: str, truth: Path, card_id: str, *, space: str = "", options: Mapping[str, Any], pictures: bool
+) -> DatasetCard:
+    """The data-set card of a folder of truth; its root is ``truth_root``.
+
+    Args:
+        space: label set the score is computed in (``truth_space``).
+        options: of the adapter as the request gives them, ``FolderOptions``.
+        pictures: whether any model looks at pictures; they need not be there otherwise.
+
+    Raises:
+        UsageError: no such folder. DatasetRejected: frame.json is malformed.
+    """
+    root, chosen = truth_root(task, truth)
+    chosen |= {"infer": True, "pictures": pictures}
+    if task == "seg" and "space" not in options and read_frame(root, needed=False).labels is None:
+        chosen["space"] = space
+    common: dict[str, Any] = {"task": task, "options": chosen} | ({"space": space} if task == "seg" else {})
+    protocols: dict[str, dict[str, Any]] = {task: common | {"title": "stored maps"}}
+    if task == "depth":
+        protocols = {fit: common | {"title": title, "scoring": {"alignment": fit}} for fit, title in FITS.items()}
+    next(iter(protocols.values()))["default"] = True
+    title = "".join(c if c.isprintable() else "?" for c in truth.resolve().name)[:80] or "."
     card = {
-        "schema": "model/1",
-        "id": name,
-        "title": _text(real.name),
-        "task": task,
-        "licence": {"name": "as the predictions' owner says"},
-        "wrapper": "predictions",
-        "trained_on": "not stated",
-        "variants": (variant,),
+        "schema": "dataset/1",
+        "id": card_id,
+        "title": title,
+        "licence": {"name": "not stated"},
+        "get": f"It is the folder {title}.",
+        "adapter": "dense_folder",
+        "protocols": protocols,
     }
-    return ModelCard.model_validate(card | ({"space": space} if task == "seg" and space else {})), real.parent
-
-
-def _free_id(root: Path) -> str:
-    """An id that no folder below the root has: a data set is looked for there first."""
-    name = ID
-    while (root / name).exists():
-        name = f"ground-{name}"
-    return name
-
-
-def _text(name: str) -> str:
-    """A folder's name as the title of a row."""
-    return "".join(c if c.isprintable() else "?" for c in name)[:80] or "."
+    return DatasetCard.model_validate(card)
