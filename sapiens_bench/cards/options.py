@@ -64,8 +64,10 @@ def read_options(kind: type[OptionsT], given: Mapping[str, Any], where: str) -> 
     """
     try:
         text = json.dumps(dict(kind.unfolded(given)))
-    except (TypeError, ValueError) as error:
-        raise CardError(f"{where}: {error}") from None
+    except TypeError as error:
+        raise CardError(f"{where}: options hold something that is no plain value ({error}).") from None
+    except ValueError as error:
+        raise CardError(f"{where}: {error}.") from None
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
