@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sapiens_bench.errors import StoreError
 from sapiens_bench.store.paths import cell_folder
 from sapiens_bench.store.record import Cause, CellRecord, DatasetRecord, RunRecord
 from sapiens_bench.store.rows import read_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # What to do, by error code, or by its part before the point where the code is not listed. What belongs to a single case
 # (a path, a size, an option of the card) is in the row's detail.
@@ -80,6 +80,8 @@ def fix_of(code: str) -> str:
 def row_causes(rows: pa.Table) -> list[Cause]:
     """The kinds of error among rows, in order of their first sample."""
     found: dict[tuple[str, str], Cause] = {}
+    import pyarrow.compute as pc  # a table of a record needs no rows
+
     failed = rows.filter(pc.equal(rows["status"], "error"))
     columns = [failed[name].to_pylist() for name in ("error_code", "error_side", "key", "error_detail")]
     for code, side, key, detail in zip(*columns, strict=True):
@@ -99,6 +101,8 @@ def error_rows(root: Path, cell: CellRecord) -> list[ErrorRow]:
     """
     place = (cell.task, cell.dataset, cell.protocol, cell.model)
     rows = read_rows(cell_folder(root, "rows", *place))
+    import pyarrow.compute as pc  # a table of a record needs no rows
+
     failed = rows.filter(pc.equal(rows["status"], "error"))
     columns = [failed[name].to_pylist() for name in ("index", "key", "error_code", "error_side", "error_detail")]
     return [
