@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from sapiens_bench.errors import StoreError
 from sapiens_bench.store.paths import cell_folder
 from sapiens_bench.store.record import Cause, CellRecord, DatasetRecord, RunRecord
-from sapiens_bench.store.rows import read_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,6 +98,8 @@ def error_rows(root: Path, cell: CellRecord) -> list[ErrorRow]:
     Raises:
         StoreError: the rows are damaged.
     """
+    from sapiens_bench.store.rows import read_rows
+
     place = (cell.task, cell.dataset, cell.protocol, cell.model)
     rows = read_rows(cell_folder(root, "rows", *place))
     import pyarrow.compute as pc  # a table of a record needs no rows
