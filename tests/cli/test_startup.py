@@ -39,7 +39,7 @@ BUDGETS: dict[str, tuple[set[str], set[str]]] = {
     "list detectors --json": (_PARSER | _CARDS | _HUB, _LISTS | _TASKS | _OPTIONS),
     "data path": (_PARSER | _CARDS | _TABLES | _HUB, _LISTS),
     "report RUN": (_PARSER | _CARDS | _TABLES, _REPORT),
-    "report RUN --format html": (_PARSER | _CARDS | _PAGES, _REPORT | _TASKS),
+    "report RUN --format html": (_PARSER | _CARDS | _PAGES, _REPORT | _TASKS | {"stats"}),
     "report RUN --format latex": (_PARSER | _CARDS, _REPORT),
     "compare --help": (_PARSER | _CARDS - {"numpy", "yaml", "cython_runtime"}, {"cli", "errors", "report"}),
     "gate --help": (_PARSER | _CARDS - {"numpy", "yaml", "cython_runtime"}, {"cli", "errors", "report"}),
