@@ -239,6 +239,7 @@ _MACHINE_ERRNOS = frozenset(
 )
 # cv::Error::StsNoMem, in OpenCV's text: the attribute `code` is set on the class, and may be of another thread's error.
 _CV2_NO_MEMORY = ("error: (-4:", "std::bad_alloc")
+_PIL_NO_MEMORY = "out of memory"  # code -9 of Pillow's decoders and encoders, as an OSError without number
 # Libraries that have no class for it say it in the text of a RuntimeError: PyTorch's allocators (CPU, CUDA, MPS) and
 # cuBLAS, and whatever lets C++'s exception through ("bad allocation" is what Microsoft's library calls it).
 _NO_MEMORY = (
@@ -279,7 +280,7 @@ def _is_of_machine(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, MachineFault, StorageFull, WorkerDied)):
         return True
     if isinstance(error, OSError):
-        return error.errno in _MACHINE_ERRNOS
+        return error.errno in _MACHINE_ERRNOS or (error.errno is None and str(error).startswith(_PIL_NO_MEMORY))
     if isinstance(error, SapiensBenchError):
         return False  # its text may quote anything
     library = type(error).__module__.partition(".")[0]
@@ -293,7 +294,9 @@ def _is_of_machine(error: BaseException) -> bool:
 def out_of_memory(error: BaseException) -> bool:
     """Is the fault of this machine behind ``error`` a lack of memory, which smaller pieces may not run into?"""
     fault = machine_fault(error)
-    return fault is not None and not isinstance(fault, (OSError, SapiensBenchError))
+    if isinstance(fault, OSError):
+        return fault.errno in (None, errno.ENOMEM)
+    return fault is not None and not isinstance(fault, SapiensBenchError)
 
 
 def raise_if_machine(error: BaseException) -> None:

@@ -274,7 +274,8 @@ class _Crew:
         self._function, self._arguments = function, arguments
         self._waiting = iter(range(len(arguments)))
         self._lock = threading.Lock()
-        self._done: queue.Queue[tuple[int, Any, BaseException | None]] = queue.Queue()
+        # SimpleQueue: written in C, so that Ctrl-C cannot leave a lock of it taken
+        self._done: queue.SimpleQueue[tuple[int, Any, BaseException | None]] = queue.SimpleQueue()
         self._children: set[Child] = set()
         self._is_stopping = False
         self._threads = [threading.Thread(target=self._drive, daemon=True) for _ in range(size)]

@@ -142,7 +142,8 @@ def manifest(parts: Iterable[str], root: Path, images: Sequence[Path], truth: Se
 def _size(path: Path) -> int:
     try:
         return os.stat(path).st_size
-    except OSError:
+    except OSError as error:
+        raise_if_machine(error)
         return -1
 
 

@@ -129,7 +129,7 @@ class ModelCard(Card):
     wrapper: str  # key of WRAPPERS, an entry point, or ./file.py:Class beside a card given with --cards
     space: Name | None = None  # keypoint or label set of the raw output; None where the task has none
     input: InputSpec | None = None
-    trained_on: str  # shown in the table: "COCO, AI Challenger", "synthetic-humans train (in-domain)", "nothing"
+    trained_on: str  # shown in the table: "COCO, AI Challenger", "synthetic-humans train", "nothing"
     in_domain: tuple[str, ...] = ()  # ids of data sets the family was trained on
     notes: str = ""
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from sapiens_bench.errors import SapiensBenchError, StorageFull, UsageError
+from sapiens_bench.errors import MachineFault, SapiensBenchError, StorageFull, UsageError, machine_fault, out_of_memory
 
 INTERNAL_ERROR = 70  # EX_SOFTWARE: a defect of ours
 
@@ -95,17 +95,24 @@ def _verdict(error: BaseException) -> tuple[str, int]:
         return "Stopped. Rows already on disk are kept; the same command goes on from there.", 130
     if isinstance(error, SapiensBenchError):
         return str(error), error.exit_code
-    if isinstance(error, MemoryError):
-        return "Out of memory. Give a smaller --batch-size or --workers.", 2
+    if out_of_memory(error):
+        return "Out of memory. Give a smaller --batch-size or --workers.", MachineFault.exit_code
+    fault = machine_fault(error)
+    if isinstance(fault, OSError):
+        return _of_machine(fault), MachineFault.exit_code
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror or type(error).__name__}.", 2
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{error.strerror}. Free some space and give the same command again.", StorageFull.exit_code
     detail = " ".join(str(error).split())[:300]
     return (
         f"{type(error).__name__}: {detail}\nThis is a defect of sapiens-bench or of a plug-in. "
         f"Run the command again with --debug and report what it prints."
     ), INTERNAL_ERROR
+
+
+def _of_machine(fault: OSError) -> str:
+    where = f"{fault.filename}: " if fault.filename else ""
+    room = " Free some space." if fault.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return f"{where}{fault.strerror or type(fault).__name__}.{room} This machine is at fault; the same command goes on."
 
 
 def let_go_of_stdout() -> None:

@@ -22,6 +22,7 @@ from sapiens_bench.engine.forward import Arrays, Forward
 from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
 from sapiens_bench.engine.measure import Measured, is_together, measure_all
 from sapiens_bench.engine.retry import worth_another_try
+from sapiens_bench.engine.stopping import end, result_of
 from sapiens_bench.engine.threads import Threads
 from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.store.files import write_atomic
@@ -71,9 +72,9 @@ def run_shard(shard: Shard, stage: Stage, on_batch: Callable[[int], None] = lamb
         for item, outputs in stage.forward(batch):  # the only device work
             finished.append(stage.pool.submit(stage.finish, item, outputs))  # finish, remap, check
             if len(finished) > stage.backlog:
-                finished[-stage.backlog].result()
+                result_of(finished[-stage.backlog])
         on_batch(len(batch))
-    return stage.measure([future.result() for future in finished])
+    return stage.measure([result_of(future) for future in finished])
 
 
 def run_cell(
@@ -190,7 +191,7 @@ def staged(job: CellJob, adapter: Adapter, model: Model, task: Task, shards: Seq
             yield Stage(loader, forward, finish, measure, pool, job.batch_size, backlog=max(2, job.batch_size))
         finished = True
     finally:
-        pool.shutdown(wait=finished, cancel_futures=True)
+        end(pool, wait=finished)
         forward.close()
 
 

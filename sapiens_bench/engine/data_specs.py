@@ -206,12 +206,12 @@ def _boxed(spec: DataSpec, choice: DataChoice, boxes: Mapping[str, Path]) -> Dat
 
 def _with_fallback(spec: DataSpec, choice: DataChoice, catalog: Catalog) -> tuple[FoundData, list[str]]:
     """The data set under its protocol, or, when that is only its default and finds no files, under its fallback."""
+    if choice.detector and spec.boxes == choice.boxes:
+        raise DataMissing(
+            f"The boxes of {choice.detector} for {spec.id} are not made yet; `sapiens-bench run` without --dry-run "
+            "makes them first."
+        )
     try:
-        if choice.detector and spec.boxes == choice.boxes:
-            raise DataMissing(
-                f"The boxes of {choice.detector} for {spec.id} are not made yet; `sapiens-bench run` without --dry-run "
-                "makes them first."
-            )
         return _opened(spec, choice), []
     except DataMissing as error:
         fallback = spec.protocol.fallback

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.engine.loader import Loaded, model_fault
+from sapiens_bench.engine.stopping import end, result_of
 from sapiens_bench.errors import SampleFault, out_of_memory, raise_if_machine
 from sapiens_bench.types import Model
 
@@ -73,7 +74,7 @@ class Forward:
     def close(self) -> None:
         """End the threads; what has not begun is dropped."""
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            end(self._pool, wait=True)
 
     def _chunks(self, packed: Arrays, n: int) -> Arrays:
         import torch
@@ -117,7 +118,7 @@ def _one_operator_thread() -> None:
 def _joined(crops: Sequence[Future[Arrays]]) -> Arrays | SampleFault:
     """One image's outputs from those of its crops."""
     try:
-        parts = [crop.result() for crop in crops]
+        parts = [result_of(crop) for crop in crops]
     except Exception as error:  # any model may raise anything
         raise_if_machine(error)
         return model_fault(error)

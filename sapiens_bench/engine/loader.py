@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from sapiens_bench.engine.samples import freeze
+from sapiens_bench.engine.stopping import end, result_of
 from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.types import Adapter, ModelInput, Prepared, Sample
 
@@ -96,9 +97,9 @@ class Loader:
         for index in indices:
             pending.append(self._pool.submit(load, adapter, prepare, index))
             if len(pending) >= window:
-                yield pending.popleft().result()
+                yield result_of(pending.popleft())
         while pending:
-            yield pending.popleft().result()
+            yield result_of(pending.popleft())
 
     def take(self, n: int) -> Iterator[Loaded]:
         """The next ``n`` images. Reading ahead goes on past them, so that a new shard does not start cold."""
@@ -119,7 +120,7 @@ class Loader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # After Ctrl-C nobody waits for images that nobody will score.
-        self._pool.shutdown(wait=kind is None, cancel_futures=True)
+        end(self._pool, wait=kind is None)
 
 
 def pack(items: Iterable[Loaded], budget: int) -> Iterator[Sequence[Loaded]]:

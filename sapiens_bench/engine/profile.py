@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from sapiens_bench.profiling.record import (
     ProfileRow,
     write_profile,
 )
+from sapiens_bench.store.lock import locked
 from sapiens_bench.store.record import RunRecord, read_run, write_run
 
 _BUILDER = "sapiens_bench.engine.profile_build:build_in_child"
@@ -65,14 +66,14 @@ class ProfileNote:
 
 
 ProfileEvent = RowStarted | RowFinished | ProfileNote
-Watcher = Callable[[ProfileEvent], None]
+ProfileWatcher = Callable[[ProfileEvent], None]
 
 
 def ignore(event: ProfileEvent) -> None:
     """The watcher that looks away."""
 
 
-def run_profile(request: ProfileRequest, catalog: Catalog, on_event: Watcher = ignore) -> ProfileRecord:
+def run_profile(request: ProfileRequest, catalog: Catalog, on_event: ProfileWatcher = ignore) -> ProfileRecord:
     """Count and, unless only counts are wanted, time every combination of the request.
 
     A model that cannot be counted or that fails in its child becomes a row that says so; the others go on. With
@@ -82,6 +83,7 @@ def run_profile(request: ProfileRequest, catalog: Catalog, on_event: Watcher = i
         UnknownName, UsageError: the request names nothing that exists, or an option that none of the models has.
         CardError: an option's value is wrong.
         DeviceError: the device does not exist here.
+        FolderInUse: a run works in the folder ``request.out``.
         Interrupted: Ctrl-C; rows that were finished are kept.
     """
     return _Profile(request, catalog, on_event).complete()
@@ -100,7 +102,7 @@ class _Job:
 
 
 class _Profile:
-    def __init__(self, request: ProfileRequest, catalog: Catalog, on_event: Watcher) -> None:
+    def __init__(self, request: ProfileRequest, catalog: Catalog, on_event: ProfileWatcher) -> None:
         self.request, self.catalog, self.on_event = request, catalog, on_event
         self.chosen, notes = choose(catalog, request.models, request.task, request.options)
         self.device = "meta" if request.counts_only else resolve_device(request.device)
@@ -118,6 +120,11 @@ class _Profile:
         )
 
     def complete(self) -> ProfileRecord:
+        # A run that works in the same folder would write its own record over this one.
+        with locked(self.request.out) if self.request.out else nullcontext():
+            return self._complete()
+
+    def _complete(self) -> ProfileRecord:
         for note in self.record.notes:
             self.on_event(ProfileNote(note))
         try:

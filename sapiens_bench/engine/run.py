@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, ClassVar, cast
 
@@ -23,6 +21,7 @@ from sapiens_bench.engine.plan import Plan, first_reason
 from sapiens_bench.engine.results import run_results
 from sapiens_bench.engine.samples import SharedSamples, budget_bytes
 from sapiens_bench.engine.specs import CellSpec
+from sapiens_bench.engine.stopping import Terminate, signals_raise
 from sapiens_bench.engine.threads import Threads, division, prepare_process
 from sapiens_bench.errors import (
     IncompleteRun,
@@ -42,7 +41,6 @@ from sapiens_bench.store.record import (
     HardwareRecord,
     RunRecord,
     RunStatus,
-    costs_of,
     write_run,
 )
 from sapiens_bench.store.rows import read_rows
@@ -57,10 +55,6 @@ class Terminated(Interrupted):
     """SIGTERM arrived."""
 
     exit_code: ClassVar[int] = 143
-
-
-class _Signal(KeyboardInterrupt):
-    """SIGTERM, on its way up through the same code as Ctrl-C."""
 
 
 def run(plan: Plan, on_event: Watcher = ignore) -> RunRecord:
@@ -105,13 +99,13 @@ class _Run:
         """Rows, scores, record; every way out of an opened folder leaves a run.json that tells the truth."""
         self.plan.check_disk()
         claims = [CellClaim(c.cell.folder, c.fields, c.cell.shard_size) for c in self.plan.cells]
-        with _terminate_like_ctrl_c():
+        with signals_raise():
             try:
                 with open_run(self.plan.out, self.plan.identity, claims) as folder:
                     self._fill(folder)
                     return self._verdict()
             except KeyboardInterrupt as stop:
-                kind = Terminated if isinstance(stop, _Signal) else Interrupted
+                kind = Terminated if isinstance(stop, Terminate) else Interrupted
                 raise kind(
                     f"Stopped. Everything committed is kept in {self.plan.out}; the same command goes on from there."
                 ) from None
@@ -119,6 +113,8 @@ class _Run:
     def _fill(self, folder: RunFolder) -> None:
         """All rows and scores of the plan."""
         self.previous = folder.previous
+        if folder.previous is not None:
+            self.record.costs = folder.previous.costs  # of `profile` into this folder
         try:
             self._save("running")
             for note in self.plan.data_notes:
@@ -306,7 +302,6 @@ def _header(plan: Plan, device: str, batch_size: int, threads: Threads) -> RunRe
     return RunRecord(
         status="running",
         task=plan.task,
-        costs=costs_of(plan.out),
         command=plan.how.command,
         version=__version__,
         started=provenance.now(),
@@ -362,20 +357,3 @@ def _complaint(bad: Sequence[CellRecord]) -> str:
         codes = ", ".join(dict.fromkeys(error.code for error in c.errors))
         parts.append(f"{c.model} on {c.dataset}: {c.counts.planned - c.counts.ok} of {c.counts.planned} ({codes})")
     return f"Too many error rows: {'; '.join(parts)}."
-
-
-@contextmanager
-def _terminate_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM raises where Ctrl-C would; only the main thread may install a handler."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handler(number: int, frame: object) -> None:
-        raise _Signal
-
-    before = signal.signal(signal.SIGTERM, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

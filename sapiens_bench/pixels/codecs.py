@@ -231,9 +231,13 @@ def _is_deep_colour(data: bytes) -> bool:
 def _deep_colour(picture: Picture) -> Stored:
     import cv2  # `list` does without
 
+    from sapiens_bench.pixels.png import require_room
+
     decoded: Any
     with picture.loaded():  # Pillow finds cut and broken files, OpenCV the low bits
         decoded = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None:
+        require_room(picture.data)
     if decoded is None or decoded.ndim not in (2, 3):
         raise SampleFault("image.decode", f"{picture.name}: not a readable PNG file")
     if decoded.ndim == 2:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import DataError, SampleFault, raise_if_machine
-from sapiens_bench.pixels.arrays import MAX_BYTES, load_npy, load_one
+from sapiens_bench.pixels.arrays import MAX_BYTES, TooManyBytes, load_npy, load_one
 from sapiens_bench.pixels.codecs import depth_counts, labels_of, mask_of, stored_of
 from sapiens_bench.pixels.coded_normals import Encoding, decoded_normals
 from sapiens_bench.pixels.decode import MAX_PIXELS, open_picture
@@ -140,7 +140,7 @@ def _numbers(path: Path, members: Sequence[str], limits: Limits) -> NDArray[Any]
     except DataError as error:
         raise_if_machine(error)
         needed = f" (needed is {limits.size_hw})" if limits.size_hw else ""
-        if not limits.size_hw and limits.n_bytes < MAX_BYTES and f"the limit is {limits.n_bytes}" in str(error):
+        if not limits.size_hw and limits.n_bytes < MAX_BYTES and isinstance(error, TooManyBytes):
             needed = f" for at most {limits.max_pixels} pixels (--max-pixels)"
         raise SampleFault("label.array", f"{' '.join(str(error).split())}{needed}") from None
     if array.dtype.kind not in "fiub":

@@ -57,11 +57,22 @@ def decode_png(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Png:
     notes = _walk(data, name, max_pixels)
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None:
+        require_room(data)
         raise SampleFault("image.decode", f"{name}: not a readable PNG file")
     pixels: NDArray[Any] = decoded
     if pixels.ndim == 3:
         pixels = np.ascontiguousarray(pixels[..., 2::-1])  # BGR(A) -> RGB
     return Png(pixels, notes)
+
+
+def require_room(data: bytes) -> None:
+    """OpenCV answers None to a damaged PNG and to a lack of memory alike: is there room for its pixels?
+
+    Raises:
+        MemoryError: no.
+    """
+    width, height = struct.unpack_from(">II", data, len(_SIGNATURE) + 8)
+    np.empty((height, width, 4), np.uint16)
 
 
 def _walk(data: bytes, name: str, max_pixels: int) -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import Any
 from sapiens_bench.workers import Child, ChildDied, ChildTimedOut, Reply
 
 _WORK = "sapiens_bench.profiling.child:work"
-_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +37,12 @@ def ask(job: dict[str, Any], timeout_s: float | None = None) -> Answer:
         child.close()
     if not reply.error:
         return Answer(reply.value)
-    return Answer(None, f"{reply.error}: {_short(reply)}", _is_out_of_memory(reply))
+    return Answer(None, f"{reply.error}: {_short(reply)}", reply.memory)
 
 
 def _short(reply: Reply) -> str:
     lines = reply.message.strip().splitlines()
     return " ".join(lines[:4])[:600] or reply.error
-
-
-def _is_out_of_memory(reply: Reply) -> bool:
-    text = reply.message.lower()
-    return reply.error in ("MemoryError", "OutOfMemoryError") or any(sign in text for sign in _MEMORY)
 
 
 def _death(code: int, said: str) -> Answer:

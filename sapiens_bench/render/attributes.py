@@ -16,7 +16,7 @@ from sapiens_bench.errors import ShapeError
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.rasterise import Hits
 
-Floats = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 Faces = NDArray[np.integer[Any]]
 
 VIEWER_FROM_CAMERA = (1.0, -1.0, -1.0)  # OpenCV axes -> x right, y up, z towards the viewer
@@ -34,7 +34,7 @@ class ShadedNormals:
     away_share: float  # of covered pixels whose normal still points away from the camera
 
 
-def vertex_normals(vertices_V3: NDArray[np.floating[Any]], faces_F3: Faces) -> Floats:
+def vertex_normals(vertices_V3: NDArray[np.floating[Any]], faces_F3: Faces) -> Doubles:
     """Unit vertex normals, float64 [V, 3]: unit face normals summed with the face's angle at the vertex as weight.
 
     ``faces_F3`` must be position indices: after splitting vertices at texture seams the normals on the seam are wrong.
@@ -61,7 +61,7 @@ def vertex_normals(vertices_V3: NDArray[np.floating[Any]], faces_F3: Faces) -> F
     return np.ascontiguousarray(total.T)
 
 
-def _face_normals_and_angles(columns: list[Floats], corners: NDArray[np.int64]) -> tuple[Floats, Floats]:
+def _face_normals_and_angles(columns: list[Doubles], corners: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
     (ax, ay, az), (bx, by, bz), (cx, cy, cz) = ([column[c] for column in columns] for c in corners)
     ux, uy, uz = bx - ax, by - ay, bz - az  # a -> b
     vx, vy, vz = cx - ax, cy - ay, cz - az  # a -> c
@@ -74,7 +74,7 @@ def _face_normals_and_angles(columns: list[Floats], corners: NDArray[np.int64]) 
     return np.stack([nx * inverse, ny * inverse, nz * inverse]), np.stack([at_a, at_b, math.pi - at_a - at_b])
 
 
-def _angle(sine: Floats, cosine: Floats) -> Floats:
+def _angle(sine: Doubles, cosine: Doubles) -> Doubles:
     """Angle in [0, pi] from its sine (>= 0) and cosine, both times any positive factor; 0 when both are 0.
 
     Not ``arctan2``: its last bits differ between C libraries and vector units, and it is slower here.
@@ -95,7 +95,9 @@ def _angle(sine: Floats, cosine: Floats) -> Floats:
     return np.where(cosine < 0, math.pi - series, series)
 
 
-def interpolate(hits: Hits, faces_F3: Faces, attribute_VC: NDArray[np.floating[Any]], fill: float = math.nan) -> Floats:
+def interpolate(
+    hits: Hits, faces_F3: Faces, attribute_VC: NDArray[np.floating[Any]], fill: float = math.nan
+) -> Doubles:
     """Attribute at every pixel, float64 [H, W, C]: barycentric sum over the corners of the face seen there.
 
     Perspective-correct, since the barycentrics are those of the surface point. Give ``mesh.texture_faces`` with
@@ -185,21 +187,21 @@ def shaded_normals(
     return ShadedNormals(out.reshape(height, width, 3), *shares)
 
 
-def _cross_of_faces(vertices_V3: Floats, corners_N3: Faces) -> list[Floats]:
+def _cross_of_faces(vertices_V3: Doubles, corners_N3: Faces) -> list[Doubles]:
     a, b, c = ([vertices_V3[:, k][corners_N3[:, corner]] for k in range(3)] for corner in range(3))
     u, v = ([p - q for p, q in zip(end, a)] for end in (b, c))
     return [u[(k + 1) % 3] * v[(k + 2) % 3] - u[(k + 2) % 3] * v[(k + 1) % 3] for k in range(3)]
 
 
-def _turned(R: Floats, vector: list[Floats]) -> list[Floats]:
+def _turned(R: Doubles, vector: list[Doubles]) -> list[Doubles]:
     return [R[k, 0] * vector[0] + R[k, 1] * vector[1] + R[k, 2] * vector[2] for k in range(3)]
 
 
-def _mix(weights_N3: Floats, value_N3: Floats) -> Floats:
+def _mix(weights_N3: Doubles, value_N3: Doubles) -> Doubles:
     return weights_N3[:, 0] * value_N3[:, 0] + weights_N3[:, 1] * value_N3[:, 1] + weights_N3[:, 2] * value_N3[:, 2]
 
 
-def _along(vector: list[Floats], ray: tuple[Floats, Floats, float]) -> Floats:
+def _along(vector: list[Doubles], ray: tuple[Doubles, Doubles, float]) -> Doubles:
     return vector[0] * ray[0] + vector[1] * ray[1] + vector[2] * ray[2]
 
 
@@ -255,7 +257,7 @@ def texture_colour(
     textured = (corners >= 0).all(1)
     covered, corners = covered[textured], corners[textured]
     weights = hits.barycentric_HW3.reshape(-1, 3)[covered]
-    uv_all: Floats = np.asarray(uv_T2, np.float64)
+    uv_all: Doubles = np.asarray(uv_T2, np.float64)
     uv = np.stack([_mix(weights, uv_all[:, k][corners]) for k in range(2)], 1)
     out = np.full((hits.face_HW.size, np.asarray(image_HWC).shape[2]), fill, np.float32)
     if repeat and len(corners) and not ((uv_all >= 0) & (uv_all <= 1)).all():
@@ -268,7 +270,7 @@ def texture_colour(
     return out.reshape(*hits.face_HW.shape, out.shape[1])
 
 
-def _tiles(uv_N32: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def _tiles(uv_N32: Doubles) -> tuple[Doubles, NDArray[np.bool_]]:
     """The tile (whole numbers [N, 2]) in which the three corners of each face lie, and faces that cross tiles."""
     low, high = uv_N32.min(1), uv_N32.max(1)
     tile = np.where((low >= 0) & (high <= 1), 0.0, np.minimum(np.floor(low), np.ceil(high) - 1.0))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sapiens_bench.render.human_kit import SIDES, Floats, Kit
+from sapiens_bench.render.human_kit import SIDES, Doubles, Kit
 from sapiens_bench.render.pose_library import Pose, bone_rotations
 
 # Skinning goes through matrix products and sines, whose last bits differ between libraries. Positions on a grid of one
@@ -32,8 +32,8 @@ class Traits:
 class RestBody:
     """A body in the rest pose."""
 
-    vertices_V3: Floats
-    heads_B3: Floats
+    vertices_V3: Doubles
+    heads_B3: Doubles
     traits: Traits
 
 
@@ -41,10 +41,10 @@ class RestBody:
 class Posing:
     """Bone transforms of a posed body: ``x -> rotation x + shift``."""
 
-    rotation_B33: Floats
-    shift_B3: Floats
+    rotation_B33: Doubles
+    shift_B3: Doubles
 
-    def apply(self, points_N3: Floats, skin_NB: Floats) -> Floats:
+    def apply(self, points_N3: Doubles, skin_NB: Doubles) -> Doubles:
         """Linear blend skinning of points with dense weights [N, B]; rounded to a micrometre grid."""
         flat = np.concatenate([self.rotation_B33.reshape(-1, 9), self.shift_B3], 1)
         blended = skin_NB @ flat
@@ -113,7 +113,7 @@ def posing(body: RestBody, pose: Pose, kit: Kit) -> Posing:
     return Posing(rotations, shift)
 
 
-def keypoints(posed_V3: Floats, heads_B3: Floats, move: Posing, kit: Kit) -> Floats:
+def keypoints(posed_V3: Doubles, heads_B3: Doubles, move: Posing, kit: Kit) -> Doubles:
     """65 points: COCO-17, six feet, left hand 21, right hand 21 (order of COCO-WholeBody), float64 [65, 3].
 
     Hand joints are bone heads, fingertips are the farthest vertices of the last finger bones.

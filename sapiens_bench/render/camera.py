@@ -188,7 +188,7 @@ def look_at(
 def seeded(*parts: object) -> np.random.Generator:
     """A generator that depends on ``parts`` alone: Philox keyed by the SHA-256 of the parts joined with ``|``.
 
-    Adding a scan never changes another scan's draws, and no global state is read. Floats should be passed as text.
+    Adding a scan never changes another scan's draws, and no global state is read. Doubles should be passed as text.
     """
     digest = hashlib.sha256("|".join(str(p) for p in parts).encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))

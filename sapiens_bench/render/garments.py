@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sapiens_bench.render.body import Posing, RestBody
-from sapiens_bench.render.human_kit import SKIRT, TIGHTS, Floats, Kit
+from sapiens_bench.render.human_kit import SKIRT, TIGHTS, Doubles, Kit
 from sapiens_bench.render.parts import Material, Part, plain_part
 from sapiens_bench.render.shell import Shell, TemplateFields, cut, normals_at_rest, shell, template_fields
 
@@ -106,7 +106,7 @@ def draw_wardrobe(rng: np.random.Generator, is_female: bool) -> Wardrobe:
 # levels --------------------------------------------------------------------------------------------------------------
 
 
-def top_level(top: Top, template_N3: Floats, fields: TemplateFields) -> Floats:
+def top_level(top: Top, template_N3: Doubles, fields: TemplateFields) -> Doubles:
     x, y, z = template_N3.T
     collar = fields.neck.copy()
     front = np.clip((-0.05 - y) / 0.03, 0, 1)
@@ -125,20 +125,20 @@ def top_level(top: Top, template_N3: Floats, fields: TemplateFields) -> Floats:
     return np.asarray(level)
 
 
-def bottom_level(bottom: Bottom, template_N3: Floats, fields: TemplateFields) -> Floats:
+def bottom_level(bottom: Bottom, template_N3: Doubles, fields: TemplateFields) -> Doubles:
     waist = template_N3[:, 2] + fields.arm_w - bottom.waist_m + 0.15 * np.maximum(-template_N3[:, 1] - 0.05, 0)
     return np.asarray(np.maximum(waist, fields.leg_m - bottom.leg_m))
 
 
-def feet_level(top_m: float, fields: TemplateFields) -> Floats:
+def feet_level(top_m: float, fields: TemplateFields) -> Doubles:
     return np.asarray(np.where(fields.arm_w > 0.5, 1.0, top_m - fields.leg_m))
 
 
-def scarf_level(template_N3: Floats, fields: TemplateFields) -> Floats:
+def scarf_level(template_N3: Doubles, fields: TemplateFields) -> Doubles:
     return np.asarray(np.abs(fields.neck - 0.012) - 0.032)
 
 
-def covered_level(wear: Wardrobe, template_N3: Floats, fields: TemplateFields) -> Floats:
+def covered_level(wear: Wardrobe, template_N3: Doubles, fields: TemplateFields) -> Doubles:
     """Negative where any garment lies; the skin there is dropped beyond ``HIDE_MARGIN_M``."""
     levels = [bottom_level(wear.bottom, template_N3, fields)]
     if wear.top:
@@ -155,7 +155,7 @@ def covered_level(wear: Wardrobe, template_N3: Floats, fields: TemplateFields) -
 # geometry ------------------------------------------------------------------------------------------------------------
 
 
-def folds(template_N3: Floats, fields: TemplateFields, phase: tuple[float, ...]) -> Floats:
+def folds(template_N3: Doubles, fields: TemplateFields, phase: tuple[float, ...]) -> Doubles:
     """Folds of cloth, 0..1: two ridged waves bent by slower ones; rings around limbs, falls on the trunk."""
     x, y, z = template_N3.T
     limb = np.maximum(fields.arm_m, 0) + np.maximum(fields.leg_m, 0)
@@ -167,7 +167,7 @@ def folds(template_N3: Floats, fields: TemplateFields, phase: tuple[float, ...])
     return np.asarray(ridge)
 
 
-def _ramp(value: Floats, low: float, high: float) -> Floats:
+def _ramp(value: Doubles, low: float, high: float) -> Doubles:
     t = np.clip((value - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t))
 
@@ -208,7 +208,7 @@ class Tailor:
             parts.append(self._made(Material.SCARF, scarf_level(template, fields), thick, 2))
         return parts
 
-    def _top_offset(self, top: Top) -> Floats:
+    def _top_offset(self, top: Top) -> Doubles:
         z = self.tights.template_S3[:, 2]
         on_trunk = 1 - self.fields.arm_w
         fall = _ramp(-z, -0.55, -top.hem_m) * on_trunk
@@ -216,20 +216,20 @@ class Tailor:
         base = LAYER_M + (0.004 + self.wear.bottom.loose_m * 0.4) * _ramp(-z, -0.38, -0.12) * on_trunk
         return np.asarray(base + top.loose_m * (0.25 + 0.75 * fall + 0.5 * cuff) + top.fold_m * 2 * self.fold)
 
-    def _bottom_offset(self, bottom: Bottom) -> Floats:
+    def _bottom_offset(self, bottom: Bottom) -> Doubles:
         down = _ramp(self.fields.leg_m, -0.05, 0.3)
         return np.asarray(0.005 + bottom.loose_m * down + bottom.fold_m * self.fold * 2 * (0.3 + 0.7 * down))
 
-    def _rest(self, source: Shell, smooth: int) -> tuple[Floats, Floats]:
+    def _rest(self, source: Shell, smooth: int) -> tuple[Doubles, Doubles]:
         coarse = source.smooth(self.body.vertices_V3[source.coarse_V], smooth)
         fine = source.refine(coarse)
         return fine, normals_at_rest(fine, source.faces_F3)
 
-    def _made(self, material: Material, level: Floats, offset: Floats, smooth: int) -> Part:
+    def _made(self, material: Material, level: Doubles, offset: Doubles, smooth: int) -> Part:
         fine, normal = self._rest(self.tights, smooth)
         return self._posed(material, self.tights, fine + normal * offset[:, None], level)
 
-    def _posed(self, material: Material, source: Shell, rest_S3: Floats, level: Floats) -> Part:
+    def _posed(self, material: Material, source: Shell, rest_S3: Doubles, level: Doubles) -> Part:
         piece = cut(source.faces_F3, level)
         used = np.unique(np.concatenate([piece.first_N, piece.second_N]))
         posed = np.zeros_like(rest_S3)
@@ -242,7 +242,7 @@ class Tailor:
             piece.carry(level[:, None])[:, 0],
         )
 
-    def _shoe(self, shoe: Shoe, level: Floats) -> Part:
+    def _shoe(self, shoe: Shoe, level: Doubles) -> Part:
         fine, normal = self._rest(self.tights, 1)
         below = _ramp(-self.tights.template_S3[:, 2], 0.785, 0.81)  # the lowest part of the foot becomes a sole
         made = fine + normal * (0.009 + 0.003 * below)[:, None]

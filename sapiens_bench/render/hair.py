@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from sapiens_bench.render.body import Posing, RestBody
-from sapiens_bench.render.human_kit import BODY, Floats, Ints, Kit, load_kit, triangles
+from sapiens_bench.render.human_kit import BODY, Doubles, Ints, Kit, load_kit, triangles
 from sapiens_bench.render.parts import Material, Part, plain_part
 from sapiens_bench.render.shell import Shell, cut, normals_at_rest, refined
 
@@ -81,7 +81,7 @@ class Hairdresser:
             parts.append(self._cap(Material.HAT, level, 0.012, rough=0.0))
         return parts
 
-    def scalp_level(self) -> Floats:
+    def scalp_level(self) -> Doubles:
         """Negative on the scalp, zero at the hairline, metres."""
         x, y, z = self.template.T
         line = (
@@ -92,7 +92,7 @@ class Hairdresser:
         wave = 0.0016 * np.sin(130 * x + self.hair.phase[0]) + 0.0012 * np.sin(210 * y + 90 * x)
         return np.asarray(np.maximum(line + wave - z, 0.4 * self.ears - 0.15))
 
-    def _cap(self, material: Material, level: Floats, thick: float, rough: float) -> Part:
+    def _cap(self, material: Material, level: Doubles, thick: float, rough: float) -> Part:
         normal = normals_at_rest(self.rest, self.faces)
         x, y, z = self.template.T
         angle = np.arctan2(x, y - CENTRE_Y)
@@ -106,7 +106,7 @@ class Hairdresser:
         posed = self.move.apply(made, self.skin)
         return plain_part(material, piece.carry(posed), piece.faces_F3, piece.carry(self.template))
 
-    def _placed(self, template_N3: Floats, faces: Ints) -> Part:
+    def _placed(self, template_N3: Doubles, faces: Ints) -> Part:
         """Geometry given on the template, fitted to this head and posed with it (lower parts follow the chest)."""
         rest = self._push_out(template_N3 * self.scale + self.shift)
         with_head = np.clip((template_N3[:, 2] - (EYE_Z - 0.2)) / 0.14, 0, 1)
@@ -115,7 +115,7 @@ class Hairdresser:
         weights[:, self.kit.bones["spine01"]] = 1 - with_head
         return plain_part(Material.HAIR, self.move.apply(rest, weights), faces, template_N3)
 
-    def _push_out(self, rest: Floats) -> Floats:
+    def _push_out(self, rest: Doubles) -> Doubles:
         """Hair behind the neck and back is kept off the body."""
         vertices = self.body.vertices_V3
         z = self.kit.mean_V3[:, 2]
@@ -148,7 +148,7 @@ class Hairdresser:
         points = np.stack([radius_x * np.sin(a), CENTRE_Y + radius_y * np.cos(a) - 0.012 * front * grow, z], -1)
         return self._placed(points.reshape(-1, 3), _grid_faces(*a.shape))
 
-    def _blob(self, centre: Floats, radii: Floats) -> Part:
+    def _blob(self, centre: Doubles, radii: Doubles) -> Part:
         u, v = np.meshgrid(np.linspace(0, 2 * np.pi, 33), np.linspace(0.02, np.pi - 0.02, 17))
         wave = 1 + 0.05 * np.sin(9 * u + 5 * v + self.hair.phase[0])
         sphere = np.stack([np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v)], -1) * wave[..., None]

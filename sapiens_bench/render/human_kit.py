@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sapiens_bench.errors import DataMissing
 
-Floats = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BODY, TIGHTS, SKIRT, LEFT_EYE, RIGHT_EYE, UPPER_TEETH, LOWER_TEETH, TONGUE, LASHES = range(9)
@@ -31,20 +31,20 @@ class Kit:
 
     quads_Q4: Ints
     group_Q: Ints
-    mean_V3: Floats  # template vertices
-    mean_heads_B3: Floats
+    mean_V3: Doubles  # template vertices
+    mean_heads_B3: Doubles
     basis_CP3: NDArray[np.float32]  # P = V + B
-    identities_NC: Floats
-    attributes_N5: Floats  # gender (0 male, 1 female), age, weight, height, muscle
+    identities_NC: Doubles
+    attributes_N5: Doubles  # gender (0 male, 1 female), age, weight, height, muscle
     bones: dict[str, int]
     parents_B: Ints
     skin_VB: NDArray[np.float64]  # dense weights, rows sum to 1
-    units: dict[str, tuple[Ints, Floats]]  # face unit -> (vertex index, delta [n, 3])
-    keypoint_KV: tuple[tuple[Ints, Floats], ...]  # COCO-17 and six feet points: (vertex index, weight)
+    units: dict[str, tuple[Ints, Doubles]]  # face unit -> (vertex index, delta [n, 3])
+    keypoint_KV: tuple[tuple[Ints, Doubles], ...]  # COCO-17 and six feet points: (vertex index, weight)
     fingertips: Ints  # [10] left thumb..little, right thumb..little
-    masks: dict[str, Floats]  # lips, ears ... 0..1 per vertex
+    masks: dict[str, Doubles]  # lips, ears ... 0..1 per vertex
 
-    def head(self, bone: str) -> Floats:
+    def head(self, bone: str) -> Doubles:
         """Template position of a bone's head."""
         return np.asarray(self.mean_heads_B3[self.bones[bone]])
 
@@ -52,7 +52,7 @@ class Kit:
         """Quads of one group."""
         return np.asarray(self.quads_Q4[self.group_Q == group])
 
-    def weight_of(self, *prefixes: str) -> Floats:
+    def weight_of(self, *prefixes: str) -> Doubles:
         """Summed skinning weight of the bones whose name starts with a prefix, [V]."""
         chosen = [i for name, i in self.bones.items() if name.startswith(prefixes)]
         return np.asarray(self.skin_VB[:, chosen].sum(1))

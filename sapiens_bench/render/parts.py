@@ -14,7 +14,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.render.human_kit import Floats, Ints
+from sapiens_bench.render.human_kit import Doubles, Ints
 
 LABELS = (
     "Background", "Apparel", "Face_Neck", "Hair", "Left_Foot", "Left_Hand", "Left_Lower_Arm", "Left_Lower_Leg",
@@ -67,28 +67,28 @@ class Part:
     """
 
     material: Material
-    vertices_V3: Floats  # posed
+    vertices_V3: Doubles  # posed
     faces_F3: Ints
-    template_V3: Floats  # texture coordinate: the same point on the mean body
-    fields_VK: Floats
-    colour_V3: Floats  # linear albedo
+    template_V3: Doubles  # texture coordinate: the same point on the mean body
+    fields_VK: Doubles
+    colour_V3: Doubles  # linear albedo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surface:
     """Parts joined into one mesh."""
 
-    vertices_V3: Floats
+    vertices_V3: Doubles
     faces_F3: Ints
-    template_V3: Floats
-    fields_VK: Floats
-    colour_V3: Floats
+    template_V3: Doubles
+    fields_VK: Doubles
+    colour_V3: Doubles
     material_F: NDArray[np.int64]
     owner_F: NDArray[np.int64]  # which person
 
 
 def plain_part(
-    material: Material, vertices_V3: Floats, faces_F3: Ints, template_V3: Floats, border_V: Floats | None = None
+    material: Material, vertices_V3: Doubles, faces_F3: Ints, template_V3: Doubles, border_V: Doubles | None = None
 ) -> Part:
     """A part without body fields and vertex colours."""
     n = len(vertices_V3)
@@ -112,7 +112,7 @@ def join(people: Sequence[Sequence[Part]]) -> Surface:
     )
 
 
-def labels(material_N: Ints, template_N3: Floats, fields_NK: Floats, joints: LimbJoints) -> NDArray[np.uint8]:
+def labels(material_N: Ints, template_N3: Doubles, fields_NK: Doubles, joints: LimbJoints) -> NDArray[np.uint8]:
     """Label of surface points, from fields interpolated at the point: borders are smooth at any resolution."""
     out = np.zeros(len(material_N), np.uint8)
     for material, label in PLAIN_LABEL.items():
@@ -136,7 +136,7 @@ class LimbJoints:
     ankle_m: float
 
 
-def _skin_labels(is_left: NDArray[np.bool_], fields: Floats, joints: LimbJoints) -> NDArray[np.uint8]:
+def _skin_labels(is_left: NDArray[np.bool_], fields: Doubles, joints: LimbJoints) -> NDArray[np.uint8]:
     arm_m, leg_m = fields[:, ARM_M], fields[:, LEG_M]
     is_arm, is_leg = fields[:, ARM_W] > 0.5, fields[:, LEG_W] > 0.5
     arm = np.where(arm_m < joints.elbow_m, 0, np.where(arm_m < joints.wrist_m, 1, 2))

@@ -18,7 +18,7 @@ from sapiens_bench.render.human_kit import (
     RIGHT_EYE,
     TONGUE,
     UPPER_TEETH,
-    Floats,
+    Doubles,
     Kit,
     load_kit,
     triangles,
@@ -57,8 +57,8 @@ PATTERNS = ("plain", "stripes", "plaid", "dots", "block")
 class Cloth:
     """Colour and pattern of a garment."""
 
-    first: Floats  # linear albedo
-    second: Floats
+    first: Doubles  # linear albedo
+    second: Doubles
     pattern: str  # one of PATTERNS
     per_m: float  # repeats of the pattern
 
@@ -67,14 +67,14 @@ class Cloth:
 class Looks:
     """Colours of one person."""
 
-    skin: Floats
-    hair: Floats
-    iris: Floats
-    lip: Floats
+    skin: Doubles
+    hair: Doubles
+    iris: Doubles
+    lip: Doubles
     brow: float
     stubble: float
     cloth: dict[Material, Cloth]
-    sole: Floats
+    sole: Doubles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,14 +82,14 @@ class Person:
     """Posed, standing on z = 0 at the origin, looking along -y."""
 
     parts: tuple[Part, ...]
-    keypoints_K3: Floats
+    keypoints_K3: Doubles
     looks: Looks
     pose: Pose
     traits: Traits
     hip_height_m: float
 
 
-def linear(srgb: tuple[int, int, int] | Floats) -> Floats:
+def linear(srgb: tuple[int, int, int] | Doubles) -> Doubles:
     """sRGB 0..255 to linear 0..1 (gamma 2.2)."""
     return np.asarray((np.asarray(srgb, np.float64) / 255) ** 2.2)
 
@@ -119,7 +119,7 @@ def make_person(*seed: str | int, family: str = "") -> Person:
     return Person(tuple(parts), points + lift, looks, pose, body.traits, float(hips))
 
 
-def turned(person: Person, rotation_33: Floats, shift_3: Floats) -> Person:
+def turned(person: Person, rotation_33: Doubles, shift_3: Doubles) -> Person:
     """The person moved rigidly."""
     parts = tuple(
         Part(p.material, p.vertices_V3 @ rotation_33.T + shift_3, p.faces_F3, p.template_V3, p.fields_VK, p.colour_V3)
@@ -184,7 +184,7 @@ def _body_fields() -> TemplateFields:
 
 
 @lru_cache(maxsize=1)
-def _lower_lip() -> Floats:
+def _lower_lip() -> Doubles:
     """1 on what the jaw carries (the lower lip), 0 on the upper lip."""
     kit = load_kit()
     index, delta = kit.units["jawOpen"]
@@ -194,7 +194,7 @@ def _lower_lip() -> Floats:
     return np.clip(moved / np.quantile(moved[lips], 0.9), 0, 1)
 
 
-def _skin(posed_V3: Floats, wear: Wardrobe, hair: Hair, looks: Looks, kit: Kit) -> Part:
+def _skin(posed_V3: Doubles, wear: Wardrobe, hair: Hair, looks: Looks, kit: Kit) -> Part:
     """The bare body where no garment hides it."""
     fields = _body_fields()
     covered = covered_level(wear, kit.mean_V3, fields)
@@ -211,7 +211,7 @@ def _skin(posed_V3: Floats, wear: Wardrobe, hair: Hair, looks: Looks, kit: Kit) 
     )
 
 
-def _skin_colour(looks: Looks, hair: Hair, kit: Kit, fields: TemplateFields) -> Floats:
+def _skin_colour(looks: Looks, hair: Hair, kit: Kit, fields: TemplateFields) -> Doubles:
     """Linear albedo per vertex: mottled skin, flushed cheeks and joints, lips, nails, stubble, mouth."""
     x, y, z = kit.mean_V3.T
     phase = np.array(hair.phase)
@@ -244,7 +244,7 @@ def _skin_colour(looks: Looks, hair: Hair, kit: Kit, fields: TemplateFields) -> 
     return np.asarray(colour)
 
 
-def _face_parts(posed_V3: Floats, kit: Kit) -> list[Part]:
+def _face_parts(posed_V3: Doubles, kit: Kit) -> list[Part]:
     parts = []
     for group, material in (
         (LEFT_EYE, Material.EYE),

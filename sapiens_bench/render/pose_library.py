@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.render.human_kit import SIDES, Floats, Kit
+from sapiens_bench.render.human_kit import SIDES, Doubles, Kit
 
 FAMILIES: dict[str, float] = {
     "stand": 0.15,
@@ -71,7 +71,7 @@ class Pose:
     lift_m: float = 0.0  # off the ground
 
 
-def rotation(axis: NDArray[np.float64], degrees: float) -> Floats:
+def rotation(axis: NDArray[np.float64], degrees: float) -> Doubles:
     """Rotation matrix about an axis, right-handed. Source: Rodrigues' formula."""
     a = axis / np.sqrt((axis**2).sum())
     angle = np.deg2rad(degrees)
@@ -230,14 +230,14 @@ _SHAPERS = {
 }
 
 
-def bone_rotations(pose: Pose, kit: Kit, heads_B3: Floats, tips_10x3: Floats) -> dict[int, Floats]:
+def bone_rotations(pose: Pose, kit: Kit, heads_B3: Doubles, tips_10x3: Doubles) -> dict[int, Doubles]:
     """Local rotation of every posed bone, by bone index.
 
     Args:
         heads_B3: rest bone heads of this body, metres.
         tips_10x3: rest fingertips of this body.
     """
-    local: dict[str, Floats] = {}
+    local: dict[str, Doubles] = {}
     for part in ("spine05", "spine04", "spine03", "spine02", "spine01"):
         local[part] = rotation(X, pose.lean_deg / 5) @ rotation(Z, pose.turn_deg / 5) @ rotation(Y, pose.bend_deg / 5)
     nod, turn, tilt = (angle / 4 for angle in pose.head_deg)
@@ -251,7 +251,7 @@ def bone_rotations(pose: Pose, kit: Kit, heads_B3: Floats, tips_10x3: Floats) ->
     return {kit.bones[name]: matrix for name, matrix in local.items()}
 
 
-def _leg(local: dict[str, Floats], leg: Leg, side: str, sign: float) -> None:
+def _leg(local: dict[str, Doubles], leg: Leg, side: str, sign: float) -> None:
     local[f"upperleg01.{side}"] = (
         rotation(X, -leg.hip_deg) @ rotation(Y, -sign * leg.spread_deg) @ rotation(Z, sign * leg.turn_deg)
     )
@@ -259,11 +259,11 @@ def _leg(local: dict[str, Floats], leg: Leg, side: str, sign: float) -> None:
     local[f"foot.{side}"] = rotation(X, -leg.foot_deg)
 
 
-def _frame(direction: Floats, hinge: Floats) -> Floats:
+def _frame(direction: Doubles, hinge: Doubles) -> Doubles:
     return np.stack([direction, hinge, np.cross(direction, hinge)], 1)
 
 
-def _arm(local: dict[str, Floats], arm: Arm, side: str, sign: float, at: dict[str, Floats]) -> None:
+def _arm(local: dict[str, Doubles], arm: Arm, side: str, sign: float, at: dict[str, Doubles]) -> None:
     upper = _unit(at[f"lowerarm01.{side}"] - at[f"upperarm01.{side}"])
     fore = _unit(at[f"wrist.{side}"] - at[f"lowerarm01.{side}"])
     hinge = _unit(np.cross(upper, fore))
@@ -283,7 +283,7 @@ def _arm(local: dict[str, Floats], arm: Arm, side: str, sign: float, at: dict[st
     local[f"wrist.{side}"] = rotation(fore, sign * arm.pronation_deg / 2)
 
 
-def _twist_about(matrix: Floats, axis: Floats) -> float:
+def _twist_about(matrix: Doubles, axis: Doubles) -> float:
     """Angle of the part of a rotation that turns about ``axis``, degrees (swing-twist decomposition)."""
     w = 1 + np.trace(matrix)
     vector = np.array([matrix[2, 1] - matrix[1, 2], matrix[0, 2] - matrix[2, 0], matrix[1, 0] - matrix[0, 1]])
@@ -291,7 +291,7 @@ def _twist_about(matrix: Floats, axis: Floats) -> float:
     return float((angle + 180) % 360 - 180)
 
 
-def _hand(local: dict[str, Floats], arm: Arm, side: str, at: dict[str, Floats], tips_5x3: Floats) -> None:
+def _hand(local: dict[str, Doubles], arm: Arm, side: str, at: dict[str, Doubles], tips_5x3: Doubles) -> None:
     knuckles = _unit(at[f"finger5-1.{side}"] - at[f"finger2-1.{side}"])
     bend = np.zeros(3)  # the slight flexion of the resting fingers tells which way they close
     for finger in range(2, 6):
@@ -312,5 +312,5 @@ def _hand(local: dict[str, Floats], arm: Arm, side: str, at: dict[str, Floats], 
         local[f"finger1-{joint}.{side}"] = rotation(axis, arm.curl_deg * 0.35)
 
 
-def _unit(vector: Floats) -> Floats:
+def _unit(vector: Doubles) -> Doubles:
     return np.asarray(vector / np.sqrt((vector**2).sum()))

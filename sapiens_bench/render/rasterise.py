@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from sapiens_bench.errors import ShapeError
 from sapiens_bench.render.camera import Camera
 
-Floats = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 NEAR_M = 1e-6  # the near plane; only keeps 1 / z finite
@@ -52,8 +52,8 @@ class Hits:
     """What each pixel of one view sees."""
 
     face_HW: Ints  # index of the face, -1 where nothing is hit
-    depth_HW: Floats  # metres along the optical axis; inf where nothing is hit
-    barycentric_HW3: Floats  # weights of the face's three corners, sum 1; 0 where nothing is hit
+    depth_HW: Doubles  # metres along the optical axis; inf where nothing is hit
+    barycentric_HW3: Doubles  # weights of the face's three corners, sum 1; 0 where nothing is hit
     n_near_skipped: int = 0  # faces that cross the near plane and were left out
 
     @property
@@ -66,10 +66,10 @@ class Hits:
 class _Screen(NamedTuple):
     """Vertices as seen by the camera, one contiguous array per coordinate."""
 
-    camera_3V: Floats  # camera frame, metres
-    x_V: Floats  # pixels
-    y_V: Floats
-    inverse_z_V: Floats  # grows towards the camera, linear on screen: 1 / z, for parallel rays ``far - z``
+    camera_3V: Doubles  # camera frame, metres
+    x_V: Doubles  # pixels
+    y_V: Doubles
+    inverse_z_V: Doubles  # grows towards the camera, linear on screen: 1 / z, for parallel rays ``far - z``
     far: float  # beyond every vertex
     corner_3F: Ints  # vertex index of each corner, contiguous per corner
     bounds_V: NDArray[Any]  # packed (ceil x, -floor x, ceil y, -floor y), clipped to the image
@@ -97,7 +97,7 @@ class _Canvas:
         self.nearest_P = np.zeros(width * height)  # inverse depth, 0 = nothing yet
         self.face_P = np.full(width * height, NO_FACE)
 
-    def add(self, pixel_N: Ints, inverse_z_N: Floats, face_N: Ints) -> None:
+    def add(self, pixel_N: Ints, inverse_z_N: Doubles, face_N: Ints) -> None:
         """Enter hits; several may fall on one pixel."""
         before = self.nearest_P[pixel_N]
         near = np.flatnonzero(inverse_z_N >= before)
@@ -152,7 +152,7 @@ def rasterise(
 
 def _checked(
     vertices_V3: NDArray[np.floating[Any]], faces_F3: NDArray[np.integer[Any]]
-) -> tuple[Floats, NDArray[np.integer[Any]]]:
+) -> tuple[Doubles, NDArray[np.integer[Any]]]:
     vertices, faces = np.asarray(vertices_V3, np.float64), np.asarray(faces_F3)
     if vertices.ndim != 2 or vertices.shape[1] != 3:
         raise ShapeError(f"vertices must be [V, 3], got {vertices.shape}")
@@ -165,7 +165,7 @@ def _checked(
     return vertices, faces
 
 
-def _project(vertices_V3: Floats, faces_F3: NDArray[np.integer[Any]], camera: Camera) -> _Screen:
+def _project(vertices_V3: Doubles, faces_F3: NDArray[np.integer[Any]], camera: Camera) -> _Screen:
     camera_3V = camera.to_camera(vertices_V3)
     z_V = camera_3V[2]
     behind_V = z_V <= NEAR_M
@@ -216,7 +216,7 @@ def _blocks(n: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
-def _inside(w0: Floats, w1: Floats, w2: Floats) -> NDArray[np.bool_]:
+def _inside(w0: Doubles, w1: Doubles, w2: Doubles) -> NDArray[np.bool_]:
     low = np.minimum(np.minimum(w0, w1), w2)
     high = np.maximum(np.maximum(w0, w1), w2)
     inside: NDArray[np.bool_] = ((low >= 0) & (high > 0)) | ((high <= 0) & (low < 0))
@@ -303,7 +303,7 @@ def _rows(screen: _Screen, canvas: _Canvas, boxes: _Boxes) -> None:
     canvas.add(*(np.concatenate(column) for column in zip(*hits)))
 
 
-def _spans(xs: list[Floats], dys: list[Floats]) -> tuple[Floats, Floats]:
+def _spans(xs: list[Doubles], dys: list[Doubles]) -> tuple[Doubles, Doubles]:
     """Where each triangle begins and ends on its row: the outermost crossings of its three edges."""
     low, high = np.full(len(xs[0]), np.inf), np.full(len(xs[0]), -np.inf)
     for i, j in ((0, 1), (1, 2), (2, 0)):
@@ -360,7 +360,7 @@ def _resolve(screen: _Screen, canvas: _Canvas, camera: Camera, n_near: int) -> H
     return Hits(face_P.reshape(shape), depth_P.reshape(shape), barycentric_P3.reshape(*shape, 3), n_near)
 
 
-def _mend(depth_N: Floats, weights_N3: Floats, screen_depth_N: Floats) -> None:
+def _mend(depth_N: Doubles, weights_N3: Doubles, screen_depth_N: Doubles) -> None:
     """Faces seen edge-on to within rounding: take the depth found on screen, and weights inside the face."""
     bad = np.flatnonzero(~(weights_N3.min(1) >= -1e-6) | ~np.isfinite(depth_N))
     if len(bad):
@@ -370,8 +370,8 @@ def _mend(depth_N: Floats, weights_N3: Floats, screen_depth_N: Floats) -> None:
 
 
 def _ray_plane(
-    camera_3V: Floats, corner_3N: Ints, dx: Floats, dy: Floats, starts: tuple[Floats, Floats] | None
-) -> tuple[Floats, Floats]:
+    camera_3V: Doubles, corner_3N: Ints, dx: Doubles, dy: Doubles, starts: tuple[Doubles, Doubles] | None
+) -> tuple[Doubles, Doubles]:
     """z-depth and barycentric weights where the ray (dx, dy, 1) meets each face's plane; it starts in the origin, or at
     the given x and y with z = 0.
 

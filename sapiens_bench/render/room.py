@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.render.camera import Camera
-from sapiens_bench.render.human_kit import Floats
+from sapiens_bench.render.human_kit import Doubles
 
 Image = NDArray[np.float32]
 KINDS = ("room", "studio", "street")
@@ -28,9 +28,9 @@ FLOOR_TONES = ((150, 112, 78), (110, 82, 58), (176, 148, 116), (160, 160, 158), 
 class Slab:
     """A box standing in the room's frame."""
 
-    low_3: Floats
-    high_3: Floats
-    colour: Floats
+    low_3: Doubles
+    high_3: Doubles
+    colour: Doubles
     hides: bool  # tested against people (a seat)
 
 
@@ -41,16 +41,16 @@ class Room:
     wall_y_m: float
     side_m: float
     ceiling_m: float
-    wall: Floats
-    wall_second: Floats
+    wall: Doubles
+    wall_second: Doubles
     wall_pattern: int
-    floor: Floats
-    floor_second: Floats
+    floor: Doubles
+    floor_second: Doubles
     floor_pattern: int
     scale: float
     slabs: tuple[Slab, ...]
     frames: tuple[tuple[float, float, float, float], ...]  # pictures and windows: x, z, half width, half height
-    frame_colours: tuple[Floats, ...]
+    frame_colours: tuple[Doubles, ...]
     phase: tuple[float, ...]
 
 
@@ -61,12 +61,12 @@ class Backdrop:
     albedo_HW3: Image
     normal_HW3: Image  # world
     point_HW3: Image  # world
-    depth_HW: Floats  # along the optical axis; inf in the sky
-    seat_depth_HW: Floats  # of seats alone; inf elsewhere
+    depth_HW: Doubles  # along the optical axis; inf in the sky
+    seat_depth_HW: Doubles  # of seats alone; inf elsewhere
     is_sky_HW: NDArray[np.bool_]
 
 
-def _tone(rng: np.random.Generator, tones: tuple[tuple[int, int, int], ...]) -> Floats:
+def _tone(rng: np.random.Generator, tones: tuple[tuple[int, int, int], ...]) -> Doubles:
     tone = np.array(tones[int(rng.integers(len(tones)))]) / 255
     return np.asarray((tone * rng.uniform(0.85, 1.05) * rng.uniform(0.97, 1.03, 3)) ** 2.2)
 
@@ -108,7 +108,7 @@ def draw_room(rng: np.random.Generator, wall_y_m: float, side_m: float, seats: t
     )
 
 
-def _to_room(turn_deg: float) -> Floats:
+def _to_room(turn_deg: float) -> Doubles:
     turn = np.deg2rad(turn_deg)
     return np.array([[np.cos(turn), np.sin(turn), 0], [-np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
 
@@ -158,7 +158,7 @@ def backdrop(room: Room, camera: Camera) -> Backdrop:
     return Backdrop(albedo, normal @ back, point @ back, depth, seat_depth, sky)
 
 
-def _slab_hit(slab: Slab, eye: Floats, ray: Floats) -> tuple[Floats, NDArray[np.int64]]:
+def _slab_hit(slab: Slab, eye: Doubles, ray: Doubles) -> tuple[Doubles, NDArray[np.int64]]:
     """Entry depth (inf: missed) and the axis of the face entered. Source: Kay and Kajiya 1986, slab method."""
     enter, leave = np.full(ray.shape[:2], -np.inf), np.full(ray.shape[:2], np.inf)
     axis_hit = np.zeros(ray.shape[:2], np.int64)
@@ -171,7 +171,7 @@ def _slab_hit(slab: Slab, eye: Floats, ray: Floats) -> tuple[Floats, NDArray[np.
     return np.where((enter < leave) & (enter > 0.05), enter, np.inf), axis_hit
 
 
-def _skyline(room: Room, eye: Floats, ray: Floats, t: Floats) -> NDArray[np.bool_]:
+def _skyline(room: Room, eye: Doubles, ray: Doubles, t: Doubles) -> NDArray[np.bool_]:
     """True where the far wall of a street is built up (blocks of houses and trees)."""
     x, z = eye[0] + ray[..., 0] * t, eye[2] + ray[..., 2] * t
     p = room.phase
@@ -180,7 +180,7 @@ def _skyline(room: Room, eye: Floats, ray: Floats, t: Floats) -> NDArray[np.bool
     return np.asarray((t > 0) & (z < np.maximum(blocks, trees)))
 
 
-def _sky(ray_N3: Floats) -> Image:
+def _sky(ray_N3: Doubles) -> Image:
     up = np.clip(ray_N3[:, 2:] / np.sqrt((ray_N3**2).sum(1, keepdims=True)), 0, 1)
     return np.asarray(np.array([0.75, 0.82, 0.9]) * (1 - up) + np.array([0.25, 0.45, 0.8]) * up, np.float32)
 
@@ -218,7 +218,7 @@ def _paint(room: Room, surface: NDArray[np.int64], point: Image) -> tuple[Image,
     return albedo * (1 + uneven[..., None]), normal
 
 
-def _mix(first: Floats, second: Floats, share: Image) -> Image:
+def _mix(first: Doubles, second: Doubles, share: Image) -> Image:
     return np.asarray(first + (second - first) * share[:, None], np.float32)
 
 

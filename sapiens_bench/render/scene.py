@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sapiens_bench.render.attributes import vertex_normals
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.draws import stream
-from sapiens_bench.render.human_kit import Floats
+from sapiens_bench.render.human_kit import Doubles
 from sapiens_bench.render.parts import BORDER, Material, Surface, join, labels
 from sapiens_bench.render.person import Person, limb_joints, make_person, turned
 from sapiens_bench.render.pose_library import X, Y, Z, rotation
@@ -59,7 +59,7 @@ class Picture:
     instance_HW: NDArray[np.uint8]  # 0 background, i + 1 for person i
     depth_HW_m: NDArray[np.float32]  # along the optical axis; NaN off people
     normal_HW3: NDArray[np.float32]  # unit, viewer frame, n . v > 0 for the direction v to the camera; NaN off people
-    keypoints_NK2_px: Floats  # undefined where not visible_NK
+    keypoints_NK2_px: Doubles  # undefined where not visible_NK
     visible_NK: NDArray[np.uint8]  # 0 outside the image, 1 occluded, 2 visible
     camera: Camera
 
@@ -175,7 +175,7 @@ def _camera(view: str, people: tuple[Person, ...], rng: np.random.Generator, hei
     return Camera(K, R, t, width, height)
 
 
-def _framed(view: str, people: tuple[Person, ...], rng: np.random.Generator) -> tuple[Floats, float]:
+def _framed(view: str, people: tuple[Person, ...], rng: np.random.Generator) -> tuple[Doubles, float]:
     """Points that must lie in the image, and the share of the image left empty around them."""
     if view in ("full", "two"):
         return np.concatenate([part.vertices_V3 for p in people for part in p.parts]), float(rng.uniform(0.03, 0.45))
@@ -198,8 +198,8 @@ class _Seen:
 
     pixel_P: NDArray[np.int64]  # flat index in the fine grid
     face_P: NDArray[np.int64]
-    weight_P3: Floats
-    depth_P: Floats
+    weight_P3: Doubles
+    depth_P: Doubles
     shape: tuple[int, int]
 
 
@@ -246,7 +246,7 @@ def _mixed(
     return np.asarray(out)
 
 
-def _normals(seen: _Seen, surface: Surface, normals_V3: Floats, camera: Camera) -> tuple[Floats, Floats, Floats]:
+def _normals(seen: _Seen, surface: Surface, normals_V3: Doubles, camera: Camera) -> tuple[Doubles, Doubles, Doubles]:
     """Unit world normals that face the camera, unit directions to the camera, and world points, each [P, 3].
 
     The inside of an open surface (a sleeve, a skirt) shows its other side: normals are turned with the face. A normal
@@ -284,7 +284,7 @@ class _Truth:
     normal: NDArray[np.float32]
 
 
-def _truth(seen: _Seen, surface: Surface, normal_P3: Floats, camera: Camera) -> _Truth:
+def _truth(seen: _Seen, surface: Surface, normal_P3: Doubles, camera: Camera) -> _Truth:
     """Ground truth at the pixel centres: every second sample of the fine grid."""
     y_px, x_px = np.divmod(seen.pixel_P, seen.shape[1])
     chosen = np.flatnonzero((y_px % 2 == 0) & (x_px % 2 == 0))
@@ -311,7 +311,7 @@ def _truth(seen: _Seen, surface: Surface, normal_P3: Floats, camera: Camera) -> 
     return truth
 
 
-def _keypoints(people: tuple[Person, ...], truth: _Truth, camera: Camera) -> tuple[Floats, NDArray[np.uint8]]:
+def _keypoints(people: tuple[Person, ...], truth: _Truth, camera: Camera) -> tuple[Doubles, NDArray[np.uint8]]:
     points, flags = [], []
     for i, person in enumerate(people):
         uv, depth = camera.project(person.keypoints_K3)
@@ -329,7 +329,7 @@ def _keypoints(people: tuple[Person, ...], truth: _Truth, camera: Camera) -> tup
 
 
 def _colour(
-    setting: Setting, surface: Surface, seen: _Seen, room: Backdrop, geometry: tuple[Floats, Floats, Floats]
+    setting: Setting, surface: Surface, seen: _Seen, room: Backdrop, geometry: tuple[Doubles, Doubles, Doubles]
 ) -> NDArray[np.uint8]:
     rng = stream(*setting.seed, "light")
     light = draw_light(rng, setting.room.kind == "street")
@@ -371,7 +371,7 @@ def _colour(
     return np.asarray(np.rint(np.clip(image, 0, 1) * 255), np.uint8)
 
 
-def _lit_bounds(view: str, surface: Surface, point_P3: NDArray[np.float32]) -> tuple[Floats, Floats]:
+def _lit_bounds(view: str, surface: Surface, point_P3: NDArray[np.float32]) -> tuple[Doubles, Doubles]:
     """What the shadow maps cover: everyone; in close views what is seen and a little around it, for finer texels."""
     if view in ("full", "two") or not len(point_P3):
         return surface.vertices_V3.min(0), surface.vertices_V3.max(0)

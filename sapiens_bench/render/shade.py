@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.hair import CENTRE_Y, EYE_Z
-from sapiens_bench.render.human_kit import Floats, Ints
+from sapiens_bench.render.human_kit import Doubles, Ints
 from sapiens_bench.render.parts import Material
 from sapiens_bench.render.person import Cloth, Looks
 from sapiens_bench.render.rasterise import rasterise
@@ -39,10 +39,10 @@ DISC = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Light:
-    direction: Floats  # from the scene to the lamp, unit
-    colour: Floats
-    sky: Floats  # ambient from above
-    ground: Floats  # ambient from below
+    direction: Doubles  # from the scene to the lamp, unit
+    colour: Doubles
+    sky: Doubles  # ambient from above
+    ground: Doubles  # ambient from below
     exposure: float
 
 
@@ -89,7 +89,7 @@ def draw_light(rng: np.random.Generator, outdoors: bool) -> Light:
 
 
 def shadow_map(
-    vertices_V3: Floats, faces_F3: Ints, bounds: tuple[Floats, Floats], direction: Floats, size: int, spread: float
+    vertices_V3: Doubles, faces_F3: Ints, bounds: tuple[Doubles, Doubles], direction: Doubles, size: int, spread: float
 ) -> ShadowMap:
     """Depth of the people as seen from a lamp far away in ``direction``; ``bounds`` (low, high) is what it covers."""
     low, high = bounds

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sapiens_bench.render.human_kit import SKIRT, TIGHTS, Floats, Ints, Kit, load_kit, triangles
+from sapiens_bench.render.human_kit import SKIRT, TIGHTS, Doubles, Ints, Kit, load_kit, triangles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,16 +22,16 @@ class Shell:
     coarse_V: Ints  # kit vertices it is made of
     neighbour_VN: Ints  # [V, n] neighbours among the coarse vertices, padded with the vertex itself
     stencil_SN: Ints  # [S, n] coarse vertices each fine vertex is a mean of
-    weight_SN: Floats
+    weight_SN: Doubles
     faces_F3: Ints  # fine triangles
-    template_S3: Floats
-    skin_SB: Floats
+    template_S3: Doubles
+    skin_SB: Doubles
 
-    def refine(self, values_VC: Floats) -> Floats:
+    def refine(self, values_VC: Doubles) -> Doubles:
         """Coarse values [V, C] at the fine vertices [S, C]."""
         return _apply(self.stencil_SN, self.weight_SN, values_VC)
 
-    def smooth(self, values_VC: Floats, steps: int) -> Floats:
+    def smooth(self, values_VC: Doubles, steps: int) -> Doubles:
         """Laplacian smoothing of coarse values."""
         for _ in range(steps):
             values_VC = 0.5 * values_VC + 0.5 * values_VC[self.neighbour_VN].mean(1)
@@ -61,7 +61,7 @@ def refined(quads_Q4: Ints) -> Shell:
     return Shell(used, _neighbours(local, len(used)), stencil, weight, faces, template, skin)
 
 
-def _apply(stencil_SN: Ints, weight_SN: Floats, values_VC: Floats) -> Floats:
+def _apply(stencil_SN: Ints, weight_SN: Doubles, values_VC: Doubles) -> Doubles:
     out = np.zeros((len(stencil_SN), values_VC.shape[1]))
     for k in range(stencil_SN.shape[1]):
         out += weight_SN[:, k, None] * values_VC[stencil_SN[:, k]]
@@ -146,16 +146,16 @@ class Cut(NamedTuple):
     faces_F3: Ints
     first_N: Ints  # vertex = (1 - share) * old[first] + share * old[second]
     second_N: Ints
-    share_N: Floats
+    share_N: Doubles
     source_F: Ints  # the old triangle each new one comes from
 
-    def carry(self, values_VC: Floats) -> Floats:
+    def carry(self, values_VC: Doubles) -> Doubles:
         """Values of the old vertices [V, C] at the new ones [N, C]."""
         share = self.share_N[:, None]
         return np.asarray((1 - share) * values_VC[self.first_N] + share * values_VC[self.second_N])
 
 
-def cut(faces_F3: Ints, level_V: Floats) -> Cut:
+def cut(faces_F3: Ints, level_V: Doubles) -> Cut:
     """Keep the part of a surface where the linearly interpolated ``level`` is below zero.
 
     Triangles across the line are split there, so the border is the level line itself, not a staircase of faces.
@@ -203,7 +203,7 @@ def cut(faces_F3: Ints, level_V: Floats) -> Cut:
     )
 
 
-def normals_at_rest(vertices_V3: Floats, faces_F3: Ints) -> Floats:
+def normals_at_rest(vertices_V3: Doubles, faces_F3: Ints) -> Doubles:
     """Area-weighted unit vertex normals [V, 3]; fast, for offsetting (ground truth uses ``render.attributes``)."""
     a, b, c = (vertices_V3[faces_F3[:, k]] for k in range(3))
     normal = np.cross(b - a, c - a)
@@ -215,7 +215,7 @@ def normals_at_rest(vertices_V3: Floats, faces_F3: Ints) -> Floats:
     return np.asarray(total / np.where(length > 0, length, 1.0))
 
 
-def template_fields(template_N3: Floats, skin_NB: Floats, kit: Kit) -> TemplateFields:
+def template_fields(template_N3: Doubles, skin_NB: Doubles, kit: Kit) -> TemplateFields:
     """Body coordinates of points of the template, in metres; see ``TemplateFields``."""
     x, y, z = template_N3.T
     arm_m, leg_m = np.full(len(x), -0.06), np.zeros(len(x))
@@ -240,19 +240,19 @@ def template_fields(template_N3: Floats, skin_NB: Floats, kit: Kit) -> TemplateF
 class TemplateFields(NamedTuple):
     """Where on the body a point is, metres on the template."""
 
-    arm_m: Floats  # along the arm from the shoulder joint, negative on the trunk
-    arm_w: Floats  # 1 on the arm, 0 on the trunk
-    leg_m: Floats  # along the leg from the hip joint, negative above it
-    leg_w: Floats
-    neck: Floats  # above the neck line
+    arm_m: Doubles  # along the arm from the shoulder joint, negative on the trunk
+    arm_w: Doubles  # 1 on the arm, 0 on the trunk
+    leg_m: Doubles  # along the leg from the hip joint, negative above it
+    leg_w: Doubles
+    neck: Doubles  # above the neck line
 
 
-def _summed(skin: Floats, kit: Kit, prefixes: tuple[str, ...], side: str) -> Floats:
+def _summed(skin: Doubles, kit: Kit, prefixes: tuple[str, ...], side: str) -> Doubles:
     chosen = [i for name, i in kit.bones.items() if name.startswith(prefixes) and name.endswith("." + side)]
     return np.asarray(skin[:, chosen].sum(1))
 
 
-def _along(points: Floats, a: Floats, b: Floats, c: Floats) -> Floats:
+def _along(points: Doubles, a: Doubles, b: Doubles, c: Doubles) -> Doubles:
     """Metres along the bent line a-b-c; continues beyond c."""
     first, second = b - a, c - b
     length1, length2 = np.sqrt((first**2).sum()), np.sqrt((second**2).sum())

@@ -105,8 +105,7 @@ def side_columns(block: Block) -> list[tuple[str, list[str]]]:
 
 def trained_on(row: TableRow) -> str:
     """What the weights were fitted on, the in-domain mark included."""
-    mark = "" if not row.in_domain or "in-domain" in row.trained_on else " (in-domain)"
-    return f"{row.trained_on}{mark}"
+    return f"{row.trained_on}{' (in-domain)' if row.in_domain else ''}"
 
 
 def status(row: TableRow) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, ValidationError
 
-from sapiens_bench.errors import PathEscape, SapiensBenchError, StoreError
+from sapiens_bench.errors import SapiensBenchError, StoreError
 from sapiens_bench.store.files import read_json, write_atomic
 from sapiens_bench.store.old_records import upgraded
 from sapiens_bench.store.paths import PathPart
@@ -261,14 +261,6 @@ def write_run(folder: Path, record: RunRecord) -> Path:
     """Write ``run.json`` into the folder, by rename; returns its path."""
     text = json.dumps(record.model_dump(mode="json", by_alias=True), indent=1, allow_nan=False, ensure_ascii=False)
     return write_atomic(folder / FILE, text.encode() + b"\n")
-
-
-def costs_of(folder: Path) -> list[dict[str, Any]]:
-    """Cost rows of a folder that may hold no record yet, or a damaged one: a new one takes them over."""
-    try:
-        return read_run(folder).costs
-    except (StoreError, PathEscape):
-        return []
 
 
 def read_run(folder: Path) -> RunRecord:

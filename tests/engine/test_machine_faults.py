@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 
 from sapiens_bench import workers
 from sapiens_bench.engine.forward import Forward
@@ -65,6 +65,10 @@ def by_disk() -> Any:
     raise RuntimeError("decoder failed") from OSError(errno.ENOSPC, "No space left on device")
 
 
+def by_pillow() -> Any:
+    raise ImageFile._get_oserror(-9, encoder=False)
+
+
 def by_reader() -> Any:
     try:
         by_torch()
@@ -72,7 +76,7 @@ def by_reader() -> Any:
         raise SampleFault("image.decode", str(error)) from None
 
 
-STARVED = [by_opencv, by_torch, by_numpy, by_cuda, by_onnxruntime, by_disk, by_reader]
+STARVED = [by_opencv, by_torch, by_numpy, by_cuda, by_onnxruntime, by_disk, by_pillow, by_reader]
 
 
 def raised(call: Callable[[], Any]) -> Exception:

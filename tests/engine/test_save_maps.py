@@ -17,6 +17,7 @@ from sapiens_bench.api import evaluate
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.errors import CardError, DataMissing, SampleFault, ShapeError, UsageError
 from sapiens_bench.models.saved_maps import map_name
+from sapiens_bench.pixels import png
 from sapiens_bench.pixels.png import decode_png, encode_png
 from sapiens_bench.store.record import RunRecord
 from sapiens_bench.tasks import task_for, task_kind
@@ -184,6 +185,19 @@ def test_png_keeps_pixels_and_notes_exactly(pixels: np.ndarray) -> None:
     assert np.array_equal(back.pixels, pixels)
     assert back.pixels.dtype == pixels.dtype
     assert back.notes == {"key": "value"}
+
+
+def test_a_png_that_finds_no_memory_is_not_called_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*shape: object) -> None:
+        raise MemoryError
+
+    data = encode_png(np.zeros((20, 30), np.uint16))
+    monkeypatch.setattr("cv2.imdecode", lambda *arguments: None)
+    with pytest.raises(SampleFault, match="not a readable PNG"):
+        decode_png(data, "x")
+    monkeypatch.setattr(png.np, "empty", no_room)
+    with pytest.raises(MemoryError):
+        decode_png(data, "x")
 
 
 def test_damaged_png_is_never_half_a_picture() -> None:

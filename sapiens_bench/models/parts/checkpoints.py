@@ -44,6 +44,14 @@ FOREIGN_MODULES = (
 GLOBAL_NAME = re.compile(r"GLOBAL ([A-Za-z_][\w.]*)")
 
 
+class NoTorchFormat(CheckpointRejected):
+    """The first bytes are of no format that holds torch weights."""
+
+
+class ForeignArchive(CheckpointRejected):
+    """A sound zip archive without a torch checkpoint in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Tensors of a file by name, prefixes ``module.`` stripped, and what else the file said (metadata, inert)."""
@@ -66,6 +74,7 @@ def sniff(path: Path) -> Kind:
 
     Raises:
         CheckpointRejected: not a weight file; the message says what it looks like and what to do.
+        NoTorchFormat, ForeignArchive: of those, bytes or an archive of another kind.
     """
     try:
         size = path.stat().st_size
@@ -90,9 +99,7 @@ def sniff(path: Path) -> Kind:
         return "pth-legacy"
     if path.suffix == ".safetensors":
         raise CheckpointRejected(f"{path} is not a safetensors file: its header is damaged or cut off. {again}.")
-    raise CheckpointRejected(
-        f"{path} is no weight file that we know (safetensors, torch .pth, TorchScript, torch.export)."
-    )
+    raise NoTorchFormat(f"{path} is no weight file that we know (safetensors, torch .pth, TorchScript, torch.export).")
 
 
 def _archive_kind(path: Path, size: int) -> Kind:
@@ -114,7 +121,7 @@ def _archive_kind(path: Path, size: int) -> Kind:
         return "pth"
     if any("serialized_exported_program" in n for n in names | {m.filename for m in members}):
         return "export"
-    raise CheckpointRejected(f"{path} is an archive without a torch checkpoint in it.")
+    raise ForeignArchive(f"{path} is an archive without a torch checkpoint in it.")
 
 
 def open_state(path: Path, trusted: bool = False) -> Checkpoint:

@@ -25,7 +25,7 @@ from sapiens_bench.models.parts.precision import DTYPES
 FORMAT = "sapiens-bench-graph/1"
 ROLES = ("weight", "bias", "scale", "shift")  # keys of an operation that name a tensor
 
-Weights = dict[str, Tensor]
+Tensors = dict[str, Tensor]
 
 
 def _none(x: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class Operation(nn.Module):
     n_inputs = 1
     makes_view = False  # the result shares memory with the input
 
-    def __init__(self, line: dict[str, Any], weights: Weights) -> None:
+    def __init__(self, line: dict[str, Any], weights: Tensors) -> None:
         super().__init__()
         self.act = ACTIVATIONS[line.get("act")]
         for role in self.roles:
@@ -63,7 +63,7 @@ class Conv(Operation):
     bias: Tensor | None
     roles = ("weight",)
 
-    def __init__(self, line: dict[str, Any], weights: Weights) -> None:
+    def __init__(self, line: dict[str, Any], weights: Tensors) -> None:
         super().__init__(line, weights)
         bias = weights.get("bias")
         self.register_parameter("bias", None if bias is None else nn.Parameter(bias, requires_grad=False))
@@ -87,7 +87,7 @@ class ConvTranspose(Operation):
     bias: Tensor
     roles = ("weight", "bias")
 
-    def __init__(self, line: dict[str, Any], weights: Weights) -> None:
+    def __init__(self, line: dict[str, Any], weights: Tensors) -> None:
         super().__init__(line, weights)
         self.stride = (int(line["stride"][0]), int(line["stride"][1]))
 
@@ -101,7 +101,7 @@ class Affine(Operation):
     scale: Tensor  # [1, C, 1, 1]
     shift: Tensor
 
-    def __init__(self, line: dict[str, Any], weights: Weights) -> None:
+    def __init__(self, line: dict[str, Any], weights: Tensors) -> None:
         super().__init__(line, weights)
         for role in ("scale", "shift"):
             self.register_buffer(role, weights[role].view(1, -1, 1, 1))
@@ -138,7 +138,7 @@ class Act(Operation):
 class Pad(Operation):
     """Zeros around the map and behind the channels."""
 
-    def __init__(self, line: dict[str, Any], weights: Weights) -> None:
+    def __init__(self, line: dict[str, Any], weights: Tensors) -> None:
         super().__init__(line, weights)
         left, right, top, bottom = (int(n) for n in line["pad"])
         self.pad = (left, right, top, bottom, 0, int(line["channels"]))
@@ -150,7 +150,7 @@ class Pad(Operation):
 class Resize(Operation):
     """Bilinear, half-pixel centres, to a fixed size."""
 
-    def __init__(self, line: dict[str, Any], weights: Weights) -> None:
+    def __init__(self, line: dict[str, Any], weights: Tensors) -> None:
         super().__init__(line, weights)
         self.size = (int(line["size"][0]), int(line["size"][1]))
 
@@ -159,7 +159,7 @@ class Resize(Operation):
 
 
 class MaxPool(Operation):
-    def __init__(self, line: dict[str, Any], weights: Weights) -> None:
+    def __init__(self, line: dict[str, Any], weights: Tensors) -> None:
         super().__init__(line, weights)
         self.kernel = (int(line["kernel"][0]), int(line["kernel"][1]))
         self.stride = (int(line["stride"][0]), int(line["stride"][1]))
@@ -223,7 +223,7 @@ class Graph(nn.Module):
         constants: tensors that belong to no operation (of the decoding), float32, by name; buffers of the module.
     """
 
-    def __init__(self, description: dict[str, Any], tensors: Weights, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, description: dict[str, Any], tensors: Tensors, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         if description["format"] != FORMAT:
             raise ValueError(f"format {description['format']!r}, this version reads {FORMAT!r}")
@@ -253,7 +253,7 @@ class Graph(nn.Module):
         self._plans: dict[tuple[str, ...], list[Step]] = {}
 
     @property
-    def constants(self) -> Weights:
+    def constants(self) -> Tensors:
         return {name: self.get_buffer("constant_" + name.replace(".", "_")) for name in self._constant_names}
 
     @property
@@ -342,7 +342,7 @@ def load_graph(path: Path, device: str = "cpu", precision: str = "fp32") -> Grap
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors: Weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            tensors: Tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if "graph" not in metadata:
             raise ValueError("it carries no graph description; expected a file made by tools/convert_embedded.py")
         bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sapiens_bench.errors import CheckpointRejected, DeviceError
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.parts.checkpoints import sniff
+from sapiens_bench.models.parts.checkpoints import ForeignArchive, NoTorchFormat, sniff
 
 MAX_THREADS = 4  # more do not help crops of this size, and several runs may share a machine
 LOOP_LIMIT_S = 60.0  # for one image, of files with a Loop
@@ -83,14 +83,12 @@ def _refuse_others(path: Path) -> None:
     """
     try:
         kind = sniff(path)
-    except CheckpointRejected as error:
-        if "no weight file that we know" in str(error):
-            return  # no torch format: for ONNX Runtime to judge
-        if "archive without a torch checkpoint" in str(error):
-            raise CheckpointRejected(
-                f"{path} is a zip archive. Unzip it and give the end2end.onnx that lies inside."
-            ) from None
-        raise
+    except NoTorchFormat:
+        return  # for ONNX Runtime to judge
+    except ForeignArchive:
+        raise CheckpointRejected(
+            f"{path} is a zip archive. Unzip it and give the end2end.onnx that lies inside."
+        ) from None
     raise CheckpointRejected(f"{path} is a {kind} file, but this card needs ONNX. Export the network to ONNX first.")
 
 

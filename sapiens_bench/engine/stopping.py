@@ -1,0 +1,96 @@
+"""Ctrl-C and SIGTERM: raised at once, but never while a lock is held that other threads need.
+
+``Future.result`` takes the future's lock in Python code. An exception that a signal handler raises between taking the
+lock and entering the ``with`` block leaves it taken for ever: the thread that computes the result then waits in
+``set_result``, and the process, which joins its threads at exit, never ends. So a signal that arrives while
+``result_of`` waits is noted, and raised when the wait is over or at the next look, a tenth of a second later at most.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+LOOK_S = 0.1
+
+
+class Terminate(KeyboardInterrupt):
+    """SIGTERM, on its way up through the same code as Ctrl-C."""
+
+
+class _State:
+    """Of the main thread, the only one that runs signal handlers."""
+
+    is_guarded = False
+    waiting: type[KeyboardInterrupt] | None = None
+
+
+def result_of(future: Future[T]) -> T:
+    """``future.result()``, which a signal may end but not break.
+
+    Raises:
+        KeyboardInterrupt, Terminate: a signal arrived. Whatever the future holds.
+    """
+    while True:
+        with _guarded():
+            try:
+                return future.result(LOOK_S)
+            except TimeoutError:
+                if future.done() and not future.cancelled():  # it holds a TimeoutError of its own, or has just ended
+                    return future.result()
+
+
+def end(pool: ThreadPoolExecutor, *, wait: bool) -> None:
+    """Shut a pool down; what has not begun is dropped."""
+    with _guarded():
+        pool.shutdown(wait=False, cancel_futures=True)
+    if wait:
+        pool.shutdown(wait=True)
+
+
+@contextmanager
+def signals_raise() -> Iterator[None]:
+    """SIGTERM raises where Ctrl-C does, and both wait for ``result_of``.
+
+    Only the main thread may install handlers; a handler for Ctrl-C that somebody else installed stays.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _State.is_guarded, _State.waiting = False, None
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _handle)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, _handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _handle(number: int, frame: object) -> None:
+    kind = Terminate if number == signal.SIGTERM else KeyboardInterrupt
+    if not _State.is_guarded:
+        raise kind
+    _State.waiting = kind
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Signals wait until the block has ended; in threads other than the main one there is nothing to do."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _State.is_guarded = True
+    try:
+        yield
+    finally:
+        _State.is_guarded = False
+        kind, _State.waiting = _State.waiting, None
+        if kind is not None:
+            raise kind
