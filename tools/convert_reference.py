@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from reference_labels import label_cards
 from reference_published import published_cards, published_notes
 from reference_spaces import keypoint_cards

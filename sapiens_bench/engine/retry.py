@@ -1,8 +1,7 @@
 """Error rows whose cause may have gone: is it worth computing their shard again?
 
 The rule. An image whose picture or label could not be read is read once more whenever its run resumes; when the answer
-differs (it can be read, or fails in another way) its shard is computed again. Rows that an earlier version wrote about
-a fault of the machine (no memory, a failing disk) are always computed again.
+differs (it can be read, or fails in another way) its shard is computed again.
 """
 
 from __future__ import annotations
@@ -18,8 +17,6 @@ from sapiens_bench.types import Adapter
 
 _BY_SCORING = ("label.empty", "label.exception")  # found after the image was read, so reading it again tells nothing
 _UNEXPECTED = "input.exception"
-# Earlier versions charged these to an image. Their rows name the class at the start of the detail and nowhere else.
-_MACHINE = ("MemoryError", "OutOfMemoryError", "OSError", "AcceleratorError", "BrokenProcessPool", "TimeoutError")
 
 
 def worth_another_try(folder: Path, done: Mapping[int, Commit], adapter: Adapter) -> set[int]:
@@ -39,14 +36,12 @@ def worth_another_try(folder: Path, done: Mapping[int, Commit], adapter: Adapter
 
 def _error_rows(folder: Path, number: int) -> list[dict[str, Any]]:
     shard = read_shard(folder, number)
-    names = ["index", "status", "error_code", "error_detail", "error_side"]
+    names = ["index", "status", "error_code", "error_side"]
     return [] if shard is None else [r for r in shard[0].select(names).to_pylist() if r["status"] == "error"]
 
 
 def _is_gone(row: Mapping[str, Any], adapter: Adapter) -> bool:
     code = row["error_code"]
-    if code.endswith(".exception") and row["error_detail"].partition(":")[0] in _MACHINE:
-        return True
     if row["error_side"] != "input" or code in _BY_SCORING:
         return False
     try:

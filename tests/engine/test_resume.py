@@ -15,7 +15,7 @@ from sapiens_bench.engine.run import run
 from sapiens_bench.errors import FingerprintMismatch, SampleFault, TooManyErrors
 from sapiens_bench.store.causes import run_causes
 from sapiens_bench.store.record import RunRecord, read_run
-from sapiens_bench.store.rows import commit_shard, item_key, read_predictions, read_rows, read_shard
+from sapiens_bench.store.rows import item_key, read_predictions, read_rows, read_shard
 
 CELL = Path("toy/toy/plain/toy-plain")
 N = 20  # four shards of five
@@ -129,26 +129,6 @@ def test_an_error_that_changed_its_kind_is_told_anew(toy: ModuleType, tmp_path: 
     record, computed, _ = go(toy, tmp_path, read=cut)
     assert computed == [1]
     assert [c.kind for c in record.cells[0].causes] == ["image.truncated"]
-
-
-@pytest.mark.parametrize("side", ["input", "prediction"])
-def test_rows_of_an_earlier_version_about_a_fault_of_the_machine_are_computed_again(
-    toy: ModuleType, tmp_path: Path, side: str
-) -> None:
-    first, _, _ = go(toy, tmp_path)
-    folder = tmp_path / "rows" / CELL
-    shard = read_shard(folder, 1)
-    assert shard is not None
-    rows = shard[0].to_pylist()
-    for row in rows:
-        row["grey/parts"] = np.array(row["grey/parts"])
-    rows[2] |= {"status": "error", "error_side": side, "error_detail": "MemoryError: "}
-    rows[2] |= {"error_code": "input.exception" if side == "input" else "model.exception"}
-    meta = {"fingerprint": shard[1].fingerprint, "item_key": shard[1].item_key}
-    commit_shard(folder, 1, rows, meta, predictions=5)
-    second, computed, _ = go(toy, tmp_path)
-    assert computed == [1]
-    assert second.cells[0].scores == first.cells[0].scores
 
 
 def test_a_fault_of_the_model_is_not_computed_for_ever(toy: ModuleType, tmp_path: Path) -> None:

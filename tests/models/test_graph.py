@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,19 +34,9 @@ def embedded(repository: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def converter(repository: Path) -> Any:
-    """tools/convert_embedded.py as a module; its neighbours are found beside it, as when it is run."""
-    sys.path.insert(0, str(repository / "tools"))
-    try:
-        spec = importlib.util.spec_from_file_location("convert_embedded_tool", repository / "tools/convert_embedded.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module: ModuleType = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(repository / "tools"))
-    return module
+def converter() -> ModuleType:
+    """tools/convert_embedded.py."""
+    return importlib.import_module("convert_embedded")
 
 
 def describe(ops: list[dict[str, Any]], outputs: dict[str, str], size: int = 8) -> dict[str, Any]:
