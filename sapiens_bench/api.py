@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from sapiens_bench.engine.device import resolve_device
 from sapiens_bench.engine.events import Event, ignore
 from sapiens_bench.engine.model_specs import one_model
 from sapiens_bench.engine.plan import resolve
-from sapiens_bench.engine.request import Request, parse_trust
+from sapiens_bench.engine.request import OwnModel, Request, parse_trust
 from sapiens_bench.engine.run import run
 from sapiens_bench.errors import UnknownName, UsageError
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
@@ -24,11 +25,13 @@ from sapiens_bench.types import Model
 if TYPE_CHECKING:
     import pandas as pd
 
+Given = str | Callable[..., Any]  # a name, or a network of this process
+
 
 def evaluate(
     *,
     task: str,
-    models: str | Sequence[str] = ("all",),
+    models: Given | Sequence[Given] = ("all",),
     datasets: str | Sequence[str] = (),
     protocol: str | None = None,
     split: str = "",
@@ -53,13 +56,18 @@ def evaluate(
     max_pixels: int = MAX_PIXELS,
     save_preds: bool = True,
     save_maps: bool = False,
+    space: str = "",
+    input: str = "",
+    normalise: str = "",
+    output: str = "",
     on_event: Callable[[Event], None] = ignore,
 ) -> RunRecord:
     """Score models on data sets.
 
     Args:
         task: pose, seg, depth, normal, or a plug-in's.
-        models: ids, families, globs; "all" is every network and floor of the task.
+        models: ids, families, globs, files (NET.onnx, CODE.py:CLASS ...), or networks in memory: functions of one
+            tensor [B, 3, H, W]; "all" is every network and floor of the task.
         datasets: ids; empty means every data set of the task that is on this machine.
         protocol: None means each data set's default.
         split: part of the data set, e.g. "tiny"; "" as the protocol says.
@@ -74,6 +82,7 @@ def evaluate(
         trust: weight files you vouch for, PATH:SHA256; they may carry code.
         max_errors: share of images that may fail; None: 1 %.
         save_maps: keep dense predictions as PNG.
+        space, input, normalise, output: of models that are named by their file (docs/own_model.md).
         on_event: called with each event of the run (``sapiens_bench.engine.events``).
 
     Returns:
@@ -88,52 +97,76 @@ def evaluate(
         >>> cell = record.cells[0]
         >>> cell.scores[cell.headline].value
     """
-    request = Request(
-        task=task,
-        models=as_texts(models),
-        datasets=as_texts(datasets),
-        protocol=protocol,
-        split=split,
-        limit=limit,
-        boxes=boxes,
-        out=None if out is None else Path(out),
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        workers=workers,
-        threads=threads,
-        seed=seed,
-        n_boot=n_boot,
-        shard_size=shard_size,
-        data_root=None if data_root is None else Path(data_root),
-        weights_root=None if weights_root is None else Path(weights_root),
-        cards=tuple(Path(card) for card in ([cards] if isinstance(cards, str | Path) else cards)),
-        options=dict(options or {}),
-        data_options=dict(data_options or {}),
-        trust=parse_trust(trust if isinstance(trust, Mapping) else tuple(trust)),
-        max_errors=max_errors,
-        max_pixels=max_pixels,
-        save_preds=save_preds,
-        save_maps=save_maps,
-    )
-    catalog = Catalog.load(request.cards)
-    boxes_made = make_box_files(request, catalog, on_event)
-    return run(resolve(request, catalog, boxes_made), on_event)
+    with _named(models) as names:
+        request = Request(
+            task=task,
+            models=names,
+            datasets=as_texts(datasets),
+            protocol=protocol,
+            split=split,
+            limit=limit,
+            boxes=boxes,
+            out=None if out is None else Path(out),
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            workers=workers,
+            threads=threads,
+            seed=seed,
+            n_boot=n_boot,
+            shard_size=shard_size,
+            data_root=None if data_root is None else Path(data_root),
+            weights_root=None if weights_root is None else Path(weights_root),
+            cards=tuple(Path(card) for card in ([cards] if isinstance(cards, str | Path) else cards)),
+            options=dict(options or {}),
+            data_options=dict(data_options or {}),
+            trust=parse_trust(trust if isinstance(trust, Mapping) else tuple(trust)),
+            max_errors=max_errors,
+            max_pixels=max_pixels,
+            save_preds=save_preds,
+            save_maps=save_maps,
+            own=OwnModel(space, input, normalise, output),
+        )
+        catalog = Catalog.load(request.cards)
+        boxes_made = make_box_files(request, catalog, on_event)
+        return run(resolve(request, catalog, boxes_made), on_event)
+
+
+@contextmanager
+def _named(models: Given | Sequence[Given]) -> Iterator[tuple[str, ...]]:
+    """The models as a request names them; networks in memory are lent to the run for so long.
+
+    Raises:
+        UsageError: something that is neither a name nor a network.
+    """
+    found: list[Any] = [models] if isinstance(models, str) or callable(models) else list(models)
+    if wrong := [each for each in found if not isinstance(each, str) and not callable(each)]:
+        raise UsageError(f"models are named by text, or are networks (docs/own_model.md), found {wrong[0]!r:.80}.")
+    networks = [each for each in found if not isinstance(each, str)]
+    if not networks:
+        yield tuple(str(each) for each in found)
+        return
+    from sapiens_bench.engine.own_models import given_name
+    from sapiens_bench.models.parts.given import lent
+
+    with lent(networks) as contents:
+        waiting = iter(contents)
+        yield tuple(
+            each if isinstance(each, str) else given_name(next(waiting), getattr(each, "__name__", type(each).__name__))
+            for each in found
+        )
 
 
 def as_texts(given: str | Sequence[str]) -> tuple[str, ...]:
     """One name or several.
 
     Raises:
-        UsageError: something that is no name, such as a torch module.
+        UsageError: something that is no name.
     """
     found = (given,) if isinstance(given, str) else tuple(given)
     for name in found:
         if not isinstance(name, str):
-            raise UsageError(
-                f"models and data sets are named by text, found {type(name).__name__}. A network of your own needs a "
-                "card and a wrapper (docs/add_a_model.md)."
-            )
+            raise UsageError(f"data sets are named by text, found {type(name).__name__}.")
     return found
 
 

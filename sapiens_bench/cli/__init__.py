@@ -12,6 +12,7 @@ import typer
 
 from sapiens_bench.cli import (
     box_study,
+    card,
     compare,
     data,
     errors,
@@ -42,6 +43,7 @@ app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("list")(listing.list_)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
+app.add_typer(card.app, name="card")
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)

@@ -81,7 +81,21 @@ Task = Annotated[str, typer.Option("--task", help="pose, seg, depth, normal, or 
 TaskFilter = Annotated[str | None, typer.Option("--task", help="Only this task.")]
 Models = Annotated[
     list[str] | None,
-    typer.Option("--models", help="all, ids, families or globs; comma list or repeated.", show_default="all"),
+    typer.Option(
+        "--models",
+        help="all, ids, families, globs, or files: NET.onnx, NET.pt2, CODE.py:CLASS, a hub folder, hf:ORG/NAME, "
+        "predictions:PATH. Comma list or repeated.",
+        show_default="all",
+    ),
+]
+OwnSpace = Annotated[str, typer.Option("--space", help="Of a model named by its file: its keypoint or label set.")]
+OwnInput = Annotated[str, typer.Option("--input", help="Likewise: HEIGHTxWIDTH of its input, e.g. 256x192.")]
+OwnNormalise = Annotated[
+    str,
+    typer.Option("--normalise", help="Likewise: imagenet, 0..1, -1..1, none, or six numbers; ',bgr' for blue first."),
+]
+OwnOutput = Annotated[
+    str, typer.Option("--output", help="Likewise: heatmap, simcc or coords (pose); logits or labels (seg).")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Options = Annotated[

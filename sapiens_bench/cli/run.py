@@ -18,6 +18,10 @@ from sapiens_bench.cli.flags import (
     MaxPixels,
     Models,
     Options,
+    OwnInput,
+    OwnNormalise,
+    OwnOutput,
+    OwnSpace,
     OwnWeightsRoot,
     Pipeline,
     Precision,
@@ -46,6 +50,8 @@ EXAMPLES = """Examples:
     sapiens-bench run --task pose --models all                        # runs at once: nothing to download
 
     sapiens-bench run --task pose --models movenet-thunder --split tiny --dry-run
+
+    sapiens-bench run --task pose --models ./net.onnx --normalise imagenet     # your own network: docs/own_model.md
 
     sapiens-bench run --task depth --dataset hi4d --data-root /data --weights-root /weights --device cuda
 
@@ -89,6 +95,10 @@ def run(
     cards: Cards = None,
     option: Options = None,
     data_option: DataOptions = None,
+    space: OwnSpace = "",
+    input_: OwnInput = "",
+    normalise: OwnNormalise = "",
+    output: OwnOutput = "",
     pipeline: Annotated[
         Pipeline | None, typer.Option("--pipeline", help="Of Sapiens v1: the official one, or the lite demo's.")
     ] = None,
@@ -107,7 +117,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, its time and disk; run nothing.")] = False,
 ) -> None:
     """Evaluate models on data sets and print the table."""
-    from sapiens_bench.engine.request import Request, parse_trust
+    from sapiens_bench.engine.request import OwnModel, Request, parse_trust
 
     request = Request(
         task=task,
@@ -135,6 +145,7 @@ def run(
         split=split,
         save_preds=save_preds,
         save_maps=save_maps,
+        own=OwnModel(space, input_, normalise, output),
         command=typed(),
         **({} if max_pixels is None else {"max_pixels": max_pixels}),
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sapiens_bench import __version__
 from sapiens_bench.adapters.context import MAX_PIXELS
-from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.engine import stored
+from sapiens_bench.cards.catalog import Catalog, ModelEntry
+from sapiens_bench.cards.hashes import file_sha256
+from sapiens_bench.engine import own_models, stored
 from sapiens_bench.engine.cells import cell_spec, missing_record, unavailable_record
 from sapiens_bench.engine.choices import RunChoice
 from sapiens_bench.engine.data_specs import FoundData, find_data
@@ -96,6 +97,7 @@ def resolve(request: Request, catalog: Catalog, boxes: Mapping[str, Path] | None
         DataMissing: no data set of the task is on this machine.
         WeightsMissing (or what else is in the way): nothing at all can run.
     """
+    own_models.register(request, catalog)
     stored.register(request, catalog)
     how, what = request.run(), request.model()
     where = replace(request.data(), pictures=stored.needs_pictures(request, catalog))
@@ -121,7 +123,9 @@ def resolve(request: Request, catalog: Catalog, boxes: Mapping[str, Path] | None
         card = catalog.dataset(name)
         protocol = where.protocol or card.default_protocol(where.task) or ""
         unavailable += [missing_record(candidate, card, protocol, reason) for candidate in asked.all]
-    out = _run_folder(request.out or _default_out(request.as_json(), asked.all, search.found))
+    out = _run_folder(
+        request.out or _default_out(request.as_json(), asked.all, search.found, set(catalog.aliases.values()))
+    )
     sets = [*(data.spec.id for data in search.found), *search.missing]
     return Plan(
         task=what.task,
@@ -190,8 +194,11 @@ def _run_folder(out: Path) -> Path:
     return out
 
 
-def _default_out(request: Mapping[str, Any], asked: Sequence[Candidate], found: Sequence[FoundData]) -> Path:
-    """Below ./results/runs, named so that the same question finds the same folder."""
+def _default_out(
+    request: Mapping[str, Any], asked: Sequence[Candidate], found: Sequence[FoundData], of_files: Collection[str]
+) -> Path:
+    """Below ./results/runs, named so that the same question finds the same folder; a model that is named by its file
+    is another question when the file changes."""
     names = ("task", "limit", "seed", "precision", "boxes", "options", "split", "shard_size")
     optional = {name: request[name] for name in ("data_options",) if request.get(name)}
     if request.get("max_pixels", MAX_PIXELS) != MAX_PIXELS:
@@ -202,10 +209,20 @@ def _default_out(request: Mapping[str, Any], asked: Sequence[Candidate], found: 
         "protocols": {data.spec.id: [data.spec.protocol_name, data.facts.manifest_sha256] for data in found},
         "request": {**{name: value for name, value in request.items() if name in names}, **optional},
     }
+    entries = [candidate.entry for candidate in asked if candidate.entry.id in of_files]
+    if files := {entry.id: _content(entry) for entry in entries}:
+        question["files"] = files
     sets = "+".join(data.spec.id for data in found)
     if len(sets) > 60:
         sets = f"{len(found)}-datasets"
     return Path("results") / "runs" / f"{request['task']}-{sets}-{fingerprint(question)[:8]}"
+
+
+def _content(entry: ModelEntry) -> str:
+    weights = entry.variant.weights
+    if weights is not None and weights.sha256 is not None:
+        return weights.sha256
+    return file_sha256(entry.path) if entry.path.is_file() else str(entry.variant.options)
 
 
 def _estimate_s(spec: CellSpec, device: str, crops: int) -> float:

@@ -7,13 +7,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sapiens_bench.adapters.context import MAX_PIXELS
 from sapiens_bench.engine.choices import DataChoice, ModelChoice, RunChoice
 from sapiens_bench.errors import UsageError
 
 _LEAST = {"limit": 1, "batch_size": 1, "workers": 1, "threads": 1, "shard_size": 1, "n_boot": 0, "max_pixels": 1}
+
+
+class OwnModel(NamedTuple):
+    """What is said of models that the request names by their file; "" where the file says it itself."""
+
+    space: str = ""  # keypoint or label set of the output
+    input: str = ""  # HEIGHTxWIDTH
+    normalise: str = ""  # imagenet, 0..1, -1..1, none, or six numbers; ",bgr" behind it for blue first
+    output: str = ""  # heatmap, simcc, coords, logits, labels
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,7 @@ class Request:
     max_pixels: int = MAX_PIXELS  # larger pictures are refused from their header
     save_preds: bool = True
     save_maps: bool = False  # dense tasks: keep every prediction as PNG (8-bit labels, 16-bit depth and normals)
+    own: OwnModel = field(default_factory=OwnModel)
     command: str = ""  # as typed, for the record
 
     def __post_init__(self) -> None:
@@ -114,6 +124,7 @@ class Request:
     def as_json(self) -> dict[str, Any]:
         """The request for run.json."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "command"}
+        values["own"] = self.own._asdict()
         return {name: plain(value) for name, value in values.items()}
 
 

@@ -19,13 +19,13 @@ from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.guess_space import guessed_space
 from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, Get, Licence, ModelCard, SpaceCard, Variant, Weights
+from sapiens_bench.engine.card_ids import free_id, plain_id, shown_title
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import UsageError, WeightsMissing
 from sapiens_bench.models.result_files import points_of
 
 PROTOCOL = "people"
 _NAMED = re.compile(r"(predictions|truth)(?:\[([^\]]*)\])?:(.+)", re.DOTALL)
-_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9._+-]+")
 _NOT_STATED = Licence(name="not stated")
 
 
@@ -81,7 +81,7 @@ def _register_maps(request: Request, catalog: Catalog) -> None:
         catalog.add(_results_card(path.resolve(), request.task, chosen, catalog), path.resolve(), alias)
     pictures = bool(truths) and not all(map(_is_results, catalog.select(request.task, request.models)))
     for (alias, _, path), space in zip(truths, spaces, strict=True):
-        card_id = _free_id(path.resolve().name, catalog.datasets)
+        card_id = free_id(path.resolve().name, catalog.datasets)
         card = maps.truth_card(
             request.task, path, card_id, space=space, options=request.data_options, pictures=pictures
         )
@@ -154,7 +154,7 @@ def _truth_card(path: Path, space: str, request: Request, catalog: Catalog) -> D
         options={"annotations": annotations, "renumber": True, "category": seen.category},
         default=True,
     )
-    fields: dict[str, Any] = {"schema": "dataset/1", "id": _free_id(path.stem, catalog.datasets), "title": path.name}
+    fields: dict[str, Any] = {"schema": "dataset/1", "id": free_id(path.stem, catalog.datasets), "title": path.name}
     return DatasetCard(
         **fields,
         licence=_NOT_STATED,
@@ -168,10 +168,10 @@ def _results_card(path: Path, task: str, space: str, catalog: Catalog) -> ModelC
     """The card of results at ``path``; ``space`` is the set they are in, "" where the task has none."""
     if task != "pose" and not path.is_dir():
         raise WeightsMissing(f"{path} is no folder: predictions of {task} are a folder with a file for each sample.")
-    title = _text(path.stem if path.is_file() else path.name)
-    if path.is_dir() and _plain_id(path.name) in catalog.models:  # mine/depth, yours/depth
-        title = _text(f"{path.parent.name}/{path.name}")
-    name = _free_id(title, catalog.models)
+    title = shown_title(path.stem if path.is_file() else path.name)
+    if path.is_dir() and plain_id(path.name) in catalog.models:  # mine/depth, yours/depth
+        title = shown_title(f"{path.parent.name}/{path.name}")
+    name = free_id(title, catalog.models)
     try:
         unpinned = Weights(file=path.name, format="predictions", sha256=None, get=Get(how=f"It is {path}."))
     except ValidationError:
@@ -180,7 +180,7 @@ def _results_card(path: Path, task: str, space: str, catalog: Catalog) -> ModelC
         ) from None
     sha256 = weight_files(Variant(id=name, title=title, weights=unpinned), path.parent).sha256
     variant = Variant(id=name, title=title, weights=unpinned.model_copy(update={"sha256": sha256}), in_all=False)
-    fields: dict[str, Any] = {"schema": "model/1", "id": f"results-{name}"[:64], "title": _text(path.name)}
+    fields: dict[str, Any] = {"schema": "model/1", "id": f"results-{name}"[:64], "title": shown_title(path.name)}
     return ModelCard(
         **fields,
         task=task,
@@ -199,22 +199,3 @@ def _results_space(path: Path, known: list[SpaceCard], catalog: Catalog) -> str:
         if len(space.names) == n_points:
             return space.id
     return guessed_space(n_points, names, catalog.spaces, str(path)).id
-
-
-def _free_id(stem: str, taken: Iterable[str]) -> str:
-    """An id that no card has, after the file's name."""
-    base = _plain_id(stem)
-    name, n = base, 1
-    while name in taken:
-        n += 1
-        name = f"{base}-{n}"
-    return name
-
-
-def _plain_id(stem: str) -> str:
-    return _NOT_IN_IDS.sub("-", stem).strip("-._+")[:56] or "file"
-
-
-def _text(name: str) -> str:
-    """A file's or folder's name as the title of a row."""
-    return "".join(c if c.isprintable() else "?" for c in name)[:80] or "."

@@ -1,4 +1,5 @@
-"""Any network as a TorchScript or torch.export archive with a card: keypoints, parts, depth or normals.
+"""Any network as a TorchScript or torch.export archive with a card, or as a function of this process: keypoints, parts,
+depth or normals.
 
 Such an archive carries code, so its sha256 must be pinned by the card or vouched for by the user.
 """
@@ -9,17 +10,18 @@ from torch import Tensor
 
 from sapiens_bench.errors import CardError, CheckpointRejected
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import ExportedPoseOptions
+from sapiens_bench.models.options import ExportedPoseOptions, Live, LivePoseOptions
 from sapiens_bench.models.parts.card_maps import CardMaps
 from sapiens_bench.models.parts.card_poses import CardPoses
 from sapiens_bench.models.parts.decoders import Answers
 from sapiens_bench.models.parts.dense_frame import input_spec
-from sapiens_bench.models.parts.program import Program
+from sapiens_bench.models.parts.given import given_network
+from sapiens_bench.models.parts.program import Called, Program
 from sapiens_bench.models.parts.weight_file import weights_path
 
 
-def open_archive(context: ModelContext, input_hw: tuple[int, int]) -> Program:
-    """The program of a card.
+def open_network(context: ModelContext, input_hw: tuple[int, int]) -> Called:
+    """The program of a card, or the function that stands behind a card made for it.
 
     Raises:
         WeightsMissing: no file.
@@ -27,6 +29,8 @@ def open_archive(context: ModelContext, input_hw: tuple[int, int]) -> Program:
         CheckpointRejected: damaged, of the other kind, or another input than the card says.
         DeviceError: the program computes in another precision than the run asks for.
     """
+    if isinstance(context.options, Live):
+        return given_network(context, input_hw)
     kind = context.variant.weights.format if context.variant.weights else None
     if kind not in ("torchscript", "export"):
         raise CardError(f"{context.variant.id}: wrapper 'exported' needs weights of format torchscript or export.")
@@ -44,13 +48,13 @@ class ExportedPoses(CardPoses):
     """A pose network as a program: crops [B, 3, H, W] -> heatmaps, SimCC vectors or coordinates.
 
     Raises:
-        CheckpointRejected: its answer is not what the card says; and see ``open_archive``.
+        CheckpointRejected: its answer is not what the card says; and see ``open_network``.
     """
 
     def __init__(self, context: ModelContext) -> None:
         super().__init__(context, input_spec(context))
-        chosen: ExportedPoseOptions = context.options
-        self.net = open_archive(context, self.input_hw)
+        chosen: ExportedPoseOptions | LivePoseOptions = context.options
+        self.net = open_network(context, self.input_hw)
         shapes = {str(i): tuple(tensor.shape) for i, tensor in enumerate(self.net.trial())}
         picked = self.chosen_outputs(shapes, chosen, self.net.path)
         self.outputs = [int(name) for name in picked]
@@ -64,12 +68,12 @@ class ExportedMaps(CardMaps):
     """A dense network as a program: image [B, 3, h, w] -> one map [B, C, h', w'].
 
     Raises:
-        CheckpointRejected: another number of maps than the card says; and see ``open_archive``.
+        CheckpointRejected: another number of maps than the card says; and see ``open_network``.
     """
 
     def __init__(self, context: ModelContext) -> None:
         super().__init__(context)
-        self.net = open_archive(context, self.input_hw)
+        self.net = open_network(context, self.input_hw)
         if (found := self.net.trial_channels()) != self.channels:
             raise CheckpointRejected(
                 f"{self.net.path} gives {found} maps; the card of {self.name} ({self.task}) needs {self.channels}."

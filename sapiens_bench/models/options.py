@@ -223,6 +223,30 @@ class ExportedNormalOptions(CardMapsOptions, _Program, AxesOptions):
     pass
 
 
+class Live(_Program):
+    """Of a network that lies in the memory of this process (``evaluate(models=[net])``)."""
+
+    given: str
+    """Its content: a hash of its weights, or a number that never comes again where they cannot be hashed."""
+
+
+class LivePoseOptions(CardPoseOptions, Live):
+    pass
+
+
+class LiveSegOptions(CardMapsOptions, Live):
+    output: Literal["logits"] = "logits"
+    """Scores of classes, not labels."""
+
+
+class LiveDepthOptions(CardMapsOptions, Live, DepthOptions):
+    pass
+
+
+class LiveNormalOptions(CardMapsOptions, Live, AxesOptions):
+    pass
+
+
 class DepthAnythingOptions(DepthOptions):
     resize: Literal["lower_bound", "stretch"] | None = None
     """``lower_bound`` keeps the aspect and brings the shorter side to at least the card's size; ``stretch`` goes to the
@@ -318,6 +342,12 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
         "normal": ExportedNormalOptions,
     },
     "floors": floor_options,
+    "live": {
+        "pose": LivePoseOptions,
+        "seg": LiveSegOptions,
+        "depth": LiveDepthOptions,
+        "normal": LiveNormalOptions,
+    },
     "mask2former": {"seg": NoOptions},
     "movenet": {"pose": PersonCropOptions},
     "noisy_oracle": noise_options,

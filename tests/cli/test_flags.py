@@ -11,6 +11,7 @@ FLAGS = {
     "box-study": ["--format", "--out"],
     "compare": ["--by", "--format", "--models", "--n-boot", "--out", "--scores", "--seed"],
     "data check": ["--cards", "--data-root", "--split"],
+    "card init": ["--cards", "--input", "--normalise", "--out", "--output", "--space", "--task"],
     "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
     "data path": ["--cards", "--data-root"],
     "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
@@ -28,9 +29,10 @@ FLAGS = {
     "report": ["--box-study", "--cards", "--format", "--out", "--pareto", "--strict", "--table"],
     "run": [
         "--batch-size", "--boxes", "--cards", "--data-option", "--data-root", "--dataset", "--device", "--dry-run",
-        "--format", "--limit", "--max-errors", "--max-pixels", "--models", "--n-boot", "--no-save-preds", "--option",
-        "--out", "--pipeline", "--precision", "--protocol", "--save-maps", "--save-preds", "--seed", "--shard-size",
-        "--split", "--strict", "--task", "--threads", "--trust-checkpoint", "--weights-root", "--workers",
+        "--format", "--input", "--limit", "--max-errors", "--max-pixels", "--models", "--n-boot", "--no-save-preds",
+        "--normalise", "--option", "--out", "--output", "--pipeline", "--precision", "--protocol", "--save-maps",
+        "--save-preds", "--seed", "--shard-size", "--space", "--split", "--strict", "--task", "--threads",
+        "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "score": [
         "--cards", "--data-option", "--format", "--limit", "--max-errors", "--max-pixels", "--n-boot", "--nms",

@@ -86,7 +86,8 @@ def test_a_defect_of_ours_is_one_message_and_exit_70(call: Call, monkeypatch: py
         (errors.ChecksumMismatch("x"), 5),
         (errors.Interrupted("x"), 130),
         (KeyboardInterrupt(), 130),
-        (MemoryError(), 2),
+        (MemoryError(), 4),
+        (OSError(28, "No space left on device"), 4),
         (PermissionError(13, "Permission denied", "/x"), 2),
     ],
 )

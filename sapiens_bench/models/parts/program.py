@@ -22,60 +22,22 @@ REFUSALS = ("Guard failed", "is invalid for input of size")  # how export and To
 Outputs = tuple[Tensor, ...]
 
 
-class Program(nn.Module):
-    """An archive that carries code, behind the interface of a network: image [B, 3, H, W] -> what it answers.
+class Called(nn.Module):
+    """Whatever answers pictures [B, 3, H, W] with tensors, behind the interface of a network.
 
     Args:
-        path: the archive; ``kind`` as ``checkpoints.sniff`` tells.
-        pinned: its sha256 is named by the card or by the user.
+        program: of one tensor; answers with a tensor, a tuple or list of them, or a dict.
+        path: its file, or what stands for it in messages.
         input_hw: the card's input size.
-
-    Raises:
-        UntrustedCheckpoint: not pinned.
-        CheckpointRejected: damaged, values that are not finite, or another input size.
-        DeviceError: the program computes in another number format than the run asks for.
     """
 
     def __init__(
-        self,
-        path: Path,
-        kind: Literal["torchscript", "export"],
-        *,
-        pinned: bool,
-        input_hw: tuple[int, int],
-        device: str,
-        precision: str,
+        self, program: Callable[[Tensor], Any], path: Path, input_hw: tuple[int, int], device: str, dtype: torch.dtype
     ) -> None:
         super().__init__()
-        program = open_program(path, kind, pinned, device=device)
-        self.path, self.kind, self.input_hw, self.device, self.dtype = path, kind, input_hw, device, DTYPES[precision]
-        spoilt = [name for name, tensor in program.state_dict().items() if not is_finite(tensor)]
-        if spoilt:
-            raise CheckpointRejected(f"{path} has NaN or infinite weights in {spoilt[0]}. Fetch it again.")
+        self.path, self.input_hw, self.device, self.dtype = path, input_hw, device, dtype
         self.batch: int | None = None  # images per call, where the program fixes it
-        if kind == "export":
-            self._check_input(_example_input(program, path), precision)
-        else:
-            program = program.to(device=device, dtype=self.dtype)
-        self.program: Callable[[Tensor], Any] = program
-
-    def _check_input(self, example: Tensor, precision: str) -> None:
-        found = PRECISION_OF.get(example.dtype)
-        if found is None:
-            raise CheckpointRejected(f"{self.path} takes {example.dtype}. Export it with a floating-point input.")
-        if found != precision:
-            raise DeviceError(f"{self.path} computes in {found}. Run it with --precision {found}.")
-        size = tuple(example.shape[2:])
-        if (
-            example.ndim != 4
-            or example.shape[1] != 3
-            or any(type(s) is int and s != w for s, w in zip(size, self.input_hw))
-        ):
-            raise CheckpointRejected(
-                f"{self.path} was exported for input {tuple(example.shape)}, the card asks for {self.input_hw}."
-            )
-        if type(example.shape[0]) is int:
-            self.batch = example.shape[0]
+        self.program = program
 
     def named_weights(self) -> dict[str, Tensor]:
         """The program's tensors by name."""
@@ -154,6 +116,61 @@ class Program(nn.Module):
         if len(found) != 1 or found[0].ndim != 4:
             raise CheckpointRejected(f"{self.path} does not give one map [B, C, h, w] per image.")
         return int(found[0].shape[1])
+
+
+class Program(Called):
+    """An archive that carries code.
+
+    Args:
+        path: the archive; ``kind`` as ``checkpoints.sniff`` tells.
+        pinned: its sha256 is named by the card or by the user.
+        input_hw: the card's input size.
+
+    Raises:
+        UntrustedCheckpoint: not pinned.
+        CheckpointRejected: damaged, values that are not finite, or another input size.
+        DeviceError: the program computes in another number format than the run asks for.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: Literal["torchscript", "export"],
+        *,
+        pinned: bool,
+        input_hw: tuple[int, int],
+        device: str,
+        precision: str,
+    ) -> None:
+        program = open_program(path, kind, pinned, device=device)
+        dtype = DTYPES[precision]
+        spoilt = [name for name, tensor in program.state_dict().items() if not is_finite(tensor)]
+        if spoilt:
+            raise CheckpointRejected(f"{path} has NaN or infinite weights in {spoilt[0]}. Fetch it again.")
+        if kind == "torchscript":
+            program = program.to(device=device, dtype=dtype)
+        super().__init__(program, path, input_hw, device, dtype)
+        self.kind = kind
+        if kind == "export":
+            self._check_input(_example_input(program, path), precision)
+
+    def _check_input(self, example: Tensor, precision: str) -> None:
+        found = PRECISION_OF.get(example.dtype)
+        if found is None:
+            raise CheckpointRejected(f"{self.path} takes {example.dtype}. Export it with a floating-point input.")
+        if found != precision:
+            raise DeviceError(f"{self.path} computes in {found}. Run it with --precision {found}.")
+        size = tuple(example.shape[2:])
+        if (
+            example.ndim != 4
+            or example.shape[1] != 3
+            or any(type(s) is int and s != w for s, w in zip(size, self.input_hw))
+        ):
+            raise CheckpointRejected(
+                f"{self.path} was exported for input {tuple(example.shape)}, the card asks for {self.input_hw}."
+            )
+        if type(example.shape[0]) is int:
+            self.batch = example.shape[0]
 
 
 def _example_input(program: Any, path: Path) -> Tensor:

@@ -1,0 +1,313 @@
+"""What a model's own file says of it, and what the user has to say instead: one function for each kind of file.
+
+Every refusal names the flag that answers it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.guess_space import guessed_space
+from sapiens_bench.cards.onnx_shapes import OnnxFacts, OnnxTensor, onnx_facts
+from sapiens_bench.cards.schema import InputSpec
+from sapiens_bench.engine.request import OwnModel
+from sapiens_bench.errors import CheckpointRejected, DataError, UsageError
+from sapiens_bench.pixels import strict_json
+
+_NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # name -> mean, std of 0..255 values
+    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "0..1": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
+    "-1..1": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+_NO_NAME = re.compile(r"LABEL_\d+")  # what the library writes where nobody gave names
+_HUB_KINDS = {  # model_type of config.json -> (wrapper, task)
+    "segformer": ("segformer", "seg"),
+    "mask2former": ("mask2former", "seg"),
+    "depth_anything": ("depth_anything", "depth"),
+    "dpt": ("depth_anything", "depth"),
+    "vitpose": ("vitpose", "pose"),
+}
+
+
+@dataclass(frozen=True)
+class Named:
+    """A model as a request names it."""
+
+    text: str  # as in the request
+    kind: str  # onnx, program, code, folder, hub, given
+    path: Path  # file or folder; of a hub model its snapshot
+    detail: str = ""  # class of code, repository of a hub model, weight format of a program, content of a given network
+
+
+class Found(NamedTuple):
+    """What a card has to say."""
+
+    wrapper: str
+    space: str | None
+    input: InputSpec | None
+    options: dict[str, Any]
+    weights: str | None  # format
+
+
+def of_onnx(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
+    """An ONNX file: shapes and number formats are in it."""
+    facts = onnx_facts(model.path)
+    picture = _picture(model, facts)
+    shape = picture.shape or (None,) * 4
+    is_last = shape[3] == 3 and shape[1] != 3
+    size = shape[1:3] if is_last else shape[2:4]
+    options: dict[str, Any] = {"layout": "NHWC"} if is_last else {}
+    if picture.dtype == "uint8" and not said.normalise:
+        said = said._replace(normalise="none")
+    spec = _input(model, said, size)
+    outputs = [_turned(out, is_last) for out in facts.outputs]
+    if task == "pose":
+        output = said.output or _pose_output(model, outputs)
+        options["output"] = output
+        return Found("onnx", _pose_space(model, outputs, output, said, catalog), spec, options, "onnx")
+    if task == "seg":
+        labels = (said.output or _seg_output(outputs)) == "labels"
+        options |= {"output": "labels"} if labels else {}
+        return Found("onnx", _seg_space(model, [] if labels else outputs, said, catalog), spec, options, "onnx")
+    _refuse_space(model, task, said)
+    return Found("onnx", None, spec, options, "onnx")
+
+
+def of_program(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
+    """A program says nothing before it is run, and it is not run to be asked."""
+    spec = _input(model, said, ())
+    options: dict[str, Any] = {}
+    if task == "pose":
+        if not said.output:
+            raise _ask(model, "what it answers with", "--output heatmap, simcc or coords")
+        options = {"output": said.output}
+    if task not in ("pose", "seg"):
+        _refuse_space(model, task, said)
+        return Found("exported", None, spec, options, model.detail)
+    if not said.space:
+        raise _ask(model, f"the {_set_of(task)} of its output", "--space NAME (`sapiens-bench list spaces`)")
+    return Found("exported", catalog.space(said.space).id, spec, options, model.detail)
+
+
+def of_code(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
+    """A class in a file of the user."""
+    space = catalog.space(said.space).id if said.space else None
+    if task in ("pose", "seg") and space is None:
+        raise _ask(model, f"the {_set_of(task)} of its output", "--space NAME (`sapiens-bench list spaces`)")
+    spec = _input(model, said, ()) if said.input else None
+    return Found(f"./{model.path.name}:{model.detail}", space, spec, {}, None)
+
+
+def of_hub(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
+    """A folder as the hub's library saves it: config.json, preprocessor_config.json."""
+    config = _json(model.path / "config.json")
+    kind = str(config.get("model_type", ""))
+    if kind not in _HUB_KINDS:
+        raise CheckpointRejected(
+            f"{model.text}: config.json says model_type {kind!r}; known are {', '.join(_HUB_KINDS)}. Export the "
+            "network to ONNX, or name a class that builds it (CODE.py:CLASS)."
+        )
+    wrapper, its_task = _HUB_KINDS[kind]
+    if its_task != task:
+        raise UsageError(f"{model.text}: a {kind} network is for --task {its_task}, not {task}.")
+    prepare = model.path / "preprocessor_config.json"
+    spec = _hub_input(model, said, _json(prepare) if prepare.is_file() else {})
+    space = None
+    if task == "pose":
+        names = _labels(config)
+        n_points = int(config.get("num_labels") or len(names) or 0)
+        space = catalog.space(said.space).id if said.space else (
+            guessed_space(n_points or 17, names, catalog.spaces, model.text).id
+        )  # fmt: skip
+    elif task == "seg":
+        space = _space_of_labels(model, _labels(config), said, catalog)
+    return Found(wrapper, space, spec, {}, "hf")
+
+
+# Parts ----------------------------------------------------------------------------------------------------------------
+
+
+def _picture(model: Named, facts: OnnxFacts) -> OnnxTensor:
+    images = [x for x in facts.inputs if x.shape is None or len(x.shape) == 4]
+    if len(images) != 1 or len(facts.inputs) != 1:
+        given = ", ".join(f"{x.name} {_axes(x)}" for x in facts.inputs) or "none"
+        raise CheckpointRejected(
+            f"{model.path} has the inputs {given}; one picture [B, 3, H, W] or [B, H, W, 3] is run."
+        )
+    return images[0]
+
+
+def _input(model: Named, said: OwnModel, size: tuple[int | None, ...]) -> InputSpec:
+    """Size and normalisation of the input; the file's own size where it states one."""
+    hw = _size(model, said.input) if said.input else None
+    fixed = (size[0], size[1]) if len(size) == 2 and None not in size else None
+    if hw is not None and fixed is not None and hw != fixed:
+        raise UsageError(
+            f"{model.path} takes {fixed[0]}x{fixed[1]} pixels (height x width), --input says {said.input}."
+        )
+    hw = hw or fixed  # type: ignore[assignment]
+    if hw is None:
+        raise _ask(model, "the size of its input", "--input HEIGHTxWIDTH, e.g. --input 256x192")
+    if not said.normalise:
+        known = ", ".join(_NORMALISATIONS)
+        raise _ask(
+            model,
+            "how pixels are normalised",
+            f"--normalise {known}, or six numbers (mean and standard deviation of R, G, B in 0..255)",
+        )
+    mean, std, order = _normalisation(said.normalise)
+    return InputSpec(height=hw[0], width=hw[1], mean=mean, std=std, channel_order=order)
+
+
+def _size(model: Named, text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,5})\s*[x,]\s*(\d{1,5})", text.strip())
+    if found is None or not all(0 < int(side) <= 16384 for side in found.groups()):
+        raise UsageError(f"--input {text}: write HEIGHTxWIDTH, e.g. 256x192 for a crop that is taller than wide.")
+    return int(found[1]), int(found[2])
+
+
+def _normalisation(text: str) -> tuple[Any, Any, Any]:
+    name = text.strip().lower()
+    order = "rgb"
+    for suffix in (",bgr", ",rgb"):
+        if name.endswith(suffix):
+            name, order = name.removesuffix(suffix), suffix[1:]
+    if name in _NORMALISATIONS:
+        return *_NORMALISATIONS[name], order
+    try:
+        numbers = [float(part) for part in name.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 6 or not all(abs(x) < 1e6 for x in numbers) or any(x <= 0 for x in numbers[3:]):
+        raise UsageError(
+            f"--normalise {text}: give {', '.join(_NORMALISATIONS)}, or six numbers (mean and standard deviation of R, "
+            "G, B in 0..255); ',bgr' behind it for networks that take blue first."
+        )
+    return tuple(numbers[:3]), tuple(numbers[3:]), order
+
+
+def _turned(out: OnnxTensor, is_last: bool) -> OnnxTensor:
+    """An output with its channels where [B, C, H, W] has them."""
+    if not is_last or out.shape is None or len(out.shape) != 4:
+        return out
+    b, h, w, c = out.shape
+    return OnnxTensor(out.name, (b, c, h, w), out.dtype)
+
+
+def _pose_output(model: Named, outputs: list[OnnxTensor]) -> str:
+    maps = [x for x in outputs if x.shape and len(x.shape) == 4]
+    rows = [x.shape for x in outputs if x.shape and len(x.shape) == 3]
+    if len(maps) == 1:
+        return "heatmap"
+    if len(rows) == 2 and all((shape[2] or 0) > 3 for shape in rows):
+        return "simcc"
+    if any(shape[2] in (2, 3) for shape in rows):
+        return "coords"
+    given = ", ".join(f"{x.name} {_axes(x)}" for x in outputs)
+    raise _ask(model, f"what its outputs are ({given})", "--output heatmap, simcc or coords")
+
+
+def _pose_space(model: Named, outputs: list[OnnxTensor], output: str, said: OwnModel, catalog: Catalog) -> str:
+    if said.space:
+        return catalog.space(said.space).id
+    rank = 4 if output == "heatmap" else 3
+    counts = {x.shape[1] for x in outputs if x.shape and len(x.shape) == rank and x.shape[1]}
+    if len(counts) != 1:
+        raise _ask(model, "its keypoint set", "--space NAME (`sapiens-bench list spaces`)")
+    return guessed_space(int(counts.pop() or 0), (), catalog.spaces, str(model.path)).id
+
+
+def _seg_output(outputs: list[OnnxTensor]) -> str:
+    first = outputs[0]
+    is_flat = first.shape is not None and (len(first.shape) == 3 or (len(first.shape) == 4 and first.shape[1] == 1))
+    return "labels" if is_flat or "int" in first.dtype else "logits"
+
+
+def _seg_space(model: Named, outputs: list[OnnxTensor], said: OwnModel, catalog: Catalog) -> str:
+    if said.space:
+        return catalog.space(said.space).id
+    classes = {x.shape[1] for x in outputs if x.shape and len(x.shape) == 4 and x.shape[1]}
+    known = [s.id for s in catalog.spaces.values() if s.kind == "labels" and len(s.names) in classes]
+    if len(known) == 1:
+        return known[0]
+    among = f": {', '.join(known)} have so many classes" if known else ""
+    raise _ask(model, "its label set", f"--space NAME (`sapiens-bench list spaces`{among})")
+
+
+def _labels(config: dict[str, Any]) -> list[str]:
+    found = config.get("id2label")
+    if not isinstance(found, dict):
+        return []
+    try:
+        names = [str(found[key]) for key in sorted(found, key=int)]
+    except ValueError:
+        return []
+    return [] if all(_NO_NAME.fullmatch(name) for name in names) else names
+
+
+def _space_of_labels(model: Named, names: list[str], said: OwnModel, catalog: Catalog) -> str:
+    if said.space:
+        return catalog.space(said.space).id
+    plain = [_plain(name) for name in names]
+    told = f" ({', '.join(names[:3])}, ...)" if names else ""
+    for space in catalog.spaces.values():
+        if space.kind == "labels" and [_plain(name) for name in space.names] == plain:
+            return space.id
+    raise _ask(model, f"its label set {told}", "--space NAME (`sapiens-bench list spaces`)")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _hub_input(model: Named, said: OwnModel, prepare: dict[str, Any]) -> InputSpec:
+    size = prepare.get("size")
+    hw: tuple[int | None, ...] = ()
+    if isinstance(size, dict) and isinstance(size.get("height"), int) and isinstance(size.get("width"), int):
+        hw = (size["height"], size["width"])
+    mean, std = _three(prepare.get("image_mean")), _three(prepare.get("image_std"))
+    if not said.normalise and mean and std and prepare.get("do_normalize", True):
+        numbers = [255 * x for x in (*mean, *std)]
+        said = said._replace(normalise=",".join(map(repr, numbers)))
+    return _input(model, said, () if said.input else hw)
+
+
+def _three(value: Any) -> list[float]:
+    is_sound = isinstance(value, list) and len(value) == 3 and all(isinstance(x, int | float) for x in value)
+    return [float(x) for x in value] if is_sound else []
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = strict_json.parse(strict_json.read_bytes(path), path)
+    except DataError as error:
+        raise CheckpointRejected(str(error)) from None
+    if not isinstance(content, dict):
+        raise CheckpointRejected(f"{path} holds no object.")
+    return content
+
+
+def _refuse_space(model: Named, task: str, said: OwnModel) -> None:
+    if said.space:
+        raise UsageError(f"{model.text}: {task} is in no set, so --space {said.space} means nothing.")
+
+
+def _ask(model: Named, what: str, flag: str) -> UsageError:
+    return UsageError(f"{model.text} does not say {what}. Give {flag}.")
+
+
+def _set_of(task: str) -> str:
+    return "keypoint set" if task == "pose" else "label set"
+
+
+def _axes(tensor: OnnxTensor) -> str:
+    return (
+        "of unknown shape"
+        if tensor.shape is None
+        else f"[{', '.join('?' if n is None else str(n) for n in tensor.shape)}]"
+    )

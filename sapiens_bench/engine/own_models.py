@@ -1,0 +1,174 @@
+"""Models named by their file instead of a card: ``net.onnx``, ``net.pt2``, ``code.py:Class``, a hub folder, ``hf:A/B``.
+
+A card is made for each and added to the catalog, so that everything after it is as for any model. What the file says
+itself is read from it; what it does not say is asked for by one flag. Nothing is guessed that could move a score in
+silence: mean and standard deviation of an input have to be given, for example.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.hub_cache import FOLDER_FILES, cached
+from sapiens_bench.cards.locate import weight_files
+from sapiens_bench.cards.schema import Get, HubFile, Licence, ModelCard, Variant, Weights
+from sapiens_bench.engine.card_ids import free_id, plain_id, shown_title
+from sapiens_bench.engine.own_facts import Found, Named, of_code, of_hub, of_onnx, of_program
+from sapiens_bench.engine.request import OwnModel, Request
+from sapiens_bench.errors import UsageError, WeightsMissing
+
+_GIVEN = re.compile(r"given:(\w+):(.+)")  # made by ``given_name``
+_CODE = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
+_PROGRAMS = {".pt2": "export", ".pt": "torchscript", ".ts": "torchscript", ".torchscript": "torchscript"}
+_STATES = (".pth", ".ckpt", ".bin", ".safetensors", ".tar")
+
+
+def register(request: Request, catalog: Catalog) -> None:
+    """Add a card for every model that the request names by its file. Adding them again changes nothing.
+
+    Raises:
+        WeightsMissing: no such file. CheckpointRejected: it cannot be read, or is no network.
+        UsageError: something must be said about it that nobody said; names the flag.
+        LabelSpaceMismatch: its keypoint set is not clear.
+    """
+    found = list(_named(request, catalog))
+    said = request.own
+    if not found and any(said):
+        flag = next(name for name, value in said._asdict().items() if value)
+        raise UsageError(f"--{flag} is about models named by their file (--models ./net.onnx), and none is named so.")
+    for model in found:
+        if model.text not in catalog.aliases:
+            card = _card(model, request.task, said, catalog)
+            catalog.add(card, model.path, model.text)
+
+
+def given_name(content: str, title: str) -> str:
+    """How a request names a network that lies in memory (``models/parts/given.py``)."""
+    return f"given:{content}:{plain_id(title)}"
+
+
+def card_for(text: str, task: str, said: OwnModel, catalog: Catalog) -> ModelCard:
+    """The card of one model named by its file, for ``card init``.
+
+    Raises:
+        UsageError: ``text`` names no file that could be a model; and as ``register``.
+    """
+    found = _one(text)
+    if found is None:
+        raise UsageError(f"{text} is no model file: give {WANTED}.")
+    return _card(found, task, said, catalog)
+
+
+WANTED = "NET.onnx, NET.pt2 (torch.export), NET.pt (TorchScript), CODE.py:CLASS, a hub folder, or hf:ORG/NAME"
+
+
+def _named(request: Request, catalog: Catalog) -> Iterator[Named]:
+    for text in dict.fromkeys(part.strip() for names in request.models for part in names.split(",")):
+        if text not in catalog.models and (found := _one(text)) is not None:
+            yield found
+
+
+def _one(text: str) -> Named | None:
+    """What a name of the request means, None when it is the name of a card."""
+    if given := _GIVEN.fullmatch(text):
+        return Named(text, "given", Path(given[2]), given[1])
+    if text.startswith("hf:"):
+        return Named(text, "hub", _snapshot(text), text[3:])
+    if code := _CODE.fullmatch(text):
+        return Named(text, "code", _existing(Path(code[1])), code[2])
+    path = Path(text).expanduser()
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        return Named(text, "onnx", _existing(path))
+    if suffix in _PROGRAMS:
+        return Named(text, "program", _existing(path), _PROGRAMS[suffix])
+    if suffix == ".py":
+        raise UsageError(f"{text}: say which class of the file it is, as in {text}:MyModel.")
+    if suffix in _STATES and path.is_file():
+        raise UsageError(
+            f"{text} holds weights without a network. Export it to ONNX or with torch.export, name a class that builds "
+            f"it (CODE.py:CLASS), or, for a model that has a card, give --weights-root {path.parent}."
+        )
+    if path.is_dir() and (path / "config.json").is_file():
+        return Named(text, "folder", path.resolve())
+    if path.is_dir() and ("/" in text or text.startswith(".")):
+        raise UsageError(f"{text} is a folder without config.json. A model is named by {WANTED}.")
+    return None
+
+
+def _existing(path: Path) -> Path:
+    path = path.expanduser()
+    if not path.is_file():
+        raise WeightsMissing(f"{path} does not exist.")
+    return path.resolve()
+
+
+def _snapshot(text: str) -> Path:
+    try:
+        hub = HubFile(repo=text[3:])
+    except ValidationError:
+        raise UsageError(f"{text}: a hub model is named hf:ORG/NAME.") from None
+    folder = cached(hub, None)
+    if folder is None:
+        files = " ".join(f"--include '{name}'" for name in FOLDER_FILES[:2])
+        raise WeightsMissing(
+            f"{text} is not in the Hugging Face cache of this machine. Nothing is downloaded unasked: read its licence "
+            f"on https://huggingface.co/{hub.repo}, then run `hf download {hub.repo} {files}`."
+        )
+    return folder.resolve()
+
+
+def _card(model: Named, task: str, said: OwnModel, catalog: Catalog) -> ModelCard:
+    if model.kind == "given":
+        found = of_program(model, task, said, catalog)._replace(wrapper="live", weights=None)
+        found.options["given"] = model.detail
+    elif model.kind == "onnx":
+        found = of_onnx(model, task, said, catalog)
+    elif model.kind == "program":
+        found = of_program(model, task, said, catalog)
+    elif model.kind == "code":
+        found = of_code(model, task, said, catalog)
+    else:
+        found = of_hub(model, task, said, catalog)
+    return _made(model, task, found, catalog)
+
+
+def _made(model: Named, task: str, found: Found, catalog: Catalog) -> ModelCard:
+    repo = model.detail if model.kind == "hub" else ""
+    title = shown_title(repo or (f"{model.path.stem}:{model.detail}" if model.kind == "code" else model.path.name))
+    name = free_id(repo.replace("/", "-") if repo else title.removesuffix(".onnx"), catalog.models)
+    weights = None
+    if found.weights is not None:
+        try:
+            get = Get(how=f"It is {repo or model.path}.", hub=HubFile(repo=repo) if repo else None)
+            unpinned = Weights(file=model.path.name, format=found.weights, sha256=None, get=get)  # type: ignore[arg-type]
+        except ValidationError:
+            raise UsageError(
+                f"{model.path}: rename it; its name holds a character that paths of cards may not have."
+            ) from None
+        place = model.path.parent
+        # A program carries code: what is pinned is what the user vouches for with --trust-checkpoint, nothing else.
+        pin = None if found.weights in ("torchscript", "export") else _sha256(unpinned, name, title, place)
+        weights = unpinned.model_copy(update={"sha256": pin})
+    variant = Variant(id=name, title=title, weights=weights, options=found.options, in_all=False)
+    fields: dict[str, Any] = {"schema": "model/1", "id": f"own-{name}"[:64], "title": title}
+    return ModelCard(
+        **fields,
+        task=task,
+        licence=Licence(name="not stated"),
+        wrapper=found.wrapper,
+        space=found.space,
+        input=found.input,
+        trained_on="",
+        variants=(variant,),
+    )
+
+
+def _sha256(weights: Weights, name: str, title: str, place: Path) -> str:
+    return weight_files(Variant(id=name, title=title, weights=weights), place).sha256
