@@ -59,7 +59,8 @@ def test_without_a_person_among_several_the_file_is_refused_until_one_is_named(
     for asked, ids in (("Walker", [2]), (4, [1]), ("all", [1, 2])):
         data = coco.small(tmp_path, content, protocol_options={"category": asked})
         assert data[0].target.ids_N.tolist() == ids
-    assert said(data, "All 2 categories are scored as one")
+    assert said(data, "means over the categories")
+    assert data[0].target.category_N.tolist() == data[0].input.box_categories.tolist() == [4, 9]
     with pytest.raises(DatasetRejected, match="no category 'runner'"):
         coco.small(tmp_path, content, protocol_options={"category": "runner"})
 

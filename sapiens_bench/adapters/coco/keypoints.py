@@ -15,7 +15,7 @@ from sapiens_bench.adapters.coco.box_file import detected_boxes
 from sapiens_bench.adapters.coco.boxes import Boxes, boxes_of_people
 from sapiens_bench.adapters.coco.formats import format_of
 from sapiens_bench.adapters.coco.mpii import HEAD_BOX, as_coco
-from sapiens_bench.adapters.coco.options import CocoOptions
+from sapiens_bench.adapters.coco.options import EVERY_CATEGORY, CocoOptions
 from sapiens_bench.adapters.coco.people import CocoPeople
 from sapiens_bench.adapters.coco.validate import read_people
 from sapiens_bench.adapters.context import DataContext
@@ -123,7 +123,8 @@ class CocoKeypoints:
     def _sample(self, index: int, image_HW3: NDArray[np.uint8]) -> Sample:
         key = self.keys[index]
         boxes, scores = self._boxes.xyxy_px[index], self._boxes.scores[index]
-        model_input = ModelInput(key=key, image_HW3=image_HW3, boxes_xyxy_px=boxes, box_scores=scores)
+        categories = None if self._boxes.categories is None else self._boxes.categories[index]
+        model_input = ModelInput(key, image_HW3, boxes, scores, box_categories=categories)
         return Sample(index, key, self.groups[index], model_input, self.target(index))
 
     def target(self, index: int) -> PoseTarget:
@@ -144,6 +145,7 @@ class CocoKeypoints:
             ids_N=people.ids_P[persons],
             is_ignored_N=is_ignored if is_ignored.any() else None,
             head_size_px_N=None if people.head_size_px_P is None else people.head_size_px_P[persons],
+            category_N=None if people.category_P is None else people.category_P[persons],
         )
 
     @property
@@ -254,6 +256,7 @@ def _manifest(
     exif = options.exif or context.card.exif
     covered = [context.card.id, annotations_sha256, layout, boxes.source, boxes.sha256, str(keep), exif]
     covered += ["renumbered"] if options.renumber else []
+    covered += ["the mean over categories"] if options.category == EVERY_CATEGORY else []
     plain = CocoOptions(annotations="a")
     for name in ("field", "category", "names", "area", "unlisted", "crowd_index", "head_box"):
         value = getattr(options, name)
