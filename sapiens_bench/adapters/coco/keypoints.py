@@ -17,6 +17,7 @@ from sapiens_bench.adapters.coco.formats import format_of
 from sapiens_bench.adapters.coco.mpii import HEAD_BOX, as_coco
 from sapiens_bench.adapters.coco.options import EVERY_CATEGORY, CocoOptions
 from sapiens_bench.adapters.coco.people import CocoPeople
+from sapiens_bench.adapters.coco.turned import turned_note
 from sapiens_bench.adapters.coco.validate import read_people
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.cards.spaces import SourceSpace
@@ -68,7 +69,8 @@ class CocoKeypoints:
         self.keys: list[str] = _keys(card.id, self._people)
         self.groups: list[str] = self.keys
         self.boxes, self.boxes_sha256 = self._boxes.source, self._boxes.sha256
-        self.notes = (*self._people.notes, *(f"{self.boxes}: {note}" for note in self._boxes.notes))
+        turned = turned_note(self._people, self._pictures) if self._exif == "unstated" else ()
+        self.notes = (*self._people.notes, *(f"{self.boxes}: {note}" for note in self._boxes.notes), *turned)
         self.manifest_sha256 = _manifest(context, sha256, self.layout.name, self._boxes, self._keep)
         self.index = AnnotationIndex(
             image_ids=dict(zip(self.keys, self._people.image_ids, strict=True)),
