@@ -29,6 +29,7 @@ class ModelInput:
     boxes_xyxy_px: NDArray[np.float32]  # [N, 4], original image, N may be 0; one full-image box for dense tasks
     box_scores: NDArray[np.float32]  # [N]; 1.0 for ground-truth boxes
     intrinsics: NDArray[np.float64] | None = None  # [3, 3] in pixels, when the data set has them
+    box_categories: NDArray[np.int64] | None = None  # [N], category ids of the boxes where several are scored
 
 
 @dataclass(frozen=True, slots=True)

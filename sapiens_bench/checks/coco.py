@@ -90,16 +90,14 @@ class _Truth:
         self.data: CocoKeypoints | None = (
             adapter if isinstance(adapter, CocoKeypoints) and adapter.is_original else None
         )
-        self.files, self.category = self._made() if self.data is None else self._read(self.data)
+        self.categories = [1] if self.data is None else sorted(self.data.index.scored)
+        self.files = self._made() if self.data is None else coco_files.read_truth(self.data)
 
-    def _read(self, data: CocoKeypoints) -> tuple[Files, int]:
-        return coco_files.read_truth(data), min(data.index.scored)
-
-    def _made(self) -> tuple[Files, int]:
+    def _made(self) -> Files:
         targets = [self.adapter[i].target for i in self.used]
         names = self.space.names if self.space else ()
         made = coco_truth(targets, [i + 1 for i in self.used], names)
-        return Files(made, is_original=False, remarks=["annotation file: made of the data set's labels"]), 1
+        return Files(made, is_original=False, remarks=["annotation file: made of the data set's labels"])
 
     def image_id(self, index: int) -> int:
         """Id of a sample's image."""
@@ -123,7 +121,7 @@ def _theirs(truth: _Truth, results: Files, is_final: bool) -> dict[str, float]:
             results.content,
             truth.space.sigmas if truth.space else (),
             image_ids=[truth.image_id(i) for i in truth.used],
-            category=truth.category,
+            categories=truth.categories,
             max_detections=metric.scoring.max_detections,
             part=part,
         )
@@ -177,7 +175,7 @@ def _exported(root: Path, cell: CellRecord, truth: _Truth, remark: str) -> Files
     assert from_columns is not None
     predictions = [from_columns(columns) for columns in kept.values()]
     ids = [truth.image_id(i) for i in kept]
-    content = coco_results(predictions, ids, truth.metric, truth.category)
+    content = coco_results(predictions, ids, truth.metric, truth.categories[0])
     return Files(content, is_original=False, remarks=[remark] if remark else [])
 
 

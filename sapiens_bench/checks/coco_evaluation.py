@@ -20,7 +20,7 @@ def statistics(
     sigmas: Sequence[float],
     *,
     image_ids: Sequence[int],
-    category: int,
+    categories: Sequence[int],
     max_detections: int = 20,
     part: Part | None = None,
 ) -> dict[str, float]:
@@ -31,7 +31,7 @@ def statistics(
         results: COCO results.
         sigmas: of all keypoints.
         image_ids: those that are scored.
-        category: the one that is scored.
+        categories: those that are scored; pycocotools takes the mean of several.
         part: of a keypoint set; None for a plain set, which COCOeval then scores by its own rules alone.
     """
     from pycocotools.coco import COCO
@@ -47,7 +47,7 @@ def statistics(
         evaluation = _evaluation(ground_truth, loaded, part)
         evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)[slice(None) if part is None else part.index]
         evaluation.params.imgIds = list(image_ids)
-        evaluation.params.catIds = [category]
+        evaluation.params.catIds = list(categories)
         evaluation.params.maxDets = [max_detections]
         evaluation.evaluate()
         evaluation.accumulate()

@@ -37,16 +37,12 @@ def read_truth(data: CocoKeypoints) -> Files:
     """The annotation file behind a data set."""
     document: dict[str, Any] = json.loads(data.annotations.read_bytes().decode("utf-8-sig"))
     filled: Counter[str] = Counter()
-    category = min(data.index.scored)
     annotations: list[Entry] = []
     for number, entry in enumerate(document["annotations"], start=1):
         if entry["category_id"] not in data.index.scored:
             annotations.append(entry)
             continue
         mended = _filled(entry, data, filled)
-        if mended["category_id"] != category:
-            mended["category_id"] = category
-            filled["category_id of several categories taken as one"] += 1
         if data.people.is_renumbered:
             mended["id"] = number
             filled["id, since one is 0"] += 1
@@ -106,7 +102,7 @@ def read_results(
         if given in data.index.categories and given not in data.index.scored:
             changed["results of other categories, left out"] += 1
             continue
-        if given != category:
+        if len(data.index.scored) == 1 and given != category:
             mended["category_id"] = category
             changed[f"category_id {given} taken for {category}"] += 1
         if order is not None or index_K is not None or any(part in entry for part in PARTS[1:]):

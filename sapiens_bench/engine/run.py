@@ -218,7 +218,7 @@ class _Run:
             missing = "; ".join(f"{c.model} on {c.dataset}: {c.counts.done} of {c.counts.planned}" for c in short)
             raise IncompleteRun(f"INCOMPLETE: rows are missing ({missing}). Run the same command again.")
         allowed = MAX_ERRORS if self.how.max_errors is None else self.how.max_errors
-        bad = [c for c in ran if c.counts.planned - c.counts.ok > allowed * c.counts.planned]
+        bad = [c for c in ran if _failed(c, strictly=allowed == 0) > allowed * c.counts.planned]
         if bad:
             raise TooManyErrors(f"{_complaint(bad)} At most {allowed:.1%} is allowed (--max-errors). {self.plan.out}")
         return self.record
@@ -349,6 +349,14 @@ def _about_files(data: FoundData) -> dict[str, Any]:
 def _texts(adapter: Adapter, name: str) -> list[str]:
     value = getattr(adapter, name, None) or ()
     return [value] if isinstance(value, str) else [str(text) for text in value]
+
+
+def _failed(cell: CellRecord, *, strictly: bool) -> int:
+    """Images that failed. Those without anything to score under the protocol did not, unless all are like that."""
+    n_failed = cell.counts.planned - cell.counts.ok
+    if strictly or not cell.counts.ok:
+        return n_failed
+    return n_failed - sum(cause.count or 0 for cause in cell.causes if cause.kind == "label.empty")
 
 
 def _complaint(bad: Sequence[CellRecord]) -> str:

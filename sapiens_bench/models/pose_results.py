@@ -18,7 +18,7 @@ from sapiens_bench.errors import CheckpointRejected, DataError, SampleFault
 from sapiens_bench.models.options import StoredPosesOptions
 from sapiens_bench.models.result_files import PARTS, ResultList, read_results
 from sapiens_bench.pixels import json_parts, strict_json
-from sapiens_bench.tasks.pose.categories import NobodyScored, is_person
+from sapiens_bench.tasks.pose.categories import NobodyScored, identities, is_person
 from sapiens_bench.tasks.pose.types import PART_SCORES, AnnotationIndex, PosePrediction, ResultScores
 
 _FAR_PX = 4e4  # farther coordinates are finite misses all the same, but would push an area out of COCO's widest range
@@ -79,9 +79,12 @@ class PoseResults:
         declared: Mapping[int, str] = {1: "person"} if self._index is None else self._index.categories
         scored = frozenset({1}) if self._index is None else self._index.scored
         try:
-            counts, notes = is_person([entry.get("category_id") for entry in found.entries], declared, scored)
+            given = [entry.get("category_id") for entry in found.entries]
+            counts, notes = is_person(given, declared, scored)
         except NobodyScored as error:
             raise CheckpointRejected(f"{self._path}: {error}.") from None
+        kinds = identities(given, declared) if len(scored) > 1 else []
+        self._category_R = np.array([k for k, is_one in zip(kinds, counts, strict=False) if is_one], np.int64)
         n_others = len(counts) - sum(counts)
         self.notes += [*notes, *([f"{n_others} results of other categories were left out"] if n_others else [])]
         return [entry for entry, is_one in zip(found.entries, counts, strict=True) if is_one]
@@ -176,6 +179,7 @@ class PoseResults:
             instance_scores_N=self._scores_R[rows],
             boxes_xyxy_px_N4=boxes,
             results=ResultScores(self._is_final, self._is_suppressed, parts, self._areas(rows)),
+            category_N=self._category_R[rows] if len(self._category_R) else None,
         )
 
     def _areas(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:

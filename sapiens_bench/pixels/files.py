@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r", "$recycle.bin"})
+_LINK_BYTES = 4096  # the longest path of the usual systems
 
 
 def is_junk(name: str) -> bool:
@@ -47,3 +48,22 @@ def read_regular(path: Path | str, most: int | None = None) -> bytes:
 def shown(path: Path | str) -> str:
     r"""The path as printable text: bytes that are no UTF-8 appear as ``\xe9``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def link_as_text(folder: Path) -> Path | None:
+    """The first entry of a folder that is a link turned into text (git without symlinks, archives); None without one.
+
+    Such a file holds nothing but the path of another place, and has no ending of its own.
+    """
+    try:
+        entries = sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and not is_junk(entry.name))
+    except OSError:
+        return None
+    for name in entries:
+        try:
+            data = read_regular(folder / name, _LINK_BYTES)
+        except OSError:
+            continue
+        if data.startswith((b"../", b"./", b"/")) and len(data.split()) == 1 and "." not in name:
+            return folder / name
+    return None

@@ -59,7 +59,8 @@ def test_without_a_person_among_several_the_file_is_refused_until_one_is_named(
     for asked, ids in (("Walker", [2]), (4, [1]), ("all", [1, 2])):
         data = coco.small(tmp_path, content, protocol_options={"category": asked})
         assert data[0].target.ids_N.tolist() == ids
-    assert said(data, "All 2 categories are scored as one")
+    assert said(data, "means over the categories")
+    assert data[0].target.category_N.tolist() == data[0].input.box_categories.tolist() == [4, 9]
     with pytest.raises(DatasetRejected, match="no category 'runner'"):
         coco.small(tmp_path, content, protocol_options={"category": "runner"})
 
@@ -303,6 +304,25 @@ def test_a_turned_picture_is_noticed_even_when_it_is_square(coco: ModuleType, tm
     stored = open_with(protocol_options={"exif": "ignore"})[0].input.image_HW3
     assert stored[:60, :60].mean() > 250
     assert (turned[:60, :60].mean() > 250) == (orientation == 5)  # transposed: the corner stays
+
+
+@pytest.mark.parametrize(("declared", "way"), [((90, 120), "viewed"), ((120, 90), "stored")])
+def test_a_turned_picture_whose_size_decides_is_read_and_told(
+    coco: ModuleType, tmp_path: Path, declared: tuple[int, int], way: str
+) -> None:
+    content = coco.document(coco.person(1, 1, bbox=[1, 1, 30, 30]), n_images=1)
+    content["images"][0] |= {"width": declared[0], "height": declared[1], "file_name": "sub/a.jpg"}
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "images/sub").mkdir(parents=True)
+    Image.fromarray(np.zeros((90, 120, 3), np.uint8)).save(tmp_path / "images/sub/a.jpg", exif=exif)
+    data = coco.small(tmp_path, content, card={"exif": None})
+    assert said(data, f"sub/a.jpg, orientation 6, read as {way}")
+    assert data[0].input.image_HW3.shape[1::-1] == declared
+    for stated in ({"exif": "apply"}, {"exif": "ignore"}):
+        assert not said(coco.small(tmp_path, content, protocol_options=stated), "orientation")
+    (tmp_path / "images/sub/a.jpg").unlink()  # results made elsewhere need no picture
+    assert not said(coco.small(tmp_path, content, card={"exif": None}), "orientation")
 
 
 def test_identity_changes_with_the_picture_and_costs_no_look_at_it(coco: ModuleType, tmp_path: Path) -> None:

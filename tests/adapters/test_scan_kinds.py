@@ -27,6 +27,7 @@ from sapiens_bench.adapters.scans.scan_set import ScanSet
 from sapiens_bench.adapters.scans.thuman2 import THuman2
 from sapiens_bench.adapters.scans.twok2k import TwoK2K
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.locate import dataset_root
 from sapiens_bench.cards.options import read_options
 from sapiens_bench.cards.schema import EvalProtocol
 from sapiens_bench.errors import DataMissing, DatasetRejected
@@ -217,6 +218,21 @@ def test_links_that_became_text_are_named(tmp_path: Path) -> None:
     (tmp_path / "0001").write_text("../store/0001")
     with pytest.raises(DataMissing, match=r"0001 is a small text file.*core\.symlinks"):
         opened(tmp_path)
+
+
+def test_a_folder_of_pairs_that_became_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/pair28").write_text("../store/pair28")
+    with pytest.raises(DataMissing, match=r"pair28 holds a path: a link that became text"):
+        dataset_root(Catalog.load().dataset("hi4d"), tmp_path / "data")
+
+
+def test_meshes_under_other_names_are_left_out_and_said(tmp_path: Path) -> None:
+    scan(tmp_path / "0000")
+    scan(tmp_path / "rp_eric_posed/mesh", name="rp_eric_posed_100k")
+    scan(tmp_path / "smplx/rest", name="body_smplx")
+    notes = " ".join(opened(tmp_path).notes)
+    assert "1 folders hold meshes under other names than NNNN/NNNN.obj and were left out: mesh" in notes
 
 
 def test_a_name_that_no_table_can_show_is_refused_by_name(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_scans_are_found_up_to_three_folders_deep(root: Path, tmp_path: Path, pa
     (scan,) = found.scans
     assert scan.mesh == target / "0001/0001.obj"
     assert [f.name for f in scan.sources] == ["0001.obj", "material0.jpeg", "material0.mtl"]
-    assert found.notes(1, 1) == ()
+    assert found.notes(THUMAN, 1, 1) == ()
 
 
 def test_scans_may_be_split_over_folders_and_named_in_another_case(root: Path, tmp_path: Path) -> None:

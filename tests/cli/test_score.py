@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
 from sapiens_bench.store.rows import read_rows
 
 Call = Callable[..., tuple[int, str, str]]
 
 
+SPACES = Catalog.load().spaces
 LAYOUTS = ("aic", "ap10k", "crowdpose", "exlpose", "halpe", "human-art", "jhmdb", "mhp", "ochuman", "posetrack18")
 
 
@@ -47,13 +49,16 @@ def ap(cell: CellRecord, key: str = "AP") -> float:
     return cell.scores[f"oks/{key}"].value
 
 
-def pycocotools(truth: Path, results: Path, category: int = 3) -> list[float]:
+def pycocotools(
+    truth: Path, results: Path, categories: Sequence[int] = (3,), sigmas: Sequence[float] = ()
+) -> list[float]:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     data = COCO(str(truth))
     judge = COCOeval(data, data.loadRes(str(results)), "keypoints")
-    judge.params.catIds = [category]
+    judge.params.catIds = list(categories)
+    judge.params.kpt_oks_sigmas = np.array(sigmas) if sigmas else judge.params.kpt_oks_sigmas
     judge.evaluate()
     judge.accumulate()
     judge.summarize()
@@ -105,6 +110,31 @@ def test_truth_as_results_scores_one_in_every_layout(
     worse[0]["keypoints"] = [v + 400 * (i % 3 < 2) for i, v in enumerate(worse[0]["keypoints"])]
     record, _ = scored(call, *_written(tmp_path, document, worse))
     assert ap(record.cells[0]) < 0.9
+
+
+def test_species_are_scored_one_by_one_and_averaged_as_in_pycocotools(
+    call: Call, random_poses: ModuleType, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(3)
+    document = random_poses.truth(rng, 12)
+    results = random_poses.results(rng, document, boxes=False, ties=True)
+    document["categories"] = [{"id": i, "name": name, "keypoints": list("abcdefghijklmnopq")}
+                              for i, name in enumerate(("antelope", "bear", "cat"), start=1)]  # fmt: skip
+    for entry in (*document["annotations"], *results):
+        entry["category_id"] = int(rng.integers(1, 3))
+    truth, mine = _written(tmp_path, document, results)
+    record, text = scored(call, truth, mine, options=("--space", "ap10k-17", "--data-option", "names=ignore"))
+    assert "means over the categories" in text
+    code, out, err = call("verify", "coco", tmp_path / "run")
+    assert code == 0, out + err
+    names = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+    expected = pycocotools(truth, mine, [1, 2, 3], sigmas=SPACES["ap10k-17"].sigmas)
+    found = [ap(record.cells[0], name) for name in names]
+    assert [-1.0 if np.isnan(value) else value for value in found] == expected
+    del results[0]["category_id"]
+    _written(tmp_path, document, results)
+    code, _, err = call("score", "--truth", truth, mine, "--space", "ap10k-17", "--data-option", "names=ignore")
+    assert (code, "no category_id, and 3 categories are scored" in err) == (2, True)
 
 
 def test_false_positives_and_people_who_are_not_found_count_and_are_no_errors(

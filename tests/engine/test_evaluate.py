@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sapiens_bench.engine.events import CellFinished, CellStarted, ShardDone
-from sapiens_bench.errors import FingerprintMismatch, TooManyErrors, UsageError, WeightsMissing
+from sapiens_bench.errors import FingerprintMismatch, SampleFault, TooManyErrors, UsageError, WeightsMissing
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
 from sapiens_bench.store.rows import read_predictions, read_rows
 
@@ -160,6 +160,18 @@ def test_too_many_errors_end_the_run_after_everything_is_written(toy: ModuleType
     assert read_run(tmp_path).status == "done"
     assert only(read_run(tmp_path)).counts.input_errors == 1
     assert only(toy.go(tmp_path, {"input_faults": (3,)}, max_errors=0.05)).status == "done"
+
+
+def test_images_without_anything_to_score_are_no_failures_unless_all_are_or_none_is_allowed(
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sapiens_bench.testing.toy.SampleFault", lambda *_: SampleFault("label.empty", "no pixel"))
+    record = toy.go(tmp_path / "some", {"input_faults": (3, 4, 5)}, max_errors=None)
+    assert (record.status, only(record).counts.input_errors) == ("done", 3)
+    with pytest.raises(TooManyErrors, match="3 of 30"):
+        toy.go(tmp_path / "strict", {"input_faults": (3, 4, 5)}, max_errors=0.0)
+    with pytest.raises(TooManyErrors, match="30 of 30"):
+        toy.go(tmp_path / "all", {"input_faults": tuple(range(30))}, max_errors=None)
 
 
 def test_a_model_that_cannot_be_built_is_refused_and_the_others_go_on(toy: ModuleType, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from sapiens_bench.adapters.coco.people import CocoPeople
 from sapiens_bench.errors import DataMissing, DatasetRejected
 from sapiens_bench.pixels import json_parts, strict_json
 from sapiens_bench.stats.boxes import overlaps
-from sapiens_bench.tasks.pose.categories import NobodyScored, is_person
+from sapiens_bench.tasks.pose.categories import NobodyScored, identities, is_person
 
 _FITS = 0.3  # mean overlap of people with their best box, below which the boxes are hardly theirs
 _FEW = 0.5  # share of the images with people that should have a box
@@ -42,13 +42,17 @@ def detected_boxes(choice: str, people: CocoPeople, root: Path) -> Boxes:
     path, threshold = found
     data = strict_json.read_bytes(path)
     rows_I, notes = _rows(_entries(data, path), path, people, threshold)
-    arrays = [np.array(rows, np.float32).reshape(-1, 5) for rows in rows_I]
+    arrays = [np.array([row[:5] for row in rows], np.float32).reshape(-1, 5) for rows in rows_I]
+    categories = None
+    if people.category_P is not None:
+        categories = tuple(np.array([row[5] for row in rows], np.int64) for rows in rows_I)
     for rows in arrays:
         rows[:, 2:4] += rows[:, :2]
     boxes = tuple(rows[:, :4] for rows in arrays)
     notes += [*_few(boxes, people), *_misfits(boxes, people)]
     source = path.name if threshold is None else f"{path.name}, score at least {threshold:g}"
-    return Boxes(boxes, tuple(rows[:, 4] for rows in arrays), source, hashlib.sha256(data).hexdigest(), tuple(notes))
+    scores, sha256 = tuple(rows[:, 4] for rows in arrays), hashlib.sha256(data).hexdigest()
+    return Boxes(boxes, scores, source, sha256, tuple(notes), categories=categories)
 
 
 def _entries(data: bytes, path: Path) -> list[Any]:
@@ -68,11 +72,12 @@ def _entries(data: bytes, path: Path) -> list[Any]:
 def _rows(
     entries: list[Any], path: Path, people: CocoPeople, threshold: float | None
 ) -> tuple[list[list[tuple[float, ...]]], list[str]]:
-    """x, y, width, height, score of the boxes of each image; what was left out."""
+    """x, y, width, height, score, category (where several are scored) of the boxes of each image; what was left out."""
     faults = Faults()
     given = [e.get("category_id") if isinstance(e, dict) else None for e in entries]
     try:
         counts, category_notes = is_person(given, people.categories, people.category_ids)
+        kinds = identities(given, people.categories) if people.category_P is not None else None
     except NobodyScored as error:
         raise DatasetRejected(str(path), [f"boxes.category: {error}"], "Is it the box file of this data set?") from None
     index = {identity: i for i, identity in enumerate(people.image_ids)}
@@ -91,7 +96,7 @@ def _rows(
         elif threshold is not None and box[1][4] < threshold:
             left[f"with a score below {threshold:g}"] += 1
         else:
-            rows_I[index[box[0]]].append(box[1])
+            rows_I[index[box[0]]].append(box[1] if kinds is None else (*box[1], kinds[position]))
     faults.raise_any(path)
     if not any(rows_I):
         why = "; ".join(f"{n} {what}" for what, n in left.items())

@@ -28,6 +28,7 @@ class Boxes:
     sha256: str  # of the detector file; "" for ground truth
     notes: tuple[str, ...] = ()
     is_none: bool = False  # no model is driven by boxes
+    categories: tuple[NDArray[np.int64], ...] | None = None  # per image [N]; None: one category is scored
 
 
 def boxes_of_people(choice: str, people: CocoPeople, dataset: str) -> Boxes | None:
@@ -73,7 +74,12 @@ def ground_truth(people: CocoPeople) -> NDArray[np.float32]:
 def _per_image(people: CocoPeople, corners_P4: NDArray[np.float32], source: str) -> Boxes:
     parts = [corners_P4[a:b] for a, b in zip(people.first_I1[:-1], people.first_I1[1:], strict=True)]
     kept = tuple(part[~np.isnan(part[:, 0])] for part in parts)
-    return Boxes(kept, tuple(np.ones(len(part), np.float32) for part in kept), source, "")
+    categories = None
+    if people.category_P is not None:
+        is_driven = ~np.isnan(corners_P4[:, 0])
+        bounds = zip(people.first_I1[:-1], people.first_I1[1:], strict=True)
+        categories = tuple(people.category_P[a:b][is_driven[a:b]] for a, b in bounds)
+    return Boxes(kept, tuple(np.ones(len(part), np.float32) for part in kept), source, "", categories=categories)
 
 
 def _parse_jitter(choice: str) -> tuple[float, int]:

@@ -19,7 +19,7 @@ PERSON = "person"
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The categories that are scored, as one."""
+    """The categories that are scored; of several, each on its own."""
 
     ids: frozenset[int]
     name: str
@@ -90,7 +90,7 @@ def _choose(
     """Ids of the scored categories, and what must be said about the choice."""
     known = ", ".join(f"{name!r} (id {identity})" for identity, name in sorted(declared.items())[:12]) or "none"
     if asked == EVERY_CATEGORY:
-        note = f"All {len(declared)} categories are scored as one (pycocotools averages over them)."
+        note = "Scores are means over the categories that have somebody, as pycocotools makes them."
         return list(declared), note if len(declared) > 1 else ""
     if asked != "":
         ids = [i for i, name in declared.items() if asked == i or str(asked).strip().lower() == name.strip().lower()]

@@ -22,7 +22,7 @@ _REMEDIES = {  # kind -> what to do, where that is not simply to mend the file
     "label.names": "Give the protocol the keypoint set that the file is annotated in (`annotated_in:` with a map card, "
     "or `space:`). Where only the spelling differs, write `names: ignore` (--data-option names=ignore).",
     "label.person": "Say which category is scored: `category: NAME` (or its id) among the protocol's options, "
-    "--data-option category=NAME. `category: all` takes every category as one.",
+    "--data-option category=NAME. `category: all` scores each, and takes the mean.",
 }
 
 

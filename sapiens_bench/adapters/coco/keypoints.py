@@ -15,8 +15,9 @@ from sapiens_bench.adapters.coco.box_file import detected_boxes
 from sapiens_bench.adapters.coco.boxes import Boxes, boxes_of_people
 from sapiens_bench.adapters.coco.formats import format_of
 from sapiens_bench.adapters.coco.mpii import HEAD_BOX, as_coco
-from sapiens_bench.adapters.coco.options import CocoOptions
+from sapiens_bench.adapters.coco.options import EVERY_CATEGORY, CocoOptions
 from sapiens_bench.adapters.coco.people import CocoPeople
+from sapiens_bench.adapters.coco.turned import turned_note
 from sapiens_bench.adapters.coco.validate import read_people
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.cards.spaces import SourceSpace
@@ -68,7 +69,8 @@ class CocoKeypoints:
         self.keys: list[str] = _keys(card.id, self._people)
         self.groups: list[str] = self.keys
         self.boxes, self.boxes_sha256 = self._boxes.source, self._boxes.sha256
-        self.notes = (*self._people.notes, *(f"{self.boxes}: {note}" for note in self._boxes.notes))
+        turned = turned_note(self._people, self._pictures) if self._exif == "unstated" else ()
+        self.notes = (*self._people.notes, *(f"{self.boxes}: {note}" for note in self._boxes.notes), *turned)
         self.manifest_sha256 = _manifest(context, sha256, self.layout.name, self._boxes, self._keep)
         self.index = AnnotationIndex(
             image_ids=dict(zip(self.keys, self._people.image_ids, strict=True)),
@@ -123,7 +125,8 @@ class CocoKeypoints:
     def _sample(self, index: int, image_HW3: NDArray[np.uint8]) -> Sample:
         key = self.keys[index]
         boxes, scores = self._boxes.xyxy_px[index], self._boxes.scores[index]
-        model_input = ModelInput(key=key, image_HW3=image_HW3, boxes_xyxy_px=boxes, box_scores=scores)
+        categories = None if self._boxes.categories is None else self._boxes.categories[index]
+        model_input = ModelInput(key, image_HW3, boxes, scores, box_categories=categories)
         return Sample(index, key, self.groups[index], model_input, self.target(index))
 
     def target(self, index: int) -> PoseTarget:
@@ -144,6 +147,7 @@ class CocoKeypoints:
             ids_N=people.ids_P[persons],
             is_ignored_N=is_ignored if is_ignored.any() else None,
             head_size_px_N=None if people.head_size_px_P is None else people.head_size_px_P[persons],
+            category_N=None if people.category_P is None else people.category_P[persons],
         )
 
     @property
@@ -254,6 +258,7 @@ def _manifest(
     exif = options.exif or context.card.exif
     covered = [context.card.id, annotations_sha256, layout, boxes.source, boxes.sha256, str(keep), exif]
     covered += ["renumbered"] if options.renumber else []
+    covered += ["the mean over categories"] if options.category == EVERY_CATEGORY else []
     plain = CocoOptions(annotations="a")
     for name in ("field", "category", "names", "area", "unlisted", "crowd_index", "head_box"):
         value = getattr(options, name)

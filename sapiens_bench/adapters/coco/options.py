@@ -44,7 +44,8 @@ class CocoOptions(Options):
     head_box: str = ""
     """The field with the box of a person's head (x, y, width, height), which PCKh needs."""
     category: str | int = ""
-    """Name or id of the category that is scored; "all" takes every category as one. Default: the one named person."""
+    """Name or id of the category that is scored; all: each on its own, and scores are their mean.
+    Default: the one named person."""
     names: Literal["check", "ignore"] = "check"
     """Whether the keypoint names of the category decide the order of its points."""
     area: Literal["", "file", "0.53 x box"] = ""

@@ -35,7 +35,7 @@ class CocoPeople:
     is_crowd_P: NDArray[np.bool_]
     is_ignored_P: NDArray[np.bool_]  # never scored, whatever is labelled: by the file's own count they have no point
     n_keypoints_P: NDArray[np.int64]  # as the file says (body points only in COCO-WholeBody); counted where it does not
-    category_ids: frozenset[int]  # that are scored, as one
+    category_ids: frozenset[int]  # that are scored; several: each on its own
     categories: Mapping[int, str]  # every category of the file
     row_faults: dict[int, tuple[str, str]]  # image index -> (code, detail) of its first faulty label
     notes: tuple[str, ...]  # what must be said beside every score
@@ -43,6 +43,7 @@ class CocoPeople:
     area_is_of_box: bool = False  # areas are the stated share of the boxes
     is_renumbered: bool = False
     head_size_px_P: NDArray[np.float64] | None = None  # None: no head boxes were asked for
+    category_P: NDArray[np.int64] | None = None  # None: one category is scored
 
     @property
     def image_P(self) -> NDArray[np.int64]:

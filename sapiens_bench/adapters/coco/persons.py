@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sapiens_bench.adapters.coco.faults import Report, show, whole
 from sapiens_bench.adapters.coco.formats import KeypointFormat
-from sapiens_bench.adapters.coco.options import HEAD_SHARE, CocoOptions
+from sapiens_bench.adapters.coco.options import EVERY_CATEGORY, HEAD_SHARE, CocoOptions
 from sapiens_bench.pixels import json_parts
 
 _PLAIN = ("id", "image_id", "area", "iscrowd")
@@ -22,6 +22,7 @@ class Persons:
     def __init__(self, layout: KeypointFormat, order_K: NDArray[np.int64] | None, options: CocoOptions) -> None:
         self.layout, self._order_K, self._options = layout, order_K, options
         self.wanted = frozenset((*_PLAIN, layout.count, "num_keypoints"))
+        self.wanted |= {"category_id"} if options.category == EVERY_CATEGORY else set()
         self.unread = frozenset(("bbox", options.head_box, *(name for name, _ in layout.fields))) - {""}
         self.first_I1 = np.zeros(1, np.int64)
         self.n_without_points = 0
@@ -37,11 +38,13 @@ class Persons:
         self.is_crowd_P = np.zeros(n, bool)
         self.count_P = np.full(n, UNKNOWN, np.int64)
         self.head_size_px_P = np.full(n, np.nan)  # NaN: no head box
+        self.category_P = np.zeros(n, np.int64)  # left so where one category is scored
         self.position_P = [""] * n  # how messages name a person
 
     def put(self, p: int, entry: dict[str, Any], report: Report) -> None:
         """Read one annotation into row ``p``."""
         self.position_P[p] = f"annotation {self.ids[p]}"
+        self.category_P[p] = whole(entry.get("category_id")) or 0
         box = json_parts.numbers(entry.get("bbox"), 4)
         if box is None:
             report("label.bbox", f"bbox {show(json_parts.value(entry.get('bbox')))} is not 4 finite numbers")

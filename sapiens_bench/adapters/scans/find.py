@@ -48,15 +48,20 @@ class Found:
     scans: list[Scan] = field(default_factory=list)
     fits: list[str] = field(default_factory=list)  # names of folders with body-model fits alone
     empty: list[str] = field(default_factory=list)  # names of folders with neither mesh nor picture
+    strange: list[str] = field(default_factory=list)  # names of folders with meshes that the layout does not name
     text_links: list[str] = field(default_factory=list)  # files in the place of folders: links that were stored as text
 
-    def notes(self, n_expected: int, n_chosen: int) -> tuple[str, ...]:
+    def notes(self, layout: Layout, n_expected: int, n_chosen: int) -> tuple[str, ...]:
         """What a reader of the table should know."""
         notes = []
         if n_expected and n_chosen != n_expected:
             notes.append(f"{n_chosen} scans were found, the protocol expects {n_expected}: scores are of another set")
         have = {scan.name for scan in self.scans}
-        for names, what in ((self.fits, "hold body-model fits alone"), (self.empty, "hold no scan")):
+        for names, what in (
+            (self.fits, "hold body-model fits alone"),
+            (self.empty, "hold no scan"),
+            (self.strange, f"hold meshes under other names than {layout.what}"),
+        ):
             if left := sorted(set(names) - have):
                 more = ", ..." if len(left) > _SHOWN else ""
                 notes.append(f"{len(left)} folders {what} and were left out: {', '.join(left[:_SHOWN])}{more}")
@@ -130,7 +135,16 @@ def _named_folders(folder: Path, layout: Layout, depth: int, found: Found) -> It
         elif match:
             yield child, match[1]
         elif depth:
+            if _has_strange_mesh(child):
+                found.strange.append(child.name)
             yield from _named_folders(child, layout, depth - 1, found)
+
+
+def _has_strange_mesh(folder: Path) -> bool:
+    """Whether a folder that the layout does not name holds something that could be a scan."""
+    if "smpl" in folder.name.casefold():
+        return False
+    return any(f.suffix.lower() in MESH_SUFFIXES and not is_fit(f) and f.is_file() for f in listing(folder))
 
 
 def _scans_of(folder: Path, name: str, root: Path, layout: Layout, found: Found) -> list[Scan]:

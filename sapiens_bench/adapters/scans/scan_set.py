@@ -64,7 +64,7 @@ class ScanSet:
         ]
         self.keys: list[str] = [view.key for view in views]
         self.groups: list[str] = [view.group for view in views]
-        self._found_notes = found.notes(options.expect, len(self.scans))
+        self._found_notes = found.notes(self.layout, options.expect, len(self.scans))
         self.samples = ScanSamples(card.id, context.protocol.task, recipe, views, _label(options.framings, options))
         self.manifest_sha256 = self.samples.manifest_sha256
         self._max_pixels = context.max_pixels

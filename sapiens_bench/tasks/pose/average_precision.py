@@ -34,6 +34,13 @@ class Statistic(NamedTuple):
     thresholds: tuple[int, ...]
 
 
+class Values(NamedTuple):
+    """What a statistic is the mean of, under each weighting."""
+
+    values_BN: NDArray[np.float64]  # precisions by threshold, then recall level; or recalls by threshold
+    counts_B: NDArray[np.bool_]  # whether there is a person who counts
+
+
 _ALL, _AT_50, _AT_75 = tuple(range(_N_T)), (0,), (5,)
 STATISTICS: dict[str, Statistic] = {
     "AP": Statistic("precision", 0, _ALL),
@@ -86,6 +93,11 @@ class PartOutcomes:
 
     def statistics(self, weights_BI: DrawCounts, names: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
         """Name -> float64 [B]; NaN where no person counts."""
+        found = self.values(weights_BI, names)
+        return {name: np.where(counts_B, values.mean(axis=1), np.nan) for name, (values, counts_B) in found.items()}
+
+    def values(self, weights_BI: DrawCounts, names: tuple[str, ...]) -> dict[str, Values]:
+        """What each statistic is the mean of."""
         n_people_BA = weighted_sums(weights_BI, self.n_people_IA).astype(np.int64)
         wanted = {name: STATISTICS[name] for name in names}
         cells = sorted({s.area * _N_T + t for s in wanted.values() for t in s.thresholds})
@@ -97,8 +109,7 @@ class PartOutcomes:
                 values = curves.precision_BCR[:, columns].reshape(len(weights_BI), -1)
             else:
                 values = curves.hits_BC[:, columns] / np.maximum(n_people_BA[:, s.area : s.area + 1], 1)
-            mean = np.ascontiguousarray(values).mean(axis=1)
-            result[name] = np.where(n_people_BA[:, s.area] > 0, mean, np.nan)
+            result[name] = Values(np.ascontiguousarray(values), n_people_BA[:, s.area] > 0)
         return result
 
     def _curves(self, weights_BI: DrawCounts, n_people_BA: NDArray[np.int64], cells: list[int]) -> Curves:

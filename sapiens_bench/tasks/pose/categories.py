@@ -22,23 +22,30 @@ def is_person(
     Args:
         given: ``category_id`` of each entry, None where there is none.
         declared: id -> name, of the annotation file.
-        scored: ids that are scored, as one.
+        scored: ids that are scored.
 
     Raises:
         NobodyScored: see above.
     """
-    names = {name.strip().lower(): identity for identity, name in declared.items() if name}
-    ids = [_identity(value, names) for value in given]
+    ids = identities(given, declared)
     counts = Counter(ids)
+    if len(scored) > 1 and None in counts:
+        raise NobodyScored(f"{counts[None]} entries have no category_id, and {len(scored)} categories are scored")
     if not ids or any(i is None or i in scored for i in counts):
         return [i is None or i in scored for i in ids], []
     other = next(iter(counts))
     wanted = " or ".join(f"{i} ({declared.get(i) or 'person'})" for i in sorted(scored)[:3])
-    if len(counts) == 1 and other not in declared:
+    if len(counts) == 1 and other not in declared and len(scored) == 1:
         note = f"every category_id is {other}, which the annotation file does not declare: taken for {wanted}"
         return [True] * len(ids), [note]
     found = ", ".join(f"category_id {i}: {n}" for i, n in counts.most_common(5))
     raise NobodyScored(f"nothing has category_id {wanted}, which is scored (found {found})")
+
+
+def identities(given: Sequence[Any], declared: Mapping[int, str]) -> list[Any]:
+    """The category id of each entry: a name stands for its id; None where there is none."""
+    names = {name.strip().lower(): identity for identity, name in declared.items() if name}
+    return [_identity(value, names) for value in given]
 
 
 def _identity(value: Any, names: Mapping[str, int]) -> Any:

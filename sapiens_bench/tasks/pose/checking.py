@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import SampleFault
+from sapiens_bench.tasks.pose.overlap import iou
 from sapiens_bench.tasks.pose.types import PosePrediction, ResultScores, empty_prediction
 from sapiens_bench.types import ModelInput
 
 COORDINATE_LIMIT_PX = 5e4  # beyond it a detection's area could leave the range "all", where it would no longer count
 _FAR_PX, _APART_PX, _SIDE_PX = -1e5, 1e3, 96.0
+NO_CATEGORY = -1  # of an instance that no box asked for
 _TOP_SCORE = 1e6  # stands for a score that is no number: no model's score is higher
 
 
@@ -47,7 +49,8 @@ def check_prediction(
     nonfinite = ~(np.isfinite(keypoints).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=1))
     with np.errstate(invalid="ignore"):
         absurd = (np.abs(keypoints) > COORDINATE_LIMIT_PX).any(axis=(1, 2)) & ~nonfinite
-    candidates = PosePrediction(keypoints, scores[1], scores[0], boxes, prediction.results)
+    category = _categories(prediction, x)
+    candidates = PosePrediction(keypoints, scores[1], scores[0], boxes, prediction.results, category)
     is_repeated, is_extra = np.zeros(len(keypoints), bool), np.zeros(len(keypoints), bool)
     n_missing = 0
     if prediction.results is None:
@@ -91,6 +94,18 @@ def _shape_fault(prediction: Any, n_keypoints: int) -> str:
             return f"{name} has dtype {array.dtype}, expected float32"
         n = len(array)
     return ""
+
+
+def _categories(prediction: PosePrediction, x: ModelInput) -> NDArray[np.int64] | None:
+    """Category of every instance where several are scored: its own, else that of the box it was made in."""
+    if x.box_categories is None or prediction.category_N is not None:
+        return None if x.box_categories is None else prediction.category_N
+    n = len(prediction.instance_scores_N)
+    if n == len(x.boxes_xyxy_px):
+        return x.box_categories
+    if not len(x.boxes_xyxy_px):
+        return np.full(n, NO_CATEGORY, np.int64)
+    return x.box_categories[iou(prediction.boxes_xyxy_px_N4, x.boxes_xyxy_px).argmax(axis=1)]
 
 
 def _numbers(prediction: PosePrediction) -> tuple[tuple[NDArray[Any], NDArray[Any]], NDArray[np.bool_]]:
@@ -157,7 +172,8 @@ def _as_false_positives(
             instance_scores[i] = _TOP_SCORE
             for part in parts.values():
                 part[i] = _TOP_SCORE
-    return PosePrediction(keypoints, keypoint_scores, instance_scores, boxes, _with(prediction.results, parts, is_bad))
+    results = _with(prediction.results, parts, is_bad)
+    return PosePrediction(keypoints, keypoint_scores, instance_scores, boxes, results, prediction.category_N)
 
 
 def _with(

@@ -30,7 +30,8 @@ def coco_results(
         raise ShapeError(f"{len(predictions)} predictions and {len(image_ids)} image ids: need one each per image.")
     n_keypoints = len(metric.variances_K)
     flat = flatten_predictions(predictions, n_keypoints, metric.scoring, metric.variances_K, metric.area_index)
-    found = flat.detections
+    found, given = flat.detections, [p.category_N for p in predictions if p.category_N is not None]
+    category_D = np.concatenate(given)[flat.source_D] if given else np.full(len(flat.source_D), category_id)
     results = []
     for i, image in enumerate(found.image_D):
         keypoint_scores = flat.keypoint_scores_DK[i].astype(np.float64)
@@ -40,7 +41,7 @@ def coco_results(
         results.append(
             {
                 "image_id": image_ids[image],
-                "category_id": category_id,
+                "category_id": int(category_D[i]),
                 "score": float(found.scores_D[i]),
                 "keypoints": np.stack([found.x_DK[i], found.y_DK[i], keypoint_scores], axis=1).ravel().tolist(),
                 "bbox": _box_of_area(flat, i, metric),

@@ -8,6 +8,7 @@ A person without a labelled point of a part is ignored for that part (matching i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError
 from sapiens_bench.stats.sums import Aggregate, DrawCounts
+from sapiens_bench.tasks.pose import by_category
 from sapiens_bench.tasks.pose.average_precision import STATISTICS, Elements, PartOutcomes
+from sapiens_bench.tasks.pose.by_category import CategoryOutcomes
 from sapiens_bench.tasks.pose.flatten import FlatPredictions, flatten_people, flatten_predictions
 from sapiens_bench.tasks.pose.matching import match
 from sapiens_bench.tasks.pose.oks import AREA_NAMES, Group, seen, variances
 from sapiens_bench.tasks.pose.scoring import PoseScoring
-from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
+from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget, empty_prediction, empty_target
 from sapiens_bench.types import ScoreInfo
 
 if TYPE_CHECKING:
@@ -73,6 +76,8 @@ class OksMetric:
         Raises:
             ShapeError: as many predictions as targets are needed.
         """
+        if any(target.category_N is not None for target in targets):
+            return self._measure_categories(targets, predictions)
         rows: list[Row] = [{} for _ in targets]
         for index in self._alike(targets, predictions):
             for name, found in self._match([targets[i] for i in index], [predictions[i] for i in index]).items():
@@ -89,10 +94,12 @@ class OksMetric:
         """The rows of ``measure_many`` as ``aggregate`` takes them, columns with the metric's prefix.
 
         Raises:
-            ShapeError: as many predictions as targets are needed.
+            ShapeError: as many predictions as targets are needed, or several categories are scored.
         """
         import pyarrow as pa
 
+        if any(target.category_N is not None for target in targets):
+            raise ShapeError("several categories are scored: measure_many keeps them apart.")
         alike = self._alike(targets, predictions)
         tables = []
         for index in alike or [[]]:
@@ -113,8 +120,30 @@ class OksMetric:
     def aggregate(self, rows: pa.Table) -> Aggregate:
         """Flatten and sort the rows once; see ``Aggregate``. A weight w stands for w copies of the image, side by side.
 
-        A score is NaN where no person counts.
+        A score is NaN where no person counts. Several categories: the mean of theirs (``by_category``).
         """
+        if f"{self.name}/{by_category.CATEGORIES}" in rows.column_names:
+            of_each = [self._parts(table) for table in by_category.separate(rows, self.name).values()]
+            parts = {name: CategoryOutcomes(tuple(one[name] for one in of_each)) for name in self.groups}
+            return Aggregate(tuple(self.scores), rows.num_rows, partial(_statistics, parts))
+        return Aggregate(tuple(self.scores), rows.num_rows, partial(_statistics, self._parts(rows)))
+
+    def _measure_categories(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> list[Row]:
+        """Rows of images in which several categories are scored, each on its own; suppression sees them together."""
+        n = len(self.variances_K)
+        kept = []
+        for prediction in predictions:
+            flat = flatten_predictions([prediction], n, self.scoring, self.variances_K, self.area_index)
+            kept.append(prediction.take(flat.source_D))
+        parts = by_category.split(targets, kept)
+        alone = [replace(part.target, category_N=None) for part in parts]
+        plain = copy(self)
+        plain.scoring = self.scoring.model_copy(update={"nms_oks": None})
+        nobody = plain.measure_many([empty_target(n)], [empty_prediction(n)])[0]
+        rows = plain.measure_many(alone, [part.prediction for part in parts])
+        return by_category.joined(parts, rows, len(targets), nobody)
+
+    def _parts(self, rows: pa.Table) -> dict[str, PartOutcomes]:
         shared = self._elements(rows, WHOLE)
         parts = {}
         for name in self.groups:
@@ -123,7 +152,7 @@ class OksMetric:
             bits, _ = _flat(rows, f"{self.name}/{_column('outcomes', name)}", np.int64)
             n_people, _ = _flat(rows, f"{self.name}/{_column('n_people', name)}", np.int64)
             parts[name] = PartOutcomes(elements, bits[elements.order_E], n_people.reshape(rows.num_rows, N_AREAS))
-        return Aggregate(tuple(self.scores), rows.num_rows, partial(_statistics, parts))
+        return parts
 
     def _elements(self, rows: pa.Table, group: str) -> Elements:
         """Detections in the order that ranks a group: by its own scores in the rows that have them."""
@@ -203,7 +232,7 @@ class _Found(NamedTuple):
 
 
 def _statistics(
-    parts: Mapping[str, PartOutcomes], weights_BN: DrawCounts, keys: tuple[str, ...]
+    parts: Mapping[str, PartOutcomes | CategoryOutcomes], weights_BN: DrawCounts, keys: tuple[str, ...]
 ) -> dict[str, NDArray[np.float64]]:
     """The statistics of the parts that ``keys`` need."""
     needed: dict[str, dict[str, None]] = {}

@@ -37,6 +37,7 @@ def perfect_prediction(target: PoseTarget) -> PosePrediction:
         keypoint_scores_NK=np.ones(labelled_NK[people].shape, np.float32),
         instance_scores_N=np.ones(len(people), np.float32),
         boxes_xyxy_px_N4=target.boxes_xyxy_px_N4[people].astype(np.float32),
+        category_N=None if target.category_N is None else target.category_N[people],
     )
 
 

@@ -116,7 +116,7 @@ def prediction_to_columns(prediction: PosePrediction) -> dict[str, NDArray[Any]]
         columns["results"] = np.array([prediction.results.is_final, prediction.results.is_suppressed], np.int8)
         columns |= {PART_SCORES[name]: scores for name, scores in prediction.results.parts.items()}
         columns |= {} if prediction.results.area_N is None else {"areas": prediction.results.area_N}
-    return columns
+    return columns if prediction.category_N is None else {**columns, "categories": prediction.category_N}
 
 
 def prediction_from_columns(columns: dict[str, NDArray[Any]], n_keypoints: int) -> PosePrediction:
@@ -136,6 +136,7 @@ def prediction_from_columns(columns: dict[str, NDArray[Any]], n_keypoints: int) 
         instance_scores_N=np.asarray(columns["instance_scores"]),
         boxes_xyxy_px_N4=np.asarray(columns["boxes"]).reshape(n, 4),
         results=_results_from(columns, n),
+        category_N=np.asarray(columns["categories"], np.int64) if "categories" in columns else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,19 @@ class PoseTarget:
     # Length of the head, px: 0.6 x the diagonal of its box, as the MPII evaluation has it; NaN where a person has no
     # head box; None: nobody has.
     head_size_px_N: NDArray[np.float64] | None = None
+    # int64 [N], category ids, where several are scored each on its own; None: there is one.
+    category_N: NDArray[np.int64] | None = None
 
     @property
     def is_scored_N(self) -> NDArray[np.bool_]:
         """Whom a prediction must find."""
         is_scored = ~self.is_crowd_N & (self.visible_NK > 0).any(axis=1)
         return is_scored if self.is_ignored_N is None else is_scored & ~self.is_ignored_N
+
+    def take(self, index_N: NDArray[np.int64]) -> PoseTarget:
+        """Some of the people."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return PoseTarget(**{name: None if value is None else value[index_N] for name, value in given.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,8 @@ class PosePrediction:
     instance_scores_N: Floats  # box score x any presence score; NOT yet multiplied by keypoint scores
     boxes_xyxy_px_N4: Floats  # the boxes the model was run on, unpadded
     results: ResultScores | None = None  # None: a model's own instances
+    # int64 [N]: category ids, where a protocol scores several; None: there is one, or it is that of the box
+    category_N: NDArray[np.int64] | None = None
 
     def take(self, index_N: NDArray[np.int64]) -> PosePrediction:
         """Some of the instances."""
@@ -90,6 +99,7 @@ class PosePrediction:
             instance_scores_N=self.instance_scores_N[index_N],
             boxes_xyxy_px_N4=self.boxes_xyxy_px_N4[index_N],
             results=None if self.results is None else self.results.take(index_N),
+            category_N=None if self.category_N is None else self.category_N[index_N],
         )
 
 
@@ -100,4 +110,16 @@ def empty_prediction(n_keypoints: int) -> PosePrediction:
         keypoint_scores_NK=np.zeros((0, n_keypoints), np.float32),
         instance_scores_N=np.zeros(0, np.float32),
         boxes_xyxy_px_N4=np.zeros((0, 4), np.float32),
+    )
+
+
+def empty_target(n_keypoints: int) -> PoseTarget:
+    """A picture of nobody."""
+    return PoseTarget(
+        keypoints_NK2_px=np.zeros((0, n_keypoints, 2)),
+        visible_NK=np.zeros((0, n_keypoints), np.float32),
+        area_N=np.zeros(0),
+        is_crowd_N=np.zeros(0, np.bool_),
+        boxes_xyxy_px_N4=np.zeros((0, 4)),
+        ids_N=np.zeros(0, np.int64),
     )
