@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sapiens_bench.stats.student import t_above
+
 Floats = NDArray[np.float64]
 
 
@@ -44,12 +46,10 @@ def cluster_means(sums_NM: Floats, counts_NM: Floats, groups: Sequence[str]) -> 
 
 def above_p(found: ClusterMeans, bound: float = 0.0) -> Floats:
     """One-sided p of "the mean is at most ``bound``", [M]; 0 or 1 without any scatter, NaN without an error."""
-    from scipy.special import stdtr
-
     excess = found.value - bound
     is_sure = found.error == 0
     t = np.divide(excess, found.error, out=np.full(excess.shape, np.nan), where=found.error > 0)
-    p = stdtr(np.maximum(found.groups - 1.0, 1.0), -t)
+    p = t_above(t, np.maximum(found.groups - 1.0, 1.0))
     return np.asarray(np.where(is_sure, np.where(excess > 0, 0.0, 1.0), p))
 
 
