@@ -97,5 +97,5 @@ def _tell(outcome: Outcome, fmt: str, *, json_out: Path | None, junit: Path | No
         save(markdown, render(document, "md"))
     if outcome.incomplete:
         raise IncompleteRun(f"INCOMPLETE: {outcome.incomplete}. Nothing is decided.")
-    if outcome.failed:
+    if outcome.is_closed:
         raise VerificationFailed(gate_report.message(outcome))

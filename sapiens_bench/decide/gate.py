@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sapiens_bench.decide import pairs, wording
+from sapiens_bench.decide.joints import JointChange, joint_changes
 from sapiens_bench.decide.pairs import Difference, Pair
 from sapiens_bench.decide.sides import Side
 from sapiens_bench.decide.spec import GateSpec, ScoreRule, Tier, in_score_units
@@ -41,6 +42,7 @@ class Outcome:
     spec: GateSpec
     rows: tuple[Judged, ...]
     remarks: tuple[str, ...]
+    joints: tuple[JointChange, ...] = ()  # of pose models
 
     @property
     def incomplete(self) -> str:
@@ -52,9 +54,18 @@ class Outcome:
         return tuple(row for row in self.rows if row.verdict == "fail")
 
     @property
+    def moved(self) -> tuple[JointChange, ...]:
+        """Joints that close the gate."""
+        return tuple(joint for joint in self.joints if joint.is_failed)
+
+    @property
+    def is_closed(self) -> bool:
+        return bool(self.failed or self.moved)
+
+    @property
     def verdict(self) -> str:
         """``pass``, ``fail`` or ``incomplete``."""
-        return "incomplete" if self.incomplete else "fail" if self.failed else "pass"
+        return "incomplete" if self.incomplete else "fail" if self.is_closed else "pass"
 
 
 def gate(base: Side, cand: Side, spec: GateSpec) -> Outcome:
@@ -68,7 +79,8 @@ def gate(base: Side, cand: Side, spec: GateSpec) -> Outcome:
     base = base.chosen(spec.models)
     found: list[tuple[Difference, ScoreRule]] = []
     weights = Weights(spec.draws, spec.seed)
-    for pair in _pairs(base, cand):
+    made_pairs = _pairs(base, cand)
+    for pair in made_pairs:
         rules = _rules(spec, pair.a.headline)
         task = pairs.task_of(pair.a)
         made = pairs.differences(pair, task, list(rules), weights, excluded[pair.a.place], spec.level)
@@ -80,8 +92,10 @@ def gate(base: Side, cand: Side, spec: GateSpec) -> Outcome:
         for i, (d, rule) in enumerate(found)
     )
     in_base = {(*m.place, m.model) for m in base.members}
+    joints, unchecked = joint_changes(made_pairs, excluded, spec.joints, spec.level)
     new = [m for m in cand.members if (*m.place, m.model) not in in_base and not spec.models]
-    return Outcome(base, cand, spec, rows, tuple(f"{m.title} on {m.dataset} is not in BASE: not judged." for m in new))
+    remarks = (*unchecked, *(f"{m.title} on {m.dataset} is not in BASE: not judged." for m in new))
+    return Outcome(base, cand, spec, rows, remarks, tuple(joints))
 
 
 def _pairs(base: Side, cand: Side) -> list[Pair]:
@@ -170,9 +184,11 @@ def _size(value: float, d: Difference) -> str:
     return f"{wording.shown(value, d.info, wording.digits(value, d.info))} {wording.unit(d.info)}"
 
 
-def describe(rows: Sequence[Judged]) -> str:
+def describe(rows: Sequence[Judged], joints: Sequence[JointChange] = ()) -> str:
     """One line each."""
-    return "\n".join(
+    lines = [
         f"  - {r.difference.pair.a.title} on {r.difference.pair.a.dataset}, {r.difference.key}: {r.reason}"
         for r in rows
-    )
+    ]
+    lines += [f"  - {j.pair.a.title} on {j.pair.a.dataset}: {j.words}" for j in joints]
+    return "\n".join(lines)

@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 
 from sapiens_bench.decide import wording
 from sapiens_bench.decide.gate import Judged, Outcome, describe
+from sapiens_bench.decide.joints import JointChange
+from sapiens_bench.decide.sides import Member
 from sapiens_bench.report.footnotes import FEW_GROUPS
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
@@ -23,22 +25,72 @@ def document(outcome: Outcome) -> Document:
     rows = sorted(outcome.rows, key=lambda r: r.verdict != "fail")
     heads = ("Verdict", "Model", "Data set", "Score", "BASE", "CAND", "CAND - BASE", "Interval", "Holm p", "Why")
     bold = {(i, j) for i, row in enumerate(rows) if row.verdict == "fail" for j in (0, 1)}
-    words = {"pass": "passed", "fail": f"FAILED ({len(outcome.failed)} of {len(rows)})", "incomplete": "INCOMPLETE"}
+    words = {"pass": "passed", "fail": f"FAILED ({counted(outcome)})", "incomplete": "INCOMPLETE"}
     groups = [r.difference.found.n_groups for r in rows if r.difference.found.n_groups]
     few = bool(groups) and min(groups) < FEW_GROUPS
     return Document(
         title=f"sapiens-bench gate: {words[outcome.verdict]}",
-        sheets=(Sheet("", heads, tuple(map(_line, rows)), (0, 1, 2, 3, 9), bold=bold),),
+        sheets=(Sheet("", heads, tuple(map(_line, rows)), (0, 1, 2, 3, 9), bold=bold), *_joint_sheets(outcome)),
         facts={"BASE": str(outcome.base.path), "CAND": str(outcome.cand.path)},
         notes=(
             *([f"INCOMPLETE: {outcome.incomplete}. Nothing is decided."] if outcome.incomplete else []),
             f"Intervals: each end one-sided, {outcome.spec.level:.0%}; paired bootstrap over groups, "
             f"{outcome.spec.draws} draws, seed {outcome.spec.seed}.",
             *([f"Only {min(groups)} independent groups: intervals are too narrow below {FEW_GROUPS}."] if few else []),
+            *_joint_notes(outcome),
             *outcome.remarks,
         ),
         data=data(outcome),
     )
+
+
+def counted(outcome: Outcome) -> str:
+    """``"1 of 4"``, ``"0 of 4, and 3 joints"``."""
+    joints = f", and {len(outcome.moved)} joint{'s' if len(outcome.moved) > 1 else ''}" if outcome.moved else ""
+    return f"{len(outcome.failed)} of {len(outcome.rows)}{joints}"
+
+
+def _joint_sheets(outcome: Outcome) -> tuple[Sheet, ...]:
+    """Joints for which something is certain; those that close the gate first."""
+    shown = sorted((j for j in outcome.joints if j.kind), key=lambda j: not j.is_failed)
+    if not shown:
+        return ()
+    heads = (
+        "Verdict",
+        "Model",
+        "Joint",
+        "Right px",
+        "Down px",
+        "Shift %",
+        "BASE error %",
+        "CAND error %",
+        "Holm p",
+        "n",
+    )
+    lines = tuple(
+        (
+            "FAIL" if j.is_failed else "pass",
+            j.pair.a.title,
+            f"{j.joint.replace('_', ' ')}: {'moved nearer' if j.kind == 'nearer' else j.kind}",
+            *(f"{value:+.1f}" for value in (j.dx_px, j.dy_px)),
+            *(f"{100 * value:.2f}" for value in (j.shift, j.base, j.cand)),
+            wording.p_text(j.p_holm),
+            str(j.n),
+        )
+        for j in shown
+    )
+    bold = {(i, c) for i, j in enumerate(shown) if j.is_failed for c in (0, 2)}
+    return (Sheet("Joints", heads, lines, (0, 1, 2), bold=bold),)
+
+
+def _joint_notes(outcome: Outcome) -> list[str]:
+    if not outcome.joints:
+        return []
+    least = f"{outcome.spec.joints.min_shift:g} % of a person's box"
+    return [
+        f"Joints: {len(outcome.moved)} of {len(outcome.joints)} failed. One fails when, for certain, its mean position "
+        f"moved by more than {least} (same weights only) or its error rose: paired t over groups, Holm over all joints."
+    ]
 
 
 def _line(row: Judged) -> tuple[str, ...]:
@@ -71,6 +123,30 @@ def data(outcome: Outcome) -> dict[str, Any]:
         "draws": outcome.spec.draws,
         "seed": outcome.spec.seed,
         "rows": [_row(row) for row in outcome.rows],
+        "joints": [_joint(joint) for joint in outcome.joints],
+    }
+
+
+def _joint(joint: JointChange) -> dict[str, Any]:
+    """Shares are of the longer side of a person's box."""
+    member = joint.pair.a
+    return {
+        "joint": joint.joint,
+        "verdict": "fail" if joint.is_failed else "pass",
+        "kind": joint.kind,
+        "dx_px": joint.dx_px,
+        "dy_px": joint.dy_px,
+        "shift": joint.shift,
+        "base": joint.base,
+        "cand": joint.cand,
+        "p_moved": joint.p_moved,
+        "p_farther": joint.p_farther,
+        "p_holm": joint.p_holm,
+        "n": joint.n,
+        "n_groups": joint.n_groups,
+        "dataset": member.dataset,
+        "protocol": member.protocol,
+        "model": member.model,
     }
 
 
@@ -108,30 +184,39 @@ def json_text(outcome: Outcome) -> str:
 
 
 def junit_text(outcome: Outcome) -> str:
-    """JUnit XML: a test case for each model and score."""
+    """JUnit XML: a test case for each model and score, and one for the joints of each pose model."""
     name = "sapiens-bench gate"
-    counts = {"tests": str(len(outcome.rows)), "failures": str(len(outcome.failed)), "errors": "0"}
-    if outcome.incomplete:
-        counts = {"tests": str(len(outcome.rows)), "failures": "0", "errors": str(len(outcome.rows))}
+    cases = [_case(r.difference.pair.a, r.difference.key, _failure(r), outcome.incomplete) for r in outcome.rows]
+    watched = {id(joint.pair): joint.pair for joint in outcome.joints}
+    for pair in watched.values():
+        moved = [joint for joint in outcome.moved if joint.pair is pair]
+        told = ("; ".join(j.words for j in moved), "joints", [_joint(j) for j in moved]) if moved else None
+        cases.append(_case(pair.a, "joints", told, outcome.incomplete))
+    found = {kind: str(sum(case.find(kind) is not None for case in cases)) for kind in ("failure", "error")}
+    counts = {"tests": str(len(cases)), "failures": found["failure"], "errors": found["error"]}
     root = ElementTree.Element("testsuites", {"name": name, **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": name, **counts})
-    for row in outcome.rows:
-        member = row.difference.pair.a
-        case = ElementTree.SubElement(
-            suite,
-            "testcase",
-            {
-                "classname": _xml(f"{member.task}.{member.dataset}.{member.protocol}.{member.model}"),
-                "name": _xml(row.difference.key),
-                "time": "0",
-            },
-        )
-        if outcome.incomplete:
-            ElementTree.SubElement(case, "error", {"message": _xml(outcome.incomplete), "type": "incomplete"})
-        elif row.verdict == "fail":
-            failure = ElementTree.SubElement(case, "failure", {"message": _xml(row.reason), "type": row.tier})
-            failure.text = _xml(json.dumps({k: v for k, v in _row(row).items() if v == v}))
+    suite.extend(cases)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+_Told = tuple[str, str, Any] | None  # message, type, numbers
+
+
+def _failure(row: Judged) -> _Told:
+    return (row.reason, row.tier, {k: v for k, v in _row(row).items() if v == v}) if row.verdict == "fail" else None
+
+
+def _case(member: Member, name: str, told: _Told, incomplete: str) -> ElementTree.Element:
+    classname = f"{member.task}.{member.dataset}.{member.protocol}.{member.model}"
+    case = ElementTree.Element("testcase", {"classname": _xml(classname), "name": _xml(name), "time": "0"})
+    if incomplete:
+        ElementTree.SubElement(case, "error", {"message": _xml(incomplete), "type": "incomplete"})
+    elif told is not None:
+        message, kind, numbers = told
+        failure = ElementTree.SubElement(case, "failure", {"message": _xml(message), "type": kind})
+        failure.text = _xml(json.dumps(numbers))
+    return case
 
 
 def _xml(text: str) -> str:
@@ -141,4 +226,4 @@ def _xml(text: str) -> str:
 
 def message(outcome: Outcome) -> str:
     """For the error line of a closed gate."""
-    return f"The gate is closed: {len(outcome.failed)} of {len(outcome.rows)} failed.\n{describe(outcome.failed)}"
+    return f"The gate is closed: {counted(outcome)} failed.\n{describe(outcome.failed, outcome.moved)}"

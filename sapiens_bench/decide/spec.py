@@ -33,11 +33,22 @@ class ScoreRule(Options):
     """exact: largest absolute difference."""
 
 
+class JointRule(Options):
+    """How the keypoints of pose runs are watched, beside the scores."""
+
+    check: bool = True
+    """false: only scores are judged."""
+    min_shift: float = Field(default=0.1, ge=0, le=100)
+    """Smallest mean shift of a joint that matters, in per cent of the longer side of a person's box."""
+
+
 class GateSpec(Options):
     """gate.yaml."""
 
     scores: dict[str, ScoreRule] = {}
     """"<metric>/<score>" -> rule; the score that ranks, in the accuracy tier, when empty."""
+    joints: JointRule = JointRule()
+    """Did a joint move, or is it farther from the truth?"""
     models: tuple[str, ...] = ()
     """Only these ids; all of BASE when empty."""
     level: float = Field(default=0.95, gt=0.5, lt=1)

@@ -49,6 +49,6 @@ def _gate(
         pytest.fail(str(error), pytrace=False)
     if outcome.incomplete:
         pytest.fail(f"INCOMPLETE: {outcome.incomplete}. Nothing is decided.", pytrace=False)
-    if outcome.failed:
+    if outcome.is_closed:
         pytest.fail(message(outcome), pytrace=False)
     return outcome

@@ -22,6 +22,7 @@ from sapiens_bench.tasks.pose import by_category
 from sapiens_bench.tasks.pose.average_precision import STATISTICS, Elements, PartOutcomes
 from sapiens_bench.tasks.pose.by_category import CategoryOutcomes
 from sapiens_bench.tasks.pose.flatten import FlatPredictions, flatten_people, flatten_predictions
+from sapiens_bench.tasks.pose.joints import joint_columns
 from sapiens_bench.tasks.pose.matching import match
 from sapiens_bench.tasks.pose.oks import AREA_NAMES, Group, seen, variances
 from sapiens_bench.tasks.pose.scoring import PoseScoring
@@ -66,7 +67,7 @@ class OksMetric:
 
         ``scores`` f64 [D] falling; per group ``outcomes`` i64 [D] (bits: oks.Matches) and ``n_people`` i64 [3]. Where
         results rank a part by another score than the whole set, the part has ``scores_<part>`` too, and its outcomes
-        follow those.
+        follow those. No score needs the ``joint_`` columns (joints.py): they tell which point moved between two runs.
         """
         return self.measure_many([target], [prediction])[0]
 
@@ -88,10 +89,12 @@ class OksMetric:
                     rows[i][outcomes] = found.outcomes_D[begin:end]
                 for i, counts in zip(index, found.n_people_IA, strict=True):
                     rows[i][n_people] = counts
+        for row, joints in zip(rows, joint_columns(targets, predictions, len(self.variances_K)), strict=True):
+            row.update(joints)
         return rows
 
     def measure_table(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> pa.Table:
-        """The rows of ``measure_many`` as ``aggregate`` takes them, columns with the metric's prefix.
+        """The rows of ``measure_many`` as ``aggregate`` takes them: what scores need, columns with the metric's prefix.
 
         Raises:
             ShapeError: as many predictions as targets are needed, or several categories are scored.
