@@ -68,6 +68,7 @@ def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path
         ModelsRefused: ``strict``, and a model was refused.
     """
     from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.publish.best import told_from_noise
     from sapiens_bench.report.tables import build
     from sapiens_bench.store.record import read_run
 
@@ -79,7 +80,7 @@ def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path
     if record is None or (profiled and not record.cells):
         _show_profile(folder, fmt, out)
         return
-    table = build(record, Catalog.load(cards))
+    table = build(record, Catalog.load(cards), told_from_noise(record, folder))
     show(table, fmt, out)
     if profiled and out is None and fmt in ("text", "md"):
         _show_profile(folder, fmt, None)

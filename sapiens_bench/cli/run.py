@@ -207,9 +207,10 @@ def _watched(plan: Plan) -> RunRecord:
 
 def _show_results(record: RunRecord, out: Path, catalog: Catalog, fmt: str) -> None:
     """The table, where it lies, and the commands that use it."""
+    from sapiens_bench.publish.best import told_from_noise
     from sapiens_bench.report.tables import build
 
-    show(build(record, catalog), fmt)
+    show(build(record, catalog, told_from_noise(record, out)), fmt)
     if fmt != "text":
         say(f"Run: {out}", to_stderr=True)
         return

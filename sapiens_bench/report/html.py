@@ -134,6 +134,7 @@ def _cell(cell: TableCell | None, column: Column) -> dict[str, Any] | None:
         "value": number(cell.value, column),
         "interval": interval(cell, column),
         "best": cell.best,
+        "second": cell.second,
         "mark": MARKS.get(cell.confidence, "") if column.kind == "published" else "",
         "published": column.kind == "published",
         "hint": cell.reason or cell.source,

@@ -15,7 +15,7 @@ from sapiens_bench.report.table import Block, ReportTable
 _WIDE = 150  # narrower terminals show the interval of the score that ranks, and no other
 _GAP = 2  # spaces between columns
 _LEAST = 10  # characters that a shortened column keeps
-_STYLES = {"bold": "1", "faint": "2", "best": "1;32", "alarm": "33", "loud": "1;31"}
+_STYLES = {"bold": "1", "second": "4", "faint": "2", "best": "1;32", "alarm": "33", "loud": "1;31"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,9 @@ def aligned(sheet: Sheet, screen: Screen | None = None, *, fold: bool = False) -
 
 
 def _style(sheet: Sheet, row: int, column: int) -> str:
-    return "best" if (row, column) in sheet.bold else "faint" if row in sheet.faint else ""
+    if (row, column) in sheet.bold:
+        return "best"
+    return "second" if (row, column) in sheet.underlined else "faint" if row in sheet.faint else ""
 
 
 def _fitted(sheet: Sheet, heads: list[str], rows: list[list[str]], width: int, fold: bool) -> list[list[str]]:
@@ -122,6 +124,8 @@ def _block(block: Block, screen: Screen | None) -> Iterator[str]:
     yield aligned(layout.score_sheet(block, intervals="headline" if narrow else "all"), screen)
     yield ""
     yield from (_paint(one_line(text), "alarm", screen) for text in block.alarms)
+    if block.best_means and screen is not None and screen.colour:
+        yield _paint(one_line(block.best_means), "faint", screen)
     yield from (_paint(one_line(text), "faint", screen) for text in block.remarks)
     for number, note in enumerate(block.footnotes, start=1):
         yield _paint(f"{superscript((number,))} {one_line(note)}", "faint", screen)

@@ -29,7 +29,7 @@ def metric(k: int = 5) -> OksMetric:
 
 def target(*shifts: float) -> PoseTarget:
     """People of the same shape side by side."""
-    points = np.stack([SHAPE + [shift, 0] for shift in shifts])
+    points = np.stack([SHAPE + np.array([shift, 0]) for shift in shifts])
     n = len(points)
     boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
     return PoseTarget(points, np.full((n, 5), 2.0, np.float32), np.full(n, 4800.0), np.zeros(n, bool), boxes,
@@ -75,11 +75,11 @@ def miss(i: int, p: PosePrediction) -> PosePrediction:
 
 
 def jitter(i: int, p: PosePrediction) -> PosePrediction:
-    return moved(p, 0, {k: p.keypoints_NK2_px[0, k] + [6.0, 0] for k in range(5)})  # similarity 0.69
+    return moved(p, 0, {k: p.keypoints_NK2_px[0, k] + np.array([6.0, 0]) for k in range(5)})  # similarity 0.69
 
 
 def background(i: int, p: PosePrediction) -> PosePrediction:
-    ghost = PosePrediction(SHAPE[None] + [0, 1000], np.ones((1, 5), np.float32), np.ones(1, np.float32),
+    ghost = PosePrediction(SHAPE[None] + np.array([0, 1000]), np.ones((1, 5), np.float32), np.ones(1, np.float32),
                            np.zeros((1, 4)))  # fmt: skip
     return PosePrediction(*(np.concatenate([getattr(p, f), getattr(ghost, f)]) for f in (
         "keypoints_NK2_px", "keypoint_scores_NK", "instance_scores_N", "boxes_xyxy_px_N4")))  # fmt: skip
