@@ -217,7 +217,7 @@ def _show_results(record: RunRecord, out: Path, catalog: Catalog, fmt: str) -> N
     say(f"\nRun: {out}")
     folder = shlex.quote(str(out))
     commands = [
-        (f"sapiens-bench report {folder} --format html --out report.html", "a page to share"),
+        (f"sapiens-bench view {folder}", "a page with plots and pictures, opened and to share"),
         (f"sapiens-bench report {folder} --format latex", "a table for a paper"),
         (f"sapiens-bench verify {folder}", "read all rows again and check them"),
     ]

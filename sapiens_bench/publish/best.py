@@ -118,7 +118,7 @@ def standing_out(
             differences.append(None)
         else:
             differences.append(found.difference(names.index(model_b), names.index(model_a), lead.key))
-    sure = [p < ALPHA for p in adjusted(differences)]
+    sure = [p <= ALPHA for p in adjusted(differences)]
     best = {(lead.ahead, lead.key) for lead, is_sure in zip(leads, sure) if is_sure and lead.place == 0}
     led = {key for _, key in best}
     second = {

@@ -124,8 +124,6 @@ def _block(block: Block, screen: Screen | None) -> Iterator[str]:
     yield aligned(layout.score_sheet(block, intervals="headline" if narrow else "all"), screen)
     yield ""
     yield from (_paint(one_line(text), "alarm", screen) for text in block.alarms)
-    if block.best_means and screen is not None and screen.colour:
-        yield _paint(one_line(block.best_means), "faint", screen)
     yield from (_paint(one_line(text), "faint", screen) for text in block.remarks)
     for number, note in enumerate(block.footnotes, start=1):
         yield _paint(f"{superscript((number,))} {one_line(note)}", "faint", screen)
