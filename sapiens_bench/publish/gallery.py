@@ -28,6 +28,7 @@ class Ranking:
     values: Mapping[str, NDArray[np.float64]]  # model -> [images]; NaN where undefined
     higher_is_better: bool
     shown: Callable[[float], str]
+    scale: float = 1.0  # from the score to what is drawn
 
 
 def chosen(ranking: Ranking, n_models: int) -> dict[str, dict[str, list[int]]]:
@@ -54,7 +55,7 @@ def gallery(place: Place, ranking: Ranking, layers: Layers, prefix: str, notes: 
     remarks = list(notes)
     cases: list[Case] = []
     if place.may_show:
-        first = next(iter(picks), "")
+        first = _most_telling(place, picks)
         cases = [c for i in wanted if (c := _case(place, ranking, layers, prefix, i, titles, first)) is not None]
     elif wanted:
         remarks.append(
@@ -70,6 +71,13 @@ def gallery(place: Place, ranking: Ranking, layers: Layers, prefix: str, notes: 
     if len(place.members) > MOST_MODELS:
         remarks.append(f"Layers are those of the first {MOST_MODELS} models.")
     return Gallery(ranking.title, tuple(cases), shown, place.licence, tuple(remarks), tuple(legend))
+
+
+def _most_telling(place: Place, picks: Mapping[str, Any]) -> str:
+    """The model that a case shows at first: the first network, else the first that is no floor, else any."""
+    kinds = {cell.model: cell.kind for cell in place.cells}
+    order = {"network": 0, "diagnostic": 1}
+    return min(picks, key=lambda model: order.get(kinds[model], 2), default="")
 
 
 def case_id(prefix: str, position: int) -> str:

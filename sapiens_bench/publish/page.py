@@ -212,7 +212,7 @@ def _map_ranking(place: Place, block: Block) -> Ranking | None:
     unit = "%" if column.percent else column.unit
     return Ranking(
         f"{column.title} of an image alone{f', {unit}' if unit else ''}", place.keys, values, column.higher_is_better,
-        lambda v: f"{v * scale:.{column.decimals}f}",
+        lambda v: f"{v * scale:.{column.decimals}f}", scale,
     )  # fmt: skip
 
 
@@ -227,10 +227,13 @@ def _gallery_group(place: Place, ranking: Ranking, shown: Gallery, prefix: str) 
         n = len(order)
         at = np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(np.int64)) if n else order
         share = 100 * (np.arange(n) + 0.5) / max(1, n)
-        links = tuple((float(share[j]), float(values[i]), case_id(prefix, int(i))) for j, i in enumerate(order)
-                      if case_id(prefix, int(i)) in there)  # fmt: skip
+        ids = [case_id(prefix, i) for i in order.tolist()]
+        shown_values = ranking.scale * values[order]
+        links = tuple(
+            (float(x), float(y), case) for x, y, case in zip(share, shown_values, ids, strict=True) if case in there
+        )
         series, title = titles[model]
-        curves.append(Curve(title, share[at], values[order[at]], series, links))
+        curves.append(Curve(title, share[at], shown_values[at], series, links))
     caption = "Every image, sorted; points lead to the pictures below." if there else "Every image, sorted."
     drawn = figures.lines(f"{prefix}-images", "Score of each image", "% of the images", ranking.title, curves, caption)
     return Group(f"{prefix}-gallery", "Gallery", (drawn,), gallery=shown)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c6d31", "#7a5195", "#5f6a72", "#b5179e")
 _INK, _SOFT, _LINE = "#1b1f24", "#5b6470", "#e3e6ea"
 _THEME = {_INK: "--ink", _SOFT: "--soft", _LINE: "--line", **{c: f"--s{i}" for i, c in enumerate(SERIES)}}
-_WIDTH, _FONT = 5.2, 9.0  # inches, points: letters stay readable on a screen 390 pixels wide
+_WIDTH, _FONT = 4.7, 9.0  # inches, points: letters stay readable on a screen 390 pixels wide
 _CASE = "case:"  # scheme of links to a case; becomes "#case-..."
 
 

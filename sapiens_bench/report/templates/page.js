@@ -26,6 +26,7 @@
   const makeSortable = (table) => {
     const heads = [...table.tHead.rows[0].cells];
     const select = document.createElement("select");
+    select.add(new Option("as it comes", ""));
     heads.forEach((head, i) => {
       const text = head.textContent.trim();
       if (!text || head.classList.contains("rank") || head.classList.contains("bar")) return;
@@ -44,6 +45,7 @@
     label.className = "sorter";
     label.append("Sort by", select);
     select.addEventListener("change", () => {
+      if (!select.value) return;
       const i = Number(select.value);
       sortBy(table, i, heads[i].classList.contains("num"));
     });
