@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,16 @@ def reopen(record: RunRecord, cell: CellRecord, catalog: Catalog, data_root: Pat
         datasets=tuple(asked.get("datasets") or ()),
         protocol=cell.protocol,
         data_root=None if root is None else Path(root),
-        boxes="" if made_elsewhere else boxes,
+        boxes="",
         split=str(asked.get("split") or ""),
         seed=int(asked.get("seed") or 0),
         max_pixels=int(asked.get("max_pixels") or MAX_PIXELS),
         data_options=dict(asked.get("data_options") or {}),
     )
     stored.register(request, catalog)
-    found = open_named(catalog.dataset(cell.dataset), cell.protocol, request.data(), catalog).open
+    # Truth can be shown where pictures are not: a picture that is missing is left out when it is asked for.
+    choice = replace(request.data(), boxes="" if made_elsewhere else boxes, pictures=False)
+    found = open_named(catalog.dataset(cell.dataset), cell.protocol, choice, catalog).open
     known = record.datasets.get(cell.dataset)
     told = "" if known is None or made_elsewhere else known.manifest_sha256
     if told and told != found.adapter.manifest_sha256:

@@ -149,7 +149,7 @@ def render(page: Page) -> str:
         notes=page.notes,
         facts=page.facts,
         script=html.safe(script),
-        script_policy=f"; script-src 'sha256-{digest}'",
+        script_policy=html.safe(f"; script-src 'sha256-{digest}'"),
         more_style=html.safe(html.template("page.css")),
     )
 
