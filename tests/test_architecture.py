@@ -23,6 +23,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (  # a module imports from groups above it
     ("probe", "engine", "report"),
     # checks: compares all of the above with what is outside: official outputs, weight files, pycocotools
     ("checks", "decide"),
+    ("publish",),
     ("api",),
     ("cli",),
     ("testing", "__main__"),

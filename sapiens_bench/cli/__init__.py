@@ -24,6 +24,7 @@ from sapiens_bench.cli import (
     run,
     score,
     verify,
+    view,
     weights,
 )
 from sapiens_bench.cli.guard import GuardedGroup, complain, let_go_of_stdout
@@ -45,6 +46,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.add_typer(card.app, name="card")
 app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("view", epilog=view.EXAMPLES)(view.view)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.command("pareto", epilog=pareto.EXAMPLES)(pareto.pareto)

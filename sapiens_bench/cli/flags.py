@@ -144,6 +144,10 @@ Trust = Annotated[
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How it is written.")]
 OutFile = Annotated[Path | None, typer.Option("--out", callback=expanded, help="Write to this file, not to stdout.")]
+WithPictures = Annotated[
+    bool,
+    typer.Option("--with-pictures", help="Embed pictures of data sets whose licence does not allow it by itself."),
+]
 JsonOut = Annotated[Path | None, typer.Option("--json", callback=expanded, help="Also write the result to this file.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 RunFolder = Annotated[

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sapiens_bench.cli.flags import Cards, Format, FormatOption, OutFile, RunFolders
-from sapiens_bench.cli.output import say, show
+from sapiens_bench.cli.flags import Cards, DataRoot, Format, FormatOption, OutFile, RunFolders, WithPictures
+from sapiens_bench.cli.output import save, say, show, write
 from sapiens_bench.cli.refusals import complain_of_refusals
 from sapiens_bench.errors import IncompleteRun, TooManyErrors, UsageError
 
@@ -38,10 +38,12 @@ def report(
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail when an image was excluded or missed, or a model refused.")
     ] = False,
+    with_pictures: WithPictures = False,
+    data_root: DataRoot = None,
     study: Annotated[bool, typer.Option("--box-study", hidden=True)] = False,
     pareto: Annotated[bool, typer.Option("--pareto", hidden=True)] = False,
 ) -> None:
-    """Print the table of a run, or the tables of a profile, as text, Markdown, LaTeX, HTML, CSV or JSON."""
+    """Print the table of a run, or the tables of a profile, as text, Markdown, LaTeX, CSV or JSON; html is a page."""
     if table is not None:
         _paper_table(runs, table.value, fmt=format_.value, out=out, cards=cards or [])
     elif pareto:
@@ -54,6 +56,12 @@ def report(
 
         say("`report --box-study` is a command of its own: sapiens-bench box-study RUN...", "dim", to_stderr=True)
         show_study(runs, fmt=format_.value, out=out)
+    elif format_ is Format.html and any(
+        (folder / "run.json").is_file() or folder.name == "run.json" for folder in runs
+    ):
+        records = _page(runs, out, cards=cards or [], with_pictures=with_pictures, data_root=data_root)
+        if strict:
+            _be_strict(records)
     else:
         _report(runs, fmt=format_.value, out=out, cards=cards or [], strict=strict)
 
@@ -68,24 +76,79 @@ def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path
         ModelsRefused: ``strict``, and a model was refused.
     """
     from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.publish.best import told_from_noise
     from sapiens_bench.report.tables import build
     from sapiens_bench.store.record import read_run
 
     if len(folders) != 1:
-        raise UsageError("`report` prints one run. `box-study` and `pareto` join several.")
+        raise UsageError("`report` prints one run, or a page of several (--format html); see box-study and pareto.")
     folder = folders[0]
     profiled = (folder / "profile.json").is_file()
     record = None if profiled and not (folder / "run.json").is_file() else read_run(folder)
     if record is None or (profiled and not record.cells):
         _show_profile(folder, fmt, out)
         return
-    table = build(record, Catalog.load(cards))
+    table = build(record, Catalog.load(cards), told_from_noise(record, folder))
     show(table, fmt, out)
     if profiled and out is None and fmt in ("text", "md"):
         _show_profile(folder, fmt, None)
     if table.incomplete:
         raise IncompleteRun(f"INCOMPLETE: {table.incomplete}")
     if strict:
+        _be_strict([record])
+
+
+def _page(
+    folders: list[Path], out: Path | None, *, cards: list[Path], with_pictures: bool, data_root: Path | None
+) -> list[RunRecord]:
+    """Print or write the page of one run or several; a run of costs alone, and a profile, keep their tables.
+
+    Raises:
+        StoreError: no run there, or rows that cannot be read.
+        UsageError: runs that scored the same data set in different ways.
+        IncompleteRun: rows are missing; the page is written first, headed INCOMPLETE.
+    """
+    from sapiens_bench.store.record import read_run
+
+    records = [read_run(folder) for folder in folders]
+    if len(folders) == 1 and (folders[0] / "profile.json").is_file() and not records[0].cells:
+        _show_profile(folders[0], "html", out)
+        return records
+    text, incomplete = page_text(folders, records, cards=cards, with_pictures=with_pictures, data_root=data_root)
+    if out is None:
+        write(text)
+    else:
+        save(out, text)
+        say(f"Written: {out}")
+    if incomplete:
+        raise IncompleteRun(f"INCOMPLETE: {incomplete}")
+    return records
+
+
+def page_text(
+    folders: list[Path], records: list[RunRecord], *, cards: list[Path], with_pictures: bool, data_root: Path | None
+) -> tuple[str, str]:
+    """The page of runs, and what is missing in them. One without a measured model is its table."""
+    from sapiens_bench.cards.catalog import Catalog
+
+    catalog = Catalog.load(cards)
+    if len(records) == 1 and not any(cell.status in ("done", "incomplete") for cell in records[0].cells):
+        from sapiens_bench.report.html import render as render_table
+        from sapiens_bench.report.tables import build
+
+        table = build(records[0], catalog)
+        return render_table(table), table.incomplete
+    from sapiens_bench.publish.page import Choices, page
+    from sapiens_bench.report.page import render
+
+    roots = [folder.parent if folder.name == "run.json" else folder for folder in folders]
+    runs = list(zip(_labels(roots), roots, records))
+    found = page(runs, catalog, Choices(with_pictures, data_root))
+    return render(found), found.incomplete
+
+
+def _be_strict(records: list[RunRecord]) -> None:
+    for record in records:
         _refuse_errors(record)
         complain_of_refusals(record)
 

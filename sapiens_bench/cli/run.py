@@ -218,16 +218,17 @@ def _watched(plan: Plan) -> RunRecord:
 
 def _show_results(record: RunRecord, out: Path, catalog: Catalog, fmt: str) -> None:
     """The table, where it lies, and the commands that use it."""
+    from sapiens_bench.publish.best import told_from_noise
     from sapiens_bench.report.tables import build
 
-    show(build(record, catalog), fmt)
+    show(build(record, catalog, told_from_noise(record, out)), fmt)
     if fmt != "text":
         say(f"Run: {out}", to_stderr=True)
         return
     say(f"\nRun: {out}")
     folder = shlex.quote(str(out))
     commands = [
-        (f"sapiens-bench report {folder} --format html --out report.html", "a page to share"),
+        (f"sapiens-bench view {folder}", "a page with plots and pictures, opened and to share"),
         (f"sapiens-bench report {folder} --format latex", "a table for a paper"),
         (f"sapiens-bench verify {folder}", "read all rows again and check them"),
     ]

@@ -1,4 +1,4 @@
-"""Table or document -> one self-contained HTML file: no script, no request, autoescaped."""
+"""Table or document -> one self-contained HTML file: no script, no request, autoescaped. Pages with plots: page.py."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sapiens_bench.report.table import Block, Column, ReportTable, TableCell, Ta
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 _TEMPLATES = resources.files("sapiens_bench.report") / "templates"
 _BAR_WIDTH, _BAR_HEIGHT = 120.0, 14.0  # px of the little picture beside the score that ranks
@@ -22,19 +23,19 @@ _BAR_WIDTH, _BAR_HEIGHT = 120.0, 14.0  # px of the little picture beside the sco
 
 def render(table: ReportTable) -> str:
     """The page of a run as text (UTF-8)."""
-    return _page(
+    return page(
         "run.html",
         kind="report",
         title=table.title,
-        heading=_heading(table.task),
+        heading=heading(table.task),
         table=table,
-        blocks=[_block(block) for block in table.blocks],
+        blocks=[block_view(block) for block in table.blocks],
         notes=(*table.legend, *table.notes),
         facts=table.facts,
     )
 
 
-def _heading(task: str) -> str:
+def heading(task: str) -> str:
     """The task's title; its name where it is a plug-in's that is not installed here."""
     from sapiens_bench.tasks import task_kind
 
@@ -46,7 +47,7 @@ def _heading(task: str) -> str:
 
 def render_document(document: Document) -> str:
     """The page of a document as text (UTF-8)."""
-    return _page(
+    return page(
         "document.html",
         kind="tables",
         title=f"sapiens-bench: {document.title}",
@@ -57,28 +58,42 @@ def render_document(document: Document) -> str:
     )
 
 
-def _page(template: str, **values: Any) -> str:
+def page(name: str, **values: Any) -> str:
+    """A page made of a template; ``base.html`` and its style are under it."""
+    values = {"script": "", "script_policy": "", "more_style": "", **values}
+    return _environment().get_template(name).render(style=safe(template("style.css")), **values) + "\n"
+
+
+def template(name: str) -> str:
+    """The text of a template file."""
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def safe(text: str) -> Markup:
+    """Markup of our own making, which is not to be escaped."""
     from markupsafe import Markup
 
-    style = Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8"))
-    return _environment().get_template(template).render(style=style, **values) + "\n"
+    return Markup(text)
 
 
 def _environment() -> Environment:
     """Every variable is escaped, whatever a template is called; an unknown one is a defect, not an empty text."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    def source(name: str) -> str:
-        return (_TEMPLATES / name).read_text(encoding="utf-8")
-
     environment = Environment(
-        loader=FunctionLoader(source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["clean"] = one_line  # autoescape keeps markup out; this keeps direction marks out
+    environment.filters["drawn"] = safe  # of figures.py alone, whose own writer has escaped every text
     return environment
 
 
-def _block(block: Block) -> dict[str, Any]:
+def block_view(block: Block) -> dict[str, Any]:
+    """What the templates show of a block."""
     others = layout.absent_sheet(block)
     block = layout.with_numbers(block)
     sides = layout.side_columns(block)
@@ -134,6 +149,7 @@ def _cell(cell: TableCell | None, column: Column) -> dict[str, Any] | None:
         "value": number(cell.value, column),
         "interval": interval(cell, column),
         "best": cell.best,
+        "second": cell.second,
         "mark": MARKS.get(cell.confidence, "") if column.kind == "published" else "",
         "published": column.kind == "published",
         "hint": cell.reason or cell.source,

@@ -55,7 +55,8 @@ def _sheet_columns(sheet: Sheet) -> list[TexColumn]:
         cells = []
         for i, row in enumerate(sheet.rows):
             tex = safe(row[j])
-            cells.append(TexCell(rf"\textbf{{{tex}}}" if (i, j) in sheet.bold else tex, one_line(row[j])))
+            bold, underlined = (i, j) in sheet.bold, (i, j) in sheet.underlined
+            cells.append(TexCell(_emphasised(tex, bold, underlined), one_line(row[j]), bold=bold))
         columns.append(TexColumn(_head_lines(head), tuple(cells), j in sheet.left))
     return columns
 
@@ -125,8 +126,7 @@ def _cell(cell: TableCell | None, column: Column) -> TexCell:
         return TexCell("", "")
     text = number(cell.value, column)
     value = safe(text)
-    if cell.best:
-        value = rf"\textbf{{{value}}}"
+    value = _emphasised(value, cell.best, cell.second)
     if column.kind == "published":
         mark = safe(MARKS.get(cell.confidence, ""))
         marked = rf"\emph{{{value}}}" + (rf"\textsuperscript{{{mark}}}" if mark else "") + _marks(cell.notes)
@@ -136,6 +136,10 @@ def _cell(cell: TableCell | None, column: Column) -> TexCell:
     low, high = number(cell.low, column), number(cell.high, column)
     scripts = rf"$_{{\scriptscriptstyle {low}}}^{{\scriptscriptstyle {high}}}$"
     return TexCell(value + scripts, text, max(low, high, key=len), cell.best)
+
+
+def _emphasised(tex: str, bold: bool, underlined: bool) -> str:
+    return rf"\textbf{{{tex}}}" if bold else rf"\underline{{{tex}}}" if underlined else tex
 
 
 def _notes(block: Block, table: ReportTable) -> Iterator[str]:

@@ -39,6 +39,7 @@ def score_sheet(block: Block, intervals: Literal["all", "headline"] = "all") -> 
     columns, sides = block.shown(), side_columns(block)
     rows: list[tuple[str, ...]] = []
     bold: set[tuple[int, int]] = set()
+    underlined: set[tuple[int, int]] = set()
     titles: dict[int, str] = {}
     for group, members in sections(block):
         if GROUP_TITLES[group]:
@@ -46,6 +47,7 @@ def score_sheet(block: Block, intervals: Literal["all", "headline"] = "all") -> 
         for row in members:
             cells = [row.cells.get(column.key) for column in columns]
             bold |= {(len(rows), 2 + j) for j, cell in enumerate(cells) if cell is not None and cell.best}
+            underlined |= {(len(rows), 2 + j) for j, cell in enumerate(cells) if cell is not None and cell.second}
             texts = [
                 _text(cell, column, intervals == "all" or column.key == block.headline)
                 for cell, column in zip(cells, columns)
@@ -55,7 +57,7 @@ def score_sheet(block: Block, intervals: Literal["all", "headline"] = "all") -> 
     words = [2 + len(columns) + j for j, (title, _) in enumerate(sides) if title not in NUMBER_HEADS]
     faint = [i for i, row in enumerate(block.rows) if row.group == "unavailable"]
     heads = ("#", "Model", *(head(column) for column in columns), *(title for title, _ in sides))
-    return Sheet("", heads, tuple(rows), (1, *words), sections=titles, bold=bold, faint=faint)
+    return Sheet("", heads, tuple(rows), (1, *words), sections=titles, bold=bold, underlined=underlined, faint=faint)
 
 
 def _text(cell: TableCell | None, column: Column, with_interval: bool) -> str:

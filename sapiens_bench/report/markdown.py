@@ -44,10 +44,16 @@ def piped(sheet: Sheet) -> str:
             blank = [""] * len(sheet.heads)
             blank[sheet.name_column] = f"*{safe(sheet.sections[i])}*"
             body.append(blank)
-        body.append([f"**{safe(cell)}**" if (i, j) in sheet.bold else safe(cell) for j, cell in enumerate(row)])
+        body.append([_cell(cell, (i, j), sheet) for j, cell in enumerate(row)])
     sides = ["left" if j in sheet.left else "right" for j in range(len(sheet.heads))]
     heads = [safe(head) for head in sheet.heads]
     return str(tabulate(body, heads, tablefmt="pipe", colalign=sides if body else None, disable_numparse=True))
+
+
+def _cell(text: str, place: tuple[int, int], sheet: Sheet) -> str:
+    if place in sheet.bold:
+        return f"**{safe(text)}**"
+    return f"<u>{safe(text)}</u>" if place in sheet.underlined else safe(text)
 
 
 def _block(block: Block) -> Iterator[str]:
@@ -56,6 +62,7 @@ def _block(block: Block) -> Iterator[str]:
     yield piped(layout.score_sheet(block))
     yield ""
     yield from (f"- **{safe(text)}**" for text in block.alarms)
+    yield from _bullets([block.best_means] if block.best_means else [])
     yield from _bullets(block.remarks)
     if block.footnotes and (block.alarms or block.remarks):
         yield ""

@@ -18,6 +18,7 @@ class Sheet:
     notes: tuple[str, ...] = ()
     sections: Mapping[int, str] = field(default_factory=dict)  # row -> title of the rows from there on
     bold: Collection[tuple[int, int]] = ()  # (row, column)
+    underlined: Collection[tuple[int, int]] = ()  # likewise
     faint: Collection[int] = ()  # rows that matter less
 
     def __post_init__(self) -> None:

@@ -33,7 +33,8 @@ class TableCell:
     high: float = math.nan
     level: float = 0.95
     n_groups: int = 0
-    best: bool = False  # shown in bold; which cells are is the affair of the function given to ``tables.build``
+    best: bool = False  # shown in bold; which cells are is the affair of the emphasis given to ``tables.build``
+    second: bool = False  # underlined, likewise
     confidence: str = ""  # published numbers: verified, single-source, derived, conflicting
     source: str = ""  # published numbers: paper, table and printed row
     reason: str = ""  # why the value is undefined

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.report.causes import first_causes
@@ -19,15 +20,25 @@ _MEASURED = ("done", "incomplete")
 _ORDER: dict[RowGroup, int] = {"network": 0, "floor": 1, "diagnostic": 2, "unavailable": 3}
 
 
+class Chosen(NamedTuple):
+    """(model, column key) pairs of one block."""
+
+    best: Set[tuple[str, str]] = frozenset()  # bold
+    second: Set[tuple[str, str]] = frozenset()  # underlined
+
+
 @dataclass(frozen=True, slots=True)
 class Emphasis:
-    """Which numbers are set in bold, and the sentence that tells the reader what that says.
+    """Which numbers are set in bold and underlined, and the sentence that tells the reader what that says.
 
-    ``choose`` is given the rows and columns of one block and returns (model, column key) pairs.
+    ``choose`` is given (data set, protocol), the rows and the columns of one block.
     """
 
-    choose: Callable[[Sequence[TableRow], Sequence[Column]], set[tuple[str, str]]]
+    choose: Callable[[tuple[str, str], Sequence[TableRow], Sequence[Column]], Chosen]
     means: str
+
+
+NO_EMPHASIS = Emphasis(lambda place, rows, columns: Chosen(), "")  # a number that leads by chance is not to stand out
 
 
 def build(record: RunRecord, catalog: Catalog | None = None, emphasis: Emphasis | None = None) -> ReportTable:
@@ -36,12 +47,12 @@ def build(record: RunRecord, catalog: Catalog | None = None, emphasis: Emphasis 
     Args:
         record: run.json.
         catalog: where published numbers and titles come from; without it there is no published column.
-        emphasis: which numbers are bold; by default ``BEST_NETWORK``.
+        emphasis: which numbers are bold; none by default, since a record alone does not tell a lead from noise.
     """
     keys: dict[tuple[str, str], list[CellRecord]] = {}
     for cell in record.cells:
         keys.setdefault((cell.dataset, cell.protocol), []).append(cell)
-    blocks = tuple(_block(record, cells, catalog, emphasis or BEST_NETWORK) for cells in keys.values())
+    blocks = tuple(_block(record, cells, catalog, emphasis or NO_EMPHASIS) for cells in keys.values())
     return ReportTable(
         title=f"sapiens-bench: {record.task}",
         task=record.task,
@@ -92,9 +103,9 @@ def _block(record: RunRecord, cells: Sequence[CellRecord], catalog: Catalog | No
     cells = _ordered(cells, scores.get(headline), headline)
     rows = [_row(cell, columns, printed[cell.model], scores, footnotes) for cell in cells]
     rows = _ranked(rows, headline)
-    chosen = emphasis.choose(rows, columns)
-    rows = [replace(r, cells={k: replace(c, best=(r.model, k) in chosen) for k, c in r.cells.items()}) for r in rows]
     first = cells[0]
+    chosen = emphasis.choose((first.dataset, first.protocol), rows, columns)
+    rows = [_emphasised(row, chosen) for row in rows]
     protocol_title = _protocol_title(record, first, catalog)
     return Block(
         task=first.task,
@@ -110,7 +121,7 @@ def _block(record: RunRecord, cells: Sequence[CellRecord], catalog: Catalog | No
         remarks=block_remarks(record, cells, rows),
         footnotes=tuple(footnotes.texts),
         remedies=_remedies(cells, catalog),
-        best_means=emphasis.means if chosen else "",
+        best_means=emphasis.means if chosen.best else "",
     )
 
 
@@ -243,20 +254,12 @@ def _ranked(rows: Sequence[TableRow], headline: str) -> list[TableRow]:
     return ranked
 
 
-def best_networks(rows: Sequence[TableRow], columns: Sequence[Column]) -> set[tuple[str, str]]:
-    """The best complete network of each score column, ties included; a single network is no contest."""
-    contest = [row for row in rows if row.group == "network" and not row.is_incomplete]
-    chosen: set[tuple[str, str]] = set()
-    for column in columns:
-        values = {row.model: row.cells[column.key].value for row in contest if column.key in row.cells}
-        values = {model: value for model, value in values.items() if math.isfinite(value)}
-        if column.kind == "score" and len(values) > 1:
-            top = max(values.values()) if column.higher_is_better else min(values.values())
-            chosen |= {(model, column.key) for model, value in values.items() if value == top}
-    return chosen
-
-
-BEST_NETWORK = Emphasis(best_networks, "Best measured network in bold.")
+def _emphasised(row: TableRow, chosen: Chosen) -> TableRow:
+    cells = {
+        key: replace(cell, best=(row.model, key) in chosen.best, second=(row.model, key) in chosen.second)
+        for key, cell in row.cells.items()
+    }
+    return replace(row, cells=cells)
 
 
 def _remedies(cells: Sequence[CellRecord], catalog: Catalog | None) -> tuple[Remedy, ...]:

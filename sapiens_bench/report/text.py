@@ -15,7 +15,7 @@ from sapiens_bench.report.table import Block, ReportTable
 _WIDE = 150  # narrower terminals show the interval of the score that ranks, and no other
 _GAP = 2  # spaces between columns
 _LEAST = 10  # characters that a shortened column keeps
-_STYLES = {"bold": "1", "faint": "2", "best": "1;32", "alarm": "33", "loud": "1;31"}
+_STYLES = {"bold": "1", "second": "4", "faint": "2", "best": "1;32", "alarm": "33", "loud": "1;31"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,9 @@ def aligned(sheet: Sheet, screen: Screen | None = None, *, fold: bool = False) -
 
 
 def _style(sheet: Sheet, row: int, column: int) -> str:
-    return "best" if (row, column) in sheet.bold else "faint" if row in sheet.faint else ""
+    if (row, column) in sheet.bold:
+        return "best"
+    return "second" if (row, column) in sheet.underlined else "faint" if row in sheet.faint else ""
 
 
 def _fitted(sheet: Sheet, heads: list[str], rows: list[list[str]], width: int, fold: bool) -> list[list[str]]:

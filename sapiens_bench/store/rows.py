@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -227,10 +228,19 @@ def read_predictions(folder: Path) -> Iterator[tuple[str, dict[str, NDArray[Any]
             continue
         table = shard[0]
         names = [n for n in table.column_names if n not in BASE and not n.endswith(_SHAPE)]
-        kinds = {n: table.schema.field(n).type.value_type.to_pandas_dtype() for n in names}
-        for row in table.to_pylist():
-            arrays = {n: np.asarray(row[n], kinds[n]).reshape(row[n + _SHAPE]) for n in names if row[n] is not None}
-            yield row["key"], arrays
+        values = {name: _lists(table, name) for name in names}
+        shapes = {name: table[name + _SHAPE].to_pylist() for name in names}
+        for i, key in enumerate(table["key"].to_pylist()):
+            yield key, {n: values[n][i].reshape(shapes[n][i]) for n in names if shapes[n][i] is not None}
+
+
+def _lists(table: pa.Table, name: str) -> list[NDArray[Any]]:
+    """The arrays of a list column, one per row, empty where the row has none; each may be written to."""
+    column = table[name].combine_chunks()
+    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    flat = column.values.to_numpy(zero_copy_only=False)
+    offsets = column.offsets.to_numpy()
+    return [np.array(flat[start:end]) for start, end in pairwise(offsets)]
 
 
 def _require_all(folder: Path) -> None:
@@ -291,7 +301,7 @@ def _decode(data: bytes, path: Path) -> tuple[pa.Table, dict[str, str]]:
         ShardDamaged: the bytes are no Parquet file.
     """
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)  # a shard is small
         footer = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
     except (OSError, ValueError, pa.ArrowException) as error:  # a UnicodeDecodeError is a ValueError
         raise ShardDamaged(f"{path.name}: cannot be read ({' '.join(str(error).split())[:120]})") from None

@@ -26,7 +26,10 @@ FLAGS = {
         "--batch", "--cards", "--compile", "--counts", "--device", "--format", "--input", "--models", "--option",
         "--out", "--precision", "--rounds", "--seconds", "--task", "--threads", "--weights-root",
     ],
-    "report": ["--box-study", "--cards", "--format", "--out", "--pareto", "--strict", "--table"],
+    "report": [
+        "--box-study", "--cards", "--data-root", "--format", "--out", "--pareto", "--strict", "--table",
+        "--with-pictures",
+    ],
     "run": [
         "--batch-size", "--boxes", "--cards", "--data-option", "--data-root", "--dataset", "--device", "--dry-run",
         "--format", "--input", "--limit", "--max-errors", "--max-pixels", "--models", "--n-boot", "--no-save-preds",
@@ -45,6 +48,7 @@ FLAGS = {
     ],
     "verify golden": ["--cards", "--json", "--weights-root"],
     "verify run": ["--cards", "--json", "--repair"],
+    "view": ["--cards", "--data-root", "--no-open", "--open", "--out", "--with-pictures"],
     "weights check": ["--cards", "--trust-checkpoint", "--weights-root"],
     "weights convert": ["--out", "--trust-checkpoint"],
     "weights get": ["--accept-licence", "--cards"],

@@ -24,7 +24,7 @@ _LISTS = {"cards", "cli", "embedded", "errors", "report"}
 _TASKS = {"tasks", "types"}  # their titles are their own
 # Tables of names, the options classes of wrappers and what scores them; no network and no image library.
 _OPTIONS = {"adapters", "engine", "models", "pixels", "stats"}
-_REPORT = {"cards", "cli", "errors", "report", "store"}
+_REPORT = {"cards", "cli", "errors", "publish", "report", "store"}
 _ROWS = _PARSER | _CARDS | _TABLES | {"dateutil", "pandas", "pyarrow"}  # pyarrow imports pandas where it meets numpy
 _DECIDE = {*_REPORT, "decide", "engine", "pixels", "stats"} | _TASKS
 _PLAN = {*_REPORT, "adapters", "embedded", "engine", "models", "pixels", "render", "stats", "workers"} | _TASKS

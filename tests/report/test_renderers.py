@@ -20,7 +20,7 @@ from sapiens_bench.errors import UnknownName
 from sapiens_bench.report import escape, text
 from sapiens_bench.report.formats import FORMATS, render
 from sapiens_bench.report.sheet import Document, Sheet
-from sapiens_bench.report.tables import build
+from sapiens_bench.report.tables import Chosen, Emphasis, build
 from sapiens_bench.store.record import CellRecord, RunRecord, Timing
 
 Make = Callable[..., RunRecord]
@@ -44,8 +44,27 @@ def test_interval_stands_behind_the_value(make_record: Make, name: str) -> None:
     assert re.search(r"84\.0\s+\[80\.4, 87\.6\]", text)
 
 
+def chosen(*about: object) -> Chosen:
+    return Chosen({("movenet-thunder", "oks/AP")}, {("blazepose-full", "oks/AP")})
+
+
+@pytest.mark.parametrize(
+    ("name", "best", "second"),
+    [
+        ("latex", r"\textbf{84.0}", r"\underline{61.2}"),
+        ("md", "**84.0 ", "<u>61.2 "),
+        ("html", 'class="value best" title="">84.0', 'class="value second" title="">61.2'),
+    ],
+)
+def test_best_and_second_are_told_apart_and_explained(make_record: Make, name: str, best: str, second: str) -> None:
+    text = render(build(make_record(), emphasis=Emphasis(chosen, "Bold: a lead.")), name)
+    assert best in text
+    assert second in text
+    assert "Bold: a lead." in text
+
+
 def test_latex_sets_the_best_bold_and_the_interval_small(make_record: Make) -> None:
-    text = render(build(make_record()), "latex")
+    text = render(build(make_record(), emphasis=Emphasis(chosen, "Bold: a lead.")), "latex")
     assert r"\textbf{84.0}$_{\scriptscriptstyle 80.4}^{\scriptscriptstyle 87.6}$" in text
     for part in (r"\begin{table*}", r"\toprule", r"\midrule", r"\bottomrule", r"\caption{", r"\label{tab:"):
         assert part in text
@@ -195,7 +214,7 @@ def test_a_narrow_terminal_shortens_words_and_never_a_name_or_a_number() -> None
 
 
 def test_only_a_terminal_gets_colour(make_record: Make) -> None:
-    table = build(make_record())
+    table = build(make_record(), emphasis=Emphasis(chosen, "Bold: a lead."))
     assert "\x1b" not in text.render(table)
     assert "\x1b" not in text.render(table, text.Screen(200, colour=False))
     coloured = text.render(table, text.Screen(200, colour=True))

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.report.tables import Emphasis, build
+from sapiens_bench.report.tables import Chosen, Emphasis, build
 from sapiens_bench.store.record import Cause, Counts, ErrorExample, RunRecord
 
 Make = Callable[..., RunRecord]
@@ -34,25 +34,18 @@ def test_lower_is_better_scores_rank_upwards(make_record: Make, rows: SimpleName
 
     table = build(make_record([cell("far", 0.3), cell("near", 0.1)], task="depth"))
     assert [r.model for r in table.blocks[0].rows] == ["near", "far"]
-    assert table.blocks[0].rows[0].cells["depth/rmse"].best
 
 
-def test_only_measured_networks_compete_for_best(make_record: Make) -> None:
-    by_model = {r.model: r.cells for r in build(make_record()).blocks[0].rows}
-    assert by_model["movenet-thunder"]["oks/AP"].best
-    assert not by_model["oracle"]["oks/AP"].best
-    assert not by_model["blazepose-full"]["oks/AP"].best
+def test_a_record_alone_sets_nothing_in_bold(make_record: Make) -> None:
+    """It tells no lead from noise: that takes the rows (publish/best.py)."""
+    block = build(make_record()).blocks[0]
+    assert not any(c.best or c.second for row in block.rows for c in row.cells.values())
+    assert block.best_means == ""
 
 
-def test_equal_scores_share_rank_and_best(make_record: Make, rows: SimpleNamespace) -> None:
+def test_equal_scores_share_a_rank(make_record: Make, rows: SimpleNamespace) -> None:
     table = build(make_record([rows.pose("a", "A", 0.5), rows.pose("b", "B", 0.5), rows.pose("c", "C", 0.4)]))
     assert [r.rank for r in table.blocks[0].rows] == [1, 1, 3]
-    assert [r.cells["oks/AP"].best for r in table.blocks[0].rows] == [True, True, False]
-
-
-def test_a_single_network_is_not_called_best(make_record: Make, rows: SimpleNamespace) -> None:
-    table = build(make_record([rows.pose("a", "A", 0.5)]))
-    assert not table.blocks[0].rows[0].cells["oks/AP"].best
 
 
 def test_undefined_headline_ranks_last_without_a_number(make_record: Make, rows: SimpleNamespace) -> None:
@@ -185,13 +178,20 @@ def test_what_the_adapter_says_about_itself_is_a_remark(make_record: Make, rows:
 
 
 def test_who_decides_what_is_bold_also_says_what_it_means(make_record: Make) -> None:
-    chosen = Emphasis(lambda rows, columns: {("oracle", "oks/AR")}, "Bold: by order.")
-    block = build(make_record(), emphasis=chosen).blocks[0]
+    asked = []
+
+    def choose(place: object, rows: object, columns: object) -> Chosen:
+        asked.append(place)
+        return Chosen({("oracle", "oks/AR")}, {("mean-pose", "oks/AP")})
+
+    block = build(make_record(), emphasis=Emphasis(choose, "Bold: by order.")).blocks[0]
+    assert asked == [("synthetic-humans", "gt-box")]
+    assert [r.model for r in block.measured if r.cells["oks/AP"].second] == ["mean-pose"]
     assert {r.model: [k for k, c in r.cells.items() if c.best] for r in block.measured} == {
         "movenet-thunder": [], "blazepose-full": [], "mean-pose": [], "oracle": ["oks/AR"],
     }  # fmt: skip
     assert block.best_means == "Bold: by order."
-    nobody = build(make_record(), emphasis=Emphasis(lambda rows, columns: set(), "Bold: by order.")).blocks[0]
+    nobody = build(make_record(), emphasis=Emphasis(lambda *about: Chosen(), "Bold: by order.")).blocks[0]
     assert nobody.best_means == ""
 
 

@@ -1,0 +1,127 @@
+"""Which numbers may stand out: only a lead that the paired bootstrap tells from noise, after Holm's correction.
+
+The best network of a column of the short table is bold where its paired difference from the runner-up excludes zero;
+the second is underlined where the best is bold and its own difference from the third excludes zero. All these tests of
+one table are one family. Without intervals (``--n-boot 0``), of incomplete rows, and of floors and diagnostics nothing
+stands out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from sapiens_bench.errors import SapiensBenchError
+from sapiens_bench.report.table import Column, TableRow
+from sapiens_bench.report.tables import NO_EMPHASIS, Chosen, Emphasis
+from sapiens_bench.store.record import RunRecord
+
+if TYPE_CHECKING:
+    from sapiens_bench.decide.sides import Side
+    from sapiens_bench.publish.pairwise import Contest
+
+ALPHA = 0.05
+MEANS = (
+    "Bold: best network, its lead over the runner-up told from noise (paired bootstrap, 95 %, Holm over the table); "
+    "underlined: second best, by the same rule."
+)
+
+
+class Lead(NamedTuple):
+    """One test: is ``ahead`` better than ``behind`` in a score?"""
+
+    key: str
+    place: int  # 0 for the best, 1 for the second
+    ahead: str
+    behind: str
+
+
+def told_from_noise(record: RunRecord, folder: Path) -> Emphasis:
+    """The emphasis of a run's tables, from its rows; none where rows or intervals are missing.
+
+    Args:
+        folder: of the run, or its run.json.
+    """
+    n_boot = int(record.request.get("n_boot") or 0)
+    if not n_boot:
+        return NO_EMPHASIS
+    root = folder.parent if folder.name == "run.json" else folder
+    sides: list[Side] = []
+
+    def choose(place: tuple[str, str], rows: Sequence[TableRow], columns: Sequence[Column]) -> Chosen:
+        leads = leads_of(rows, columns)
+        if not leads:
+            return Chosen()
+        names = {lead.ahead for lead in leads} | {lead.behind for lead in leads}
+        try:
+            found = _contest(root, sides, place, names, record, n_boot)
+        except SapiensBenchError:  # a damaged or foreign row: `verify run` says which; a table without bold is no lie
+            return Chosen()
+        return standing_out(leads, {"": found} if found else {}, lambda model: ("", model))
+
+    return Emphasis(choose, MEANS)
+
+
+def _contest(
+    root: Path, sides: list[Side], place: tuple[str, str], names: set[str], record: RunRecord, n_boot: int
+) -> Contest | None:
+    from sapiens_bench.decide.sides import read_side  # rows are read only where something may stand out
+    from sapiens_bench.engine.scores import Weights
+    from sapiens_bench.publish.pairwise import contest
+
+    if not sides:
+        sides.append(read_side(root))
+    members = [m for m in sides[0].members if m.place == place and m.model in names]
+    return contest(members, Weights(n_boot, record.seeds.get("bootstrap", 0))) if members else None
+
+
+def leads_of(rows: Sequence[TableRow], columns: Sequence[Column]) -> list[Lead]:
+    """The tests of one table, by column: the best against the second, the second against the third."""
+    members = [row for row in rows if row.group == "network" and not row.is_incomplete]
+    leads: list[Lead] = []
+    for column in columns:
+        if column.kind == "score" and column.headline:
+            values = {row.model: row.cells[column.key].value for row in members if column.key in row.cells}
+            leads += ranked_leads(column.key, values, column.higher_is_better)
+    return leads
+
+
+def ranked_leads(key: str, values: Mapping[str, float], higher_is_better: bool) -> list[Lead]:
+    """The tests of one column of values by name."""
+    defined = {name: value for name, value in values.items() if math.isfinite(value)}
+    order = sorted(defined, key=lambda name: defined[name], reverse=higher_is_better)
+    return [Lead(key, place, order[place], order[place + 1]) for place in range(min(2, len(order) - 1))]
+
+
+def standing_out(
+    leads: Sequence[Lead],
+    contests: Mapping[str, Contest],
+    where: Callable[[str], tuple[str, str]],
+) -> Chosen:
+    """What may stand out among one table's tests.
+
+    Args:
+        contests: by any name.
+        where: name of a competitor -> (name of its contest, its model there).
+    """
+    from sapiens_bench.publish.pairwise import adjusted
+
+    differences = []
+    for lead in leads:
+        place_a, model_a = where(lead.ahead)
+        place_b, model_b = where(lead.behind)
+        found = contests.get(place_a) if place_a == place_b else None
+        names = [m.model for m in found.members] if found is not None else []
+        if found is None or model_a not in names or model_b not in names:
+            differences.append(None)
+        else:
+            differences.append(found.difference(names.index(model_b), names.index(model_a), lead.key))
+    sure = [p <= ALPHA for p in adjusted(differences)]
+    best = {(lead.ahead, lead.key) for lead, is_sure in zip(leads, sure) if is_sure and lead.place == 0}
+    led = {key for _, key in best}
+    second = {
+        (lead.ahead, lead.key) for lead, is_sure in zip(leads, sure) if is_sure and lead.place == 1 and lead.key in led
+    }
+    return Chosen(best, second)
