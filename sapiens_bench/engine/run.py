@@ -7,16 +7,16 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, ClassVar, cast
 
-import pyarrow as pa
-
 from sapiens_bench import __version__
 from sapiens_bench.engine import provenance, scores
 from sapiens_bench.engine.build import TargetBook, build_model
 from sapiens_bench.engine.cell import CellJob, run_cell
+from sapiens_bench.engine.complete import complete_before
 from sapiens_bench.engine.conventions import Conventions, examine, refuse_wrong
 from sapiens_bench.engine.data_specs import FoundData
 from sapiens_bench.engine.device import default_batch_size, resolve_device
 from sapiens_bench.engine.events import CellFinished, CellStarted, DataProgress, Event, Note, ignore
+from sapiens_bench.engine.kept_scores import KeptScores, cell_key, set_key
 from sapiens_bench.engine.plan import Plan, first_reason
 from sapiens_bench.engine.results import run_results
 from sapiens_bench.engine.samples import SharedSamples, budget_bytes
@@ -32,7 +32,6 @@ from sapiens_bench.errors import (
     machine_fault,
     raise_if_machine,
 )
-from sapiens_bench.store.causes import row_causes
 from sapiens_bench.store.folder import CellClaim, RunFolder, open_run
 from sapiens_bench.store.record import (
     CellRecord,
@@ -79,13 +78,19 @@ class _Run:
     def __init__(self, plan: Plan, on_event: Watcher) -> None:
         self.plan, self.how, self.on_event = plan, plan.how, on_event
         has_networks = not all(spec.model.is_results for spec in plan.cells)  # else torch need not be loaded
-        self.device = resolve_device(plan.how.device, plan.cells[0].model.precision) if has_networks else "cpu"
-        self.batch_size = plan.how.batch_size or default_batch_size(self.device)
+        self.before = complete_before(plan) if has_networks else None
+        if self.before is not None:
+            self.device, self.batch_size = self.before.device, self.before.batch_size
+        else:
+            self.device = self._find_device() if has_networks else "cpu"
+            self.batch_size = plan.how.batch_size or default_batch_size(self.device)
         self.threads = division(plan.how.threads, plan.how.workers)
         prepare_process(plan.how.threads)
         self.records = {(c.cell.dataset, c.cell.model): c.record.model_copy(deep=True) for c in plan.cells}
         self.records |= {(record.dataset, record.model): record for record in plan.unavailable}
         self.record = _header(plan, self.device, self.batch_size, self.threads)
+        if self.before is not None:
+            self.record.hardware = self.before.hardware
         metrics = {data.spec.id: data.open.task.metrics for data in plan.data}
         self.record.bind(plan.out, lambda cell: metrics[cell.dataset])
         self.loaded: tuple[str, Model] | None = None
@@ -94,6 +99,7 @@ class _Run:
         self.conventions: dict[str, Conventions] = {}
         self.first_error = plan.first_error
         self.previous: RunRecord | None = None  # what run.json said before this run
+        self.kept: KeptScores | None = None
 
     def complete(self) -> RunRecord:
         """Rows, scores, record; every way out of an opened folder leaves a run.json that tells the truth."""
@@ -112,7 +118,7 @@ class _Run:
 
     def _fill(self, folder: RunFolder) -> None:
         """All rows and scores of the plan."""
-        self.previous = folder.previous
+        self.previous, self.kept = folder.previous, KeptScores(self.plan.out)
         if folder.previous is not None:
             self.record.costs = folder.previous.costs  # of `profile` into this folder
         try:
@@ -165,6 +171,9 @@ class _Run:
             self._note(note)
         n_missing = sum(len(shard.indices) for shard in missing)
         self.on_event(CellStarted(cell, spec.title, cell.n_samples - n_missing))
+        if n_missing and self.before is not None:  # a shard was damaged, or its files changed
+            self.before, self.device = None, self._find_device()
+            self.record.hardware = HardwareRecord.model_validate(provenance.hardware(self.device))
         if n_missing or spec.model.is_results:  # results are read again for their notes
             self._materialise(data)
             try:
@@ -181,30 +190,42 @@ class _Run:
             for note in notes:
                 if note not in self.record.notes:  # of a model that runs on several data sets
                     self._note(note)
-        self._count(spec, data, read_rows(job.folder))
+        self._count(spec, data)
         self.on_event(CellFinished(record))
 
-    def _count(self, spec: CellSpec, data: FoundData, rows: pa.Table) -> None:
-        """Counts, examples and scores without intervals, from the rows."""
-        record = self._record(spec)
-        record.counts = scores.count(rows, spec.cell.n_samples)
-        record.errors, record.causes = scores.examples(rows), row_causes(rows)
+    def _count(self, spec: CellSpec, data: FoundData) -> None:
+        """Counts, examples and scores: those of an earlier run, or without intervals, from the rows."""
+        record, cell, task = self._record(spec), spec.cell, data.open.task
+        assert self.kept is not None
+        if not self.kept.fill(record, cell, cell_key(self.plan.out, cell, task).key):
+            scores.tell(record, read_rows(self.plan.out / "rows" / cell.folder), task)
         record.status = "done" if record.counts.done == record.counts.planned else "incomplete"
-        record.scores = scores.score(scores.scored_rows(rows, scores.excluded([rows])), data.open.task)
 
     def _score(self) -> None:
         """Scores with intervals, over the samples that are sound for every model of the data set."""
+        assert self.kept is not None
         for data in self.plan.data:
             ran = [c for c in self.plan.cells if c.data is data.spec and self._record(c).status != "refused"]
-            tables = [read_rows(self.plan.out / "rows" / c.cell.folder) for c in ran]
-            left_out = scores.excluded(tables)
-            weights = scores.Weights(self.how.n_boot, self.how.seed)
-            for spec, rows in zip(ran, tables):
-                self._record(spec).scores = scores.score(
-                    scores.scored_rows(rows, left_out), data.open.task, weights if self.how.n_boot else None
-                )
+            made_of = [cell_key(self.plan.out, c.cell, data.open.task) for c in ran]
+            key = set_key(made_of, self.how.n_boot, self.how.seed)
+            n_out = self.kept.n_excluded(data.spec.id, key)
+            if n_out is None:
+                n_out = self._score_rows(data, ran)
+                self.kept.keep(data.spec.id, key, n_out, zip(made_of, map(self._record, ran), strict=True))
             about = self.record.datasets[data.spec.id]
-            about.n_excluded, about.n_scored = len(left_out), data.facts.n_samples - len(left_out)
+            about.n_excluded, about.n_scored = n_out, data.facts.n_samples - n_out
+
+    def _score_rows(self, data: FoundData, ran: list[CellSpec]) -> int:
+        """Score the cells of one data set; returns how many images are at fault for any of them."""
+        rows = [read_rows(self.plan.out / "rows" / c.cell.folder) for c in ran]
+        left_out, found = scores.score_together(rows, data.open.task, self.how.n_boot, self.how.seed)
+        for spec, each in zip(ran, found, strict=True):
+            self._record(spec).scores = each
+        return len(left_out)
+
+    def _find_device(self) -> str:
+        """The device that was asked for; loads torch."""
+        return resolve_device(self.plan.how.device, self.plan.cells[0].model.precision)
 
     def _verdict(self) -> RunRecord:
         """Write the final record, then complain if there is reason to."""
@@ -262,11 +283,11 @@ class _Run:
         adapter = data.open.adapter
         if data.spec.id in self.materialised or not isinstance(adapter, Materialised):
             return
-        self.materialised.add(data.spec.id)
 
         def progress(done: int, total: int) -> None:
             self.on_event(DataProgress(data.spec.id, done, total))
 
+        self.materialised.add(data.spec.id)
         adapter.materialise(range(data.facts.n_samples), self.threads.cores, progress)
 
     def _record(self, spec: CellSpec) -> CellRecord:
@@ -360,8 +381,6 @@ def _failed(cell: CellRecord, *, strictly: bool) -> int:
 
 
 def _complaint(bad: Sequence[CellRecord]) -> str:
-    parts = []
-    for c in bad[:5]:
-        codes = ", ".join(dict.fromkeys(error.code for error in c.errors))
-        parts.append(f"{c.model} on {c.dataset}: {c.counts.planned - c.counts.ok} of {c.counts.planned} ({codes})")
-    return f"Too many error rows: {'; '.join(parts)}."
+    codes = [", ".join(dict.fromkeys(error.code for error in c.errors)) for c in bad[:5]]
+    counts = [f"{c.model} on {c.dataset}: {c.counts.planned - c.counts.ok} of {c.counts.planned}" for c in bad[:5]]
+    return f"Too many error rows: {'; '.join(f'{n} ({c})' for n, c in zip(counts, codes, strict=True))}."

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from sapiens_bench.stats.bootstrap import draw_weights, intervals
 from sapiens_bench.stats.sums import DrawCounts
-from sapiens_bench.store.record import Counts, ErrorExample, ScoreRecord
+from sapiens_bench.store.causes import row_causes
+from sapiens_bench.store.record import CellRecord, Counts, ErrorExample, ScoreRecord
 from sapiens_bench.types import Interval, Metric, Task
 
 _N_EXAMPLES = 5
@@ -96,6 +97,26 @@ def score(rows: pa.Table, task: Task, weights: Weights | None = None) -> dict[st
                 headline=info.headline,
             )
     return records
+
+
+def tell(record: CellRecord, rows: pa.Table, task: Task) -> None:
+    """Write what the rows of one cell say into its record: counts, causes, and scores without intervals."""
+    record.counts = count(rows, record.counts.planned)
+    record.errors, record.causes = examples(rows), row_causes(rows)
+    record.scores = score(scored_rows(rows, excluded([rows])), task)
+
+
+def score_together(
+    tables: Sequence[pa.Table], task: Task, n_boot: int, seed: int
+) -> tuple[set[int], list[dict[str, ScoreRecord]]]:
+    """Samples that leave the scores of one data set, and the scores of each model, over the same samples and draws.
+
+    Args:
+        n_boot: draws of the intervals; 0: none.
+    """
+    left_out = excluded(tables)
+    weights = Weights(n_boot, seed) if n_boot else None
+    return left_out, [score(scored_rows(rows, left_out), task, weights) for rows in tables]
 
 
 def _intervals(rows: pa.Table, metric: Metric, weights: Weights | None) -> dict[str, Interval]:

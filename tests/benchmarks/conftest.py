@@ -1,20 +1,156 @@
-"""What the benchmarks share: one thread, and ratios of interleaved timings."""
+"""What the benchmarks share: one thread, timings that take turns, and lines for docs/performance.md."""
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
+import sys
 import time
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import cv2
 import pytest
 import torch
+
+from sapiens_bench.tasks.pose.compiled import KERNELS
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled() -> None:
+    """Kernels are compiled, or loaded, before any clock runs."""
+    KERNELS.load()
+
+
+class Range(NamedTuple):
+    """A figure, and the least and most favourable round."""
+
+    value: float
+    low: float
+    high: float
+
+
+def cpu_seconds(function: Callable[[], object]) -> float:
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+class Page:
+    """Lines that tools/performance_page.py makes its tables of; they travel in ``extra_info`` of the benchmark."""
+
+    def __init__(self, benchmark: Any) -> None:
+        self._benchmark, self._is_used = benchmark, False
+
+    def add(
+        self,
+        topic: str,
+        what: str,
+        found: Range | float,
+        unit: str,
+        *,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        beside: str = "",
+        if_missed: str = "",
+    ) -> None:
+        """One line.
+
+        Args:
+            unit: "x" for ratios.
+            at_least, at_most: the goal; neither: a figure without one.
+            beside: what the figure was made of, or its limit.
+            if_missed: the reason, printed where the goal is missed.
+        """
+        value, low, high = found if isinstance(found, Range) else (found, found, found)
+        is_met = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
+        goal = {"at_least": at_least, "at_most": at_most, "is_met": is_met, "if_missed": if_missed}
+        line = {"topic": topic, "what": what, "value": value, "low": low, "high": high, "unit": unit, "beside": beside}
+        self._benchmark.extra_info.setdefault("lines", []).append(line | goal)
+
+    def ratio(
+        self,
+        topic: str,
+        what: str,
+        base: Callable[[], object],
+        ours: Callable[[], object],
+        *,
+        against: str,
+        rounds: int = 3,
+        repeats: int = 5,
+        **goal: Any,
+    ) -> float:
+        """CPU time of ``base`` over ours: the fastest of rounds that take turns; ours ``repeats`` times a round."""
+        slow, fast = [], []
+        for _ in range(rounds):
+            slow.append(cpu_seconds(base))
+            fast.append(min(cpu_seconds(ours) for _ in range(repeats)))
+        each = [s / f for s, f in zip(slow, fast, strict=True)]
+        found = Range(min(slow) / min(fast), min(each), max(each))
+        beside = f"{against} {min(slow) * 1000:.3g} ms, ours {min(fast) * 1000:.3g} ms"
+        self.add(topic, what, found, "x", beside=beside, **goal)
+        self._call(ours)
+        return found.value
+
+    def ms(self, topic: str, what: str, function: Callable[[], object], rounds: int = 9, **goal: Any) -> float:
+        """CPU milliseconds, the fastest of the rounds."""
+        return 1000 * self._time(topic, what, function, rounds, 1000, "ms", goal)
+
+    def seconds(self, topic: str, what: str, function: Callable[[], object], rounds: int = 3, **goal: Any) -> float:
+        """CPU seconds, the fastest of the rounds."""
+        return self._time(topic, what, function, rounds, 1, "s", goal)
+
+    def _call(self, function: Callable[[], object]) -> None:
+        """Call it; by the fixture where that has not been used, as it wants to be, once."""
+        if self._is_used:
+            function()
+        else:
+            self._benchmark.pedantic(function, rounds=1)
+        self._is_used = True
+
+    def _time(
+        self, topic: str, what: str, function: Callable[[], object], rounds: int, factor: float, unit: str, goal: Any
+    ) -> float:
+        self._call(function)  # the first call fills caches
+        times = [cpu_seconds(function) for _ in range(rounds)]
+        self.add(topic, what, Range(*(factor * t for t in (min(times), min(times), max(times)))), unit, **goal)
+        return min(times)
+
+
+@pytest.fixture
+def page(benchmark: Any) -> Page:
+    """Measures, and notes what belongs on the page."""
+    return Page(benchmark)
+
+
+@pytest.fixture
+def figures() -> Callable[[Sequence[float]], Range]:
+    """Median and ends of some figures."""
+    return lambda values: Range(statistics.median(values), min(values), max(values))
+
+
+@pytest.fixture
+def peak_mb() -> Callable[[Callable[[], object]], float]:
+    """The most memory that was allocated at once during a call, MB."""
+
+    def measure(function: Callable[[], object]) -> float:
+        tracemalloc.start()
+        try:
+            function()
+            return tracemalloc.get_traced_memory()[1] / 2**20
+        finally:
+            tracemalloc.stop()
+
+    return measure
 
 
 @pytest.fixture
@@ -24,13 +160,21 @@ def ratio() -> Callable[..., float]:
     def measure(base: Callable[[], object], ours: Callable[[], object], rounds: int = 7) -> float:
         base()
         ours()
-        found = []
-        for _ in range(rounds):
-            start = time.process_time()
-            base()
-            middle = time.process_time()
-            ours()
-            found.append((middle - start) / (time.process_time() - middle))
-        return statistics.median(found)
+        return statistics.median(cpu_seconds(base) / cpu_seconds(ours) for _ in range(rounds))
 
     return measure
+
+
+@pytest.fixture(scope="session")
+def fake(repository: Path) -> Callable[[str], ModuleType]:
+    """``fake(NAME)``: the module tests/fakes/NAME.py."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"fake_{name}", repository / "tests" / "fakes" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[f"fake_{name}"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

@@ -1,14 +1,8 @@
-"""1,000 bootstrap draws of 5,000 images, every score of a task, against the goals for time and memory (one thread).
-
-``extra_info``: seconds (fastest round), the goal, and the peak of what was allocated during the draws.
-"""
+"""1,000 bootstrap draws of 5,000 images, every score of a task, against the goals for time and memory (one thread)."""
 
 from __future__ import annotations
 
-import importlib.util
-import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -23,19 +17,15 @@ from sapiens_bench.types import Metric
 
 N_IMAGES, N_DRAWS, N_CLASSES = 5_000, 1_000, 28
 PEAK_MB = 300
+TOPIC = "Bootstrap: 1,000 draws of 5,000 images"
 
 
 @pytest.fixture(scope="module")
-def dense_rows(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("dense_rows", repository / "tests" / "fakes" / "dense_rows.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def dense_rows(fake: Callable[[str], ModuleType]) -> ModuleType:
+    return fake("dense_rows")
 
 
-def record_draws(benchmark: Any, metrics: list[Metric], rows: pa.Table, goal_s: float) -> None:
+def record_draws(page: Any, what: str, metrics: list[Metric], rows: pa.Table, goal_s: float, peak_mb: Any) -> None:
     """Time, then memory, of all that turns rows into intervals."""
 
     def everything() -> None:
@@ -44,30 +34,30 @@ def record_draws(benchmark: Any, metrics: list[Metric], rows: pa.Table, goal_s: 
             found = intervals(metric.aggregate(rows), weights, n_groups=rows.num_rows)
             assert all(i.low <= i.value <= i.high for i in found.values())
 
-    benchmark.pedantic(everything, rounds=3, warmup_rounds=1)
-    tracemalloc.start()
-    everything()
-    peak_mb = tracemalloc.get_traced_memory()[1] / 2**20
-    tracemalloc.stop()
-    assert peak_mb < PEAK_MB
-    fastest = benchmark.stats.stats.min
-    benchmark.extra_info |= {"seconds": fastest, "goal_s": goal_s, "is_met": fastest <= goal_s, "peak_mb": peak_mb}
+    page.seconds(TOPIC, what, everything, at_most=goal_s)
+    page.add(TOPIC, f"{what}: most memory", peak_mb(everything), "MB", at_most=PEAK_MB)
 
 
 Make = Callable[[ModuleType], pa.Table]
 
 
 @pytest.mark.parametrize(
-    ("metrics", "make", "goal_s"),
+    ("metrics", "make", "goal_s", "name"),
     [
-        ([SegMetric([str(c) for c in range(N_CLASSES)])], lambda d: d.seg_rows(N_IMAGES, N_CLASSES), 0.5),
-        ([BoundaryMetric(N_CLASSES)], lambda d: d.seg_rows(N_IMAGES, N_CLASSES), 0.5),
-        ([DepthMetric(), DepthEdgeMetric()], lambda d: d.depth_rows(N_IMAGES), 0.3),
-        ([NormalMetric()], lambda d: d.normal_rows(N_IMAGES), 1.0),
+        ([SegMetric([str(c) for c in range(N_CLASSES)])], lambda d: d.seg_rows(N_IMAGES, N_CLASSES), 0.5, "mIoU"),
+        ([BoundaryMetric(N_CLASSES)], lambda d: d.seg_rows(N_IMAGES, N_CLASSES), 0.5, "boundary mIoU"),
+        ([DepthMetric(), DepthEdgeMetric()], lambda d: d.depth_rows(N_IMAGES), 0.3, "depth and its edges"),
+        ([NormalMetric()], lambda d: d.normal_rows(N_IMAGES), 1.0, "normals"),
     ],
     ids=["mIoU", "boundary mIoU", "depth", "normals"],
 )
 def test_draws_of_dense_scores(
-    benchmark: Any, dense_rows: ModuleType, metrics: list[Metric], make: Make, goal_s: float
+    page: Any,
+    dense_rows: ModuleType,
+    metrics: list[Metric],
+    make: Make,
+    goal_s: float,
+    name: str,
+    peak_mb: Callable[[Callable[[], object]], float],
 ) -> None:
-    record_draws(benchmark, metrics, make(dense_rows), goal_s)
+    record_draws(page, f"{name}, all keys", metrics, make(dense_rows), goal_s, peak_mb)

@@ -1,8 +1,8 @@
 """Dense metrics of one image of 1024 x 768, one thread: against the goals, the memory's bandwidth, and what one would
 write first.
 
-``extra_info``: fastest CPU milliseconds of a whole ``measure`` on a person's pixels (a third of the image) and on the
-full image, the goal, and the limit: how long it takes merely to read the maps once from memory.
+Fastest CPU milliseconds of a whole ``measure`` on a person's pixels (a third of the image) and on the full image, the
+goal, and the limit: how long it takes merely to read the maps once from memory.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from pytest_benchmark.fixture import BenchmarkFixture
 
-from sapiens_bench.stats.sums import tree_sum
 from sapiens_bench.tasks.depth.metrics import DepthEdgeMetric, DepthMetric, masked, scores_of
 from sapiens_bench.tasks.depth.sums import Truth, depth_sums
 from sapiens_bench.tasks.depth.types import DepthPrediction, DepthTarget
@@ -30,36 +28,27 @@ from sapiens_bench.tasks.seg.confusion import boundary_counts, confusion
 HEIGHT, WIDTH, CLASSES = 1024, 768, 28
 
 
-def cpu_ms(function: Callable[[], object], rounds: int = 15) -> float:
-    """Fastest of the rounds."""
-    times = []
-    for _ in range(rounds):
-        start = time.process_time()
-        function()
-        times.append(time.process_time() - start)
-    return min(times) * 1000
+TOPIC = f"Dense metrics of one image, {WIDTH} x {HEIGHT}"
+Case = tuple[str, Callable[[], object], float | None]  # name, what is timed, goal in ms
 
 
 @pytest.fixture(scope="module")
 def bytes_per_ms() -> float:
     """How fast one thread reads memory that is in no cache."""
     large = np.ones(1 << 25)  # 256 MB
-    return large.nbytes / cpu_ms(large.max, 5)
+    times = []
+    for _ in range(5):
+        start = time.process_time()
+        large.max()
+        times.append(time.process_time() - start)
+    return large.nbytes / min(times) / 1000
 
 
-def record(
-    benchmark: BenchmarkFixture,
-    cases: dict[str, Callable[[], object]],
-    goal_ms: float,
-    maps: list[NDArray[Any]],
-    bytes_per_ms: float,
-) -> None:
-    """The first case is the one of the goal."""
-    first = next(iter(cases))
-    benchmark(cases[first])
-    times = {f"{name}_ms": cpu_ms(case) for name, case in cases.items()}
-    limit = sum(a.nbytes for a in maps) / bytes_per_ms
-    benchmark.extra_info |= {**times, "goal_ms": goal_ms, "is_met": times[f"{first}_ms"] <= goal_ms, "limit_ms": limit}
+def record(page: Any, what: str, cases: list[Case], maps: list[NDArray[Any]], bytes_per_ms: float, why: str) -> None:
+    """A line for each case."""
+    limit = f"reading the maps once: {sum(a.nbytes for a in maps) / bytes_per_ms:.2f} ms"
+    for name, function, goal_ms in cases:
+        page.ms(TOPIC, f"{what}, {name}", function, at_most=goal_ms, beside=limit, if_missed=why)
 
 
 def label_maps() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -78,7 +67,7 @@ def salted(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.where(rng.random(labels.shape) < 0.2, rng.integers(0, CLASSES, labels.shape), labels).astype(np.uint8)
 
 
-def test_confusion_counts(benchmark: BenchmarkFixture, ratio: Callable[..., float], bytes_per_ms: float) -> None:
+def test_confusion_counts(page: Any, bytes_per_ms: float) -> None:
     gt, pred = label_maps()
     g, p = torch.from_numpy(gt).long(), torch.from_numpy(pred).long()
 
@@ -95,23 +84,28 @@ def test_confusion_counts(benchmark: BenchmarkFixture, ratio: Callable[..., floa
     np.testing.assert_array_equal(table[:, :CLASSES].sum(0), predicted)
     np.testing.assert_array_equal(table.sum(1), true)
     salt = salted(pred)
-    smooth_ms = cpu_ms(lambda: confusion(gt, pred, CLASSES))
-    cases: dict[str, Callable[[], object]] = {
-        "salt": lambda: confusion(gt, salt, CLASSES),  # the goal: as fast under noise as without
-        "smooth": lambda: confusion(gt, pred, CLASSES),
-    }
-    record(benchmark, cases, smooth_ms * 1.1, [gt, pred], bytes_per_ms)
-    benchmark.extra_info["times faster than three histograms"] = ratio(histograms, lambda: confusion(gt, pred, CLASSES))
+    page.ratio(TOPIC, "confusion counts", histograms, lambda: confusion(gt, pred, CLASSES), against="three histograms")
+    page.ratio(
+        TOPIC,
+        "confusion counts, smooth maps over maps with salt noise",
+        lambda: confusion(gt, pred, CLASSES),
+        lambda: confusion(gt, salt, CLASSES),
+        against="smooth",
+        rounds=9,
+        at_least=0.9,
+    )
+    cases: list[Case] = [("salt noise", lambda: confusion(gt, salt, CLASSES), None)]
+    record(page, "confusion counts", cases, [gt, pred], bytes_per_ms, "")
 
 
-def test_boundary_counts(benchmark: BenchmarkFixture, bytes_per_ms: float) -> None:
+def test_boundary_counts(page: Any, bytes_per_ms: float) -> None:
     gt, pred = label_maps()
     salt = salted(pred)
-    cases: dict[str, Callable[[], object]] = {
-        "smooth": lambda: boundary_counts(gt, pred, CLASSES),
-        "salt": lambda: boundary_counts(gt, salt, CLASSES),
-    }
-    record(benchmark, cases, 15, [gt, pred], bytes_per_ms)
+    cases: list[Case] = [
+        ("smooth", lambda: boundary_counts(gt, pred, CLASSES), 15),
+        ("salt noise", lambda: boundary_counts(gt, salt, CLASSES), 15),
+    ]
+    record(page, "boundary IoU", cases, [gt, pred], bytes_per_ms, "")
 
 
 def person() -> NDArray[np.bool_]:
@@ -128,20 +122,25 @@ def depth_maps() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 MASKS = {"person": person(), "full": np.ones((HEIGHT, WIDTH), bool)}
 
 
-@pytest.mark.parametrize(("metric", "goal_ms"), [(DepthMetric(), 20), (DepthEdgeMetric(), 10)], ids=["depth", "edges"])
-def test_depth(benchmark: BenchmarkFixture, metric: Any, goal_ms: float, bytes_per_ms: float) -> None:
+@pytest.mark.parametrize(
+    ("metric", "goal_ms", "name"),
+    [(DepthMetric(), 20, "depth, four alignments"), (DepthEdgeMetric(), 10, "depth edges")],
+    ids=["depth", "edges"],
+)
+def test_depth(page: Any, metric: Any, goal_ms: float, name: str, bytes_per_ms: float) -> None:
     gt, pred = depth_maps()
-    cases: dict[str, Callable[[], object]] = {}
-    for name, mask in MASKS.items():
+    cases: list[Case] = []
+    for place, mask in MASKS.items():
         target = DepthTarget(gt, mask)
         for kind, values in (("affine_invariant_depth", pred), ("affine_invariant_inverse_depth", 1 / pred)):
             prediction = DepthPrediction(values.astype(np.float32), kind)  # type: ignore[arg-type]
-            suffix = " inverse" if "inverse" in kind else ""
-            cases[f"{name}{suffix}"] = lambda t=target, p=prediction: metric.measure(t, p)  # type: ignore[misc]
-    record(benchmark, cases, goal_ms, [gt, pred, MASKS["person"]], bytes_per_ms)
+            space = "inverse depth" if "inverse" in kind else "depth"
+            measure = lambda t=target, p=prediction: metric.measure(t, p)  # noqa: E731
+            cases.append((f"{place}, predicted as {space}", measure, goal_ms if place == "person" else None))
+    record(page, name, cases, [gt, pred, MASKS["person"]], bytes_per_ms, "")
 
 
-def test_depth_fit_and_scores(benchmark: BenchmarkFixture, ratio: Callable[..., float]) -> None:
+def test_depth_fit_and_scores(page: Any) -> None:
     mask = person()
     gt, pred = depth_maps()
 
@@ -162,11 +161,11 @@ def test_depth_fit_and_scores(benchmark: BenchmarkFixture, ratio: Callable[..., 
         sums = depth_sums(masked(pred, mask), Truth(masked(gt, mask)), "affine_invariant_depth", "scale_shift")
         return [float(v) for v in scores_of({k: np.asarray(v) for k, v in sums._asdict().items()}).values()]
 
-    np.testing.assert_allclose(benchmark(ours), lstsq(), rtol=1e-9)
-    benchmark.extra_info["times faster than lstsq and plain numpy"] = ratio(lstsq, ours)
+    np.testing.assert_allclose(ours(), lstsq(), rtol=1e-9)
+    page.ratio(TOPIC, "one depth fit and nine scores", lstsq, ours, against="`lstsq` and plain numpy")
 
 
-def test_normals(benchmark: BenchmarkFixture, ratio: Callable[..., float], bytes_per_ms: float) -> None:
+def test_normals(page: Any, bytes_per_ms: float) -> None:
     rng = np.random.default_rng(0)
     gt = rng.normal(size=(HEIGHT, WIDTH, 3)).astype(np.float32)
     pred = (gt + 0.25 * rng.normal(size=gt.shape)).astype(np.float32)
@@ -184,21 +183,10 @@ def test_normals(benchmark: BenchmarkFixture, ratio: Callable[..., float], bytes
 
     off = float(np.abs(ours() - float64()).max())
     assert off < 1e-4
-    cases: dict[str, Callable[[], object]] = {
-        name: lambda mask=mask: NormalMetric().measure(NormalTarget(gt, mask), NormalPrediction(pred))  # type: ignore[misc]
-        for name, mask in MASKS.items()
-    }
-    record(benchmark, cases, 15, [gt, pred, MASKS["person"]], bytes_per_ms)
-    benchmark.extra_info["largest difference, degrees"] = off
-    benchmark.extra_info["times faster than float64 arccos"] = ratio(float64, ours)
-
-
-def test_a_sum_in_stretches(benchmark: BenchmarkFixture, ratio: Callable[..., float]) -> None:
-    """A product's sum that never leaves the cache, beside the plain one, which needs the memory of the product."""
-    a, b = np.random.default_rng(0).random((2, HEIGHT * WIDTH))
-
-    def ours() -> float:
-        return tree_sum(len(a), lambda start, stop: (a[start:stop] * b[start:stop]).sum())
-
-    assert benchmark(ours) == (a * b).sum()
-    benchmark.extra_info["times faster"] = ratio(lambda: (a * b).sum(), ours)
+    cases: list[Case] = []
+    for place, mask in MASKS.items():
+        measure = lambda m=mask: NormalMetric().measure(NormalTarget(gt, m), NormalPrediction(pred))  # noqa: E731
+        cases.append((place, measure, 15 if place == "person" else None))
+    record(page, "normals", cases, [gt, pred, MASKS["person"]], bytes_per_ms, "")
+    page.add(TOPIC, "normals: farthest from float64 arccos", off, "degrees", at_most=1e-4)
+    page.ratio(TOPIC, "normal angles", float64, ours, against="float64 arccos")
