@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sapiens_bench.adapters.context import MAX_PIXELS
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.engine.again import with_added
 from sapiens_bench.engine.build import build_model
 from sapiens_bench.engine.choices import ModelChoice
 from sapiens_bench.engine.detect import make_box_files
@@ -127,6 +128,7 @@ def evaluate(
             save_maps=save_maps,
             own=OwnModel(space, input, normalise, output),
         )
+        request = with_added(request)
         catalog = Catalog.load(request.cards)
         boxes_made = make_box_files(request, catalog, on_event)
         return run(resolve(request, catalog, boxes_made), on_event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from sapiens_bench.checks import coco_files
 from sapiens_bench.checks.coco_evaluation import STATISTICS, Part, statistics
 from sapiens_bench.checks.coco_files import Files
 from sapiens_bench.engine import scores
+from sapiens_bench.engine.again import request_of
 from sapiens_bench.engine.plan import Plan, resolve
-from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import DataMissing, StorageFull, UsageError
 from sapiens_bench.models.result_files import read_results
 from sapiens_bench.store.record import CellRecord, RunRecord
@@ -57,7 +57,7 @@ def check_run(root: Path, record: RunRecord, catalog: Catalog, out: Path | None 
     """
     if record.task != "pose":
         raise UsageError(f"{root} is a run of {record.task!r}; COCO files are made of poses.")
-    plan = resolve(_request(record), catalog)
+    plan = resolve(request_of(record), catalog)
     truths: dict[tuple[str, str], _Truth] = {}
     for cell in record.cells:
         if cell.status != "done":
@@ -69,11 +69,6 @@ def check_run(root: Path, record: RunRecord, catalog: Catalog, out: Path | None 
         results, is_final = _results(root, cell, truths[key], plan)
         _keep(out, cell, cell.model, results.content)
         yield CellCheck(cell, _theirs(truths[key], results, is_final), (*truths[key].files.remarks, *results.remarks))
-
-
-def _request(record: RunRecord) -> Request:
-    known = {f.name for f in fields(Request)}
-    return Request(**{k: v for k, v in record.request.items() if k in known and v is not None})
 
 
 class _Truth:

@@ -18,6 +18,7 @@ from sapiens_bench.cli import (
     errors,
     gate,
     listing,
+    merge,
     pareto,
     profile,
     report,
@@ -55,6 +56,8 @@ app.command("profile", epilog=profile.EXAMPLES)(profile.profile)
 app.add_typer(verify.app, name="verify")
 app.command("errors", epilog=errors.EXAMPLES)(errors.errors)
 app.command("score", epilog=score.EXAMPLES)(score.score)
+app.command("merge", epilog=merge.MERGE_EXAMPLES)(merge.merge)
+app.command("rerun", epilog=merge.RERUN_EXAMPLES)(merge.rerun)
 
 
 def _version(wanted: bool) -> None:

@@ -55,6 +55,8 @@ EXAMPLES = """Examples:
 
     sapiens-bench run --task depth --dataset hi4d --data-root /data --weights-root /weights --device cuda
 
+    sapiens-bench run --out results/runs/NAME --models +movenet-thunder   # one more model in a finished run
+
 The same command run again goes on where the first one stopped.
 
 Exit codes: 0 what is on this machine ran; 2 the request cannot be met; 3 too many images failed; 4 rows are missing;
@@ -63,7 +65,7 @@ Exit codes: 0 what is on this machine ran; 2 the request cannot be met; 3 too ma
 
 
 def run(
-    task: Task,
+    task: Task = "",
     models: Models = None,
     dataset: Annotated[
         list[str] | None,
@@ -88,6 +90,9 @@ def run(
     shard_size: Annotated[
         int, typer.Option("--shard-size", min=1, help="Images per file of rows: what a stopped run may lose.")
     ] = 64,
+    shard: Annotated[
+        str, typer.Option("--shard", help="I/N: only the I-th of N parts, for job arrays; `merge` joins them.")
+    ] = "",
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the intervals and diagnostics.")] = 0,
     n_boot: Annotated[int, typer.Option("--n-boot", min=0, help="Bootstrap draws; 0: no intervals.")] = 1000,
     data_root: DataRoot = None,
@@ -117,8 +122,11 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, its time and disk; run nothing.")] = False,
 ) -> None:
     """Evaluate models on data sets and print the table."""
+    from sapiens_bench.engine.again import parse_part
     from sapiens_bench.engine.request import OwnModel, Request, parse_trust
 
+    if not task and not any(name.strip().startswith("+") for name in models or ()):
+        raise UsageError("Say which task with --task: pose, seg, depth, normal, or a plug-in's.")
     request = Request(
         task=task,
         models=split_commas(models or ["all"]),
@@ -145,6 +153,7 @@ def run(
         split=split,
         save_preds=save_preds,
         save_maps=save_maps,
+        part=parse_part(shard),
         own=OwnModel(space, input_, normalise, output),
         command=typed(),
         **({} if max_pixels is None else {"max_pixels": max_pixels}),
@@ -161,7 +170,9 @@ def execute(request: Request, *, dry_run: bool, fmt: str) -> None:
         ModelsRefused: likewise, where some models ran and others were refused.
     """
     from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.engine.again import with_added
 
+    request = with_added(request)
     catalog = Catalog.load(request.cards)
     try:
         plan = _plan(request, catalog, dry_run=dry_run)

@@ -59,4 +59,9 @@ class RunChoice:
     save_preds: bool
     save_maps: bool
     max_errors: float | None  # share of a cell's samples; None: 1 %
+    part: tuple[int, int] | None  # (i, n): only every n-th shard, from the i-th; n = 0: none
     command: str
+
+    def is_mine(self, shard: int) -> bool:
+        """Whether the shard of this number (from 0) is of this part."""
+        return self.part is None or (self.part[1] > 0 and shard % self.part[1] == self.part[0] - 1)

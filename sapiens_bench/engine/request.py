@@ -56,6 +56,7 @@ class Request:
     max_pixels: int = MAX_PIXELS  # larger pictures are refused from their header
     save_preds: bool = True
     save_maps: bool = False  # dense tasks: keep every prediction as PNG (8-bit labels, 16-bit depth and normals)
+    part: tuple[int, int] | None = None  # (i, n): only every n-th shard, from the i-th; the others are somebody else's
     own: OwnModel = field(default_factory=OwnModel)
     command: str = ""  # as typed, for the record
 
@@ -68,6 +69,10 @@ class Request:
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value).expanduser())
         object.__setattr__(self, "trust", parse_trust(self.trust))
+        if self.part is not None:
+            object.__setattr__(self, "part", (int(self.part[0]), int(self.part[1])))
+        if isinstance(self.own, Mapping):  # of a record
+            object.__setattr__(self, "own", OwnModel(**self.own))
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
@@ -118,6 +123,7 @@ class Request:
             save_preds=self.save_preds,
             save_maps=self.save_maps,
             max_errors=self.max_errors,
+            part=self.part,
             command=self.command,
         )
 

@@ -167,6 +167,7 @@ class _Run:
             identity=files.identity if isinstance(files, KnowsFiles) and not _only_labels(spec, files) else None,
         )
         missing, notes = job.missing_shards(data.open.adapter, data.open.task)
+        missing = [shard for shard in missing if self.how.is_mine(shard.number)]
         for note in notes:
             self._note(note)
         n_missing = sum(len(shard.indices) for shard in missing)
@@ -235,6 +236,8 @@ class _Run:
         self._save("incomplete" if short else "done" if ran else "failed")
         if not ran and self.first_error is not None:
             raise self.first_error
+        if self.how.part is not None and self.how.part[1]:
+            return self.record  # the rest is somebody else's
         if short:
             missing = "; ".join(f"{c.model} on {c.dataset}: {c.counts.done} of {c.counts.planned}" for c in short)
             raise IncompleteRun(f"INCOMPLETE: rows are missing ({missing}). Run the same command again.")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sapiens_bench.errors import FingerprintMismatch, ShardDamaged, StoreError
 from sapiens_bench.store.adopt import adopt
@@ -62,14 +62,15 @@ def open_run(root: Path, plan: Mapping[str, Any], cells: Sequence[CellClaim]) ->
     with locked(root) as note:
         for name in (*_OURS, *(f"{kind}/{cell.folder}" for kind in ("rows", "preds", "maps") for cell in cells)):
             refuse_links(root, root / name)
-        has_plan = _check_plan(root, plan)
+        state = _check_plan(root, plan)
         claims = [check_claim(root / "rows" / c.folder, c.fields, c.shard_size) for c in cells]
         for claim in claims:
             _check_rows(claim)
         folder = RunFolder(root, notes=[note] if note else [])
         remove_strays(root)
-        if not has_plan:
-            _put_back(folder, root / PLAN_FILE)
+        if state != "same":
+            if state == "none":
+                _put_back(folder, root / PLAN_FILE)
             write_atomic(root / PLAN_FILE, json.dumps(sealed(plan), ensure_ascii=False).encode() + b"\n")
         for claim, cell in zip(claims, cells):
             _settle(folder, claim, cell)
@@ -91,21 +92,22 @@ def read_plan(root: Path) -> dict[str, Any]:
         raise StoreError(f"{root / PLAN_FILE} is damaged: {error}.") from None
 
 
-def _check_plan(root: Path, plan: Mapping[str, Any]) -> bool:
-    """Whether plan.json says the same; False when there is none, or none that can be read."""
+def _check_plan(root: Path, plan: Mapping[str, Any]) -> Literal["none", "same", "grown"]:
+    """Whether plan.json says the same, the same with fewer models, or is not there or cannot be read."""
     try:
         old = read_plan(root)
     except (FileNotFoundError, StoreError):
-        return False
-    if set(old) != set(
-        plan
-    ):  # a name was spoilt, that of the seal perhaps; the claims of the cells still guard the rows
-        return False
-    if differences := differing(old, json.loads(json.dumps(plan))):
+        return "none"
+    if set(old) != set(plan):  # a name was spoilt, the seal's perhaps; the claims of the cells still guard the rows
+        return "none"
+    new = json.loads(json.dumps(plan))
+    before, now = old.get("models"), new.get("models")
+    has_grown = isinstance(before, list) and isinstance(now, list) and set(before) < set(now)
+    if differences := differing(old, {**new, "models": before} if has_grown else new):
         raise FingerprintMismatch(
             f"{root} holds another run: {'; '.join(differences[:5])}. Give another --out, or delete the folder."
         )
-    return True
+    return "grown" if has_grown else "same"
 
 
 def _check_rows(claim: Claim) -> None:

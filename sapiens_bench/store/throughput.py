@@ -34,7 +34,7 @@ def carried_timings(previous: RunRecord | None, now: RunRecord, cells: Sequence[
 def _carried(old: Timing, there: str, cell: CellRecord, here: str) -> Timing:
     if cell.timing.images == 0:
         return old.model_copy(update={"measured_on": "" if there == here else there})
-    return _sum(old, cell.timing) if there == here else cell.timing
+    return summed(old, cell.timing) if there == here else cell.timing
 
 
 def _place(cell: CellRecord) -> tuple[str, ...]:
@@ -49,6 +49,7 @@ def _setting(record: RunRecord) -> str:
     return ", ".join([f"{hardware.device} ({machine})", f"batch {request.get('batch_size')}", *threads])
 
 
-def _sum(a: Timing, b: Timing) -> Timing:
+def summed(a: Timing, b: Timing) -> Timing:
+    """The times of two parts of one cell."""
     numbers = {name: getattr(a, name) + getattr(b, name) for name in Timing.model_fields if name != "measured_on"}
     return Timing.model_validate(numbers)

@@ -21,6 +21,7 @@ FLAGS = {
         "--format", "--json", "--junit", "--markdown", "--models", "--require-equal", "--spec", "--write-baseline",
     ],
     "list": ["--cards", "--data-root", "--json", "--task", "--weights-root"],
+    "merge": ["--cards", "--data-root", "--format", "--out", "--weights-root"],
     "pareto": ["--cards", "--format", "--out", "--plots"],
     "profile": [
         "--batch", "--cards", "--compile", "--counts", "--device", "--format", "--input", "--models", "--option",
@@ -30,11 +31,12 @@ FLAGS = {
         "--box-study", "--cards", "--data-root", "--format", "--out", "--pareto", "--strict", "--table",
         "--with-pictures",
     ],
+    "rerun": ["--data-root", "--device", "--format", "--out", "--weights-root"],
     "run": [
         "--batch-size", "--boxes", "--cards", "--data-option", "--data-root", "--dataset", "--device", "--dry-run",
         "--format", "--input", "--limit", "--max-errors", "--max-pixels", "--models", "--n-boot", "--no-save-preds",
         "--normalise", "--option", "--out", "--output", "--pipeline", "--precision", "--protocol", "--save-maps",
-        "--save-preds", "--seed", "--shard-size", "--space", "--split", "--strict", "--task", "--threads",
+        "--save-preds", "--seed", "--shard", "--shard-size", "--space", "--split", "--strict", "--task", "--threads",
         "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "score": [

@@ -37,7 +37,7 @@ BUDGETS: dict[str, tuple[set[str], set[str]]] = {
     "list": (_PARSER | _CARDS | _TABLES | _HUB, _LISTS | _TASKS | {"pixels", "stats"}),
     "list models --json": (_PARSER | _CARDS | _HUB, _LISTS | _TASKS | _OPTIONS),
     "list detectors --json": (_PARSER | _CARDS | _HUB, _LISTS | _TASKS | _OPTIONS),
-    "data path": (_PARSER | _CARDS | _TABLES | _HUB, _LISTS),
+    "data path": (_PARSER | _CARDS | _TABLES | _HUB, _LISTS | {"pixels"}),
     "report RUN": (_PARSER | _CARDS | _TABLES, _REPORT),
     "report RUN --format html": (_PARSER | _CARDS | _PAGES, _REPORT | _TASKS | {"stats"}),
     "report RUN --format latex": (_PARSER | _CARDS, _REPORT),

@@ -1,0 +1,69 @@
+"""``sapiens-bench merge`` and ``sapiens-bench rerun``: runs that are made of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sapiens_bench.cli.flags import Cards, DataRoot, Format, OwnWeightsRoot, expanded
+from sapiens_bench.cli.output import typed
+from sapiens_bench.errors import UsageError
+
+MERGE_EXAMPLES = """Examples:
+
+    sapiens-bench run --task pose --models all --shard 1/4 --out parts/1     # on four machines: 1/4 to 4/4
+
+    sapiens-bench merge parts/1 parts/2 parts/3 parts/4 --out run
+"""
+RERUN_EXAMPLES = """Example:
+
+    sapiens-bench rerun results/runs/NAME --out again && sapiens-bench gate results/runs/NAME again
+"""
+
+
+def merge(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of the same data.", callback=expanded)],
+    out: Annotated[Path, typer.Option("--out", callback=expanded, help="New run folder.")],
+    data_root: DataRoot = None,
+    weights_root: OwnWeightsRoot = None,
+    cards: Cards = None,
+    format_: Annotated[Format, typer.Option("--format", help="Of the table printed.")] = Format.text,
+) -> None:
+    """Put runs of other models, or parts of one run (--shard), into one folder and score it anew."""
+    from sapiens_bench.cli.run import execute
+    from sapiens_bench.engine.again import NO_PART, request_of
+    from sapiens_bench.store.merge import merge_folders
+    from sapiens_bench.store.record import read_run
+
+    records = [read_run(run) for run in runs]
+    merge_folders(runs, out)
+    models = tuple(dict.fromkeys(name for record in records for name in request_of(record).models))
+    places = {"data_root": data_root, "weights_root": weights_root, "cards": tuple(cards) if cards else None}
+    request = request_of(
+        records[0], models=models, out=out, part=NO_PART, command=typed(),
+        **{name: value for name, value in places.items() if value is not None},
+    )  # fmt: skip
+    execute(request, dry_run=False, fmt=format_.value)
+
+
+def rerun(
+    run: Annotated[Path, typer.Argument(help="Run folder.", callback=expanded)],
+    out: Annotated[Path, typer.Option("--out", callback=expanded, help="New run folder.")],
+    device: Annotated[str, typer.Option("--device", help="Default: as the run.")] = "",
+    data_root: DataRoot = None,
+    weights_root: OwnWeightsRoot = None,
+    format_: Annotated[Format, typer.Option("--format", help="Of the table printed.")] = Format.text,
+) -> None:
+    """Do a run once more, as its record says, into a new folder."""
+    from sapiens_bench.cli.run import execute
+    from sapiens_bench.engine.again import request_of
+    from sapiens_bench.store.record import read_run
+
+    if out.resolve() == run.resolve():
+        raise UsageError(f"{out} is the run itself: give --out another folder.")
+    record = read_run(run)
+    places = {"device": device or None, "data_root": data_root, "weights_root": weights_root}
+    changes = {name: value for name, value in places.items() if value is not None}
+    execute(request_of(record, out=out, part=None, command=typed(), **changes), dry_run=False, fmt=format_.value)
