@@ -22,6 +22,7 @@ from sapiens_bench.cli.flags import (
     Pipeline,
     Precision,
     Protocol,
+    Scoring,
     Split,
     Task,
     Threads,
@@ -89,6 +90,7 @@ def run(
     cards: Cards = None,
     option: Options = None,
     data_option: DataOptions = None,
+    scoring: Scoring = None,
     pipeline: Annotated[
         Pipeline | None, typer.Option("--pipeline", help="Of Sapiens v1: the official one, or the lite demo's.")
     ] = None,
@@ -129,6 +131,7 @@ def run(
         boxes=boxes,
         options=parse_options(option or []) | ({"pipeline": pipeline.value} if pipeline else {}),
         data_options=parse_options(data_option or [], "--data-option"),
+        scoring=parse_options(scoring or [], "--scoring"),
         trust=parse_trust(trust_checkpoint or []),
         max_errors=0.0 if strict and max_errors is None else max_errors,
         n_boot=n_boot,

@@ -193,7 +193,7 @@ def _run_folder(out: Path) -> Path:
 def _default_out(request: Mapping[str, Any], asked: Sequence[Candidate], found: Sequence[FoundData]) -> Path:
     """Below ./results/runs, named so that the same question finds the same folder."""
     names = ("task", "limit", "seed", "precision", "boxes", "options", "split", "shard_size")
-    optional = {name: request[name] for name in ("data_options",) if request.get(name)}
+    optional = {name: request[name] for name in ("data_options", "scoring") if request.get(name)}
     if request.get("max_pixels", MAX_PIXELS) != MAX_PIXELS:
         optional["max_pixels"] = request["max_pixels"]
     question = {
