@@ -52,6 +52,7 @@ def evaluate(
     cards: Path | str | Sequence[Path | str] = (),
     options: Mapping[str, Any] | None = None,
     data_options: Mapping[str, Any] | None = None,
+    scoring: Mapping[str, Any] | None = None,
     trust: Mapping[str, str] | Sequence[str] = (),
     max_errors: float | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -80,6 +81,7 @@ def evaluate(
         n_boot: bootstrap draws of the intervals; 0: none.
         cards: folders or files with cards of your own.
         options: for the models, over their cards. data_options: for the data sets, over their protocols.
+        scoring: scoring keys, over those of the protocols.
         trust: weight files you vouch for, PATH:SHA256; they may carry code.
         max_errors: share of images that may fail; None: 1 %.
         save_maps: keep dense predictions as PNG.
@@ -121,6 +123,7 @@ def evaluate(
             cards=tuple(Path(card) for card in ([cards] if isinstance(cards, str | Path) else cards)),
             options=dict(options or {}),
             data_options=dict(data_options or {}),
+            scoring=dict(scoring or {}),
             trust=parse_trust(trust if isinstance(trust, Mapping) else tuple(trust)),
             max_errors=max_errors,
             max_pixels=max_pixels,

@@ -133,6 +133,10 @@ Split = Annotated[str, typer.Option("--split", help="Part of the data set, e.g. 
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU cores to use. Default: all that this process may use.")
 ]
+Scoring = Annotated[
+    list[str] | None,
+    typer.Option("--scoring", help="NAME=VALUE: a scoring key over the protocol, e.g. score=instance. Repeatable."),
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option("--max-pixels", min=1, help="Larger pictures are refused from their header.", show_default="1e8"),

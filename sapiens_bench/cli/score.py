@@ -8,13 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from sapiens_bench.cli.flags import Cards, Format, MaxPixels, parse_options
+from sapiens_bench.cli.flags import Cards, Format, MaxPixels, Scoring, parse_options
 
 EXAMPLES = """Examples:
 
     sapiens-bench score --task pose --truth person_keypoints_val2017.json results.json
 
     sapiens-bench score --task pose --truth crowdpose_test.json a.json b.json --data-option 'area=0.53 x box'
+
+    sapiens-bench score --truth posetrack18_val.json results.json --data-option head_box=bbox_head --scoring pck=head
 
     sapiens-bench score --task depth --truth gt/depths predictions/ --resize bilinear
 
@@ -56,6 +58,7 @@ def score(
     data_option: Annotated[
         list[str] | None, typer.Option("--data-option", help="NAME=VALUE for the truth, e.g. unit=mm. Repeatable.")
     ] = None,
+    scoring: Scoring = None,
     out: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: results/runs/<name>.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the intervals.")] = 0,
     n_boot: Annotated[int, typer.Option("--n-boot", min=0, help="Bootstrap draws; 0: no intervals.")] = 1000,
@@ -78,6 +81,8 @@ def score(
     more |= {"shard_size": SHARD_SIZE} if task == "pose" else {}
     files = [path.expanduser().resolve() for path in (truth, *results)]
     choices = [space, repr(limit), repr(sorted(data_options.items())), repr(sorted(options.items()))]
+    keys = parse_options(scoring or [], "--scoring")
+    choices += [repr(sorted(keys.items()))] if keys else []
     choices += [str(choice) for choice in (task if task != "pose" else "", protocol, max_pixels) if choice]
     request = Request(
         task=task,
@@ -92,6 +97,7 @@ def score(
         boxes="none" if task == "pose" else "",
         options=options,
         data_options=data_options,
+        scoring=keys,
         max_errors=max_errors,
         n_boot=n_boot,
         command=typed(),

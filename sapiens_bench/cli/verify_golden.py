@@ -25,9 +25,14 @@ def golden(
     from sapiens_bench.checks.golden.verify import verify
 
     checks = list(verify(folder, Catalog.load(cards or []), weights_root))
-    rows = [("ok" if c.passed else "FAIL", c.item, f"{c.difference:.3g}", f"{c.tolerance:.3g}", c.note) for c in checks]
+    rows = [
+        ("skip", c.item, "", "", c.note)
+        if c.skipped
+        else ("ok" if c.passed else "FAIL", c.item, f"{c.difference:.3g}", f"{c.tolerance:.3g}", c.note)
+        for c in checks
+    ]
     grid(("", "Item", "Difference", "Tolerance", "Note"), rows, right=(2, 3))
-    failed = [c for c in checks if not c.passed]
+    failed, skipped = [c for c in checks if c.failed], [c for c in checks if c.skipped]
     if json_ is not None:
         items = [{**asdict(c), "difference": _finite(c.difference), "passed": c.passed} for c in checks]
         data = {"schema": "golden/1", "folder": str(folder), "checks": items}
@@ -36,7 +41,8 @@ def golden(
         raise VerificationFailed(
             f"{len(failed)} of {len(checks)} items differ: {', '.join(c.item for c in failed[:5])}"
         )
-    say(f"All {len(checks)} items agree.", "green")
+    left = f" {len(skipped)} could not be compared: the fixtures do not hold what they need." if skipped else ""
+    say(f"All {len(checks) - len(skipped)} items that could be compared agree.{left}", "green")
 
 
 def _finite(value: float) -> float | None:

@@ -23,6 +23,7 @@ class DataChoice:
     limit: int | None  # the first n samples only
     max_pixels: int
     options: Mapping[str, Any]  # for the adapters, over those of the protocol
+    scoring: Mapping[str, Any]  # keys over those of the protocol
     root: Path | None
     pictures: bool = True  # False: no model looks at them, so they need not be there
 

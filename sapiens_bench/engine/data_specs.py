@@ -60,6 +60,8 @@ def check_options(card: DatasetCard, protocol: str, choice: DataChoice, catalog:
     about = card.protocols[protocol]
     if choice.options:
         about = about.model_copy(update={"options": {**about.options, **choice.options}})
+    if choice.scoring:
+        about = about.model_copy(update={"scoring": {**about.scoring, **choice.scoring}})
     path = catalog.card_paths[card.id]
     spec = DataSpec(
         card=card,

@@ -53,6 +53,7 @@ class Request:
     n_boot: int = 1000
     split: str = ""
     data_options: Mapping[str, Any] = field(default_factory=dict)  # for the adapters, over those of the protocol
+    scoring: Mapping[str, Any] = field(default_factory=dict)  # keys over those of the protocol
     max_pixels: int = MAX_PIXELS  # larger pictures are refused from their header
     save_preds: bool = True
     save_maps: bool = False  # dense tasks: keep every prediction as PNG (8-bit labels, 16-bit depth and normals)
@@ -95,6 +96,7 @@ class Request:
             limit=self.limit,
             max_pixels=self.max_pixels,
             options=self.data_options,
+            scoring=self.scoring,
             root=self.data_root,
         )
 

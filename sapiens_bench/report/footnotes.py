@@ -74,6 +74,9 @@ def block_remarks(record: RunRecord, cells: Sequence[CellRecord], rows: Sequence
         remarks.append(f"Person boxes: {facts.boxes}")
     if options := record.request.get("options"):
         remarks.append(f"Options over the cards: {', '.join(f'{name}={value}' for name, value in options.items())}.")
+    if keys := record.request.get("scoring"):
+        shown = ", ".join(f"{name}={value}" for name, value in keys.items())
+        remarks.append(f"Scoring keys over the protocol: {shown}; not comparable with results under it as it is.")
     if options := record.request.get("data_options"):
         shown = ", ".join(f"{name}={value}" for name, value in options.items())
         remarks.append(f"Options over the protocol: {shown}; not comparable with results under the protocol as it is.")

@@ -198,6 +198,8 @@ def _other(record: RunRecord, cell: CellRecord, entry: PublishedEntry, catalog: 
         reasons.append("options over the card: " + ", ".join(f"{k}={v}" for k, v in options.items()))
     if options := record.request.get("data_options"):
         reasons.append("options over the protocol: " + ", ".join(f"{k}={v}" for k, v in options.items()))
+    if keys := record.request.get("scoring"):
+        reasons.append("scoring keys over the protocol: " + ", ".join(f"{k}={v}" for k, v in keys.items()))
     if cell.counts.done != cell.counts.planned:
         reasons.append(f"INCOMPLETE: {cell.counts.done} of {cell.counts.planned} images are on disk")
     return "; ".join(reasons)

@@ -137,6 +137,45 @@ def test_species_are_scored_one_by_one_and_averaged_as_in_pycocotools(
     assert (code, "no category_id, and 3 categories are scored" in err) == (2, True)
 
 
+def test_posetrack_files_are_ranked_by_the_ap_of_joints_where_that_is_asked_for(
+    call: Call, pose_layouts: ModuleType, tmp_path: Path
+) -> None:
+    document = pose_layouts.layouts()["posetrack18"]
+    results = pose_layouts.as_results(document)
+    moved = [v + 300.0 if i % 3 < 2 else 3.0 for i, v in enumerate(results[0]["keypoints"])]
+    results.append({**results[0], "keypoints": moved})  # somebody who is not there
+    for name, low, high in (("ignore_regions_x", 300, 999), ("ignore_regions_y", 300, 999)):
+        document["images"][0][name] = [[low, high, high, low] if name.endswith("x") else [low, low, high, high]]
+    truth, mine = _written(tmp_path, document, results)
+    joint_ap = ("--scoring", "pck=head", "--scoring", "joint_ap=true", "--data-option", "head_box=bbox_head")
+    found = {}
+    for regions in (False, True):
+        more = ("--data-option", "ignore_regions=true") if regions else ()
+        record, text = scored(call, truth, mine, options=(*joint_ap, *more))
+        found[regions] = record.cells[0].scores["joint_ap/mAP"].value
+        assert "Scoring keys over the protocol: pck=head, joint_ap=True" in text
+    assert found[False] < found[True] == 1  # all of the stranger's points lie in the region
+    document["images"][0]["ignore_regions_y"] = [[1, 2]]
+    _written(tmp_path, document, results)
+    code, _, err = call("score", "--truth", truth, mine, *joint_ap, *more)
+    assert (code, "label.regions" in err) == (2, True)
+
+
+def test_scoring_keys_are_checked_and_make_a_question_of_their_own(
+    call: Call, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files[0].parent)
+    for keys, folders in (((), 1), (("--scoring", "max_detections=1"), 2)):
+        code, _, err = call("score", "--truth", *files, "--n-boot", "0", *keys)
+        assert code == 0, err
+        assert len(list(Path("results/runs").iterdir())) == folders
+    (one,) = {read_run(f).cells[0].scores["oks/AR"].value for f in Path("results/runs").iterdir() if
+              read_run(f).request["scoring"]}  # fmt: skip
+    assert one < max(read_run(f).cells[0].scores["oks/AR"].value for f in Path("results/runs").iterdir())
+    code, _, err = call("score", "--truth", *files, "--scoring", "max_detection=1")
+    assert (code, "max_detections" in err) == (2, True)
+
+
 def test_false_positives_and_people_who_are_not_found_count_and_are_no_errors(
     call: Call, files: tuple[Path, Path]
 ) -> None:

@@ -147,6 +147,7 @@ class CocoKeypoints:
             ids_N=people.ids_P[persons],
             is_ignored_N=is_ignored if is_ignored.any() else None,
             head_size_px_N=None if people.head_size_px_P is None else people.head_size_px_P[persons],
+            ignored_regions=() if people.regions_I is None else people.regions_I[index],
             category_N=None if people.category_P is None else people.category_P[persons],
         )
 
@@ -260,7 +261,7 @@ def _manifest(
     covered += ["renumbered"] if options.renumber else []
     covered += ["the mean over categories"] if options.category == EVERY_CATEGORY else []
     plain = CocoOptions(annotations="a")
-    for name in ("field", "category", "names", "area", "unlisted", "crowd_index", "head_box"):
+    for name in ("field", "category", "names", "area", "unlisted", "crowd_index", "head_box", "ignore_regions"):
         value = getattr(options, name)
         covered += [] if value == getattr(plain, name) else [f"{name}={value}"]
     return hashlib.sha256("\n".join(covered).encode()).hexdigest()

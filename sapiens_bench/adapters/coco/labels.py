@@ -48,6 +48,7 @@ def finished(
         n_keypoints_P=count_P,
         category_ids=scored.ids,
         head_size_px_P=persons.head_size_px_P if options.head_box else None,
+        regions_I=tuple(images.regions) if options.ignore_regions else None,
         category_P=persons.category_P if len(scored.ids) > 1 else None,
         categories=scored.declared,
         row_faults={},

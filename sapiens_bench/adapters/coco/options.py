@@ -43,6 +43,8 @@ class CocoOptions(Options):
     """The field of format coco; its count is ``num_<field>`` where there is one, else ``num_keypoints``."""
     head_box: str = ""
     """The field with the box of a person's head (x, y, width, height), which PCKh needs."""
+    ignore_regions: bool = False
+    """The images list polygons (``ignore_regions_x``, ``ignore_regions_y``) in which the joint AP looks at nothing."""
     category: str | int = ""
     """Name or id of the category that is scored; all: each on its own, and scores are their mean.
     Default: the one named person."""

@@ -18,6 +18,7 @@ class Images:
     sizes: list[tuple[int, int]] = field(default_factory=list)
     left_out: set[int] = field(default_factory=set)  # ids of images that an option excludes
     is_renumbered: bool = False  # annotations got numbers of ours, since one has id 0
+    regions: list[tuple[NDArray[np.float64], ...]] = field(default_factory=list)  # as in CocoPeople
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class CocoPeople:
     area_is_of_box: bool = False  # areas are the stated share of the boxes
     is_renumbered: bool = False
     head_size_px_P: NDArray[np.float64] | None = None  # None: no head boxes were asked for
+    regions_I: tuple[tuple[NDArray[np.float64], ...], ...] | None = None  # polygons [V, 2]; None: not asked for
     category_P: NDArray[np.int64] | None = None  # None: one category is scored
 
     @property

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sapiens_bench.adapters.coco.categories import Scored, scored_category
 from sapiens_bench.adapters.coco.document import Document, unread_document
-from sapiens_bench.adapters.coco.faults import Faults, no_id, show, whole
+from sapiens_bench.adapters.coco.faults import Faults, Report, no_id, show, whole
 from sapiens_bench.adapters.coco.formats import KeypointFormat
 from sapiens_bench.adapters.coco.labels import finished
 from sapiens_bench.adapters.coco.options import CocoOptions
@@ -24,6 +25,7 @@ from sapiens_bench.pixels import json_parts, strict_json
 from sapiens_bench.pixels.paths import path_fault
 
 _IMAGE = frozenset({"id", "file_name", "width", "height", "crowdIndex"})
+_REGIONS = ("ignore_regions_x", "ignore_regions_y")
 _REFERENCE = frozenset({"id", "image_id", "category_id"})
 
 
@@ -81,9 +83,10 @@ def _check_list(value: Any, name: str, faults: Faults) -> None:
 
 
 def _images(document: Document, options: CocoOptions, faults: Faults) -> Images:
-    by_id: dict[int, tuple[str, tuple[int, int]]] = {}
+    by_id: dict[int, tuple[str, tuple[int, int], tuple[NDArray[np.float64], ...]]] = {}
     images, n_strange = Images(), 0
-    for position, image in enumerate(document.entries("images", _IMAGE)):
+    wanted = _IMAGE | frozenset(_REGIONS if options.ignore_regions else ())
+    for position, image in enumerate(document.entries("images", wanted)):
         if image is None:
             n_strange += 1
             continue
@@ -99,7 +102,7 @@ def _images(document: Document, options: CocoOptions, faults: Faults) -> Images:
         if (fault := path_fault(name)) is not None:
             report("label.path", f"file_name {show(name)} {fault}; write it relative to the folder of the pictures")
         if _is_selected(image, options, report):
-            by_id[identity] = (str(name), (size[0], size[1]))
+            by_id[identity] = (str(name), (size[0], size[1]), _regions(image, report))
         else:
             images.left_out.add(identity)
     if n_strange:
@@ -107,9 +110,25 @@ def _images(document: Document, options: CocoOptions, faults: Faults) -> Images:
     images.ids = sorted(by_id)
     images.names = [by_id[i][0] for i in images.ids]
     images.sizes = [by_id[i][1] for i in images.ids]
+    images.regions = [by_id[i][2] for i in images.ids]
     if images.left_out and not images.ids:
         faults.add("label.empty", f"no image has a crowdIndex within {options.crowd_index}")
     return images
+
+
+def _regions(image: dict[str, Any], report: Report) -> tuple[NDArray[np.float64], ...]:
+    """Polygons of an image; none where it lists none, or none were asked for."""
+    across, down = (image.get(name) or [] for name in _REGIONS)
+    try:
+        found = tuple(np.array([x, y], np.float64).T for x, y in zip(across, down, strict=True))
+    except (TypeError, ValueError):
+        found = (np.zeros((0, 3)),)
+    if any(polygon.ndim != 2 or polygon.shape[1] != 2 or not np.isfinite(polygon).all() for polygon in found):
+        report(
+            "label.regions", f"{_REGIONS[0]} and {_REGIONS[1]} are not lists of polygons, x and y of one length each"
+        )
+        return ()
+    return found
 
 
 def _side(value: Any, side: str, report: Any) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,15 +20,53 @@ class Check:
     difference: float  # largest absolute difference; infinity when shapes or NaN positions differ
     tolerance: float
     note: str = ""
+    skipped: bool = False  # nothing to compare with: ``note`` says what is not there
 
     @property
     def passed(self) -> bool:
-        """Within the tolerance; NaN never is."""
-        return self.difference <= self.tolerance
+        """Compared, and within the tolerance; NaN never is."""
+        return not self.skipped and self.difference <= self.tolerance
+
+    @property
+    def failed(self) -> bool:
+        """Compared, and not within the tolerance."""
+        return not self.skipped and not self.passed
 
 
-def compare(item: str, ours: ArrayLike, theirs: ArrayLike, tolerance: float, note: str = "") -> Check:
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """In the place of an array that a fixture does not hold, and of all that would be computed from it."""
+
+    name: str
+
+
+class Fixture(dict[str, Any]):
+    """Arrays (or JSON members) by name; what is not there is ``Absent``."""
+
+    def __missing__(self, name: str) -> Absent:
+        return Absent(name)
+
+
+def load(path: Path) -> Fixture:
+    """All arrays of an npz file (no pickles)."""
+    with np.load(path, allow_pickle=False) as data:
+        return Fixture({name: data[name] for name in data.files})
+
+
+def given(compute: Callable[..., Any], *parts: Any) -> Any:
+    """``compute(*parts)``, or what is absent of the parts."""
+    return next((part for part in parts if isinstance(part, Absent)), None) or compute(*parts)
+
+
+def skipped(item: str, absent: Absent) -> Check:
+    """An item of which something is not there."""
+    return Check(item, math.nan, 0.0, f"needs {absent.name}, which the fixture does not hold", skipped=True)
+
+
+def compare(item: str, ours: ArrayLike | Absent, theirs: ArrayLike | Absent, tolerance: float, note: str = "") -> Check:
     """Largest absolute difference of two arrays; NaN must stand in the same places."""
+    if isinstance(ours, Absent) or isinstance(theirs, Absent):
+        return skipped(item, theirs if isinstance(theirs, Absent) else ours)  # type: ignore[arg-type]
     a, b = np.asarray(ours), np.asarray(theirs)
     if a.shape != b.shape:
         return Check(item, math.inf, tolerance, f"shape {a.shape}, expected {b.shape}")
@@ -40,8 +80,10 @@ def compare(item: str, ours: ArrayLike, theirs: ArrayLike, tolerance: float, not
     return Check(item, float(difference.max()), tolerance, note)
 
 
-def relative(item: str, ours: float, theirs: float, tolerance: float) -> Check:
+def relative(item: str, ours: float | Absent, theirs: float | Absent, tolerance: float) -> Check:
     """Difference of two numbers relative to the expected one."""
+    if isinstance(ours, Absent) or isinstance(theirs, Absent):
+        return skipped(item, theirs if isinstance(theirs, Absent) else ours)  # type: ignore[arg-type]
     scale = abs(theirs) or 1.0
     return Check(item, abs(ours - theirs) / scale, tolerance, "relative")
 
@@ -53,6 +95,8 @@ def failed(item: str, error: Exception | str) -> Check:
 
 def share_different(item: str, ours: Any, theirs: Any, tolerance: float, note: str = "") -> Check:
     """Share of elements that differ."""
+    if isinstance(ours, Absent) or isinstance(theirs, Absent):
+        return skipped(item, theirs if isinstance(theirs, Absent) else ours)
     a, b = np.asarray(ours), np.asarray(theirs)
     if a.shape != b.shape:
         return Check(item, math.inf, tolerance, f"shape {a.shape}, expected {b.shape}")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import sapiens_bench.embedded
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import weight_files
-from sapiens_bench.checks.golden.check import Check, compare, failed
-from sapiens_bench.checks.golden.sapiens_models import Arrays, load
+from sapiens_bench.checks.golden.check import Check, Fixture, compare, failed, given, load
 from sapiens_bench.errors import WeightsMissing
 from sapiens_bench.models.movenet import MoveNetPose
 from sapiens_bench.models.parts.graph import Graph, load_graph
@@ -44,17 +45,17 @@ def network(variant: str, catalog: Catalog, weights_root: Path | None) -> Graph:
 def movenet_checks(path: Path, catalog: Catalog, weights_root: Path | None) -> Iterator[Check]:
     """Raw keypoints (pixels of the square) and scores of MoveNet."""
     z = load(path)
-    for key in sorted(k for k in z if k.endswith("/input")):
-        variant, image, _ = key.split("/")
+    for variant, image in sorted({tuple(key.split("/")[:2]) for key in z}):
         model = MoveNetPose(network(variant, catalog, weights_root)).eval()
-        size = z[key].shape[0]
+        pixels, theirs = z[f"{variant}/{image}/input"], z[f"{variant}/{image}/yx_score"]
+        size = given(lambda p: p.shape[0], pixels)
         with torch.inference_mode():
-            x = torch.from_numpy(z[key])[None].permute(0, 3, 1, 2).float()
-            ours = model(x)[0].numpy()
-        theirs = z[f"{variant}/{image}/yx_score"]
+            ours = given(lambda p, m=model: m(torch.from_numpy(p)[None].permute(0, 3, 1, 2).float())[0].numpy(), pixels)
         item = f"movenet/{variant}/{image}"
-        yield compare(f"{item}/yx_px", ours[:, :2] * size, theirs[:, :2] * size, MOVENET_PX)
-        yield compare(f"{item}/score", ours[:, 2], theirs[:, 2], MOVENET_SCORE)
+        in_px = [given(lambda yx, n: yx[:, :2] * n, found, size) for found in (ours, theirs)]
+        yield compare(f"{item}/yx_px", in_px[0], in_px[1], MOVENET_PX)
+        scores = [given(lambda yx: yx[:, 2], found) for found in (ours, theirs)]
+        yield compare(f"{item}/score", scores[0], scores[1], MOVENET_SCORE)
 
 
 def tflite_checks(path: Path, catalog: Catalog, weights_root: Path | None) -> Iterator[Check]:
@@ -69,31 +70,45 @@ def tflite_checks(path: Path, catalog: Catalog, weights_root: Path | None) -> It
             yield failed(f"tflite/{model}", "a network that this version does not know")
             continue
         except WeightsMissing as missing:
-            yield Check(f"tflite/{model}", 0.0, 0.0, f"not compared: {str(missing).splitlines()[0]}")
+            note = f"not compared: {str(missing).splitlines()[0]}"
+            yield Check(f"tflite/{model}", 0.0, 0.0, note, skipped=True)
             continue
         for image in images:
-            with torch.inference_mode():
-                x = torch.from_numpy(z[f"input/{image}"])[None].permute(0, 3, 1, 2).float() / 255
-                outputs = {k: v.numpy() for k, v in net(x).items()}
+            outputs = given(lambda p, run=net: _outputs(run, p), z[f"input/{image}"])
             if name == "selfie-segmentation":
                 mask = z[f"{model}/{image}/mask"]
-                yield compare(f"tflite/{model}/{image}/mask", outputs["mask"].reshape(mask.shape), mask, PROBABILITY)
+                ours = given(lambda o, m: o["mask"].reshape(m.shape), outputs, mask)
+                yield compare(f"tflite/{model}/{image}/mask", ours, mask, PROBABILITY)
             else:
                 yield from _landmark_checks(f"{model}/{image}", outputs, z)
 
 
-def _landmark_checks(key: str, ours: Arrays, z: Arrays) -> Iterator[Check]:
+def _outputs(net: Graph, pixels: NDArray[np.uint8]) -> Fixture:
+    with torch.inference_mode():
+        x = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2).float() / 255
+        return Fixture({k: v.numpy() for k, v in net(x).items()})
+
+
+def _landmark_checks(key: str, ours: Any, z: Fixture) -> Iterator[Check]:
+    """``ours``: a Fixture, or what is absent of its input."""
     item = f"tflite/{key}"
-    landmarks, theirs = ours["landmarks"].reshape(39, 5), z[f"{key}/landmarks"]
     factor = NOISE_FACTOR if key.endswith("/noise") else 1
-    yield compare(f"{item}/landmarks", landmarks[:, :3], theirs[:, :3], factor * LANDMARK_PX)
-    yield compare(f"{item}/landmark_logits", landmarks[:, 3:], theirs[:, 3:], factor * MASK_LOGIT)
-    yield compare(f"{item}/presence", ours["presence"].reshape(1), z[f"{key}/presence"], PROBABILITY)
-    yield compare(f"{item}/world", ours["world"].reshape(39, 3), z[f"{key}/world"], WORLD_M)
+    theirs, landmarks = z[f"{key}/landmarks"], given(lambda o: o["landmarks"].reshape(39, 5), ours)
+    for name, part, tolerance in (
+        ("landmarks", slice(None, 3), factor * LANDMARK_PX),
+        ("landmark_logits", slice(3, None), factor * MASK_LOGIT),
+    ):
+        pair = [given(lambda values, part=part: values[:, part], found) for found in (landmarks, theirs)]
+        yield compare(f"{item}/{name}", pair[0], pair[1], tolerance)
+    presence = given(lambda o: o["presence"].reshape(1), ours)
+    yield compare(f"{item}/presence", presence, z[f"{key}/presence"], PROBABILITY)
+    world = given(lambda o: o["world"].reshape(39, 3), ours)
+    yield compare(f"{item}/world", world, z[f"{key}/world"], WORLD_M)
     wanted = z[f"{key}/mask_logits"]
-    found = ours["mask_logits"][0, 0, ::2, ::2]
-    open_ = np.abs(wanted) < SATURATED_LOGIT
-    yield compare(f"{item}/mask_logits", found[open_], wanted[open_], factor * MASK_LOGIT, "logits within +-20")
+    open_ = given(lambda logits: np.abs(logits) < SATURATED_LOGIT, wanted)
+    found = given(lambda o, where: o["mask_logits"][0, 0, ::2, ::2][where], ours, open_)
+    wanted = given(lambda logits, where: logits[where], wanted, open_)
+    yield compare(f"{item}/mask_logits", found, wanted, factor * MASK_LOGIT, "logits within +-20")
 
 
 def _selfie() -> Graph:

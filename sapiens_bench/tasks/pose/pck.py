@@ -63,7 +63,7 @@ class PckMetric:
         self.thresholds = scoring.pck_thresholds
         self._torso = [list(names).index(name) for name in _TORSO] if scoring.pck == "torso" else []
         self.used = np.array([i for i, name in enumerate(names) if name not in scoring.pck_leave_out], np.int64)
-        joints = _groups(names, self.used)
+        joints = joint_groups(names, self.used)
         self.groups = joints if len(joints) <= _MOST_JOINTS else {}
         letter = _LETTERS[scoring.pck]
         self.keys = tuple(f"{letter}_{t:g}".replace(".", "_") for t in self.thresholds)
@@ -77,11 +77,11 @@ class PckMetric:
         and over found points ``error_px``, ``error_norm``. ``people`` counted, ``unmeasured`` without a length.
         """
         people = np.flatnonzero(target.is_scored_N)
-        length = self._lengths(target)[people]
+        length = self.lengths(target)[people]
         is_measured = np.isfinite(length) & (length > 0)
         people, length = people[is_measured], length[is_measured]
         labelled = target.visible_NK[people] > 0
-        distance_PNK = _distances(target.keypoints_NK2_px[people], prediction.keypoints_NK2_px)
+        distance_PNK = distances(target.keypoints_NK2_px[people], prediction.keypoints_NK2_px)
         fit_PN = iou(target.boxes_xyxy_px_N4[people], prediction.boxes_xyxy_px_N4)
         if prediction.results is not None:
             is_right = (distance_PNK <= self.thresholds[0] * length[:, None, None]) & labelled[:, None]
@@ -109,7 +109,7 @@ class PckMetric:
         """Sums of every image; see PckScores."""
         return PckScores(self, rows)
 
-    def _lengths(self, target: PoseTarget) -> NDArray[np.float64]:
+    def lengths(self, target: PoseTarget) -> NDArray[np.float64]:
         """What distances of a person are divided by, px [P]; NaN where it cannot be measured."""
         if self._normaliser == "head":
             unknown = np.full(len(target.area_N), np.nan)
@@ -167,7 +167,7 @@ class PckScores:
         return _mean_of_defined(share_BK[:, used])
 
 
-def _distances(truth_PK2: NDArray[np.floating], found_NK2: NDArray[np.floating]) -> NDArray[np.float64]:
+def distances(truth_PK2: NDArray[np.floating], found_NK2: NDArray[np.floating]) -> NDArray[np.float64]:
     """Between the same points of every person and every instance, px [P, N, K]."""
     offset = found_NK2.astype(np.float64)[None] - truth_PK2.astype(np.float64)[:, None]
     return np.asarray(np.hypot(offset[..., 0], offset[..., 1]))
@@ -192,7 +192,7 @@ def _column(rows: pa.Table, name: str) -> NDArray[np.float64]:
     return flat.reshape(len(values), -1)
 
 
-def _groups(names: Sequence[str], used_K: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+def joint_groups(names: Sequence[str], used_K: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     """Joint -> its keypoints, both sides together."""
     groups: dict[str, list[int]] = {}
     for i in used_K.tolist():

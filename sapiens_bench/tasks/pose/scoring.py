@@ -50,7 +50,9 @@ class PoseScoring(Options):
     pck_mean: Literal["points", "joints"] = "points"
     """points: all points pooled, as MPII does; joints: the mean of the joints' shares, as MMPose does."""
     pck_leave_out: tuple[str, ...] = Field(default=(), strict=False)
-    """Joints that take no part in any pck score."""
+    """Joints that take no part in any pck score, nor in the joint AP."""
+    joint_ap: bool = False
+    """Score the AP of every joint too, and rank by their mean, as PoseTrack does; needs ``pck`` for the pairing."""
 
     @classmethod
     def unfolded(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError, SampleFault, ShapeError
 from sapiens_bench.tasks.pose.checking import check_prediction
+from sapiens_bench.tasks.pose.joint_ap import MEAN, JointApMetric
 from sapiens_bench.tasks.pose.metrics import OksMetric
 from sapiens_bench.tasks.pose.noise import PoseNoise, add_noise
 from sapiens_bench.tasks.pose.pck import PckMetric
@@ -37,7 +39,7 @@ def make(scoring: PoseScoring, space: SpaceCard | None) -> Task:
     """
     metric, fills = make_metric(scoring, space), scoring.unmapped == "miss"
     n_keypoints = len(metric.variances_K)
-    more = (PckMetric(space.names if space else (), scoring),) if scoring.pck else ()
+    more = _more(metric, scoring, space.names if space else ())
 
     def check(prediction: Any, x: ModelInput, target: Any) -> tuple[PosePrediction, SampleFault | None]:
         return check_prediction(prediction, n_keypoints, metric.area_index, x)
@@ -51,7 +53,7 @@ def make(scoring: PoseScoring, space: SpaceCard | None) -> Task:
     return Task(
         kind=POSE,
         metrics=(metric, *more),
-        headline=f"{more[0].name}/{more[0].keys[0]}" if more else "oks/AP",
+        headline=_headline(more),
         check=check,
         miss=miss,
         perfect=perfect_prediction,
@@ -62,6 +64,27 @@ def make(scoring: PoseScoring, space: SpaceCard | None) -> Task:
         to_columns=prediction_to_columns,
         from_columns=from_columns,
     )
+
+
+def _more(oks: OksMetric, scoring: PoseScoring, names: Sequence[str]) -> tuple[PckMetric | JointApMetric, ...]:
+    """Metrics beside that of COCO.
+
+    Raises:
+        CardError: they ask for what the set or the protocol does not have.
+    """
+    if not scoring.pck:
+        if scoring.joint_ap:
+            raise CardError("joint_ap needs pck: the length that tells whether a joint is right (PoseTrack: head).")
+        return ()
+    pck = PckMetric(names, scoring)
+    return (pck, JointApMetric(names, oks, pck)) if scoring.joint_ap else (pck,)
+
+
+def _headline(more: Sequence[PckMetric | JointApMetric]) -> str:
+    if not more:
+        return "oks/AP"
+    last = more[-1]
+    return f"{last.name}/{MEAN if isinstance(last, JointApMetric) else last.keys[0]}"
 
 
 def make_metric(scoring: PoseScoring, space: SpaceCard | None) -> OksMetric:

@@ -29,6 +29,8 @@ class PoseTarget:
     head_size_px_N: NDArray[np.float64] | None = None
     # int64 [N], category ids, where several are scored each on its own; None: there is one.
     category_N: NDArray[np.int64] | None = None
+    # Polygons [V, 2], px, in which the joint AP looks at nothing (PoseTrack). No other score knows them.
+    ignored_regions: tuple[NDArray[np.float64], ...] = ()
 
     @property
     def is_scored_N(self) -> NDArray[np.bool_]:
@@ -38,8 +40,9 @@ class PoseTarget:
 
     def take(self, index_N: NDArray[np.int64]) -> PoseTarget:
         """Some of the people."""
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
-        return PoseTarget(**{name: None if value is None else value[index_N] for name, value in given.items()})
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ignored_regions"}
+        taken = {name: None if value is None else value[index_N] for name, value in given.items()}
+        return PoseTarget(**taken, ignored_regions=self.ignored_regions)
 
 
 @dataclass(frozen=True, slots=True)
