@@ -15,6 +15,7 @@ from sapiens_bench.cli import (
     compare,
     data,
     errors,
+    export,
     gate,
     listing,
     pareto,
@@ -45,6 +46,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("view", epilog=view.EXAMPLES)(view.view)
+app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.command("pareto", epilog=pareto.EXAMPLES)(pareto.pareto)

@@ -16,6 +16,7 @@ FLAGS = {
     "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
     "data show": ["--cards", "--data-root"],
     "errors": ["--format", "--out"],
+    "export": ["--as", "--cards", "--data-root", "--models", "--out", "--with-pictures"],
     "gate": [
         "--format", "--json", "--junit", "--markdown", "--models", "--require-equal", "--spec", "--write-baseline",
     ],
