@@ -23,6 +23,7 @@ from sapiens_bench.cli import (
     report,
     run,
     score,
+    site,
     verify,
     view,
     weights,
@@ -47,6 +48,7 @@ app.add_typer(weights.app, name="weights")
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("view", epilog=view.EXAMPLES)(view.view)
 app.command("export", epilog=export.EXAMPLES)(export.export)
+app.command("site", epilog=site.EXAMPLES)(site.site)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.command("pareto", epilog=pareto.EXAMPLES)(pareto.pareto)

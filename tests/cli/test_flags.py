@@ -40,6 +40,7 @@ FLAGS = {
         "--cards", "--data-option", "--format", "--limit", "--max-errors", "--max-pixels", "--n-boot", "--nms",
         "--option", "--out", "--protocol", "--resize", "--seed", "--space", "--task", "--truth",
     ],
+    "site": ["--cards", "--out"],
     "verify coco": ["--cards", "--out"],
     "verify conventions": [
         "--cards", "--data-root", "--dataset", "--device", "--images", "--json", "--model", "--option", "--precision",
