@@ -16,6 +16,7 @@ from sapiens_bench.cli import (
     compare,
     data,
     errors,
+    export,
     gate,
     listing,
     merge,
@@ -24,6 +25,7 @@ from sapiens_bench.cli import (
     report,
     run,
     score,
+    site,
     verify,
     view,
     weights,
@@ -48,6 +50,8 @@ app.add_typer(weights.app, name="weights")
 app.add_typer(card.app, name="card")
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("view", epilog=view.EXAMPLES)(view.view)
+app.command("export", epilog=export.EXAMPLES)(export.export)
+app.command("site", epilog=site.EXAMPLES)(site.site)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.command("pareto", epilog=pareto.EXAMPLES)(pareto.pareto)

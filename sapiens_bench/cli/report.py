@@ -175,9 +175,12 @@ def _paper_table(folders: list[Path], name: str, *, fmt: str, out: Path | None, 
 
         document = cost_table(runs, [read_profile(folder) for folder in profiles])
     else:
+        from sapiens_bench.publish.paper import telling
         from sapiens_bench.report.paper import paper_table
 
-        document = paper_table(name, runs, Catalog.load(cards))
+        roots = [folder.parent if folder.name == "run.json" else folder for folder in others]
+        with_roots = [(label, root, record) for (label, record), root in zip(runs, roots)]
+        document = paper_table(name, runs, Catalog.load(cards), telling(with_roots))
     show(document, fmt, out)
     incomplete = [f"{label}: {missing}" for label, record in runs if (missing := build(record).incomplete)]
     if incomplete:

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sapiens_bench.publish import rasters
 from sapiens_bench.publish.place import Place
+from sapiens_bench.publish.ranking import Ranking
 from sapiens_bench.report.page import Case, Gallery, Layer, Pick, Picks
 
 MOST_CASES = 24
 MOST_MODELS = 10  # with layers of their own
 Layers = Callable[[str, Any], list[Layer]]  # (sample key, sample) -> layers, the truth first
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """One score of each image under each model."""
-
-    title: str  # what the score is
-    keys: Sequence[str]
-    values: Mapping[str, NDArray[np.float64]]  # model -> [images]; NaN where undefined
-    higher_is_better: bool
-    shown: Callable[[float], str]
-    scale: float = 1.0  # from the score to what is drawn
 
 
 def chosen(ranking: Ranking, n_models: int) -> dict[str, dict[str, list[int]]]:

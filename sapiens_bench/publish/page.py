@@ -15,11 +15,12 @@ from sapiens_bench.engine.scores import Weights
 from sapiens_bench.errors import ShardDamaged, StoreError, UsageError
 from sapiens_bench.publish import dense_groups, overview, pose_groups
 from sapiens_bench.publish.best import MEANS, leads_of, standing_out
-from sapiens_bench.publish.gallery import MOST_MODELS, Ranking, case_id, gallery
+from sapiens_bench.publish.gallery import MOST_MODELS, case_id, gallery
 from sapiens_bench.publish.layers import colours_of, map_layers, pose_layers
 from sapiens_bench.publish.pairwise import Contest, contest
-from sapiens_bench.publish.place import Place, image_values
+from sapiens_bench.publish.place import Place
 from sapiens_bench.publish.provenance import provenance
+from sapiens_bench.publish.ranking import Ranking, map_ranking, pose_ranking
 from sapiens_bench.report import figures, html
 from sapiens_bench.report.figures import Curve
 from sapiens_bench.report.page import Gallery, Group, Page, Part
@@ -140,7 +141,7 @@ class _Builder:
         found = [self._comparison(block, order, prefix)]
         if costs := overview.cost_figures(block, prefix):
             found.append(Group(f"{prefix}-cost", "Accuracy and cost", tuple(costs)))
-        found += _details(place, block, prefix)
+        found += _details(place, prefix)
         return found
 
     def _comparison(self, block: Block, order: Mapping[str, int], prefix: str) -> Group:
@@ -157,7 +158,7 @@ def _why_no_matrix(block: Block, record: RunRecord) -> str:
     return "Models are not compared in pairs: that needs two complete ones." if len(block.measured) > 1 else ""
 
 
-def _details(place: Place, block: Block, prefix: str) -> list[Group]:
+def _details(place: Place, prefix: str) -> list[Group]:
     """What the task has of its own, and the gallery."""
     if place.task.name == "pose":
         try:
@@ -168,13 +169,11 @@ def _details(place: Place, block: Block, prefix: str) -> list[Group]:
         found = pose_groups.groups(place, models, prefix)
         if not models:
             return [*found, *_notes(place, prefix)]
-        ranking = _pose_ranking(place, models)
+        ranking = pose_ranking(place, models)
         shown = gallery(place, ranking, pose_layers(place, models), prefix, place.why_not)
         return [*found, _gallery_group(place, ranking, shown, prefix)]
     found = dense_groups.groups(place, prefix)
-    ranking = _map_ranking(place, block)
-    if ranking is None:
-        return [*found, *_notes(place, prefix)]
+    ranking = map_ranking(place)
     legend = list(zip(place.task.names, colours_of(place))) if place.task.name == "seg" else []
     shown = gallery(place, ranking, map_layers(place), prefix, [*place.why_not, *_map_notes(place)], legend)
     return [*found, _gallery_group(place, ranking, shown, prefix)]
@@ -189,31 +188,6 @@ def _map_notes(place: Place) -> list[str]:
     if place.task.kind.codec is None or place.record.request.get("save_maps"):
         return []
     return ["The run kept no maps of its predictions (--save-maps): only pictures and truth are shown."]
-
-
-def _pose_ranking(place: Place, models: Sequence[pose_groups.PoseModel]) -> Ranking:
-    keys = place.keys
-    at = {key: i for i, key in enumerate(keys)}
-    values = {}
-    for model in models:
-        values[model.model] = np.full(len(keys), np.nan)
-        values[model.model][[at[key] for key in model.keys]] = model.pairing.oks_of_images()
-    return Ranking("mean OKS of the people of an image", keys, values, True, lambda v: f"{v:.2f}")
-
-
-def _map_ranking(place: Place, block: Block) -> Ranking | None:
-    column = next((c for c in block.columns if c.key == block.headline), None)
-    metric_name, _, score = block.headline.partition("/")
-    metric = next((m for m in place.task.metrics if m.name == metric_name), None)
-    if column is None or metric is None:
-        return None
-    values = {m.model: image_values(m, metric, score, place.keys) for m in place.members}
-    scale = 100.0 if column.percent else 1.0
-    unit = "%" if column.percent else column.unit
-    return Ranking(
-        f"{column.title} of an image alone{f', {unit}' if unit else ''}", place.keys, values, column.higher_is_better,
-        lambda v: f"{v * scale:.{column.decimals}f}", scale,
-    )  # fmt: skip
 
 
 def _gallery_group(place: Place, ranking: Ranking, shown: Gallery, prefix: str) -> Group:

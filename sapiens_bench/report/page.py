@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,11 +136,27 @@ class Page:
     facts: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class RunLink:
+    """Where the numbers of a leaderboard come from."""
+
+    name: str
+    address: str  # of its page, relative
+    models: str
+    facts: str
+
+
+@dataclass(frozen=True, slots=True)
+class SiteBoard:
+    """One table of a leaderboard."""
+
+    table: ReportTable
+    runs: tuple[RunLink, ...]
+
+
 def render(page: Page) -> str:
     """The page as text (UTF-8)."""
-    script = html.template("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return html.page(
+    return _written(
         "page.html",
         kind="report",
         title=page.title,
@@ -148,9 +165,37 @@ def render(page: Page) -> str:
         parts=[_part(part) for part in page.parts],
         notes=page.notes,
         facts=page.facts,
+    )
+
+
+def render_site(boards: Sequence[SiteBoard], left_out: Mapping[str, str]) -> str:
+    """The first page of a leaderboard.
+
+    Args:
+        left_out: runs that are in no table, with the reason.
+    """
+    return _written(
+        "site.html",
+        kind="leaderboard",
+        title="sapiens-bench: leaderboard",
+        heading="Leaderboard",
+        boards=[{"views": [html.block_view(b) for b in board.table.blocks], "runs": board.runs} for board in boards],
+        left_out=left_out,
+        notes=tuple(dict.fromkeys(text for board in boards for text in board.table.legend)),
+        facts={},
+    )
+
+
+def _written(template: str, **values: Any) -> str:
+    """A template with the page's style, and with its script as the only one that may run."""
+    script = html.template("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return html.page(
+        template,
         script=html.safe(script),
         script_policy=html.safe(f"; script-src 'sha256-{digest}'"),
         more_style=html.safe(html.template("page.css")),
+        **values,
     )
 
 

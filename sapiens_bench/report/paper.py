@@ -8,7 +8,7 @@ what is other; a gain that a paper prints is never copied.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from sapiens_bench.report.footnotes import FEWEST_GROUPS, Footnotes
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS, UNDEFINED
 from sapiens_bench.report.published import other_boxes
 from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.report.tables import Chosen
 from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord
 
 
@@ -77,11 +78,25 @@ class ScoreColumn:
 
     @property
     def head(self) -> str:
+        """Title, unit and direction."""
         return " ".join(p for p in (self.title, self.unit, "↑" if self.higher_is_better else "↓") if p)
 
     def shown(self, value: float) -> str:
         """A score of ours in the printed unit and with the printed digits."""
         return f"{value / self.scale:.{self.decimals}f}" if math.isfinite(value) else UNDEFINED
+
+
+# (measured rows of a part, its columns) -> which of them stand out, as (``name_of`` the row, key of the column)
+Telling = Callable[[Sequence[Measured], Sequence[ScoreColumn]], Chosen]
+STANDS_OUT = (
+    "Bold: best measured network of this part, its lead over the runner-up told from noise (paired bootstrap, 95 %, "
+    "Holm over the part); underlined: second best, by the same rule."
+)
+
+
+def name_of(m: Measured) -> str:
+    """What tells a measured row from every other one."""
+    return "/".join((m.run, m.cell.dataset, m.cell.protocol, m.cell.model))
 
 
 @dataclass
@@ -98,11 +113,14 @@ class _Marks:
         return f"({chr(ord('a') + self.texts.index(text) % 26)})"
 
 
-def paper_table(name: str, runs: Sequence[tuple[str, RunRecord]], catalog: Catalog) -> Document:
+def paper_table(
+    name: str, runs: Sequence[tuple[str, RunRecord]], catalog: Catalog, telling: Telling | None = None
+) -> Document:
     """The table ``name`` of ``TABLES`` with what the runs measured; their other data sets follow.
 
     Args:
         runs: (label, record), the label being shown where there are several.
+        telling: which numbers stand out; none when it is None.
 
     Raises:
         UsageError: a run is of another task.
@@ -118,8 +136,10 @@ def paper_table(name: str, runs: Sequence[tuple[str, RunRecord]], catalog: Catal
     ]
     for protocols, table, entry in [*wanted, *_unprinted(first, [w[0] for w in wanted], runs)]:
         measured = _measured(protocols, entry, runs, catalog)
-        sheet = _sheet(table, entry, _columns(entry, measured), measured, several=len(runs) > 1)
-        data.append(_data(entry, _columns(entry, measured), measured))
+        columns = _columns(entry, measured)
+        chosen = telling(measured, columns) if telling is not None and measured else Chosen()
+        sheet = _sheet(table, entry, columns, measured, several=len(runs) > 1, chosen=chosen)
+        data.append(_data(entry, columns, measured, chosen))
         if sheet.rows:
             sheets.append(sheet)
         else:
@@ -238,9 +258,11 @@ def _sheet(
     columns: Sequence[ScoreColumn],
     measured: Sequence[Measured],
     several: bool,
+    chosen: Chosen,
 ) -> Sheet:
     footnotes, marks = Footnotes(), _Marks()
-    rows = list(_rows(entry, columns, measured, several, footnotes, marks))
+    lines = list(_rows(entry, columns, measured, several, footnotes, marks))
+    rows = [texts for texts, _ in lines]
     used = {c.confidence for row in entry.rows.values() for c in row.values() if c is not None}
     source = f"{table.paper}, Table {table.table}" if table else ""
     notes = [f"Printed: {source}: {entry.protocol.rstrip('.')}."] if table else []
@@ -256,13 +278,23 @@ def _sheet(
         notes.append(f"Intervals over {max(groups)} groups are not to be trusted.")
     if not measured:
         notes.append("Nothing of this part was measured in these runs.")
+    notes += [STANDS_OUT] if chosen.best else []
+    names = [None if m is None else name_of(m) for _, m in lines]
     return Sheet(
         f"{source}: {entry.dataset}" if table else f"{entry.dataset}, {entry.protocol}: not in the paper",
         ("Model", "From", *(column.head for column in columns)),
         tuple(rows),
         (0, 1),
         tuple(notes),
+        bold=_places(names, columns, chosen.best),
+        underlined=_places(names, columns, chosen.second),
     )
+
+
+def _places(
+    names: Sequence[str | None], columns: Sequence[ScoreColumn], chosen: Set[tuple[str, str]]
+) -> set[tuple[int, int]]:
+    return {(i, 2 + j) for i, name in enumerate(names) for j, c in enumerate(columns) if (name, c.key) in chosen}
 
 
 def _rows(
@@ -272,17 +304,17 @@ def _rows(
     several: bool,
     footnotes: Footnotes,
     marks: _Marks,
-) -> Iterator[tuple[str, ...]]:
+) -> Iterator[tuple[tuple[str, ...], Measured | None]]:
     """Printed rows, each followed by what was measured of it; then measured models that the paper does not have."""
     for name, values in entry.rows.items():
         ours = [m for m in measured if m.printed_row == name]
         if ours or _has_numbers(entry, name):
-            yield (name, "printed", *(_printed(values.get(c.printed_key), c, name, footnotes) for c in columns))
+            yield (name, "printed", *(_printed(values.get(c.printed_key), c, name, footnotes) for c in columns)), None
         for m in ours:
-            yield ("", _from(m, several, marks), *(_score(m, c, values.get(c.printed_key)) for c in columns))
+            yield ("", _from(m, several, marks), *(_score(m, c, values.get(c.printed_key)) for c in columns)), m
     for m in measured:
         if not m.printed_row:
-            yield (m.cell.title, _from(m, several, marks), *(_score(m, c, None) for c in columns))
+            yield (m.cell.title, _from(m, several, marks), *(_score(m, c, None) for c in columns)), m
 
 
 def _number(value: PublishedValue | None) -> float | None:
@@ -327,7 +359,9 @@ def _difference(m: Measured, score: ScoreRecord, column: ScoreColumn, printed: P
     return score.value / column.scale - reference
 
 
-def _data(entry: PublishedEntry, columns: Sequence[ScoreColumn], measured: Sequence[Measured]) -> dict[str, Any]:
+def _data(
+    entry: PublishedEntry, columns: Sequence[ScoreColumn], measured: Sequence[Measured], chosen: Chosen
+) -> dict[str, Any]:
     """The part as numbers, in the printed units."""
     printed = {name: {c.key: _plain(values.get(c.printed_key)) for c in columns} for name, values in entry.rows.items()}
     rows = []
@@ -339,6 +373,7 @@ def _data(entry: PublishedEntry, columns: Sequence[ScoreColumn], measured: Seque
                 scores[c.key] = {
                     "value": score.value / c.scale, "low": score.low / c.scale, "high": score.high / c.scale,
                     "difference": _difference(m, score, c, values.get(c.printed_key)),
+                    "best": (name_of(m), c.key) in chosen.best, "second": (name_of(m), c.key) in chosen.second,
                 }  # fmt: skip
         rows.append({
             "run": m.run, "model": m.cell.model, "title": m.cell.title, "dataset": m.cell.dataset,

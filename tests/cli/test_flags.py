@@ -17,6 +17,7 @@ FLAGS = {
     "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
     "data show": ["--cards", "--data-root"],
     "errors": ["--format", "--out"],
+    "export": ["--as", "--cards", "--data-root", "--models", "--out", "--with-pictures"],
     "gate": [
         "--format", "--json", "--junit", "--markdown", "--models", "--require-equal", "--spec", "--write-baseline",
     ],
@@ -43,6 +44,7 @@ FLAGS = {
         "--cards", "--data-option", "--format", "--limit", "--max-errors", "--max-pixels", "--n-boot", "--nms",
         "--option", "--out", "--protocol", "--resize", "--seed", "--space", "--task", "--truth",
     ],
+    "site": ["--cards", "--out"],
     "verify coco": ["--cards", "--out"],
     "verify conventions": [
         "--cards", "--data-root", "--dataset", "--device", "--images", "--json", "--model", "--option", "--precision",

@@ -11,8 +11,9 @@ from PIL import Image
 
 from sapiens_bench.publish import rasters
 from sapiens_bench.publish.calibration import calibration
-from sapiens_bench.publish.gallery import Ranking, chosen
+from sapiens_bench.publish.gallery import chosen
 from sapiens_bench.publish.layers import skeletons
+from sapiens_bench.publish.ranking import Ranking
 
 
 def ranking(values: list[float], higher: bool) -> Ranking:

@@ -17,6 +17,7 @@ from sapiens_bench.report.costs import cost_table
 from sapiens_bench.report.formats import FORMATS, render
 from sapiens_bench.report.paper import TABLES, paper_table
 from sapiens_bench.report.sheet import Sheet
+from sapiens_bench.report.tables import Chosen
 from sapiens_bench.store.record import CellRecord, Counts, RunRecord, ScoreRecord
 
 
@@ -199,3 +200,30 @@ def test_labels_tell_folders_apart() -> None:
     assert _labels([Path("x/a"), Path("x/b")]) == ["a", "b"]
     assert _labels([Path("x/run"), Path("y/run")]) == ["x/run", "y/run"]
     assert _labels([Path("run")]) == ["run"]
+
+
+def test_what_stands_out_is_marked_in_every_format_and_said_below(catalog: Catalog) -> None:
+    record = run_of(depth_cell("a", "depth-person", 0.2), depth_cell("b", "depth-person", 0.3),
+                    depth_cell("c", "depth-person", 0.4))  # fmt: skip
+
+    def telling(measured: Any, columns: Any) -> Chosen:
+        assert [c.key for c in columns][:1] == ["depth/rmse"]
+        return Chosen({("r/hi4d/depth-person/a", "depth/rmse")}, {("r/hi4d/depth-person/b", "depth/rmse")})
+
+    document = paper_table("paper-depth", [("r", record)], catalog, telling)
+    assert render(document, "md").count("**") == 2
+    assert "<u>0.300" in render(document, "md")
+    latex = render(document, "latex")
+    assert r"\textbf{0.200" in latex
+    assert r"\underline{0.300" in latex
+    for name in ("md", "latex", "text", "html"):
+        assert "told from noise" in render(document, name)
+    rows = next(p for p in json.loads(render(document, "json"))["parts"] if p["measured"])["measured"]
+    assert [(r["scores"]["depth/rmse"]["best"], r["scores"]["depth/rmse"]["second"]) for r in rows] == [
+        (True, False), (False, True), (False, False),
+    ]  # fmt: skip
+
+
+def test_nothing_stands_out_unless_somebody_tells(catalog: Catalog) -> None:
+    record = run_of(depth_cell("a", "depth-person", 0.2), depth_cell("b", "depth-person", 0.3))
+    assert "**" not in render(paper_table("paper-depth", [("r", record)], catalog), "md").replace("\\*", "")
