@@ -28,6 +28,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 BENCHMARKS = REPOSITORY / "tests" / "benchmarks"
 STORED, PAGE = REPOSITORY / "docs" / "performance.json", REPOSITORY / "docs" / "performance.md"
 PACKAGES = ("numpy", "numba", "opencv-python-headless", "pyarrow", "pycocotools", "torch")
+WHOLE_COMMANDS = ("commands", "default")  # with the threads that a user has
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # read when numpy is loaded
 HEAD = """<!-- Written by tools/performance_page.py: run it, do not edit. -->
 
 # Performance
@@ -53,7 +55,8 @@ def measure(name: str) -> list[dict[str, Any]]:
         found = Path(folder) / "benchmarks.json"
         command = [sys.executable, "-m", "pytest", str(BENCHMARKS / f"test_bench_{name}.py"), "--benchmark-only", "-q",
                    f"--benchmark-json={found}"]  # fmt: skip
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+        environment = os.environ if name in WHOLE_COMMANDS else {**os.environ, **ONE_THREAD}
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
         if done.returncode != 0:
             raise SystemExit(f"{name}: a benchmark failed; nothing was written.\n{done.stdout[-4000:]}{done.stderr}")
         content = json.loads(found.read_text(encoding="utf-8"))

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import cv2
+import pyarrow as pa
 import pytest
 import torch
 
@@ -21,8 +22,10 @@ from sapiens_bench.tasks.pose.compiled import KERNELS
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
+    """What can be set while running; tools/performance_page.py sets the threads of BLAS, which cannot."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    pa.set_cpu_count(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -98,7 +101,7 @@ class Page:
         found = Range(min(slow) / min(fast), min(each), max(each))
         beside = f"{against} {min(slow) * 1000:.3g} ms, ours {min(fast) * 1000:.3g} ms"
         self.add(topic, what, found, "x", beside=beside, **goal)
-        self._call(ours)
+        self.call(ours)
         return found.value
 
     def ms(self, topic: str, what: str, function: Callable[[], object], rounds: int = 9, **goal: Any) -> float:
@@ -109,7 +112,7 @@ class Page:
         """CPU seconds, the fastest of the rounds."""
         return self._time(topic, what, function, rounds, 1, "s", goal)
 
-    def _call(self, function: Callable[[], object]) -> None:
+    def call(self, function: Callable[[], object]) -> None:
         """Call it; by the fixture where that has not been used, as it wants to be, once."""
         if self._is_used:
             function()
@@ -120,7 +123,7 @@ class Page:
     def _time(
         self, topic: str, what: str, function: Callable[[], object], rounds: int, factor: float, unit: str, goal: Any
     ) -> float:
-        self._call(function)  # the first call fills caches
+        self.call(function)  # the first call fills caches
         times = [cpu_seconds(function) for _ in range(rounds)]
         self.add(topic, what, Range(*(factor * t for t in (min(times), min(times), max(times)))), unit, **goal)
         return min(times)

@@ -36,6 +36,7 @@ BUDGETS: dict[str, tuple[set[str], set[str]]] = {
     "report --help": (_PARSER | _CARDS - {"numpy", "yaml", "cython_runtime"}, {"cli", "errors", "report"}),
     "list": (_PARSER | _CARDS | _TABLES | _HUB, _LISTS | _TASKS | {"pixels", "stats"}),
     "list models --json": (_PARSER | _CARDS | _HUB, _LISTS | _TASKS | _OPTIONS),
+    "list datasets --json": (_PARSER | _CARDS | _HUB | {"PIL", "msgspec"}, _PLAN),
     "list detectors --json": (_PARSER | _CARDS | _HUB, _LISTS | _TASKS | _OPTIONS),
     "data path": (_PARSER | _CARDS | _TABLES | _HUB, _LISTS | {"pixels"}),
     "report RUN": (_PARSER | _CARDS | _TABLES, _REPORT),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -231,6 +230,8 @@ def mapped(stored_HW: NDArray[Any], source: SourceLabels, path: Path) -> NDArray
     Raises:
         SampleFault: ``label.value``; a label that the source set does not have.
     """
+    import cv2  # `list` does without
+
     n = len(source.table)
     found = distinct(stored_HW)
     if wrong := [v for v in found if not 0 <= v < n and v != source.ignored]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -82,6 +81,8 @@ def fit_photo(photo: RealPhoto, silhouette_HW: NDArray[np.bool_]) -> SeenPhoto:
     Raises:
         SampleFault: image.*; image.size when picture, mask and camera disagree.
     """
+    import cv2  # `list` does without
+
     size = (photo.width, photo.height)
     rgb = read_rgb(photo.image, expected_size=size)
     sha256 = hashlib.sha256(Path(photo.image).read_bytes()).hexdigest()
