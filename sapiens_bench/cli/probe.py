@@ -80,7 +80,7 @@ def probe(
         float, typer.Option("--validation", min=0.01, max=0.9, help="Share of the training groups kept back.")
     ] = 0.1,
     views: Annotated[int, typer.Option("--views", min=1, max=64, help="Of each picture; the first is plain.")] = 2,
-    input_: Annotated[str, typer.Option("--input", metavar="HxW", help="Of the trunk.")] = "384x288",
+    input_: Annotated[str, typer.Option("--input", metavar="HxW", help="Of the trunk.")] = "256x192",
     width: Annotated[int, typer.Option("--width", min=8, max=1024, help="Channels of the head.")] = 48,
     stem: Annotated[bool, typer.Option("--stem/--no-stem", help="The head also sees the picture itself.")] = True,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Batches; the budget, equal for all trunks.")] = 1000,
@@ -173,6 +173,10 @@ def execute(request: ProbeRequest, catalog: object, fmt: str) -> None:
         return
     for task in request.tasks:
         _evaluate(request, task, fitted, fmt)
+        if len(fitted) > 1:
+            from sapiens_bench.probe.noise import seed_noise
+
+            say(seed_noise(request.out / f"run-{task}"), to_stderr=fmt != "text")
 
 
 def _evaluate(request: ProbeRequest, task: str, fitted: list[Fitted], fmt: str) -> None:

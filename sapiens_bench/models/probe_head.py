@@ -16,7 +16,7 @@ from sapiens_bench.errors import CheckpointRejected
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.parts.dense_view import framed
 from sapiens_bench.models.parts.head_file import load_head
-from sapiens_bench.models.parts.trunks import Trunk, open_trunk
+from sapiens_bench.models.parts.trunks import SHIPPED, Trunk, open_trunk
 from sapiens_bench.models.parts.weight_file import weights_path
 from sapiens_bench.models.parts.whole_image import Fitted, WholeImage
 
@@ -44,7 +44,7 @@ class ProbeHead(WholeImage):
                 f"{path} was fitted at {about.input_hw[0]}x{about.input_hw[1]}, the card of {self.name} says "
                 f"{self.spec.height}x{self.spec.width}."
             )
-        weights = next(iter(context.also.values()), None)
+        weights = None if about.backbone in SHIPPED else next(iter(context.also.values()), None)
         self.trunk: Trunk = open_trunk(
             about.backbone, weights, input_hw=about.input_hw, device=context.device, precision=context.precision
         )

@@ -38,7 +38,8 @@ class Objective:
 
     def _seg(self, logits: Tensor, labels: Tensor) -> Tensor:
         weight = torch.tensor(self.class_weight, dtype=logits.dtype, device=logits.device)
-        return losses.weighted_cross_entropy(logits, labels, weight)
+        pixels = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])  # the classes of a pixel lie side by side
+        return losses.weighted_cross_entropy(pixels[..., None, None], labels.reshape(-1, 1, 1), weight)
 
     def _depth(self, raw: Tensor, depth: Tensor) -> Tensor:
         positive = F.softplus(raw[:, 0])
@@ -47,11 +48,13 @@ class Objective:
         return losses.silog(positive, losses.relative_depth(depth))
 
     def _normal(self, raw: Tensor, normals: Tensor) -> Tensor:
-        target = normals.float() / NORMAL_STEPS
-        valid = losses.valid_normals(target)
-        if not bool(valid.any()):
+        known = (normals != 0).any(dim=1)
+        if not bool(known.any()):
             return raw.sum() * 0
-        return losses.normal_cosine(raw, target, valid) + losses.normal_l1(raw, target, valid)
+        target = normals.permute(0, 2, 3, 1)[known].float().T[None, :, :, None] / NORMAL_STEPS  # [1, 3, pixels, 1]
+        pred = raw.permute(0, 2, 3, 1)[known].T[None, :, :, None]
+        valid = torch.ones_like(target[:, 0], dtype=torch.bool)
+        return losses.normal_cosine(pred, target, valid) + losses.normal_l1(pred, target, valid)
 
 
 def class_weights(labels: NDArray[Any], n_classes: int) -> tuple[float, ...]:

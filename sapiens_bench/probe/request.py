@@ -49,7 +49,7 @@ class ProbeRequest:
     train_limit: int | None = None  # the first so many samples
     validation: float = 0.1  # share of the training groups kept for validation
     views: int = 2  # of each sample; the first is plain, the others are changed
-    input_hw: tuple[int, int] = (384, 288)
+    input_hw: tuple[int, int] = (256, 192)
     width: int = 48
     stem: bool = True
     epochs: float | None = None  # passes over the views; or

@@ -26,6 +26,7 @@ from sapiens_bench.probe.cache import Rows, TrainingData, maps_of, views_of
 from sapiens_bench.probe.leakage import refuse_shared_groups, refuse_shared_pictures, split_groups
 from sapiens_bench.probe.objective import Objective, class_weights
 from sapiens_bench.probe.paper import PAPER_CLASS_WEIGHTS
+from sapiens_bench.probe.plot import plot_losses, write_tensorboard
 from sapiens_bench.probe.request import RATES, DataName, ProbeRequest
 from sapiens_bench.probe.train import Job, Losses, Settings, fit
 from sapiens_bench.probe.views import Grid
@@ -82,6 +83,10 @@ def probe(request: ProbeRequest, catalog: Catalog, watch: Watch) -> list[Fitted]
         about = _about(prepared, settings, tried, loss)
         own = prepared.trunk.state_dict() if _keeps_trunk(prepared) else None
         fitted.append(write_head(request, seed, save_head(about, head, own), loss, request.out))
+    logs = {f"seed {seed}": request.out / f"seed-{seed}" / "log.csv" for seed in range(request.seeds)}
+    plot_losses(logs, request.out / "loss.png")
+    for path in logs.values():
+        write_tensorboard(path, path.parent / "tensorboard")
     write_cards(request, fitted, prepared.plan, _space(request, catalog), prepared.trunk, request.out)
     return fitted
 

@@ -94,7 +94,6 @@ def fit(
             group["lr"] = rate * share
         losses = _one_step(job, settings, optimizer, rows_of_step(step, settings, job.train_rows), step)
         step += 1
-        on_step(step, losses["loss"])
         if step % settings.log_every == 0:
             lines.append(_line(step, "train", settings.lr * share, losses))
         if step == settings.steps or (settings.validate_every and step % settings.validate_every == 0):
@@ -103,6 +102,7 @@ def fit(
             last = found["loss"]
         if step == settings.steps or step % settings.checkpoint_every == 0:
             _save(job.module, optimizer, rates, settings, step, lines, folder)
+        on_step(step, losses["loss"])
     return last if last == last else _last_validation(lines)
 
 
@@ -133,7 +133,7 @@ def _one_step(
     losses = _autocast(job, settings, rows)
     total = torch.stack(list(losses.values())).sum()
     if not bool(torch.isfinite(total)):
-        bad = ", ".join(f"{task} {float(loss):g}" for task, loss in losses.items())
+        bad = ", ".join(f"{task} {float(loss.detach()):g}" for task, loss in losses.items())
         raise ProbeDiverged(
             f"The loss of step {step + 1} is not finite ({bad}). The last good checkpoint is kept. Give a smaller --lr "
             f"(it was {settings.lr:g}) or --precision fp32, and another --out."

@@ -12,7 +12,9 @@ DECAYS = st.sampled_from(["cosine", "linear", "poly", "constant"])
 
 
 @given(DECAYS, st.integers(2, 500), st.integers(0, 100), st.data())
-def test_rates_grow_over_the_warm_up_and_never_after_it(decay: Decay, n: int, warm_up: int, data: st.DataObject) -> None:
+def test_rates_grow_over_the_warm_up_and_never_after_it(
+    decay: Decay, n: int, warm_up: int, data: st.DataObject
+) -> None:
     step = data.draw(st.integers(0, n - 1))
     here, there = factor(step, n, warm_up, decay), factor(step + 1, n, warm_up, decay)
     assert 0 <= here <= 1

@@ -63,7 +63,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.conv(x))
-        return F.relu(x) if self.act else x
+        return F.relu_(x) if self.act else x
 
     def fold(self) -> None:
         """The same function without the normalisation layer (of its evaluation mode)."""
@@ -89,7 +89,7 @@ class Block(nn.Module):
         self.second = ConvNorm(width, width, 3, act=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.second(self.first(x)))
+        return F.relu_(x + self.second(self.first(x)))
 
 
 class Level(nn.Module):
@@ -110,7 +110,7 @@ class Level(nn.Module):
         x = self.lateral(x)
         if coarser is not None:
             x = x + F.interpolate(coarser, x.shape[-2:], mode="bilinear", align_corners=False)
-        out: Tensor = self.block(F.relu(x))
+        out: Tensor = self.block(F.relu_(x))
         return out
 
 

@@ -30,7 +30,6 @@ class ShippedTrunk:
     file: str
     taps: tuple[Tap, ...]
     divisor: float  # MoveNet takes 0..255, MediaPipe's networks 0..1
-    input_hw: tuple[int, int] = (384, 288)
 
 
 def _taps(*taps: tuple[str, int, int]) -> tuple[Tap, ...]:
@@ -66,6 +65,9 @@ SHIPPED: dict[str, ShippedTrunk] = {
         255.0,
     ),
 }
+
+
+RANDOM = "random"  # in the place of a weights file: drawn with seed 0
 
 
 class Trunk(nn.Module):
@@ -135,7 +137,7 @@ def open_trunk(
     """The trunk of a name.
 
     Args:
-        weights: its file, for trunks that are not shipped; ``timm:`` names do without and are then drawn at random.
+        weights: its file, for trunks that are not shipped; ``random`` (timm) draws the weights.
         input_hw: sides of the pictures; position tables are brought to them.
 
     Raises:
