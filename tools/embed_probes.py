@@ -54,8 +54,8 @@ def card(task: str, heads: list[tuple[HeadFile, Path]]) -> dict[str, Any]:
     height, width = input_hw.pop()
     commands = " ".join(f"`{about.made['command']}`" for about, _ in heads)
     made = (
-        "Frozen trunk, trained head with a small image stem (it also sees the picture itself). One file holds the heads "
-        f"of segmentation, depth and normals, fitted together. Seed 0; logs in results/probes. Commands: {commands}"
+        "Frozen trunk, trained head with a small image stem (it also sees the picture itself). One file holds heads "
+        f"for segmentation, depth and normals, fitted together. Seed 0; logs in results/probes. Commands: {commands}"
     )
     return {
         "schema": "model/1",
