@@ -186,6 +186,10 @@ class MachineFault(SapiensBenchError):
     exit_code = 4
 
 
+class ProbeDiverged(SapiensBenchError):
+    """A training came to a loss that is not finite; its last good checkpoint is kept."""
+
+
 class VerificationFailed(SapiensBenchError):
     """Something that was compared differs."""
 

@@ -20,7 +20,8 @@ GROUPS: tuple[tuple[str, ...], ...] = (  # a module imports from groups above it
     ("cards", "render", "stats", "store"),
     ("tasks",),
     ("adapters", "models", "profiling", "fetch"),
-    ("probe", "engine", "report"),
+    ("engine", "report"),
+    ("probe",),  # fits heads, on data sets and by weights that the engine opens
     # checks: compares all of the above with what is outside: official outputs, weight files, pycocotools
     ("checks", "decide"),
     ("publish",),

@@ -21,6 +21,7 @@ from sapiens_bench.cli import (
     listing,
     merge,
     pareto,
+    probe,
     profile,
     report,
     run,
@@ -56,6 +57,7 @@ app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.command("pareto", epilog=pareto.EXAMPLES)(pareto.pareto)
 app.command("box-study", epilog=box_study.EXAMPLES)(box_study.box_study)
+app.command("probe", epilog=probe.EXAMPLES)(probe.probe)
 app.command("profile", epilog=profile.EXAMPLES)(profile.profile)
 app.add_typer(verify.app, name="verify")
 app.command("errors", epilog=errors.EXAMPLES)(errors.errors)

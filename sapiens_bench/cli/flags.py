@@ -77,7 +77,9 @@ def existing_folder(value: Path | None) -> Path | None:
     return existing_weights_root(_expanded(value))
 
 
-Task = Annotated[str, typer.Option("--task", help="pose, seg, depth, normal, or a plug-in's.", show_default=False)]
+Task = Annotated[
+    str, typer.Option("--task", help="pose, seg, depth, normal, all of them, or a plug-in's.", show_default=False)
+]
 TaskFilter = Annotated[str | None, typer.Option("--task", help="Only this task.")]
 Models = Annotated[
     list[str] | None,

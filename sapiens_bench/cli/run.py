@@ -46,9 +46,12 @@ if TYPE_CHECKING:
     from sapiens_bench.engine.request import Request
     from sapiens_bench.store.record import RunRecord
 
+ALL_TASKS = "all"  # of --task: one table a task
 EXAMPLES = """Examples:
 
     sapiens-bench run --task pose --models all                        # runs at once: nothing to download
+
+    sapiens-bench run --task all --models all                         # four tables
 
     sapiens-bench run --task pose --models movenet-thunder --split tiny --dry-run
 
@@ -161,6 +164,11 @@ def run(
         command=typed(),
         **({} if max_pixels is None else {"max_pixels": max_pixels}),
     )
+    if task == ALL_TASKS:
+        from sapiens_bench.cli.run_all import execute_all
+
+        execute_all(request, lambda each: execute(each, dry_run=dry_run, fmt=format_.value), format_.value)
+        return
     execute(request, dry_run=dry_run, fmt=format_.value)
 
 

@@ -269,6 +269,11 @@ class SelfieOptions(Options):
     """Probability from which a pixel is a person."""
 
 
+class ProbeDepthOptions(Options):
+    depth_kind: Literal["affine_invariant_depth"]
+    """Heads are fitted to depth up to factor and offset."""
+
+
 class FloorOptions(SelfieOptions):
     """Of a floor; the threshold is that of the person mask, where the floor needs one."""
 
@@ -355,6 +360,7 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
     "oracle": NoOptions,
     "pifuhd": {"normal": AxesOptions},
     "predictions": {"pose": StoredPosesOptions, **DENSE_PREDICTIONS},
+    "probe_head": {"seg": NoOptions, "depth": ProbeDepthOptions, "normal": NoOptions},
     "rtdetr": DetectorOptions,
     "sapiens2": {
         "pose": Sapiens2PoseOptions,

@@ -29,6 +29,44 @@ def silog(pred_BHW: Tensor, target_BHW: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
+def relative_depth(depth_BHW: Tensor) -> Tensor:
+    """The target of ``silog``: per image (d - least) / (greatest - least) over its pixels, so nearest 0 and farthest 1.
+
+    Pixels without depth (0) become -1, as the released code has its background.
+    """
+    out = torch.full_like(depth_BHW, -1.0)
+    for image, depth in zip(out, depth_BHW, strict=True):
+        valid = depth > 0
+        if bool(valid.any()):
+            low, high = depth[valid].min(), depth[valid].max()
+            image[valid] = (depth[valid] - low) / (high - low).clamp(min=EPS)
+    return out
+
+
+def aligned_depth(pred_BHW: Tensor, depth_BHW: Tensor) -> Tensor:
+    """AbsRel after the best scale and shift of each image (least squares), then the mean over images.
+
+    The fit is the one that the evaluation makes (protocols with alignment ``scale_shift``), so the loss is its score;
+    gradients pass through the fit. Pixels without depth (0) are left out; so are images with fewer than 16 pixels.
+
+    Source: the scale- and shift-invariant loss of Ranftl et al., "Towards Robust Monocular Depth Estimation"
+    (TPAMI 2022), eq. 3-4, in depth and relative to it.
+    """
+    valid = (depth_BHW > 0).float()
+    n = valid.sum(dim=(1, 2))
+    used = n >= 16
+    if not bool(used.any()):
+        return pred_BHW.sum() * 0.0
+    pred, depth, valid, n = pred_BHW[used], depth_BHW[used], valid[used], n[used]
+    mean_pred = ((pred * valid).sum(dim=(1, 2)) / n)[:, None, None]
+    mean_depth = ((depth * valid).sum(dim=(1, 2)) / n)[:, None, None]
+    p, d = (pred - mean_pred) * valid, (depth - mean_depth) * valid
+    scale = ((p * d).sum(dim=(1, 2)) / ((p * p).sum(dim=(1, 2)) + EPS * n)).abs()  # depth upside down costs
+    error = (scale[:, None, None] * p - d).abs() / torch.where(valid > 0, depth, torch.ones_like(depth))
+    per_image: Tensor = (error * valid).sum(dim=(1, 2)) / n
+    return per_image.mean()
+
+
 def valid_normals(target_B3HW: Tensor) -> Tensor:
     """Pixels with a ground-truth normal: background is stored as a vector that is not of unit length. [B, H, W]."""
     length: Tensor = torch.linalg.vector_norm(target_B3HW, dim=1)

@@ -32,7 +32,7 @@ from sapiens_bench.tasks.pose.types import PoseTarget
 from sapiens_bench.tasks.seg.types import IGNORE, SegTarget
 from sapiens_bench.types import ModelInput, Sample
 
-SPLITS = {"default": 120, "tiny": 12, "train": 400}
+SPLITS = {"default": 120, "tiny": 12, "train": 2000}
 NEEDS: dict[str, tuple[str, ...]] = {  # task -> what of an image is decoded beside picture, points and camera
     "pose": ("instance",),
     "seg": ("labels",),
@@ -91,7 +91,7 @@ class SyntheticHumans:
 
     class Options(StrictOptions):
         split: Literal["default", "tiny", "train"] = "default"
-        """default (120 images), tiny (12) or train (400); people never repeat between splits"""
+        """default (120 images), tiny (12) or train (2000, for probe heads); people never repeat between splits"""
         boxes: str = "gt"
         """pose: gt, or jitter:<fraction>[,<seed>] of the box size"""
 

@@ -11,7 +11,9 @@ Axes: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,7 +150,7 @@ class Pad(Operation):
 
 
 class Resize(Operation):
-    """Bilinear, half-pixel centres, to a fixed size."""
+    """Bilinear, half-pixel centres, to a fixed size (in the network's own input size)."""
 
     def __init__(self, line: dict[str, Any], weights: Tensors) -> None:
         super().__init__(line, weights)
@@ -156,6 +158,11 @@ class Resize(Operation):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(x, self.size, mode="bilinear", align_corners=False)
+
+    def at(self, x: Tensor, share_hw: tuple[Fraction, Fraction]) -> Tensor:
+        """The same for an input whose sides are these shares of the network's own."""
+        size = [math.ceil(side * share) for side, share in zip(self.size, share_hw, strict=True)]
+        return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
 class MaxPool(Operation):
@@ -276,6 +283,23 @@ class Graph(nn.Module):
         if x.ndim != 4 or tuple(x.shape[1:]) != (3, side, side):
             raise ShapeError(f"{self.name}: input is {tuple(x.shape)}, expected [B, 3, {side}, {side}]")
         wanted = self.outputs if outputs is None else tuple(outputs)
+        return self._planned(x, wanted)
+
+    def features(self, x: Tensor, wanted: Sequence[str]) -> list[Tensor]:
+        """Taps or values of the convolutional part, for an input of any size that is a multiple of 32.
+
+        Convolutions do not care for the size; enlargements keep their factor. Values behind a fixed-size layer (a
+        flattened vector) are not for this.
+
+        Raises:
+            ShapeError: a side is no multiple of 32, or a value is unknown.
+        """
+        if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] % 32 or x.shape[3] % 32:
+            raise ShapeError(f"{self.name}: input is {tuple(x.shape)}; both sides must be multiples of 32")
+        found = self._planned(x, tuple(wanted))
+        return [found[name] for name in wanted]
+
+    def _planned(self, x: Tensor, wanted: tuple[str, ...]) -> dict[str, Tensor]:
         if wanted not in self._plans:
             self._plans[wanted] = self._plan(wanted)
         x = x.to(self.dtype, memory_format=torch.channels_last)
@@ -287,8 +311,13 @@ class Graph(nn.Module):
 
     def _run(self, x: Tensor, wanted: tuple[str, ...]) -> dict[str, Tensor]:
         values = {"v0": x}
+        share = (Fraction(x.shape[2], self.input_size), Fraction(x.shape[3], self.input_size))
         for step in self._plans[wanted]:
-            values[step.out] = step.call(*[values[name] for name in step.inputs])
+            inputs = [values[name] for name in step.inputs]
+            if share != (1, 1) and isinstance(step.call, Resize):
+                values[step.out] = step.call.at(inputs[0], share)
+            else:
+                values[step.out] = step.call(*inputs)
             for name in step.release:
                 del values[name]
         return {name: values[self._value_of.get(name, name)] for name in wanted}

@@ -1,0 +1,229 @@
+"""``sapiens-bench probe``: fit a small head on a trunk and judge it like every other model."""
+
+from __future__ import annotations
+
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sapiens_bench.cli.flags import (
+    Cards,
+    DataRoot,
+    Device,
+    Format,
+    FormatOption,
+    Threads,
+    expanded,
+    split_commas,
+)
+from sapiens_bench.cli.output import next_commands, say, stderr, typed
+
+if TYPE_CHECKING:
+    from sapiens_bench.probe.request import ProbeRequest
+    from sapiens_bench.probe.write import Fitted
+
+EXAMPLES = """Examples:
+
+    sapiens-bench probe --backbone movenet-lightning --task seg --train synthetic-humans:train --eval synthetic-humans --out probes/lightning
+
+    sapiens-bench probe --backbone timm:vit_small_patch14_dinov2 --backbone-weights dinov2.safetensors --task depth --train synthetic-humans:train --eval synthetic-humans --seeds 5 --out probes/dinov2
+
+A stopped command goes on from its last checkpoint when it is given again.
+"""  # noqa: E501
+
+
+class Decay(StrEnum):
+    cosine = "cosine"
+    linear = "linear"
+    poly = "poly"
+    constant = "constant"
+
+
+class DepthLoss(StrEnum):
+    silog = "silog"
+    aligned = "aligned"
+
+
+class ClassWeights(StrEnum):
+    frequency = "frequency"
+    paper = "paper"
+
+
+class HeadPrecision(StrEnum):
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+def probe(
+    backbone: Annotated[
+        str,
+        typer.Option("--backbone", help="movenet-*, blazepose-*, sapiens-SIZE, sapiens2-SIZE, or timm:NAME."),
+    ],
+    task: Annotated[list[str], typer.Option("--task", help="seg, depth, normal; several share one head (comma list).")],
+    train: Annotated[str, typer.Option("--train", metavar="DATASET[:SPLIT]", help="What the head is fitted on.")],
+    evaluate: Annotated[
+        str | None, typer.Option("--eval", metavar="DATASET[:SPLIT]", help="What it is judged on; other people.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", callback=expanded, help="Folder. Default: results/probes/<name>.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Of the rows. Default: after the backbone.")] = "",
+    backbone_weights: Annotated[
+        Path | None, typer.Option("--backbone-weights", callback=expanded, help="File of a trunk that is not shipped.")
+    ] = None,
+    finetune: Annotated[bool, typer.Option("--finetune", help="Train the trunk too, rates falling by layer.")] = False,
+    train_limit: Annotated[int | None, typer.Option("--train-limit", min=2, help="Only the first N pictures.")] = None,
+    validation: Annotated[
+        float, typer.Option("--validation", min=0.01, max=0.9, help="Share of the training groups kept back.")
+    ] = 0.1,
+    views: Annotated[int, typer.Option("--views", min=1, max=64, help="Of each picture; the first is plain.")] = 2,
+    input_: Annotated[str, typer.Option("--input", metavar="HxW", help="Of the trunk.")] = "256x192",
+    width: Annotated[int, typer.Option("--width", min=8, max=1024, help="Channels of the head.")] = 48,
+    stem: Annotated[bool, typer.Option("--stem/--no-stem", help="The head also sees the picture itself.")] = True,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Batches; the budget, equal for all trunks.")] = 1000,
+    epochs: Annotated[float | None, typer.Option("--epochs", min=0.01, help="Passes, instead of --steps.")] = None,
+    batch: Annotated[int, typer.Option("--batch-size", min=1, help="Views a step.")] = 16,
+    lr: Annotated[
+        float | None, typer.Option("--lr", min=0.0, help="Default: the best of 3e-4, 1e-3, 3e-3 on the validation.")
+    ] = None,
+    weight_decay: Annotated[float, typer.Option("--weight-decay", min=0.0)] = 0.1,
+    warm_up: Annotated[int, typer.Option("--warm-up", min=0, help="Steps.")] = 50,
+    decay: Annotated[Decay, typer.Option("--decay", help="Of the learning rate after the warm-up.")] = Decay.cosine,
+    clip: Annotated[float, typer.Option("--clip", min=0.0, help="Gradient norm; 0: none.")] = 1.0,
+    depth_loss: Annotated[
+        DepthLoss, typer.Option("--depth-loss", help="silog: the paper's; aligned: AbsRel after the best fit.")
+    ] = DepthLoss.silog,
+    class_weights: Annotated[
+        ClassWeights, typer.Option("--class-weights", help="By frequency, or the paper's.")
+    ] = ClassWeights.frequency,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Trainings with other draws.")] = 1,
+    checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", min=1, help="Steps.")] = 100,
+    precision: Annotated[
+        HeadPrecision, typer.Option("--precision", help="Of the head's training.")
+    ] = HeadPrecision.fp32,
+    device: Device = "auto",
+    threads: Threads = None,
+    data_root: DataRoot = None,
+    cards: Cards = None,
+    format_: FormatOption = Format.text,
+) -> None:
+    """Fit a small head on a frozen trunk and evaluate it like any other model."""
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.engine.profile_request import parse_input
+    from sapiens_bench.probe.request import DataName, ProbeRequest
+
+    request = ProbeRequest(
+        backbone=backbone,
+        tasks=split_commas(task),
+        train=DataName.parse(train),
+        evaluate=None if evaluate is None else DataName.parse(evaluate),
+        out=out or Path(),
+        backbone_weights=backbone_weights,
+        finetune=finetune,
+        name=name,
+        train_limit=train_limit,
+        validation=validation,
+        views=views,
+        input_hw=parse_input(input_),
+        width=width,
+        stem=stem,
+        epochs=epochs,
+        steps=steps,
+        batch=batch,
+        lr=lr,
+        weight_decay=weight_decay,
+        warm_up=warm_up,
+        decay=decay.value,
+        clip=clip,
+        depth_loss=depth_loss.value,
+        class_weights=class_weights.value,
+        seeds=seeds,
+        checkpoint_every=checkpoint_every,
+        precision=precision.value,
+        device=device,
+        threads=threads,
+        data_root=data_root,
+        cards=tuple(cards or ()),
+        command=typed(),
+    )
+    if out is None:
+        from dataclasses import replace
+
+        request = replace(request, out=Path("results/probes") / request.model_name)
+    execute(request, Catalog.load(request.cards), format_.value)
+
+
+def execute(request: ProbeRequest, catalog: object, fmt: str) -> None:
+    """Fit, say what was made, evaluate."""
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.probe.run import probe as fit_heads
+
+    assert isinstance(catalog, Catalog)
+    fitted = fit_heads(request, catalog, Watcher())
+    for each in fitted:
+        say(
+            f"{request.out / each.file}: {each.size_bytes / 1e6:.2f} MB, validation loss {each.validation_loss:.4f}",
+            to_stderr=True,
+        )
+    if request.evaluate is None:
+        _say_next(request)
+        return
+    for task in request.tasks:
+        _evaluate(request, task, fitted, fmt)
+        if len(fitted) > 1:
+            from sapiens_bench.probe.noise import seed_noise
+
+            say(seed_noise(request.out / f"run-{task}"), to_stderr=fmt != "text")
+
+
+def _evaluate(request: ProbeRequest, task: str, fitted: list[Fitted], fmt: str) -> None:
+    """The ordinary run of the new rows and the task's floors."""
+    from sapiens_bench.cli.run import execute as run
+    from sapiens_bench.engine.request import Request
+
+    assert request.evaluate is not None
+    rows = tuple(request.model_id(task, each.seed) for each in fitted)
+    run(
+        Request(
+            task=task,
+            models=(*rows, f"floors-{task}"),
+            datasets=(request.evaluate.name,),
+            split=request.evaluate.split,
+            out=request.out / f"run-{task}",
+            device=request.device,
+            cards=(*request.cards, request.out),
+            data_root=request.data_root,
+            weights_root=request.out,
+            threads=request.threads,
+            command=request.command,
+        ),
+        dry_run=False,
+        fmt=fmt,
+    )
+
+
+def _say_next(request: ProbeRequest) -> None:
+    folder = shlex.quote(str(request.out))
+    task = request.tasks[0]
+    command = f"sapiens-bench run --task {task} --models '{request.model_name}-*'"
+    next_commands([(f"{command} --cards {folder} --weights-root {folder}", "judge it")])
+
+
+class Watcher:
+    """One line now and then: what is being made, how far it is."""
+
+    EVERY_S = 10.0
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        import time
+
+        now = time.monotonic()
+        if done >= total or now - self._last >= self.EVERY_S:
+            self._last = now
+            stderr().print(f"{what}: {done}/{total}", markup=False)

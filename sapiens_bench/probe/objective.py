@@ -1,0 +1,72 @@
+"""The loss of a head: one term a task, with the losses of ``losses.py``.
+
+Axes: B views, C channels, g, f the head's grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from sapiens_bench.probe import losses
+from sapiens_bench.probe.request import DepthLoss
+from sapiens_bench.probe.views import NORMAL_STEPS
+
+SHARE = {"seg": 1.0, "normal": 1.0, "depth": 1.0}  # of a task in a head of several
+ALIGNED_SCALE = 20.0  # brings the aligned loss (about 0.03) to the size of the others
+MAX_CLASS_WEIGHT = 10.0  # as in the released segmentation configuration
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Predictions and truth of a batch -> loss of each task."""
+
+    tasks: tuple[str, ...]
+    class_weight: tuple[float, ...] = ()  # seg
+    depth_loss: DepthLoss = "silog"
+
+    def __call__(self, predictions: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Task -> loss, a scalar each; already multiplied by the task's share."""
+        return {task: SHARE[task] * getattr(self, f"_{task}")(predictions[task], batch[task]) for task in self.tasks}
+
+    def _seg(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weight = torch.tensor(self.class_weight, dtype=logits.dtype, device=logits.device)
+        pixels = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])  # the classes of a pixel lie side by side
+        return losses.weighted_cross_entropy(pixels[..., None, None], labels.reshape(-1, 1, 1), weight)
+
+    def _depth(self, raw: Tensor, depth: Tensor) -> Tensor:
+        positive = F.softplus(raw[:, 0])
+        if self.depth_loss == "aligned":
+            return ALIGNED_SCALE * losses.aligned_depth(positive, depth)
+        return losses.silog(positive, losses.relative_depth(depth))
+
+    def _normal(self, raw: Tensor, normals: Tensor) -> Tensor:
+        known = (normals != 0).any(dim=1)
+        if not bool(known.any()):
+            return raw.sum() * 0
+        target = normals.permute(0, 2, 3, 1)[known].float().T[None, :, :, None] / NORMAL_STEPS  # [1, 3, pixels, 1]
+        pred = raw.permute(0, 2, 3, 1)[known].T[None, :, :, None]
+        valid = torch.ones_like(target[:, 0], dtype=torch.bool)
+        return losses.normal_cosine(pred, target, valid) + losses.normal_l1(pred, target, valid)
+
+
+def class_weights(labels: NDArray[Any], n_classes: int) -> tuple[float, ...]:
+    """Square root of (median frequency / frequency), at most 10; 1 for a class that never occurs.
+
+    Args:
+        labels: [B, g, f]; 255 is left out.
+    """
+    counts = np.bincount(labels.reshape(-1), minlength=256)[:n_classes].astype(np.float64)
+    seen = counts > 0
+    if not seen.any():
+        return (1.0,) * n_classes
+    weight = np.ones(n_classes)
+    weight[seen] = np.sqrt(np.median(counts[seen]) / counts[seen])
+    return tuple(float(w) for w in np.minimum(weight, MAX_CLASS_WEIGHT))

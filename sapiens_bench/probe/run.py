@@ -1,0 +1,315 @@
+"""A probe from request to files: data, views, feature maps, learning rate, training, head file and cards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sapiens_bench.adapters.context import MAX_PIXELS
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.folders import cache_root
+from sapiens_bench.engine.choices import DataChoice
+from sapiens_bench.engine.data_specs import FoundData, open_named
+from sapiens_bench.engine.device import resolve_device
+from sapiens_bench.errors import UsageError
+from sapiens_bench.models.parts.dense_head import DenseHead, HeadPlan
+from sapiens_bench.models.parts.head_file import HeadFile, save_head
+from sapiens_bench.models.parts.trunks import Trunk, open_trunk
+from sapiens_bench.probe.cache import Rows, TrainingData, maps_of, views_of
+from sapiens_bench.probe.leakage import refuse_shared_groups, refuse_shared_pictures, split_groups
+from sapiens_bench.probe.objective import Objective, class_weights
+from sapiens_bench.probe.paper import PAPER_CLASS_WEIGHTS
+from sapiens_bench.probe.plot import plot_losses, write_tensorboard
+from sapiens_bench.probe.request import RATES, DataName, ProbeRequest
+from sapiens_bench.probe.train import Job, Losses, Settings, fit
+from sapiens_bench.probe.views import Grid
+from sapiens_bench.probe.write import Fitted, write_cards, write_head
+from sapiens_bench.types import Materialised
+
+CHANNELS = {"depth": 1, "normal": 3}
+STATISTICS_ROWS = 128  # views whose feature maps tell means and deviations
+Watch = Callable[[str, int, int], None]  # what, done, total
+
+
+class Probed(nn.Module):
+    """Trunk and head together, for fine-tuning; the trunk's normalisation layers keep their statistics."""
+
+    def __init__(self, trunk: Trunk, head: DenseHead) -> None:
+        super().__init__()
+        self.backbone, self.head = trunk, head
+
+    def train(self, mode: bool = True) -> Probed:
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that training with one seed needs."""
+
+    request: ProbeRequest
+    data: TrainingData
+    views: Rows
+    maps: Rows | None  # None: the trunk is trained, or random per run
+    trunk: Trunk
+    plan: HeadPlan
+    objective: Objective
+    train_rows: list[int]
+    validation_rows: list[int]
+    device: str
+
+
+def probe(request: ProbeRequest, catalog: Catalog, watch: Watch) -> list[Fitted]:
+    """Fit the heads of every seed and write ``<out>/<name>*.safetensors`` and one card a task.
+
+    Raises:
+        UsageError: leakage, no sample, wrong sizes. ProbeDiverged: a loss that is not finite.
+        UnknownName, DataMissing, WeightsMissing ...: what the request names is not there.
+    """
+    prepared = prepare(request, catalog, watch)
+    rate, tried = choose_rate(prepared, watch)
+    fitted = []
+    for seed in range(request.seeds):
+        settings = _settings(prepared, rate, seed)
+        head, loss = train_one(prepared, settings, request.out / f"seed-{seed}", watch)
+        about = _about(prepared, settings, tried, loss)
+        own = prepared.trunk.state_dict() if _keeps_trunk(prepared) else None
+        fitted.append(write_head(request, seed, save_head(about, head, own), loss, request.out))
+    logs = {f"seed {seed}": request.out / f"seed-{seed}" / "log.csv" for seed in range(request.seeds)}
+    plot_losses(logs, request.out / "loss.png")
+    for path in logs.values():
+        write_tensorboard(path, path.parent / "tensorboard")
+    write_cards(request, fitted, prepared.plan, _space(request, catalog), prepared.trunk, request.out)
+    return fitted
+
+
+def prepare(request: ProbeRequest, catalog: Catalog, watch: Watch) -> Prepared:
+    """Open data and trunk, refuse leakage, and make views and feature maps.
+
+    Raises: see ``probe``.
+    """
+    device = resolve_device(request.device, "fp32")
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    torch.manual_seed(0)
+    trunk = open_trunk(request.backbone, request.backbone_weights, input_hw=request.input_hw, device=device)
+    found = {task: open_part(request, request.train, task, catalog) for task in request.tasks}
+    first = next(iter(found.values()))
+    indices = tuple(range(first.facts.n_samples))
+    if isinstance(first.open.adapter, Materialised):
+        first.open.adapter.materialise(indices, request.threads or 2, lambda n, of: watch("pictures", n, of))
+    judged = _judged(request, catalog)
+    names = (str(request.train), str(request.evaluate))
+    for each in judged:
+        refuse_shared_groups(first.open.adapter, indices, each.open.adapter, names)
+    plan = _plan(request, trunk, found)
+    space = found["seg"].spec.space if "seg" in found else None
+    flips = np.array(space.flip_index or range(len(space.names)), np.int64) if space is not None else None
+    adapters = {task: data.open.adapter for task, data in found.items()}
+    grid = Grid(request.input_hw, plan.out_stride)
+    data = TrainingData(adapters, flips, indices, request.views, grid, seed=0)
+    root = cache_root() / "probe"
+    views = views_of(data, root, watch)
+    for each in judged[:1]:
+        refuse_shared_pictures(views.pictures, each.open.adapter, names)
+    maps = None if request.finetune else maps_of(data, views, trunk, root, device, watch)
+    groups = [first.open.adapter.groups[index] for index in indices]
+    fitted, held = split_groups(groups, request.validation)
+    train_rows = [i * request.views + view for i in fitted for view in range(request.views)]
+    plain = [i * request.views for i in held]
+    return Prepared(
+        request, data, views, maps, trunk, plan, _objective(request, plan, views), train_rows, plain, device
+    )
+
+
+def open_part(request: ProbeRequest, name: DataName, task: str, catalog: Catalog) -> FoundData:
+    """A data set's part under its default protocol of a task.
+
+    Raises:
+        UnknownName, UsageError, DataMissing: it is not there, or has no such task.
+    """
+    card = catalog.dataset(name.name)
+    protocol = card.default_protocol(task)
+    if protocol is None:
+        raise UsageError(
+            f"{card.id} has no {task}; it has {', '.join(sorted({p.task for p in card.protocols.values()}))}."
+        )
+    choice = DataChoice(
+        task=task,
+        names=(name.name,),
+        protocol=protocol,
+        split=name.split,
+        boxes="",
+        seed=0,
+        limit=request.train_limit if name is request.train else None,
+        max_pixels=MAX_PIXELS,
+        options={},
+        root=request.data_root,
+    )
+    return open_named(card, protocol, choice, catalog)
+
+
+def _judged(request: ProbeRequest, catalog: Catalog) -> list[FoundData]:
+    if request.evaluate is None:
+        return []
+    return [open_part(request, request.evaluate, task, catalog) for task in request.tasks]
+
+
+def _plan(request: ProbeRequest, trunk: Trunk, found: dict[str, FoundData]) -> HeadPlan:
+    outputs = {}
+    for task, data in found.items():
+        space = data.spec.space
+        outputs[task] = len(space.names) if task == "seg" and space is not None else CHANNELS[task]
+    plan = HeadPlan(trunk.taps, outputs, width=request.width)
+    return plan if request.stem else replace(plan, stem=0)
+
+
+def _objective(request: ProbeRequest, plan: HeadPlan, views: Rows) -> Objective:
+    weights: tuple[float, ...] = ()
+    if "seg" in request.tasks:
+        n = plan.outputs["seg"]
+        weights = class_weights(views.arrays["seg"][:: request.views], n)
+        if request.class_weights == "paper":
+            if n not in PAPER_CLASS_WEIGHTS:
+                raise UsageError(f"--class-weights paper: the paper has none for {n} classes.")
+            weights = PAPER_CLASS_WEIGHTS[n]
+    return Objective(request.tasks, weights, request.depth_loss)
+
+
+def _settings(prepared: Prepared, rate: float, seed: int) -> Settings:
+    request = prepared.request
+    steps = request.steps
+    if request.epochs is not None:
+        steps = max(1, round(request.epochs * len(prepared.train_rows) / request.batch))
+    return Settings(
+        steps=steps,
+        batch=request.batch,
+        lr=rate,
+        weight_decay=request.weight_decay,
+        warm_up=min(request.warm_up, steps // 4),
+        decay=request.decay,
+        clip=request.clip,
+        seed=seed,
+        checkpoint_every=request.checkpoint_every,
+        validate_every=max(1, steps // 10),
+        bf16=request.precision == "bf16",
+    )
+
+
+def choose_rate(prepared: Prepared, watch: Watch) -> tuple[float, dict[str, float]]:
+    """The learning rate given, or the one of ``RATES`` whose loss on the validation groups is least.
+
+    The rule, the same for every backbone: an eighth of the steps with each rate, seed 0; the smaller of equal ones.
+    Returns the rate, and the losses of those tried.
+    """
+    if prepared.request.lr is not None:
+        return prepared.request.lr, {}
+    found: dict[str, float] = {}
+    for rate in RATES:
+        full = _settings(prepared, rate, 0)
+        steps = max(10, full.steps // 8)
+        short = replace(full, steps=steps, warm_up=min(full.warm_up, steps // 4), validate_every=0)
+        _, loss = train_one(prepared, short, prepared.request.out / f"lr-{rate:g}", watch)
+        found[f"{rate:g}"] = loss
+    best = min(RATES, key=lambda rate: (found[f"{rate:g}"], rate))
+    return best, found
+
+
+def train_one(prepared: Prepared, settings: Settings, folder: Path, watch: Watch) -> tuple[DenseHead, float]:
+    """One training. Returns the head, folded, and its loss on the validation rows."""
+    torch.manual_seed(int.from_bytes(hashlib.sha256(f"head {settings.seed}".encode()).digest()[:6], "big"))
+    head = DenseHead(prepared.plan).to(prepared.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    head.standardise(*_statistics(prepared))
+    finetune = prepared.maps is None
+    module: nn.Module = Probed(prepared.trunk, head) if finetune else head
+    if finetune:
+        for parameter in prepared.trunk.parameters():
+            parameter.requires_grad_(True)
+    job = Job(
+        module=module,
+        losses=lambda _, rows: _losses(prepared, head, rows),
+        train_rows=prepared.train_rows,
+        validation_rows=prepared.validation_rows,
+        layer_name=_layer_name(prepared.trunk) if finetune else str,
+        n_layers=prepared.trunk.n_layers if finetune else 0,
+        device=prepared.device,
+    )
+    loss = fit(
+        job, settings, folder, lambda step, value: watch(f"{folder.name}, loss {value:.3f}", step, settings.steps)
+    )
+    return head.fold(), loss
+
+
+def _layer_name(trunk: Trunk) -> Callable[[str], str]:
+    def name(full: str) -> str:
+        return trunk.layer_name(full.removeprefix("backbone.")) if full.startswith("backbone.") else full
+
+    return name
+
+
+def _losses(prepared: Prepared, head: DenseHead, rows: Sequence[int]) -> Losses:
+    views = {name: t.to(prepared.device) for name, t in prepared.views.batch(rows).items()}
+    if prepared.maps is None:
+        maps = prepared.trunk(views["image"])
+    else:
+        found = prepared.maps.batch(rows)
+        maps = [found[tap.name].to(prepared.device, memory_format=torch.channels_last) for tap in prepared.plan.taps]
+    return prepared.objective(head(maps, views["image"]), views)
+
+
+def _statistics(prepared: Prepared) -> tuple[list[Tensor], list[Tensor]]:
+    """Mean and deviation of every channel of every feature map, over some of the training rows."""
+    rows = prepared.train_rows[:: max(1, len(prepared.train_rows) // STATISTICS_ROWS)]
+    means, deviations = [], []
+    if prepared.maps is None:
+        with torch.inference_mode():
+            images = prepared.views.batch(rows[:16])["image"].to(prepared.device)
+            maps = [m.float().cpu() for m in prepared.trunk(images)]
+    else:
+        found = prepared.maps.batch(rows)
+        maps = [found[tap.name].float() for tap in prepared.plan.taps]
+    for each in maps:
+        means.append(each.mean((0, 2, 3)))
+        deviations.append(each.std((0, 2, 3)))
+    return means, deviations
+
+
+def _keeps_trunk(prepared: Prepared) -> bool:
+    """Whether the head's file must hold the trunk: it was trained, or has no file of its own."""
+    return prepared.request.finetune or prepared.trunk.identity.startswith("random")
+
+
+def _about(prepared: Prepared, settings: Settings, tried: dict[str, float], loss: float) -> HeadFile:
+    request = prepared.request
+    made: dict[str, Any] = {
+        "train": str(request.train),
+        "pictures": len(prepared.data.indices),
+        "views": request.views,
+        "validation_groups": len(prepared.validation_rows),
+        "manifest_sha256": prepared.data.first.manifest_sha256,
+        "finetune": request.finetune,
+        "depth_loss": request.depth_loss,
+        "class_weight": list(prepared.objective.class_weight),
+        "settings": {name: getattr(settings, name) for name in Settings.__dataclass_fields__},
+        "rates_tried": tried,
+        "validation_loss": round(loss, 6),
+        "command": request.command,
+        "torch": torch.__version__,
+    }
+    identity = prepared.trunk.identity
+    return HeadFile(request.backbone, identity, request.input_hw, prepared.plan, made)
+
+
+def _space(request: ProbeRequest, catalog: Catalog) -> str | None:
+    if "seg" not in request.tasks:
+        return None
+    card = catalog.dataset(request.train.name)
+    return card.protocols[card.default_protocol("seg") or ""].space

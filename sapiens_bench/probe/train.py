@@ -1,0 +1,228 @@
+"""The training loop: AdamW, warm-up and decay, clipping, checkpoints, a log.
+
+Everything a step does follows from its number (which rows, which learning rate) and from the checkpoint, so a process
+that is killed goes on from the last checkpoint and ends, on a CPU, with the same weights bit for bit.
+
+    <folder>/checkpoint.pt     step, weights, optimizer state; replaced by rename
+    <folder>/log.csv           one line every ``log_every`` steps, and one at each validation
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sapiens_bench.errors import ProbeDiverged, StoreError
+from sapiens_bench.probe.optim import layer_decay
+from sapiens_bench.probe.schedule import Decay, factor
+from sapiens_bench.probe.views import draws
+from sapiens_bench.store.files import write_atomic
+
+Losses = dict[str, Tensor]
+COLUMNS = ("step", "split", "lr", "loss")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training does; two with the same settings, data and machine end with the same weights."""
+
+    steps: int
+    batch: int = 16
+    lr: float = 1e-3
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.999)
+    layer_decay: float = 0.85  # of a fine-tuned trunk; a head alone has one rate
+    warm_up: int = 50
+    decay: Decay = "cosine"
+    clip: float = 1.0  # of the gradient's norm; 0: none
+    seed: int = 0
+    checkpoint_every: int = 100
+    log_every: int = 20
+    validate_every: int = 0  # 0: at the end only
+    bf16: bool = False  # autocast of the head
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained on what."""
+
+    module: nn.Module
+    losses: Callable[[nn.Module, Sequence[int]], Losses]  # rows -> task losses, with gradient
+    train_rows: Sequence[int]
+    validation_rows: Sequence[int]
+    layer_name: Callable[[str], str] = str  # a parameter's name as ``layer_decay`` reads it
+    n_layers: int = 0
+    device: str = "cpu"
+
+
+def rows_of_step(step: int, settings: Settings, rows: Sequence[int]) -> list[int]:
+    """The rows of a step: one shuffled pass over all of them after another, cut into batches."""
+    size = min(settings.batch, len(rows))
+    first = step * size
+    out: list[int] = []
+    while len(out) < size:
+        epoch, place = divmod(first + len(out), len(rows))
+        order = draws("probe epoch", settings.seed, epoch).permutation(len(rows))
+        out += [rows[int(i)] for i in order[place : place + size - len(out)]]
+    return out
+
+
+def fit(
+    job: Job, settings: Settings, folder: Path, on_step: Callable[[int, float], None] = lambda step, loss: None
+) -> float:
+    """Train; goes on from a checkpoint in ``folder`` that has the same settings. Returns the last validation loss.
+
+    Raises:
+        ProbeDiverged: the loss is not finite; says the step. The last good checkpoint is kept.
+        StoreError: the checkpoint is of other settings or damaged.
+    """
+    optimizer = make_optimizer(job, settings)
+    step, lines = _resume(job.module, optimizer, settings, folder)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    last = float("nan")
+    while step < settings.steps:
+        share = factor(step, settings.steps, settings.warm_up, settings.decay)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * share
+        losses = _one_step(job, settings, optimizer, rows_of_step(step, settings, job.train_rows), step)
+        step += 1
+        if step % settings.log_every == 0:
+            lines.append(_line(step, "train", settings.lr * share, losses))
+        if step == settings.steps or (settings.validate_every and step % settings.validate_every == 0):
+            found = validate(job, settings)
+            lines.append(_line(step, "validation", settings.lr * share, found))
+            last = found["loss"]
+        if step == settings.steps or step % settings.checkpoint_every == 0:
+            _save(job.module, optimizer, rates, settings, step, lines, folder)
+        on_step(step, losses["loss"])
+    return last if last == last else _last_validation(lines)
+
+
+def make_optimizer(job: Job, settings: Settings) -> torch.optim.AdamW:
+    """AdamW with the groups of the released Sapiens v1 configurations: one a pair of rate and weight decay."""
+    named = [(name, p) for name, p in job.module.named_parameters() if p.requires_grad]
+    table = layer_decay(
+        ((job.layer_name(name), p) for name, p in named),
+        num_layers=job.n_layers,
+        rate=settings.layer_decay,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+    )
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in named:
+        setting = table[job.layer_name(name)]
+        groups.setdefault((setting["lr"], setting["weight_decay"]), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": p, "lr": lr, "weight_decay": wd} for (lr, wd), p in groups.items()], betas=settings.betas
+    )
+
+
+def _one_step(
+    job: Job, settings: Settings, optimizer: torch.optim.Optimizer, rows: Sequence[int], step: int
+) -> dict[str, float]:
+    job.module.train()
+    optimizer.zero_grad(set_to_none=True)
+    losses = _autocast(job, settings, rows)
+    total = torch.stack(list(losses.values())).sum()
+    if not bool(torch.isfinite(total)):
+        bad = ", ".join(f"{task} {float(loss.detach()):g}" for task, loss in losses.items())
+        raise ProbeDiverged(
+            f"The loss of step {step + 1} is not finite ({bad}). The last good checkpoint is kept. Give a smaller --lr "
+            f"(it was {settings.lr:g}) or --precision fp32, and another --out."
+        )
+    total.backward()  # type: ignore[no-untyped-call]
+    if settings.clip:
+        nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], settings.clip)
+    optimizer.step()
+    return {"loss": float(total.detach()), **{task: float(loss.detach()) for task, loss in losses.items()}}
+
+
+def _autocast(job: Job, settings: Settings, rows: Sequence[int]) -> Losses:
+    with torch.autocast(job.device.split(":")[0], torch.bfloat16, enabled=settings.bf16):
+        return job.losses(job.module, rows)
+
+
+def validate(job: Job, settings: Settings) -> dict[str, float]:
+    """Mean losses over the validation rows, batch by batch; ``loss`` is their sum."""
+    job.module.eval()
+    sums: dict[str, float] = {}
+    rows = list(job.validation_rows)
+    with torch.no_grad():
+        for first in range(0, len(rows), settings.batch):
+            part = rows[first : first + settings.batch]
+            for task, loss in _autocast(job, settings, part).items():
+                sums[task] = sums.get(task, 0.0) + float(loss) * len(part)
+    means = {task: total / max(len(rows), 1) for task, total in sums.items()}
+    return {"loss": sum(means.values()), **means}
+
+
+# on disk -------------------------------------------------------------------------------------------------------------
+
+
+def _line(step: int, split: str, lr: float, losses: Mapping[str, float]) -> dict[str, Any]:
+    return {"step": step, "split": split, "lr": f"{lr:.4g}", **{name: f"{value:.6g}" for name, value in losses.items()}}
+
+
+def _last_validation(lines: Sequence[Mapping[str, Any]]) -> float:
+    return next((float(line["loss"]) for line in reversed(lines) if line["split"] == "validation"), float("nan"))
+
+
+def _save(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rates: Sequence[float],
+    settings: Settings,
+    step: int,
+    lines: Sequence[Mapping[str, Any]],
+    folder: Path,
+) -> None:
+    """Log first, then the checkpoint: what the log says beyond the checkpoint is cut off on resume."""
+    text = io.StringIO()
+    tasks = [name for name in lines[-1] if name not in COLUMNS] if lines else []
+    writer = csv.DictWriter(text, [*COLUMNS, *tasks], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_atomic(folder / "log.csv", text.getvalue().encode())
+    data = io.BytesIO()
+    state = {
+        "settings": json.dumps(asdict(settings), sort_keys=True),
+        "step": step,
+        "module": dict(module.state_dict()),
+        "optimizer": optimizer.state_dict(),
+        "rates": list(rates),
+        "lines": [dict(line) for line in lines],
+    }
+    torch.save(state, data)
+    write_atomic(folder / "checkpoint.pt", data.getbuffer())
+
+
+def _resume(
+    module: nn.Module, optimizer: torch.optim.Optimizer, settings: Settings, folder: Path
+) -> tuple[int, list[dict[str, Any]]]:
+    """The step to go on from and the log so far; the module and the optimizer are brought there."""
+    path = folder / "checkpoint.pt"
+    if not path.is_file():
+        return 0, []
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        same = state["settings"] == json.dumps(asdict(settings), sort_keys=True)
+        if same:
+            module.load_state_dict(state["module"])
+            optimizer.load_state_dict(state["optimizer"])
+            for group, rate in zip(optimizer.param_groups, state["rates"], strict=True):
+                group["lr"] = rate
+    except (RuntimeError, KeyError, ValueError, OSError, EOFError) as error:
+        raise StoreError(
+            f"{path} cannot be used ({str(error).splitlines()[0]:.200}). Delete it to begin anew."
+        ) from None
+    if not same:
+        raise StoreError(f"{path} is of a training with other settings. Give another --out, or delete it.")
+    return int(state["step"]), list(state["lines"])

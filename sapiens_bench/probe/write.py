@@ -1,0 +1,92 @@
+"""What a probe leaves: head files and one model card a task, which ``run --cards OUT`` reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sapiens_bench.cards.locate import file_sha256
+from sapiens_bench.models.parts.dense_head import HeadPlan
+from sapiens_bench.models.parts.trunks import SHIPPED, Trunk
+from sapiens_bench.probe.request import ProbeRequest
+from sapiens_bench.store.files import write_atomic
+
+TITLES = {"seg": "segmentation", "depth": "depth", "normal": "normals"}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One head file."""
+
+    seed: int
+    file: str
+    sha256: str
+    size_bytes: int
+    validation_loss: float
+
+
+def write_head(request: ProbeRequest, seed: int, data: bytes, loss: float, folder: Path) -> Fitted:
+    """Put the file of one seed in place."""
+    name = request.model_name + (f"-s{seed}" if request.seeds > 1 else "") + ".safetensors"
+    write_atomic(folder / name, data)
+    return Fitted(seed, name, hashlib.sha256(data).hexdigest(), len(data), loss)
+
+
+def write_cards(
+    request: ProbeRequest, fitted: Sequence[Fitted], plan: HeadPlan, space: str | None, trunk: Trunk, folder: Path
+) -> list[Path]:
+    """One card a task, a variant a seed. Returns their paths."""
+    return [
+        write_atomic(folder / f"{request.model_name}-{task}.yaml", card_text(request, fitted, plan, task, space, trunk))
+        for task in request.tasks
+    ]
+
+
+def card_text(
+    request: ProbeRequest, fitted: Sequence[Fitted], plan: HeadPlan, task: str, space: str | None, trunk: Trunk
+) -> bytes:
+    """The card of one task as YAML."""
+    backbone = SHIPPED[request.backbone].title if request.backbone in SHIPPED else request.backbone
+    how = "fine-tuned trunk" if request.finetune else "frozen trunk"
+    eyes = "trained head with a small image stem" if plan.stem else "trained head"
+    also = (
+        {}
+        if request.backbone_weights is None or request.finetune
+        else {request.backbone_weights.name: file_sha256(request.backbone_weights)}
+    )
+    card: dict[str, Any] = {
+        "schema": "model/1",
+        "id": f"{request.model_name}-{task}" + ("-probe" if request.seeds == 1 else ""),
+        "title": f"Probe of {backbone}, {TITLES[task]}",
+        "task": task,
+        "licence": {"name": "see the backbone's and the data set's", "note": "A head fitted on this machine."},
+        "wrapper": "probe_head",
+        **({"space": space} if task == "seg" else {}),
+        "input": {"height": request.input_hw[0], "width": request.input_hw[1]},
+        "trained_on": f"{request.train} (in-domain)",
+        "in_domain": [request.train.name],
+        "notes": " ".join([f"{how.capitalize()}, {eyes}. Made by: {request.command}".strip(), *trunk.notes]),
+        "variants": [
+            {
+                "id": request.model_id(task, each.seed),
+                "title": f"{backbone}, {eyes}" + (f", seed {each.seed}" if request.seeds > 1 else ""),
+                **({"options": {"depth_kind": "affine_invariant_depth"}} if task == "depth" else {}),
+                "weights": {
+                    "file": each.file,
+                    "format": "safetensors",
+                    "sha256": each.sha256,
+                    "size_bytes": each.size_bytes,
+                    "get": {"how": f"Made by `{request.command}`; give its folder as --weights-root."},
+                    **({"also": also} if also else {}),
+                },
+            }
+            for each in fitted
+        ],
+    }
+    return yaml.safe_dump(json.loads(json.dumps(card)), sort_keys=False, allow_unicode=True, width=120).encode()

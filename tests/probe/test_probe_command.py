@@ -1,0 +1,127 @@
+"""The command on balls: heads are fitted, written and ranked by the ordinary run; leakage and bad input are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cli import app
+from sapiens_bench.errors import ProbeDiverged, UnknownName, UsageError, WeightsMissing
+from sapiens_bench.models.parts.head_file import load_head
+from sapiens_bench.probe.request import DataName, ProbeRequest
+from sapiens_bench.probe.run import probe
+from sapiens_bench.store.record import read_run
+
+SMALL = ["--input", "64x64", "--batch-size", "4", "--width", "8", "--threads", "1", "--device", "cpu"]
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def command(cards: Path, out: Path, *more: str) -> list[str]:
+    words = ["probe", "--backbone", "movenet-lightning", "--train", "discs:train", "--eval", "discs:test"]
+    return [*words, "--cards", str(cards), "--out", str(out), *SMALL, *more]
+
+
+def request(cards: Path, out: Path, **changed: object) -> ProbeRequest:
+    chosen: dict[str, object] = {
+        "backbone": "movenet-lightning", "tasks": ("seg",), "train": DataName("discs", "train"), "out": out,
+        "evaluate": DataName("discs", "test"), "input_hw": (64, 64), "batch": 4, "width": 8, "steps": 4, "lr": 1e-3,
+        "cards": (cards,), "device": "cpu", "threads": 1,
+    }  # fmt: skip
+    return ProbeRequest(**{**chosen, **changed})  # type: ignore[arg-type]
+
+
+def test_one_head_of_three_tasks_is_fitted_and_ranked_above_the_constant_floors(cards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = command(
+        cards, out, "--task", "seg,depth,normal", "--steps", "60", "--lr", "3e-3", "--depth-loss", "aligned"
+    )
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    found = {}
+    for task, score in (("seg", "seg/miou"), ("depth", "depth/abs_rel"), ("normal", "normal/mean_deg")):
+        record = read_run(out / f"run-{task}")
+        scores = {cell.model: cell.scores[score].value for cell in record.cells if cell.status == "done"}
+        found |= scores
+    assert found["probe-movenet-lightning-seg"] > 0.8 > found["floor-background"]
+    # The inflated silhouette of a ball is a ball, so that floor is out of reach here; the constants are not.
+    assert found["probe-movenet-lightning-depth"] < found["floor-median-depth"] / 2
+    assert found["probe-movenet-lightning-normal"] < found["floor-flat-normal"] / 2
+    text = (out / "probe-movenet-lightning-depth.yaml").read_text()
+    assert "trained head with a small image stem" in text
+    assert "discs:train (in-domain)" in text
+    about, _, trunk = load_head(out / "probe-movenet-lightning.safetensors")
+    assert about.made["pictures"] == 24
+    assert not trunk  # it was frozen: the shipped file is enough
+    assert (out / "loss.png").stat().st_size > 1000
+
+
+def test_seeds_become_rows_of_their_own_and_the_rate_is_chosen_by_the_rule(cards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = command(cards, out, "--task", "seg", "--steps", "12", "--seeds", "2")
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    record = read_run(out / "run-seg")
+    rows = [cell.model for cell in record.cells if cell.status == "done" and cell.kind == "network"]
+    assert sorted(rows) == ["probe-movenet-lightning-seg-s0", "probe-movenet-lightning-seg-s1"]
+    assert "over 2 seeds" in done.output
+    made = load_head(out / "probe-movenet-lightning-s1.safetensors")[0].made
+    tried = made["rates_tried"]
+    assert set(tried) == {"0.0003", "0.001", "0.003"}
+    assert made["settings"]["lr"] == min((loss, float(rate)) for rate, loss in tried.items())[1]
+
+
+def test_the_same_command_gives_the_same_bytes(cards: Path, tmp_path: Path, catalog: Catalog) -> None:
+    files = []
+    for name in ("a", "b"):
+        probe(request(cards, tmp_path / name), catalog, quiet)
+        files.append((tmp_path / name / "probe-movenet-lightning.safetensors").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_a_fine_tuned_trunk_is_kept_in_the_file(cards: Path, tmp_path: Path, catalog: Catalog) -> None:
+    fitted = probe(request(cards, tmp_path, finetune=True), catalog, quiet)
+    _, _, trunk = load_head(tmp_path / fitted[0].file)
+    assert trunk
+    assert Catalog.load([tmp_path]).model("probe-movenet-lightning-seg").variant.title.startswith("MoveNet Lightning")
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "says"),
+    [
+        ({"evaluate": DataName("discs", "train")}, UsageError, "share 24 groups, first 'train/000'"),
+        ({"evaluate": DataName("discs", "copied")}, UsageError, "picture of copied/000 in discs:copied is also in"),
+        ({"train": DataName("discs", "empty")}, UsageError, "holds no sample"),
+        ({"input_hw": (60, 64)}, UsageError, "multiples of 32"),
+        ({"backbone": "movenet-lightnin"}, UnknownName, "movenet-lightning"),
+        ({"backbone": "sapiens-0.3b"}, WeightsMissing, "needs --backbone-weights FILE: no file was given"),
+        ({"backbone": "sapiens-0.3b", "backbone_weights": Path("gone.pth")}, WeightsMissing, "gone.pth is not there"),
+        ({"class_weights": "paper"}, UsageError, "has none for 2 classes"),
+        ({"tasks": ("pose",)}, UsageError, "a probe is fitted for seg, depth, normal"),
+        ({"lr": 1e30, "steps": 8, "warm_up": 0, "clip": 0.0}, ProbeDiverged, "is not finite"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(
+    cards: Path, tmp_path: Path, catalog: Catalog, changed: dict[str, object], kind: type[Exception], says: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        probe(request(cards, tmp_path / "out", **changed), catalog, quiet)
+    assert says in str(caught.value)
+
+
+def test_a_card_whose_backbone_file_is_gone_says_so_in_its_row(cards: Path, tmp_path: Path) -> None:
+    """The head of a trunk with weights of its own names them; without them its row tells what is missing."""
+    out = tmp_path / "out"
+    probe(request(cards, out), Catalog.load([cards]), quiet)
+    card = out / "probe-movenet-lightning-seg.yaml"
+    card.write_text(card.read_text().replace("    get:", "    also: {trunk.pth: null}\n    get:"))
+    words = ["run", "--task", "seg", "--models", "probe-movenet-lightning-seg", "--dataset", "discs", "--split", "test"]
+    words += ["--cards", f"{cards}", "--cards", f"{out}", "--weights-root", f"{out}", "--out", f"{tmp_path / 'run'}"]
+    done = CliRunner().invoke(app, words)
+    assert "trunk.pth" in done.output
+    assert "Traceback" not in done.output
