@@ -152,6 +152,7 @@ def open_part(request: ProbeRequest, name: DataName, task: str, catalog: Catalog
         limit=request.train_limit if name is request.train else None,
         max_pixels=MAX_PIXELS,
         options={},
+        scoring={},
         root=request.data_root,
     )
     return open_named(card, protocol, choice, catalog)
