@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sapiens_bench.cli.config import Config
 from sapiens_bench.cli.flags import (
     Cards,
     DataOptions,
@@ -60,6 +61,8 @@ EXAMPLES = """Examples:
     sapiens-bench run --task depth --dataset hi4d --data-root /data --weights-root /weights --device cuda
 
     sapiens-bench run --out results/runs/NAME --models +movenet-thunder   # one more model in a finished run
+
+    sapiens-bench run --config run.yaml --limit 8        # the file: task: pose, models: [all], option: {padding: 1.3}
 
 The same command run again goes on where the first one stopped.
 
@@ -124,6 +127,7 @@ def run(
         bool, typer.Option("--save-maps", help="Keep dense predictions as PNG (8 or 16 bit).")
     ] = False,
     format_: Annotated[Format, typer.Option("--format", help="Of the table (or plan) printed.")] = Format.text,
+    config: Config = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, its time and disk; run nothing.")] = False,
 ) -> None:
     """Evaluate models on data sets and print the table."""
