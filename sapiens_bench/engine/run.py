@@ -209,6 +209,13 @@ class _Run:
                 )
             about = self.record.datasets[data.spec.id]
             about.n_excluded, about.n_scored = len(left_out), data.facts.n_samples - len(left_out)
+            if self.how.n_boot:
+                rivals = [
+                    (spec.cell.model, rows, self._record(spec).scores[data.open.task.headline].value)
+                    for spec, rows in zip(ran, tables)
+                    if spec.model.entry.card.kind == "network"
+                ]
+                about.sees, about.sees_between = scores.smallest_difference(rivals, data.open.task, weights, left_out)
 
     def _verdict(self) -> RunRecord:
         """Write the final record, then complain if there is reason to."""

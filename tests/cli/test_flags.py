@@ -9,7 +9,7 @@ from sapiens_bench.cli import app
 FLAGS = {
     "": ["--debug", "--install-completion", "--show-completion", "--version"],
     "box-study": ["--format", "--out"],
-    "compare": ["--by", "--format", "--models", "--n-boot", "--out", "--scores", "--seed"],
+    "compare": ["--by", "--correction", "--format", "--models", "--n-boot", "--out", "--scores", "--seed"],
     "data check": ["--cards", "--data-root", "--split"],
     "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
     "data path": ["--cards", "--data-root"],

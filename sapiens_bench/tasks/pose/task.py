@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError, SampleFault, ShapeError
+from sapiens_bench.tasks.pose.attributes import attributes
 from sapiens_bench.tasks.pose.checking import check_prediction
 from sapiens_bench.tasks.pose.metrics import OksMetric
 from sapiens_bench.tasks.pose.noise import PoseNoise, add_noise
@@ -61,6 +62,7 @@ def make(scoring: PoseScoring, space: SpaceCard | None) -> Task:
         per_box=per_box,
         to_columns=prediction_to_columns,
         from_columns=from_columns,
+        attributes=attributes,
     )
 
 
