@@ -15,6 +15,7 @@ from sapiens_bench.cli import (
     compare,
     data,
     errors,
+    explain_number,
     gate,
     listing,
     pareto,
@@ -45,6 +46,7 @@ app.add_typer(weights.app, name="weights")
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
+app.command("explain-number", epilog=explain_number.EXAMPLES)(explain_number.explain_number)
 app.command("pareto", epilog=pareto.EXAMPLES)(pareto.pareto)
 app.command("box-study", epilog=box_study.EXAMPLES)(box_study.box_study)
 app.command("profile", epilog=profile.EXAMPLES)(profile.profile)

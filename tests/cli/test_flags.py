@@ -16,6 +16,7 @@ FLAGS = {
     "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
     "data show": ["--cards", "--data-root"],
     "errors": ["--format", "--out"],
+    "explain-number": ["--cards", "--data-root", "--format", "--model", "--n-boot", "--out", "--published"],
     "gate": [
         "--format", "--json", "--junit", "--markdown", "--models", "--require-equal", "--spec", "--write-baseline",
     ],

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from sapiens_bench.stats.ends import (
+    FEW_GROUPS,
     bca_ends,
     bootstrap_p,
     ends,
@@ -83,3 +84,9 @@ def test_draws_that_are_mostly_undefined_give_no_interval() -> None:
 
 def test_equal_draws_give_a_point() -> None:
     assert bca_ends(np.ones(10), 1.0, np.ones(5), 0.95) == (1.0, 1.0)
+
+
+def test_reports_speak_of_the_same_number_of_groups() -> None:
+    from sapiens_bench.report import footnotes
+
+    assert footnotes.FEW_GROUPS == FEW_GROUPS
