@@ -241,6 +241,9 @@ class Task:
     # (prediction, boxes [N, 4], box scores [N]) -> the perfect prediction of a model that is driven by those boxes;
     # None where predictions do not follow boxes
     per_box: Callable[[Any, NDArray[np.float32], NDArray[np.float32]], Any] | None = None
+    # target -> numbers about an image by which scores may be split ("attr/<name>" in its row); they depend on the truth
+    # alone. None: nothing is told.
+    attributes: Callable[[Any], Mapping[str, float]] | None = None
     # prediction <-> small arrays worth keeping beside the rows (pose); None where predictions are large
     to_columns: Callable[[Any], dict[str, NDArray[Any]]] | None = None
     from_columns: Callable[[dict[str, NDArray[Any]]], Any] | None = None
@@ -278,4 +281,4 @@ class Interval:
     high: float
     level: float = 0.95
     n_groups: int = 0
-    method: str = field(default="percentile bootstrap over groups")
+    method: str = field(default="bootstrap over groups")

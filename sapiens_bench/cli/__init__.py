@@ -16,6 +16,7 @@ from sapiens_bench.cli import (
     compare,
     data,
     errors,
+    explain_number,
     export,
     gate,
     listing,
@@ -55,6 +56,7 @@ app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("site", epilog=site.EXAMPLES)(site.site)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
+app.command("explain-number", epilog=explain_number.EXAMPLES)(explain_number.explain_number)
 app.command("pareto", epilog=pareto.EXAMPLES)(pareto.pareto)
 app.command("box-study", epilog=box_study.EXAMPLES)(box_study.box_study)
 app.command("probe", epilog=probe.EXAMPLES)(probe.probe)

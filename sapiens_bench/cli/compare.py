@@ -20,10 +20,19 @@ EXAMPLES = """Examples:
 """
 
 
+class Correction(StrEnum):
+    """What holds for all rows together."""
+
+    holm = "holm"
+    bh = "bh"
+
+
 class By(StrEnum):
     """What a score is split by."""
 
     part = "part"
+    class_ = "class"
+    slice = "slice"
 
 
 def compare(
@@ -41,7 +50,14 @@ def compare(
         list[str] | None,
         typer.Option("--scores", help="METRIC/SCORE keys, e.g. oks/AR.", show_default="the score that ranks"),
     ] = None,
-    by: Annotated[By | None, typer.Option("--by", help="Also each part of a pose, each class of a label set.")] = None,
+    by: Annotated[
+        By | None,
+        typer.Option("--by", help="Also each part of a pose or class; or slices of the data: size, occlusion ..."),
+    ] = None,
+    correction: Annotated[
+        Correction,
+        typer.Option("--correction", help="Of p over all rows; bh: Benjamini-Hochberg, the false discovery rate."),
+    ] = Correction.holm,
     n_boot: Annotated[int, typer.Option("--n-boot", min=1, help="Bootstrap draws.")] = 2000,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
     format_: FormatOption = Format.text,
@@ -57,9 +73,10 @@ def compare(
         [read_side(path) for path in runs],
         models=split_commas(models or ()),
         scores=split_commas(scores or ()),
-        by_part=by is By.part,
+        by="" if by is None else by.value,
         n_draws=n_boot,
         seed=seed,
+        correction=correction.value,
     )
     show(body.document(found), format_.value, out)
     if found.incomplete:

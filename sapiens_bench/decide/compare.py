@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 from sapiens_bench.decide import choose, pairs, wording
 from sapiens_bench.decide.pairs import Difference, Pair
 from sapiens_bench.decide.sides import Side
+from sapiens_bench.decide.slices import slices
 from sapiens_bench.engine.scores import Weights
-from sapiens_bench.report.footnotes import FEW_GROUPS
+from sapiens_bench.report.footnotes import FEWEST_GROUPS
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
-from sapiens_bench.stats.paired import holm
+from sapiens_bench.stats.ends import FEW_GROUPS
+from sapiens_bench.stats.multiple import PROMISES, TITLES, Correction, adjusted
+from sapiens_bench.stats.power import POWER, smallest_seen
+from sapiens_bench.types import Task
 
 SCHEMA = "compare/1"
+By = Literal["", "part", "class", "slice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +30,11 @@ class Comparison:
 
     sides: tuple[Side, ...]
     differences: tuple[Difference, ...]
-    p_holm: tuple[float, ...]  # of each difference
+    p_adjusted: tuple[float, ...]  # of each difference
     remarks: tuple[str, ...]
     n_draws: int
     seed: int
+    correction: Correction = "holm"
 
     @property
     def incomplete(self) -> str:
@@ -41,9 +47,10 @@ def compare(
     *,
     models: Sequence[str] = (),
     scores: Sequence[str] = (),
-    by_part: bool = False,
+    by: By = "",
     n_draws: int = 2000,
     seed: int = 0,
+    correction: Correction = "holm",
 ) -> Comparison:
     """Two runs model by model, or the models of one run with each other.
 
@@ -51,7 +58,8 @@ def compare(
         sides: one or two.
         models: only these; all when empty.
         scores: "<metric>/<score>" keys; the headline score of each task when empty.
-        by_part: the scores of parts or classes as well.
+        by: "part" (or "class"): the scores of parts or classes as well; "slice": the same scores on parts of the data.
+        correction: of the p values over all rows: holm, or bh for the false discovery rate.
 
     Raises:
         UsageError: nothing to compare, or unlike things; names the differing field.
@@ -65,56 +73,79 @@ def compare(
     for pair in found:
         task = pairs.task_of(pair.a)
         keys = list(scores) or [pair.a.headline]
-        keys += [k for k in choose.part_scores(task) if k not in keys] if by_part else []
-        result += pairs.differences(pair, task, keys, weights, excluded[pair.a.place])
-    adjusted = holm({str(i): d.found.p_value for i, d in enumerate(result)})
-    p_holm = tuple(adjusted[str(i)] for i in range(len(result)))
-    return Comparison(tuple(chosen), tuple(result), p_holm, tuple(remarks), n_draws, seed)
+        keys += [k for k in choose.part_scores(task) if k not in keys] if by in ("part", "class") else []
+        left_out = excluded[pair.a.place]
+        result += pairs.differences(pair, task, keys, weights, left_out)
+        if by == "slice":
+            result += _sliced(pair, task, keys, weights, left_out)
+    p = adjusted({str(i): d.found.p_value for i, d in enumerate(result)}, correction)
+    p_adjusted = tuple(p[str(i)] for i in range(len(result)))
+    return Comparison(tuple(chosen), tuple(result), p_adjusted, tuple(remarks), n_draws, seed, correction)
+
+
+def _sliced(pair: Pair, task: Task, keys: Sequence[str], weights: Weights, left_out: set[str]) -> list[Difference]:
+    """The same scores on each slice of A's pictures."""
+    everything, found = set(pair.a.rows["key"].to_pylist()), []
+    for part in slices(pair.a, left_out):
+        others = left_out | (everything - part.keys)
+        found += [replace(d, part=part.title) for d in pairs.differences(pair, task, keys, weights, others)]
+    return found
 
 
 def document(found: Comparison) -> Document:
     """The comparison for any format: one table for each data set, and the numbers for JSON."""
-    rows = list(zip(found.differences, found.p_holm))
+    rows = list(zip(found.differences, found.p_adjusted))
     places = groupby(rows, key=lambda row: row[0].pair.a.place)
     head = "INCOMPLETE: " if found.incomplete else ""
     facts = {f"run {letter}": str(side.path) for letter, side in zip("AB", found.sides)}
     notes = [f"INCOMPLETE: {found.incomplete}."] if found.incomplete else []
     return Document(
         title=f"{head}sapiens-bench: comparison",
-        sheets=tuple(_sheet(list(members)) for _, members in places),
+        sheets=tuple(_sheet(list(members), found.correction) for _, members in places),
         facts=facts,
         notes=(*notes, *_notes(found), *found.remarks),
         data=_data(found),
     )
 
 
-def _sheet(rows: Sequence[tuple[Difference, float]]) -> Sheet:
+def _sheet(rows: Sequence[tuple[Difference, float]], correction: Correction) -> Sheet:
     first = rows[0][0].pair.a
-    heads = ("Model", "Score", "A", "B", "B - A", "95 % interval", "p", "Holm p", "Sees >=", "In words")
+    heads = (
+        "Model",
+        "Score",
+        "A",
+        "B",
+        "B - A",
+        "95 % interval",
+        "p",
+        f"{TITLES[correction]} p",
+        "Sees >=",
+        "In words",
+    )
     return Sheet(
         title=f"{first.dataset_title} · {first.protocol} · {rows[0][0].n} images, {rows[0][0].found.n_groups} groups",
         heads=heads,
-        rows=tuple(_line(d, p) for d, p in rows),
+        rows=tuple(_line(d, p, correction) for d, p in rows),
         left=(0, 1, 9),
     )
 
 
-def _line(d: Difference, p_holm: float) -> tuple[str, ...]:
+def _line(d: Difference, p_adjusted: float, correction: Correction) -> tuple[str, ...]:
     found, info = d.found, d.info
     places = wording.digits(found.difference, info)
     ends = [wording.shown(end, info, places) for end in (found.low, found.high)]
-    least = wording.smallest_seen(found)
+    least = smallest_seen(found)
     return (
         _who(d.pair),
-        f"{info.title} %" if info.percent else wording.unit(info),
+        (f"{info.title} %" if info.percent else wording.unit(info)) + (f" · {d.part} (n {d.n})" if d.part else ""),
         wording.shown(found.a, info),
         wording.shown(found.b, info),
         wording.shown(found.difference, info, places),
         f"[{ends[0]}, {ends[1]}]" if found.low == found.low else UNDEFINED,
         wording.p_text(found.p_value),
-        wording.p_text(p_holm),
+        wording.p_text(p_adjusted),
         wording.shown(least, info, wording.digits(least, info)),
-        wording.effect(d, p_holm),
+        wording.effect(d, p_adjusted, TITLES[correction]),
     )
 
 
@@ -123,17 +154,22 @@ def _who(pair: Pair) -> str:
 
 
 def _notes(found: Comparison) -> Iterator[str]:
+    permuted = dict.fromkeys(d.key.partition("/")[0] for d in found.differences if pairs.is_permuted(d.key))
     yield (
-        f"Intervals and p: paired percentile bootstrap over groups, {found.n_draws} draws, seed {found.seed}, the same "
-        f"draws for A and B. Holm p holds for all {len(found.differences)} rows together."
+        f"Intervals and p: paired bootstrap over groups, {found.n_draws} draws, seed {found.seed}, the same draws for "
+        f"A and B{'; p of ' + ', '.join(permuted) + ': models exchanged by group' if permuted else ''}."
     )
+    yield f"{TITLES[found.correction]} p: {PROMISES[found.correction].format(n=len(found.differences))}."
     yield (
-        f"Sees >=: the true difference that would be called out in {wording.POWER:.0%} of sets like this one, "
-        "before Holm."
+        f"Sees >=: the true difference that would be called out in {POWER:.0%} of sets like this one, "
+        "before correction."
     )
     groups = [d.found.n_groups for d in found.differences if d.found.n_groups]
     if groups and min(groups) < FEW_GROUPS:
-        yield f"Only {min(groups)} independent groups: below {FEW_GROUPS} the intervals are too narrow and p too small."
+        few = f"{min(groups)} independent groups, fewer than {FEW_GROUPS}"
+        yield f"{few}: intervals and p are Student's t with the jackknife's error."
+    if groups and 2 <= min(groups) < FEWEST_GROUPS:
+        yield f"Even so, {min(groups)} groups are too few to be trusted."
 
 
 def _data(found: Comparison) -> dict[str, Any]:
@@ -141,16 +177,17 @@ def _data(found: Comparison) -> dict[str, Any]:
         {
             "task": d.pair.a.task, "dataset": d.pair.a.dataset, "protocol": d.pair.a.protocol,
             "model_a": d.pair.a.model, "model_b": d.pair.b.model, "name_a": d.pair.name_a, "name_b": d.pair.name_b,
-            "metric": d.key, "unit": d.info.unit, "higher_is_better": d.info.higher_is_better, "n": d.n,
-            **asdict(d.found), "p_holm": p, "smallest_seen": wording.smallest_seen(d.found),
-            "words": wording.effect(d, p),
+            "metric": d.key, "part": d.part, "unit": d.info.unit, "higher_is_better": d.info.higher_is_better, "n": d.n,
+            **asdict(d.found), f"p_{found.correction}": p, "smallest_seen": smallest_seen(d.found),
+            "words": wording.effect(d, p, TITLES[found.correction]),
         }
-        for d, p in zip(found.differences, found.p_holm)
+        for d, p in zip(found.differences, found.p_adjusted)
     ]  # fmt: skip
     return {
         "schema": SCHEMA,
         "runs": [str(side.path) for side in found.sides],
         "incomplete": found.incomplete,
+        "correction": found.correction,
         "draws": found.n_draws,
         "seed": found.seed,
         "rows": rows,

@@ -12,9 +12,9 @@ from sapiens_bench.decide import wording
 from sapiens_bench.decide.gate import Judged, Outcome, describe
 from sapiens_bench.decide.joints import JointChange
 from sapiens_bench.decide.sides import Member
-from sapiens_bench.report.footnotes import FEW_GROUPS
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.stats.ends import FEW_GROUPS
 
 SCHEMA = "gate/1"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -36,7 +36,7 @@ def document(outcome: Outcome) -> Document:
             *([f"INCOMPLETE: {outcome.incomplete}. Nothing is decided."] if outcome.incomplete else []),
             f"Intervals: each end one-sided, {outcome.spec.level:.0%}; paired bootstrap over groups, "
             f"{outcome.spec.draws} draws, seed {outcome.spec.seed}.",
-            *([f"Only {min(groups)} independent groups: intervals are too narrow below {FEW_GROUPS}."] if few else []),
+            *([f"{min(groups)} independent groups, fewer than {FEW_GROUPS}: Student's t."] if few else []),
             *_joint_notes(outcome),
             *outcome.remarks,
         ),

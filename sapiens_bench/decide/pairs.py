@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +15,15 @@ from sapiens_bench.decide.agreement import require_agreement
 from sapiens_bench.decide.sides import Member
 from sapiens_bench.engine.scores import Weights
 from sapiens_bench.errors import StoreError, UnknownName, UsageError
-from sapiens_bench.stats.paired import PairedDifference, paired_differences
+from sapiens_bench.stats.paired import PairedDifference, paired_differences, swap_p
 from sapiens_bench.tasks import task_for
 from sapiens_bench.types import Metric, ScoreInfo, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Metrics whose scores are sums over images, or means of images': exchanging two models is an exact test of those.
+_PERMUTED = ("depth", "normal", "pck")
 _NONE = math.nan
 _UNDEFINED = PairedDifference(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, level=0.95, n_groups=0)
 
@@ -45,6 +47,7 @@ class Difference:
     info: ScoreInfo
     found: PairedDifference
     n: int  # samples that both have and that are scored
+    part: str = ""  # of the data set (slices.py); "" is all of it
 
 
 def left_out(members: Iterable[Member]) -> dict[tuple[str, str], set[str]]:
@@ -151,4 +154,22 @@ def _paired(
                 f"The rows of {member.model} in {name} lack a column of metric {metric.name!r} ({error.args[0]}): "
                 "another version wrote them. Run the same command again, with another --out."
             ) from None
-    return paired_differences(scores[0], scores[1], weights(groups), level, keys, n_groups=len(set(groups)))
+    found = paired_differences(scores[0], scores[1], weights(groups), level, keys, len(set(groups)), groups)
+    if metric.name not in _PERMUTED or len(set(groups)) < 2:
+        return found
+    p = swap_p(metric.aggregate(_interleaved(*rows)), groups, keys)
+    return {key: replace(d, p_value=p[key]) if math.isfinite(d.p_value) else d for key, d in found.items()}
+
+
+def is_permuted(key: str) -> bool:
+    """Whether the p of a score comes from exchanging the two models group by group."""
+    return key.partition("/")[0] in _PERMUTED
+
+
+def _interleaved(a: pa.Table, b: pa.Table) -> pa.Table:
+    """Row 2i is image i of the first, row 2i + 1 of the second; columns that both have."""
+    import pyarrow as pa
+
+    kept = [name for name in a.column_names if name in b.column_names]
+    both = pa.concat_tables([a.select(kept), b.select(kept)], promote_options="permissive")
+    return both.take(np.arange(2 * a.num_rows).reshape(2, -1).T.ravel())

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 
 from sapiens_bench.decide.pairs import Difference
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.stats.paired import PairedDifference
+from sapiens_bench.stats.power import smallest_seen
 from sapiens_bench.types import ScoreInfo
-
-POWER = 0.8
-
-
-def smallest_seen(found: PairedDifference) -> float:
-    """The true difference that a set like this one would call out in 80 % of cases; NaN without an interval.
-
-    (z of 1 - alpha / 2, plus z of the power) standard errors; the error is that of the bootstrap interval, taken as
-    normal. Source: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2.
-    """
-    z = NormalDist().inv_cdf(0.5 + found.level / 2)
-    return (found.high - found.low) / (2 * z) * (z + NormalDist().inv_cdf(POWER))
 
 
 def shown(value: float, info: ScoreInfo, decimals: int | None = None) -> str:
@@ -54,7 +42,7 @@ def is_identical(found: PairedDifference) -> bool:
     return found.difference == 0 and found.low == 0 == found.high
 
 
-def effect(d: Difference, p_holm: float) -> str:
+def effect(d: Difference, p_adjusted: float, correction: str = "Holm") -> str:
     """One sentence: who is better, by how much, and how sure that is; or how large a difference would be seen."""
     found, info = d.found, d.info
     if not math.isfinite(found.difference):
@@ -70,8 +58,8 @@ def effect(d: Difference, p_holm: float) -> str:
     ends = sorted((found.low, found.high) if found.difference > 0 else (-found.low, -found.high))
     interval = f"[{shown(ends[0], info, places)}, {shown(ends[1], info, places)}]"
     p = p_text(found.p_value)
-    chance = f"p {p if p.startswith('<') else '= ' + p} (Holm {p_text(p_holm)})"
-    if p_holm <= 1 - found.level:
+    chance = f"p {p if p.startswith('<') else '= ' + p} ({correction} {p_text(p_adjusted)})"
+    if p_adjusted <= 1 - found.level:
         return f"{better} is better by {size} {interval}, {chance}"
     least = smallest_seen(found)
     return f"no difference seen, {chance}: this set would see >= {shown(least, info, digits(least, info))} {unit(info)}"

@@ -27,7 +27,16 @@ from sapiens_bench.engine.threads import Threads
 from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.store.files import write_atomic
 from sapiens_bench.store.record import Timing
-from sapiens_bench.store.rows import Row, Shard, commit_shard, item_key, prediction_row, remove_shard, shards_of
+from sapiens_bench.store.rows import (
+    ATTRIBUTE,
+    Row,
+    Shard,
+    commit_shard,
+    item_key,
+    prediction_row,
+    remove_shard,
+    shards_of,
+)
 from sapiens_bench.store.stock import Expected, take_stock
 from sapiens_bench.tasks.maps import map_name
 from sapiens_bench.types import Adapter, Cell, Model, Sample, Task
@@ -210,6 +219,8 @@ def finish_item(
         return Scored(row | status_of(fault), None, finish_s, 0.0)
     if job.save_maps:
         job.keep_map(sample, prediction, task)
+    if task.attributes is not None:
+        row |= {f"{ATTRIBUTE}{name}": float(value) for name, value in task.attributes(sample.target).items()}
     return Finished(row, sample.target, prediction, fault, finish_s)
 
 

@@ -9,6 +9,7 @@ shard without a hash: the scores are made again. ``verify`` never looks at this 
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -28,7 +29,15 @@ from sapiens_bench.store.rows import shard_files
 from sapiens_bench.types import Cell, Task
 
 FILE = "scores.json"
-SCHEMA = "scores/1"
+SCHEMA = "scores/2"
+
+
+class SetFacts(NamedTuple):
+    """What holds for all cells of a data set together."""
+
+    n_excluded: int  # images that left the scores
+    sees: float = math.nan  # smallest difference in the headline score that the set would call out
+    sees_between: list[str] = []  # ids of the two best models, between whom that holds
 
 
 class KeptScores:
@@ -60,22 +69,25 @@ class KeptScores:
         record.counts, record.errors, record.causes, record.scores = counts, errors, causes, scores
         return True
 
-    def n_excluded(self, dataset: str, key: str | None) -> int | None:
-        """Images that left the data set's scores, where those of all its cells are kept under the key; else None."""
+    def of_set(self, dataset: str, key: str | None) -> SetFacts | None:
+        """What holds for a data set, where the scores of all its cells are kept under the key; else None."""
         kept = self._sets.get(dataset)
         if key is None or not isinstance(kept, dict) or kept.get("key") != key:
             return None
-        n = kept.get("n_excluded")
-        return n if isinstance(n, int) else None
+        n, sees, between = kept.get("n_excluded"), kept.get("sees"), kept.get("sees_between")
+        if not isinstance(n, int) or not isinstance(between, list):
+            return None
+        return SetFacts(n, math.nan if sees is None else float(sees), [str(name) for name in between])
 
-    def keep(self, dataset: str, key: str | None, n_excluded: int, cells: Iterable[tuple[Kept, CellRecord]]) -> None:
+    def keep(self, dataset: str, key: str | None, facts: SetFacts, cells: Iterable[tuple[Kept, CellRecord]]) -> None:
         """Note the scores of a data set, and write the file where it can be written: without it nothing is lost."""
         if key is None:
             return
         for kept, record in cells:
             parts = record.model_dump(mode="json", include={"counts", "errors", "causes", "scores"})
             self._cells[kept.folder] = {"key": kept.key, **parts}
-        self._sets[dataset] = {"key": key, "n_excluded": n_excluded}
+        sees = facts.sees if math.isfinite(facts.sees) else None
+        self._sets[dataset] = {"key": key, **facts._asdict(), "sees": sees}
         content = {"schema": SCHEMA, "cells": self._cells, "sets": self._sets}
         try:
             write_atomic(self._root / FILE, canonical(sealed(content)) + b"\n")

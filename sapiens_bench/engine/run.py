@@ -16,7 +16,7 @@ from sapiens_bench.engine.conventions import Conventions, examine, refuse_wrong
 from sapiens_bench.engine.data_specs import FoundData
 from sapiens_bench.engine.device import default_batch_size, resolve_device
 from sapiens_bench.engine.events import CellFinished, CellStarted, DataProgress, Event, Note, ignore
-from sapiens_bench.engine.kept_scores import KeptScores, cell_key, set_key
+from sapiens_bench.engine.kept_scores import KeptScores, SetFacts, cell_key, set_key
 from sapiens_bench.engine.plan import Plan, first_reason
 from sapiens_bench.engine.results import run_results
 from sapiens_bench.engine.samples import SharedSamples, budget_bytes
@@ -209,20 +209,30 @@ class _Run:
             ran = [c for c in self.plan.cells if c.data is data.spec and self._record(c).status != "refused"]
             made_of = [cell_key(self.plan.out, c.cell, data.open.task) for c in ran]
             key = set_key(made_of, self.how.n_boot, self.how.seed)
-            n_out = self.kept.n_excluded(data.spec.id, key)
-            if n_out is None:
-                n_out = self._score_rows(data, ran)
-                self.kept.keep(data.spec.id, key, n_out, zip(made_of, map(self._record, ran), strict=True))
+            facts = self.kept.of_set(data.spec.id, key)
+            if facts is None:
+                facts = self._score_rows(data, ran)
+                self.kept.keep(data.spec.id, key, facts, zip(made_of, map(self._record, ran), strict=True))
             about = self.record.datasets[data.spec.id]
-            about.n_excluded, about.n_scored = n_out, data.facts.n_samples - n_out
+            about.n_excluded, about.n_scored = facts.n_excluded, data.facts.n_samples - facts.n_excluded
+            about.sees, about.sees_between = facts.sees, facts.sees_between
 
-    def _score_rows(self, data: FoundData, ran: list[CellSpec]) -> int:
-        """Score the cells of one data set; returns how many images are at fault for any of them."""
+    def _score_rows(self, data: FoundData, ran: list[CellSpec]) -> SetFacts:
+        """Score the cells of one data set, over the same images."""
         rows = [read_rows(self.plan.out / "rows" / c.cell.folder) for c in ran]
-        left_out, found = scores.score_together(rows, data.open.task, self.how.n_boot, self.how.seed)
+        task, how = data.open.task, self.how
+        left_out, found = scores.score_together(rows, task, how.n_boot, how.seed)
         for spec, each in zip(ran, found, strict=True):
             self._record(spec).scores = each
-        return len(left_out)
+        if not how.n_boot:
+            return SetFacts(len(left_out))
+        rivals = [
+            (spec.cell.model, table, each[task.headline].value)
+            for spec, table, each in zip(ran, rows, found, strict=True)
+            if spec.model.entry.card.kind == "network"
+        ]
+        seen = scores.smallest_difference(rivals, task, scores.Weights(how.n_boot, how.seed), left_out)
+        return SetFacts(len(left_out), *seen)
 
     def _find_device(self) -> str:
         """The device that was asked for; loads torch."""

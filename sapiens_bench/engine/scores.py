@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sapiens_bench.stats.bootstrap import draw_weights, intervals
+from sapiens_bench.stats.paired import paired_differences
+from sapiens_bench.stats.power import smallest_seen
 from sapiens_bench.stats.sums import DrawCounts
 from sapiens_bench.store.causes import row_causes
 from sapiens_bench.store.record import CellRecord, Counts, ErrorExample, ScoreRecord
@@ -85,8 +87,8 @@ def score(rows: pa.Table, task: Task, weights: Weights | None = None) -> dict[st
             interval = found.get(key, Interval(math.nan, math.nan, math.nan))
             records[f"{metric.name}/{key}"] = ScoreRecord(
                 value=interval.value,
-                low=interval.low,
-                high=interval.high,
+                low=max(interval.low, info.minimum) if interval.low == interval.low else math.nan,
+                high=min(interval.high, info.maximum) if interval.high == interval.high else math.nan,
                 level=interval.level,
                 n_groups=interval.n_groups,
                 title=info.title,
@@ -119,6 +121,32 @@ def score_together(
     return left_out, [score(scored_rows(rows, left_out), task, weights) for rows in tables]
 
 
+def smallest_difference(
+    ranked: Sequence[tuple[str, pa.Table, float]], task: Task, weights: Weights, left_out: set[int]
+) -> tuple[float, list[str]]:
+    """The smallest difference in the headline score that the set would call out between the two best models.
+
+    Args:
+        ranked: (model, rows, headline score) of each; NaN scores are passed over.
+
+    Returns:
+        the difference in the unit of the score, and the two models; NaN and none where there are no two.
+    """
+    name, _, key = task.headline.partition("/")
+    (metric,) = [m for m in task.metrics if m.name == name]
+    sign = -1 if metric.scores[key].higher_is_better else 1
+    best = sorted((r for r in ranked if math.isfinite(r[2])), key=lambda r: sign * r[2])[:2]
+    if len(best) < 2:
+        return math.nan, []
+    tables = [scored_rows(rows, left_out) for _, rows, _ in best]
+    if tables[0]["index"] != tables[1]["index"] or not tables[0].num_rows:
+        return math.nan, []
+    groups = tables[0]["group"].to_pylist()
+    a, b = (metric.aggregate(table) for table in tables)
+    found = paired_differences(a, b, weights(groups), keys=[key], n_groups=len(set(groups)), groups=groups)[key]
+    return smallest_seen(found), [model for model, _, _ in best]
+
+
 def _intervals(rows: pa.Table, metric: Metric, weights: Weights | None) -> dict[str, Interval]:
     if rows.num_rows == 0:  # nothing was scored: undefined, never zero
         return {}
@@ -126,4 +154,4 @@ def _intervals(rows: pa.Table, metric: Metric, weights: Weights | None) -> dict[
     if weights is None:
         return {key: Interval(value, math.nan, math.nan) for key, value in score_fn(None).items()}
     groups = rows["group"].to_pylist()
-    return intervals(score_fn, weights(groups), n_groups=len(set(groups)))
+    return intervals(score_fn, weights(groups), n_groups=len(set(groups)), groups=groups)

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError, UsageError
+from sapiens_bench.stats.ends import FEW_GROUPS, ends
 from sapiens_bench.stats.sums import DrawCounts
 from sapiens_bench.types import Interval
 
 ScoreFn = Callable[[NDArray[np.int64] | None], dict[str, float]]
 _CHUNK_DRAWS = 1 << 20  # groups drawn at once
-_MIN_DEFINED = 0.5  # share of draws in which a score must be defined for an interval to be given
 
 
 @runtime_checkable
@@ -94,8 +94,9 @@ def intervals(
     level: float = 0.95,
     keys: Sequence[str] | None = None,
     n_groups: int | None = None,
+    groups: Sequence[str] | None = None,
 ) -> dict[str, Interval]:
-    """Percentile intervals of the scores under weights from ``draw_weights``.
+    """Intervals of the scores under weights from ``draw_weights``; by which method, ``stats/ends.py`` says.
 
     The ends are NaN with fewer than two groups, when the score itself is undefined, or when it is undefined in more
     than half of the draws; draws in which it is undefined are left out otherwise.
@@ -103,6 +104,7 @@ def intervals(
     Args:
         keys: scores to give; all when None. Fewer keys take less time.
         n_groups: number of independent groups; counted from ``weights`` when None.
+        groups: of each row; told from ``weights`` when None.
 
     Raises:
         ShapeError: ``weights`` is not [draws, rows].
@@ -111,28 +113,35 @@ def intervals(
         raise ShapeError(f"weights have shape {weights.shape}, expected [draws, rows].")
     point = point_scores(score_fn, weights.shape[1], keys)
     wanted = list(point)
-    groups = count_groups(weights) if n_groups is None else n_groups
-    if groups < 2 or len(weights) == 0:
-        return {key: Interval(point[key], np.nan, np.nan, level, groups) for key in wanted}
+    n = count_groups(weights) if n_groups is None else n_groups
+    if n < 2 or len(weights) == 0:
+        return {key: Interval(point[key], np.nan, np.nan, level, n) for key in wanted}
+    left_out = left_out_scores(score_fn, weights, wanted, n, groups)
     draws = draw_scores(score_fn, weights, wanted)
     result = {}
     for key in wanted:
-        low, high = percentile_ends(draws[key], level) if np.isfinite(point[key]) else (np.nan, np.nan)
-        result[key] = Interval(point[key], low, high, level, groups)
+        low, high = (
+            ends(draws[key], point[key], level, left_out.get(key)) if np.isfinite(point[key]) else (np.nan, np.nan)
+        )
+        result[key] = Interval(point[key], low, high, level, n)
     return result
 
 
-def percentile_ends(draws_B: NDArray[np.float64], level: float) -> tuple[float, float]:
-    """The central ``level`` of the defined draws; NaN when fewer than half are defined.
+def left_out_scores(
+    score_fn: ScoreFn, weights: DrawCounts, keys: Sequence[str], n_groups: int, groups: Sequence[str] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Each score without each group in turn, [G]; empty where there are too many groups to need it.
 
-    Raises:
-        UsageError: ``level`` is not between 0 and 1.
+    Args:
+        groups: of each row; told from ``weights`` when None, where rows of one group have the same.
     """
-    if not 0 < level < 1:
-        raise UsageError(f"The level of an interval must lie between 0 and 1, found {level}.")
-    defined = draws_B[np.isfinite(draws_B)]
-    if len(defined) == 0 or len(defined) < _MIN_DEFINED * len(draws_B):
-        return float("nan"), float("nan")
-    tail = (1 - level) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    return float(low), float(high)
+    if n_groups >= FEW_GROUPS or n_groups < 2:
+        return {}
+    names: Sequence[Any] = (
+        [column.tobytes() for column in np.ascontiguousarray(weights.T)] if groups is None else groups
+    )
+    group_N = np.unique(np.asarray(names), return_inverse=True)[1]
+    if group_N.max(initial=-1) + 1 != n_groups:  # too few draws to tell groups apart
+        return {}
+    others = (group_N[None] != np.arange(group_N.max() + 1)[:, None]).astype(np.uint8)
+    return draw_scores(score_fn, others, keys)

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError
-from sapiens_bench.stats.bootstrap import ScoreFn, count_groups, draw_scores, generator, percentile_ends, point_scores
+from sapiens_bench.stats.bootstrap import (
+    ScoreFn,
+    count_groups,
+    draw_scores,
+    generator,
+    left_out_scores,
+    point_scores,
+)
+from sapiens_bench.stats.ends import ends, p_value
 from sapiens_bench.stats.sums import DrawCounts
 
 _EXACT_UP_TO_GROUPS = 12  # all 2**12 sign patterns are tried up to here
@@ -27,7 +35,7 @@ class PairedDifference:
     a: float
     b: float
     difference: float
-    low: float  # two-sided percentile interval; NaN when it cannot be computed
+    low: float  # two-sided interval (stats/ends.py); NaN when it cannot be computed
     high: float
     upper: float  # upper end of the one-sided interval of the same level
     lower: float  # lower end of the one-sided interval
@@ -43,38 +51,33 @@ def paired_differences(
     level: float = 0.95,
     keys: Sequence[str] | None = None,
     n_groups: int | None = None,
+    groups: Sequence[str] | None = None,
 ) -> dict[str, PairedDifference]:
     """Bootstrap of ``b - a`` per score; both sets of rows must hold the same images in the same order.
 
     Args:
         weights: [B, N] from ``draw_weights``, used for both.
         keys: scores to compare; those that both have when None.
+        groups: of each row; told from ``weights`` when None.
     """
     point_a, point_b = (point_scores(score, weights.shape[1], keys) for score in (score_a, score_b))
     wanted = [k for k in point_a if k in point_b] if keys is None else list(keys)
-    groups = count_groups(weights) if n_groups is None else n_groups
+    n = count_groups(weights) if n_groups is None else n_groups
+    out_a, out_b = (left_out_scores(score, weights, wanted, n, groups) for score in (score_a, score_b))
     draws_a, draws_b = draw_scores(score_a, weights, wanted), draw_scores(score_b, weights, wanted)
     result = {}
     for key in wanted:
         difference = point_b[key] - point_a[key]
         draws = draws_b[key] - draws_a[key]
-        is_defined = groups >= 2 and math.isfinite(difference)
-        low, high = percentile_ends(draws, level) if is_defined else (math.nan, math.nan)
-        lower, upper = percentile_ends(draws, 2 * level - 1) if is_defined and level > 0.5 else (math.nan, math.nan)
-        p = bootstrap_p(draws) if math.isfinite(low) else math.nan
-        result[key] = PairedDifference(
-            point_a[key], point_b[key], difference, low, high, upper, lower, p, level, groups
+        left_out = out_b[key] - out_a[key] if out_a else None
+        is_defined = n >= 2 and math.isfinite(difference)
+        low, high = ends(draws, difference, level, left_out) if is_defined else (math.nan, math.nan)
+        lower, upper = (
+            ends(draws, difference, 2 * level - 1, left_out) if is_defined and level > 0.5 else (math.nan, math.nan)
         )
+        p = p_value(draws, difference, left_out) if math.isfinite(low) else math.nan
+        result[key] = PairedDifference(point_a[key], point_b[key], difference, low, high, upper, lower, p, level, n)
     return result
-
-
-def bootstrap_p(differences_B: NDArray[np.float64]) -> float:
-    """Twice the smaller share of draws on either side of zero, draws at zero on both; never exactly 0."""
-    defined = differences_B[np.isfinite(differences_B)]
-    if len(defined) == 0:
-        return math.nan
-    side = min(int(np.count_nonzero(defined <= 0)), int(np.count_nonzero(defined >= 0)))
-    return min(1.0, 2 * (1 + side) / (1 + len(defined)))
 
 
 def sign_flip_p(

@@ -7,6 +7,7 @@ incomplete beta function); P(T > t) of n degrees of freedom is half of I_x(n / 2
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,13 @@ def t_above(t: Any, degrees: Any) -> Floats:
     return np.asarray(np.where(np.isnan(t), np.nan, np.where(t >= 0, half, 1 - half)))
 
 
+@lru_cache(maxsize=1024)
 def t_quantile(level: float, degrees: float) -> float:
     """t with P(T <= t) = ``level``, for a level from 0.5 up to, not including, 1."""
     low, high = 0.0, 1.0
     while t_above(high, degrees) > 1 - level:
         high *= 2
-    for _ in range(100):
+    for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if t_above(middle, degrees) > 1 - level else (low, middle)
     return (low + high) / 2

@@ -177,6 +177,8 @@ class DatasetRecord(Record):
     box_quality: BoxQualityRecord | None = None
     n_excluded: int | None = None  # images at fault for any model; None before the scores are made
     n_scored: int | None = None
+    sees: Number = math.nan  # smallest difference in the headline score called out in 80 % of cases, in its own unit
+    sees_between: list[str] = []  # ids of the two best models, between whom that holds
 
 
 class GitRecord(Record):

@@ -39,6 +39,7 @@ BASE: dict[str, pa.DataType] = {
     "error_detail": pa.string(),
     "error_side": pa.string(),
 }
+ATTRIBUTE = "attr/"  # prefix of what is known about an image whatever was predicted; see Task.attributes
 _NAME = re.compile(r"^shard-(\d{5,9})\.parquet$")
 _SHAPE = "#shape"
 

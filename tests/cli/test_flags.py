@@ -9,8 +9,7 @@ from sapiens_bench.cli import app
 FLAGS = {
     "": ["--debug", "--install-completion", "--show-completion", "--version"],
     "box-study": ["--format", "--out"],
-    "card init": ["--cards", "--input", "--normalise", "--out", "--output", "--space", "--task"],
-    "compare": ["--by", "--format", "--models", "--n-boot", "--out", "--scores", "--seed"],
+    "compare": ["--by", "--correction", "--format", "--models", "--n-boot", "--out", "--scores", "--seed"],
     "data check": ["--cards", "--data-root", "--split"],
     "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
     "data path": ["--cards", "--data-root"],
@@ -18,6 +17,7 @@ FLAGS = {
     "data show": ["--cards", "--data-root"],
     "errors": ["--format", "--out"],
     "export": ["--as", "--cards", "--data-root", "--models", "--out", "--with-pictures"],
+    "explain-number": ["--cards", "--data-root", "--format", "--model", "--n-boot", "--out", "--published"],
     "gate": [
         "--format", "--json", "--junit", "--markdown", "--models", "--require-equal", "--spec",
         "--write-baseline",

@@ -47,7 +47,7 @@ def test_identical_runs_differ_by_nothing_with_p_one(toy_run: ToyRun) -> None:
     found = two(toy_run("a", bias=0.1), toy_run("b", bias=0.1))
     (d,) = found.differences
     assert (d.found.difference, d.found.low, d.found.high, d.found.p_value) == (0, 0, 0, 1)
-    assert found.p_holm == (1,)
+    assert found.p_adjusted == (1,)
     assert (d.n, d.found.n_groups) == (10, 5)
     assert "no difference at all" in effect(d, 1.0)
 
@@ -58,7 +58,7 @@ def test_a_shift_of_every_error_is_found_exactly_and_named_for_the_better_side(t
     for value in (d.found.difference, d.found.low, d.found.high):
         assert value == pytest.approx(0.25, abs=1e-7)
     assert d.found.p_value == pytest.approx(2 / 1000)
-    words = effect(d, found.p_holm[0])
+    words = effect(d, found.p_adjusted[0])
     assert words.startswith("small is better by 0.2500 MAE [0.2500, 0.2500], p = 0.002 (Holm 0.002)")
     mirrored = two(toy_run("large2", bias=0.375), toy_run("small2", bias=0.125))
     assert effect(mirrored.differences[0], 0.001).startswith("small2 is better by 0.2500 MAE [0.2500, 0.2500]")
@@ -69,9 +69,9 @@ def test_noise_is_called_no_difference_with_what_the_set_would_see(toy_run: ToyR
     found = two(toy_run("a", bias=0.06), toy_run("b", say=noisy))
     (d,) = found.differences
     assert d.found.low < 0 < d.found.high
-    assert "no difference seen" in effect(d, found.p_holm[0])
+    assert "no difference seen" in effect(d, found.p_adjusted[0])
     least = smallest_seen(d.found)
-    assert f"this set would see >= {shown(least, d.info, digits(least, d.info))} MAE" in effect(d, found.p_holm[0])
+    assert f"this set would see >= {shown(least, d.info, digits(least, d.info))} MAE" in effect(d, found.p_adjusted[0])
 
 
 def test_the_smallest_difference_seen_is_the_textbook_one() -> None:
@@ -85,7 +85,7 @@ def test_the_family_is_corrected_by_holm(toy_run: ToyRun) -> None:
     trio = [replace(side, members=tuple(replace(side.members[0], model=m, title=m) for m in "xyz")) for side in sides]
     found = compare(trio, n_draws=999)
     assert [d.found.p_value for d in found.differences] == pytest.approx([0.002] * 3)
-    assert found.p_holm == pytest.approx([0.006] * 3)
+    assert found.p_adjusted == pytest.approx([0.006] * 3)
 
 
 def test_models_of_one_run_are_compared_in_pairs(toy_run: ToyRun) -> None:
@@ -184,7 +184,7 @@ def test_one_group_gives_the_difference_and_says_why_there_is_no_interval(toy_ru
     sides = [read_side(toy_run("a", bias=0.1)), read_side(toy_run("b", bias=0.2))]
     alone = [changed(s, lambda m: replace(m, rows=with_column(m.rows, "group", ["g"] * 10))) for s in sides]
     found = compare(alone)
-    words = effect(found.differences[0], found.p_holm[0])
+    words = effect(found.differences[0], found.p_adjusted[0])
     assert words == "a is ahead by 0.1000 MAE; no interval: a single group cannot be resampled"
     assert "NaN" not in render(document(found), "json")
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError
 from sapiens_bench.stats.bootstrap import ScoreFn, draw_weights
-from sapiens_bench.stats.paired import bootstrap_p, holm, paired_differences, sign_flip_p, swap_p
+from sapiens_bench.stats.ends import bootstrap_p
+from sapiens_bench.stats.paired import holm, paired_differences, sign_flip_p, swap_p
 
 
 def mean_of(values: NDArray[np.float64]) -> ScoreFn:

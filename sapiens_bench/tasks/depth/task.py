@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, get_args
 
 import numpy as np
@@ -34,7 +35,20 @@ def make(scoring: DepthScoring, space: SpaceCard | None) -> Task:
     metrics: tuple[Any, ...] = (DepthMetric(scoring.alignment),)
     if scoring.edges:
         metrics += (DepthEdgeMetric(scoring.alignment),)
-    return Task(kind=DEPTH, metrics=metrics, headline="depth/rmse", check=check, miss=miss, perfect=perfect)
+    return Task(
+        kind=DEPTH,
+        metrics=metrics,
+        headline="depth/rmse",
+        check=check,
+        miss=miss,
+        perfect=perfect,
+        attributes=attributes,
+    )
+
+
+def attributes(target: DepthTarget) -> dict[str, float]:
+    """``person_share``: scored pixels of all."""
+    return {"person_share": float(target.mask_HW.mean()) if target.mask_HW.size else math.nan}
 
 
 def check(prediction: Any, x: ModelInput, target: DepthTarget) -> tuple[DepthPrediction, SampleFault | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,19 @@ class NormalScoring(Options):
 def make(scoring: NormalScoring, space: SpaceCard | None) -> Task:
     """Normals over human pixels."""
     return Task(
-        kind=NORMAL, metrics=(NormalMetric(),), headline="normal/mean_deg", check=check, miss=miss, perfect=perfect
+        kind=NORMAL,
+        metrics=(NormalMetric(),),
+        headline="normal/mean_deg",
+        check=check,
+        miss=miss,
+        perfect=perfect,
+        attributes=attributes,
     )
+
+
+def attributes(target: NormalTarget) -> dict[str, float]:
+    """``person_share``: scored pixels of all."""
+    return {"person_share": float(target.mask_HW.mean()) if target.mask_HW.size else math.nan}
 
 
 def check(prediction: Any, x: ModelInput, target: NormalTarget) -> tuple[NormalPrediction, SampleFault | None]:

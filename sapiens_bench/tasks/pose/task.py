@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError, SampleFault, ShapeError
+from sapiens_bench.tasks.pose.attributes import attributes
 from sapiens_bench.tasks.pose.checking import check_prediction
 from sapiens_bench.tasks.pose.joint_ap import MEAN, JointApMetric
 from sapiens_bench.tasks.pose.metrics import OksMetric
@@ -63,6 +64,7 @@ def make(scoring: PoseScoring, space: SpaceCard | None) -> Task:
         per_box=per_box,
         to_columns=prediction_to_columns,
         from_columns=from_columns,
+        attributes=attributes,
     )
 
 

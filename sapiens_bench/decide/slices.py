@@ -1,0 +1,69 @@
+"""Parts of a data set by what is known about each picture: its size, occlusion, crowding (``attr/...`` of the rows)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from sapiens_bench.decide.sides import Member
+from sapiens_bench.errors import UsageError
+from sapiens_bench.store.rows import ATTRIBUTE
+
+_PARTS = 3
+_FEWEST = 2  # pictures of a slice
+
+
+class Slice(NamedTuple):
+    """Pictures whose attribute lies in one range."""
+
+    title: str  # "person px 80 to 143"
+    keys: frozenset[str]
+
+
+def slices(member: Member, excluded: set[str]) -> list[Slice]:
+    """Thirds of the pictures by each attribute, of few values each value; attributes that never differ are left out.
+
+    Args:
+        excluded: keys of pictures that are not scored.
+
+    Raises:
+        UsageError: the rows have no attribute.
+    """
+    rows = member.rows
+    names = [name for name in rows.column_names if name.startswith(ATTRIBUTE)]
+    if not names:
+        raise UsageError(
+            f"--by slice: the rows of {member.model} on {member.dataset} state nothing about the pictures (no column "
+            f"{ATTRIBUTE}...): an earlier version made them, or the task states nothing. Run the same command again, "
+            "with another --out."
+        )
+    keys = np.array(rows["key"].to_pylist(), dtype=object)
+    is_in = np.array([key not in excluded for key in keys], bool)
+    found: list[Slice] = []
+    for name in names:
+        values = np.array([math.nan if v is None else float(v) for v in rows[name].to_pylist()])
+        for title, chosen in _ranges(values, is_in & np.isfinite(values)):
+            if np.count_nonzero(chosen) >= _FEWEST:
+                about = name.removeprefix(ATTRIBUTE).replace("_", " ")
+                found.append(Slice(f"{about} {title}", frozenset(keys[chosen].tolist())))
+    return found
+
+
+def _ranges(values: np.ndarray, is_in: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """(range in words, which pictures); equal values always together."""
+    kinds = np.unique(values[is_in])
+    if len(kinds) < 2:
+        return
+    if len(kinds) <= _PARTS:
+        yield from ((f"{kind:g}", is_in & (values == kind)) for kind in kinds)
+        return
+    edges = np.unique(np.quantile(values[is_in], np.arange(1, _PARTS) / _PARTS, method="higher"))
+    part = np.searchsorted(edges, values, side="right")
+    for number in range(len(edges) + 1):
+        chosen = is_in & (part == number)
+        if chosen.any():
+            low, high = values[chosen].min(), values[chosen].max()
+            yield (f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"), chosen

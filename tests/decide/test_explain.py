@@ -1,0 +1,133 @@
+"""The hidden protocol is found: 200 planted cases for poses, stored sums for dense tasks, and the command on a run."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sapiens_bench
+from sapiens_bench.decide.explain import Candidate, Published, as_near, candidate, parse_published, rank
+from sapiens_bench.decide.variants import aggregates, is_declared, pose_variants
+from sapiens_bench.errors import UsageError
+from sapiens_bench.stats.bootstrap import draw_weights
+from sapiens_bench.tasks.pose.metrics import OksMetric
+from sapiens_bench.tasks.pose.scoring import PoseScoring
+
+Call = Callable[..., tuple[int, str, str]]
+K, KEYS = 17, ("AP", "AR", "AP75")
+SIGMAS = [0.05] * K
+
+
+@pytest.fixture(scope="module")
+def poses(repository: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fake_poses", repository / "tests" / "fakes" / "poses.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def candidates(poses: ModuleType) -> list[Candidate]:
+    """Every way to score 80 pictures with duplicates, strays and occluded points."""
+    targets, predictions = poses.suite(3, 80, K)
+    weights = draw_weights([str(i) for i in range(80)], 50, 0)
+    metric = OksMetric(SIGMAS, {}, PoseScoring())
+    return [
+        candidate(variant.title, scores, weights, KEYS, is_declared(variant, metric.scoring))
+        for variant, scores in aggregates(metric, SIGMAS, {}, targets, predictions)
+    ]
+
+
+def test_there_are_sixty_ways_and_one_is_the_protocols_own() -> None:
+    found = pose_variants(PoseScoring())
+    assert len({v.title for v in found}) == len(found) == 60
+    assert [v.title for v in found if is_declared(v, PoseScoring())] == [found[0].title]
+
+
+def test_a_hidden_variant_is_named_in_two_hundred_planted_cases(candidates: list[Candidate]) -> None:
+    """Its numbers come as they are printed, with two decimals; ways with the very same numbers count as found."""
+    rng = np.random.default_rng(0)
+    named = 0
+    for _ in range(200):
+        hidden = candidates[rng.integers(len(candidates))]
+        printed = [Published(f"oks/{k}", round(v, 4), 0.5e-4) for k, v in zip(KEYS, hidden.values)]
+        ranked = rank(candidates, printed)
+        named += hidden.title in {r.candidate.title for r in as_near(ranked)}
+    assert named >= 190
+
+
+def test_the_ways_differ(candidates: list[Candidate]) -> None:
+    assert len({tuple(np.round(c.values, 4)) for c in candidates}) >= 40
+
+
+def test_probabilities_add_up_and_favour_the_nearest_of_equal_errors() -> None:
+    known = [Candidate(name, (value,), (0.01,), name == "b") for name, value in (("a", 0.70), ("b", 0.71), ("c", 0.8))]
+    ranked = rank(
+        [*known, Candidate("undefined", (float("nan"),), (0.01,), False)], [Published("oks/AP", 0.712, 0.0005)]
+    )
+    assert [r.candidate.title for r in ranked] == ["b", "a", "c"]
+    assert sum(r.probability for r in ranked) == pytest.approx(1)
+    assert ranked[0].distance == pytest.approx(0.002)
+    # exp(-(0.2² - 1.2²) / 2): errors of 0.01, the rounding next to nothing
+    assert ranked[0].probability / ranked[1].probability == pytest.approx(np.exp(0.7), rel=0.01)
+
+
+def test_numbers_are_read_in_the_unit_of_the_table(poses: ModuleType) -> None:
+    infos = {f"oks/{k}": info for k, info in OksMetric(SIGMAS, {}, PoseScoring()).scores.items()}
+    (one,) = parse_published("71.2", "oks/AP", infos)
+    assert (one.key, one.value, one.rounding) == ("oks/AP", pytest.approx(0.712), pytest.approx(0.0005))
+    assert [p.key for p in parse_published("AP=71.2, oks/AR=74", "oks/AP", infos)] == ["oks/AP", "oks/AR"]
+    for wrong in ("", "AP=", "XP=3", "nan", "71.2;3"):
+        with pytest.raises(UsageError, match="--published"):
+            parse_published(wrong, "oks/AP", infos)
+
+
+def test_the_command_names_the_runs_own_protocol_and_refuses_what_it_cannot_read(tmp_path: Path, call: Call) -> None:
+    out = tmp_path / "run"
+    common: dict[str, Any] = {"datasets": "synthetic-humans", "split": "tiny", "device": "cpu", "n_boot": 1}
+    record = sapiens_bench.evaluate(task="pose", models="noisy-oracle", out=out, **common)
+    scores = {key.partition("/")[2]: 100 * score.value for key, score in record.cells[0].scores.items()}
+    code, _, err = call(
+        "explain-number", out, "--published", f"AP={scores['AP']:.3f},AR={scores['AR']:.3f}", "--format", "json",
+        "--out", tmp_path / "why.json",
+    )  # fmt: skip
+    assert code == 0, err
+    told = json.loads((tmp_path / "why.json").read_text())
+    assert len(told["rows"]) == 60
+    assert told["rows"][0]["is_declared"]
+    assert told["rows"][0]["distance"] < 1e-5
+    code, _, err = call("explain-number", out, "--published", "no-such-entry:Row")
+    assert code == 2
+    assert "list published" in err
+
+
+def test_a_dense_number_is_sought_among_the_stored_scores(tmp_path: Path, call: Call) -> None:
+    out = tmp_path / "run"
+    record = sapiens_bench.evaluate(
+        task="depth", models="noisy-oracle-depth", datasets="synthetic-humans", split="tiny", device="cpu", out=out,
+        n_boot=1,
+    )  # fmt: skip
+    hidden = record.cells[0].scores["depth/median/rmse"].value
+    code, out_text, err = call("explain-number", out, "--published", f"rmse={hidden:.6f}")
+    assert code == 0, err
+    assert "Nearest to RMSE" in out_text
+    assert "depth/median/rmse" in out_text.partition("Nearest")[2]
+
+
+def test_a_variant_of_the_truth_leaves_the_truth_alone(poses: ModuleType) -> None:
+    targets, predictions = poses.suite(3, 5, K)
+    before = [replace(t, visible_NK=t.visible_NK.copy(), area_N=t.area_N.copy()) for t in targets]
+    list(aggregates(OksMetric(SIGMAS, {}, PoseScoring()), SIGMAS, {}, targets, predictions))
+    for old, new in zip(before, targets):
+        np.testing.assert_array_equal(old.visible_NK, new.visible_NK)
+        np.testing.assert_array_equal(old.area_N, new.area_N)

@@ -1,0 +1,75 @@
+"""Slices of a data set: what pictures are told apart by, and the differences on each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sapiens_bench.decide.compare import compare, document
+from sapiens_bench.decide.sides import Member, Side, read_side
+from sapiens_bench.decide.slices import slices
+from sapiens_bench.errors import UsageError
+from sapiens_bench.tasks.pose.attributes import attributes
+from sapiens_bench.tasks.pose.types import PoseTarget
+
+
+@pytest.fixture(scope="module")
+def pose(repository: Path) -> Side:
+    return read_side(repository / "results/golden/pose_tiny_baseline.parquet")
+
+
+def with_attribute(member: Member, name: str, values: list[float]) -> Member:
+    kept = [c for c in member.rows.column_names if not c.startswith("attr/")]
+    return replace(member, rows=member.rows.select(kept).append_column(f"attr/{name}", pa.array(values)))
+
+
+def test_pictures_are_cut_in_thirds_or_by_value_and_excluded_ones_are_in_none(pose: Side) -> None:
+    member = with_attribute(pose.members[0], "person_px", [float(i) for i in range(12)])
+    keys = member.rows["key"].to_pylist()
+    found = slices(member, {keys[0]})
+    assert [(s.title, len(s.keys)) for s in found] == [
+        ("person px 1 to 4", 4), ("person px 5 to 7", 3), ("person px 8 to 11", 4),
+    ]  # fmt: skip
+    assert keys[0] not in set().union(*(s.keys for s in found))
+    two = with_attribute(pose.members[0], "people", [1.0, 2.0] * 6)
+    assert [(s.title, len(s.keys)) for s in slices(two, set())] == [("people 1", 6), ("people 2", 6)]
+    assert slices(with_attribute(pose.members[0], "people", [1.0] * 12), set()) == []
+    undefined = with_attribute(pose.members[0], "people", [float("nan")] * 6 + [1.0] * 3 + [2.0] * 3)
+    assert [len(s.keys) for s in slices(undefined, set())] == [3, 3]
+
+
+def test_rows_that_state_nothing_are_refused(pose: Side) -> None:
+    bare = with_attribute(pose.members[0], "x", [0.0] * 12)
+    bare = replace(bare, rows=bare.rows.drop("attr/x"))
+    with pytest.raises(UsageError, match="state nothing about the pictures"):
+        slices(bare, set())
+
+
+def test_each_slice_is_compared_as_if_it_were_the_whole_set(pose: Side) -> None:
+    members = tuple(with_attribute(m, "people", [1.0, 2.0] * 6) for m in pose.members[2:])
+    side = Side(pose.path, "done", members)
+    found = compare([side], by="slice", n_draws=200)
+    assert [(d.part, d.n) for d in found.differences] == [("", 12), ("people 1", 6), ("people 2", 6)]
+    ones = Side(pose.path, "done", tuple(replace(m, rows=m.rows.take(np.arange(0, 12, 2))) for m in members))
+    alone = compare([ones], n_draws=200).differences[0]
+    assert found.differences[1].found == alone.found
+    assert "people 2 (n 6)" in document(found).sheets[0].rows[2][1]
+
+
+def test_attributes_follow_from_the_annotations() -> None:
+    boxes = np.array([[0, 0, 10, 20], [5, 0, 15, 20], [50, 50, 60, 60.0]])
+    visible = np.array([[2, 1, 0], [2, 2, 2], [0, 0, 0.0]])
+    target = PoseTarget(
+        np.zeros((3, 3, 2)), visible, np.array([100.0, 400.0, 9.0]), np.zeros(3, bool), boxes, np.arange(3)
+    )
+    found = attributes(target)
+    assert found == {"people": 2, "person_px": 15, "occluded_share": 0.2, "crowding": pytest.approx(1 / 3)}
+    empty = PoseTarget(
+        np.zeros((0, 3, 2)), np.zeros((0, 3)), np.zeros(0), np.zeros(0, bool), np.zeros((0, 4)), np.arange(0)
+    )
+    assert attributes(empty)["people"] == 0
+    assert np.isnan(attributes(empty)["person_px"])
