@@ -19,7 +19,7 @@ from sapiens_bench.report.tables import NO_EMPHASIS, Chosen, Emphasis
 from sapiens_bench.store.record import RunRecord
 
 if TYPE_CHECKING:
-    from sapiens_bench.decide.sides import Side
+    from sapiens_bench.decide.sides import Member
     from sapiens_bench.publish.pairwise import Contest
 
 ALPHA = 0.05
@@ -38,17 +38,18 @@ class Lead(NamedTuple):
     behind: str
 
 
-def told_from_noise(record: RunRecord, folder: Path) -> Emphasis:
+def told_from_noise(record: RunRecord, folder: Path, members: Sequence[Member] | None = None) -> Emphasis:
     """The emphasis of a run's tables, from its rows; none where rows or intervals are missing.
 
     Args:
         folder: of the run, or its run.json.
+        members: its rows, where somebody has read them.
     """
     n_boot = int(record.request.get("n_boot") or 0)
     if not n_boot:
         return NO_EMPHASIS
     root = folder.parent if folder.name == "run.json" else folder
-    sides: list[Side] = []
+    known: list[Sequence[Member]] = [] if members is None else [members]
 
     def choose(place: tuple[str, str], rows: Sequence[TableRow], columns: Sequence[Column]) -> Chosen:
         leads = leads_of(rows, columns)
@@ -56,7 +57,12 @@ def told_from_noise(record: RunRecord, folder: Path) -> Emphasis:
             return Chosen()
         names = {lead.ahead for lead in leads} | {lead.behind for lead in leads}
         try:
-            found = _contest(root, sides, place, names, record, n_boot)
+            if not known:
+                from sapiens_bench.decide.sides import read_side  # rows are read only where something may stand out
+
+                known.append(read_side(root).members)
+            there = [m for m in known[0] if m.place == place]
+            found = _contest(there, names, draws_for(len(leads), n_boot), record.seeds.get("bootstrap", 0))
         except SapiensBenchError:  # a damaged or foreign row: `verify run` says which; a table without bold is no lie
             return Chosen()
         return standing_out(leads, {"": found} if found else {}, lambda model: ("", model))
@@ -64,17 +70,12 @@ def told_from_noise(record: RunRecord, folder: Path) -> Emphasis:
     return Emphasis(choose, MEANS)
 
 
-def _contest(
-    root: Path, sides: list[Side], place: tuple[str, str], names: set[str], record: RunRecord, n_boot: int
-) -> Contest | None:
-    from sapiens_bench.decide.sides import read_side  # rows are read only where something may stand out
+def _contest(members: Sequence[Member], names: set[str], n_draws: int, seed: int) -> Contest | None:
+    """Of the named ones; what any member's input fault leaves out is left out for all."""
     from sapiens_bench.engine.scores import Weights
     from sapiens_bench.publish.pairwise import contest
 
-    if not sides:
-        sides.append(read_side(root))
-    members = [m for m in sides[0].members if m.place == place and m.model in names]
-    return contest(members, Weights(n_boot, record.seeds.get("bootstrap", 0))) if members else None
+    return contest([m for m in members if m.model in names], Weights(n_draws, seed), members)
 
 
 def leads_of(rows: Sequence[TableRow], columns: Sequence[Column]) -> list[Lead]:
@@ -95,6 +96,11 @@ def ranked_leads(key: str, values: Mapping[str, float], higher_is_better: bool) 
     return [Lead(key, place, order[place], order[place + 1]) for place in range(min(2, len(order) - 1))]
 
 
+def draws_for(n_tests: int, n_boot: int) -> int:
+    """Draws that can tell one of so many tests from noise: fewer leave every p above the level that Holm asks for."""
+    return max(n_boot, math.ceil(1.1 * 2 * n_tests / ALPHA))
+
+
 def standing_out(
     leads: Sequence[Lead],
     contests: Mapping[str, Contest],
@@ -108,16 +114,17 @@ def standing_out(
     """
     from sapiens_bench.publish.pairwise import adjusted
 
-    differences = []
-    for lead in leads:
-        place_a, model_a = where(lead.ahead)
-        place_b, model_b = where(lead.behind)
-        found = contests.get(place_a) if place_a == place_b else None
-        names = [m.model for m in found.members] if found is not None else []
-        if found is None or model_a not in names or model_b not in names:
-            differences.append(None)
-        else:
-            differences.append(found.difference(names.index(model_b), names.index(model_a), lead.key))
+    tests = [_test(lead, contests, where) for lead in leads]
+    for name, found in contests.items():
+        wanted: dict[int, dict[str, None]] = {}
+        for lead, test in zip(leads, tests):
+            for member in test[1:] if test is not None and test[0] == name else ():
+                wanted.setdefault(int(member), {})[lead.key] = None
+        found.draw(wanted)
+    differences = [
+        None if test is None else contests[test[0]].difference(test[2], test[1], lead.key)
+        for lead, test in zip(leads, tests)
+    ]
     sure = [p <= ALPHA for p in adjusted(differences)]
     best = {(lead.ahead, lead.key) for lead, is_sure in zip(leads, sure) if is_sure and lead.place == 0}
     led = {key for _, key in best}
@@ -125,3 +132,15 @@ def standing_out(
         (lead.ahead, lead.key) for lead, is_sure in zip(leads, sure) if is_sure and lead.place == 1 and lead.key in led
     }
     return Chosen(best, second)
+
+
+def _test(
+    lead: Lead, contests: Mapping[str, Contest], where: Callable[[str], tuple[str, str]]
+) -> tuple[str, int, int] | None:
+    """(contest, number of who is ahead, of who is behind); None where the two cannot be compared."""
+    place_a, model_a = where(lead.ahead)
+    place_b, model_b = where(lead.behind)
+    names = [m.model for m in contests[place_a].members] if place_a == place_b and place_a in contests else []
+    if model_a not in names or model_b not in names:
+        return None
+    return place_a, names.index(model_a), names.index(model_b)

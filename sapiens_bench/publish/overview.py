@@ -65,6 +65,7 @@ def matrix(found: Contest, key: str) -> Matrix:
     """Every model against every other one; all pairs are one family."""
     info, n = found.info(key), len(found.members)
     pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
+    found.draw({i: [key] for i in range(n)})
     differences = [found.difference(j, i, key) for i, j in pairs]  # row i minus column j
     p_holm = dict(zip(pairs, adjusted(differences)))
     known = dict(zip(pairs, differences))

@@ -14,7 +14,7 @@ from sapiens_bench.decide.sides import Member, read_side
 from sapiens_bench.engine.scores import Weights
 from sapiens_bench.errors import ShardDamaged, StoreError, UsageError
 from sapiens_bench.publish import dense_groups, overview, pose_groups
-from sapiens_bench.publish.best import MEANS, leads_of, standing_out
+from sapiens_bench.publish.best import draws_for, told_from_noise
 from sapiens_bench.publish.gallery import MOST_MODELS, case_id, gallery
 from sapiens_bench.publish.layers import colours_of, map_layers, pose_layers
 from sapiens_bench.publish.pairwise import Contest, contest
@@ -24,12 +24,12 @@ from sapiens_bench.publish.ranking import Ranking, map_ranking, pose_ranking
 from sapiens_bench.report import figures, html
 from sapiens_bench.report.figures import Curve
 from sapiens_bench.report.page import Gallery, Group, Page, Part
-from sapiens_bench.report.table import Block, Column, TableRow
-from sapiens_bench.report.tables import Chosen, Emphasis, build
+from sapiens_bench.report.table import Block
+from sapiens_bench.report.tables import build
 from sapiens_bench.store.record import RunRecord
 
 MOST_POINTS = 160  # of a curve
-MANY_ROWS, FEWER_DRAWS = 2000, 500  # rows of a place from which on fewer bootstrap draws tell models apart
+MOST_DRAWN = 20_000_000  # rows x draws of the comparison in pairs
 Run = tuple[str, Path, RunRecord]  # label, folder, record
 
 
@@ -55,7 +55,7 @@ def page(runs: Sequence[Run], catalog: Catalog, choices: Choices | None = None) 
     _refuse_unlike(runs, sides)
     for number, ((label, root, record), members) in enumerate(zip(runs, sides)):
         builder = _Builder(root, record, catalog, members, chosen, f"r{number}")
-        table = build(record, catalog, Emphasis(builder.choose, MEANS))
+        table = build(record, catalog, told_from_noise(record, root, members))
         named = f"{label}: " if len(runs) > 1 else ""
         incomplete += [named + table.incomplete] if table.incomplete else []
         measured = {(m.dataset, m.protocol) for m in members}
@@ -106,26 +106,16 @@ class _Builder:
     ) -> None:
         self._root, self._record, self._catalog = root, record, catalog
         self._members, self._choices = members, choices
-        self._contests: dict[tuple[str, str], Contest | None] = {}
-
-    def choose(self, place: tuple[str, str], rows: Sequence[TableRow], columns: Sequence[Column]) -> Chosen:
-        """What may stand out in a block."""
-        order = {row.model: i for i, row in enumerate(rows)}
-        leads, found = leads_of(rows, columns), self._contest(place, order)
-        if not leads or found is None:
-            return Chosen()
-        return standing_out(leads, {"": found}, lambda model: ("", model))
 
     def _contest(self, place: tuple[str, str], order: Mapping[str, int]) -> Contest | None:
-        """The models of a place in the order of its table; made once."""
-        if place not in self._contests:
-            members = sorted((m for m in self._members if m.place == place), key=lambda m: order[m.model])
-            n_boot = int(self._record.request.get("n_boot") or 0)
-            if members and max(m.rows.num_rows for m in members) > MANY_ROWS:
-                n_boot = min(n_boot, FEWER_DRAWS)
-            weights = Weights(n_boot, self._record.seeds.get("bootstrap", 0))
-            self._contests[place] = contest(members, weights) if members and n_boot else None
-        return self._contests[place]
+        """The models of a place in the order of its table, with draws for every pair; None without intervals."""
+        members = sorted((m for m in self._members if m.place == place), key=lambda m: order[m.model])
+        n_boot = int(self._record.request.get("n_boot") or 0)
+        if not members or not n_boot:
+            return None
+        most = max(n_boot, MOST_DRAWN // max(1, max(m.rows.num_rows for m in members)))
+        n_draws = min(most, draws_for(len(members) * (len(members) - 1) // 2, n_boot))
+        return contest(members, Weights(n_draws, self._record.seeds.get("bootstrap", 0)))
 
     def groups(self, block: Block, prefix: str) -> list[Group]:
         """Intervals, comparison, cost, details and gallery of a block."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from sapiens_bench.decide.sides import Member, read_side
 from sapiens_bench.engine.scores import Weights
 from sapiens_bench.errors import SapiensBenchError
-from sapiens_bench.publish.best import Lead, ranked_leads, standing_out
+from sapiens_bench.publish.best import Lead, draws_for, ranked_leads, standing_out
 from sapiens_bench.publish.pairwise import Contest, contest
 from sapiens_bench.report.paper import Measured, ScoreColumn, Telling, name_of
 from sapiens_bench.report.tables import Chosen
@@ -48,13 +48,17 @@ def telling(runs: Sequence[tuple[str, Path, RunRecord]]) -> Telling:
             found = [(label, m, f"{label}/{'/'.join(place)}/{m.model}") for label, m in named if m.place == place]
             joined = [replace(m, model=name) for _, m, name in found if name in rivals]
             used = [label for label, _, name in found if name in rivals]
-            one = _contest(joined, min((draws[label] for label in used), default=0), seeds[used[0]] if used else 0)
+            one = _contest(joined, _draws(len(leads), [draws[label] for label in used]), seeds[used[0]] if used else 0)
             if one is not None:
                 contests["/".join(place)] = one
         where = {n: ("/".join((m.cell.dataset, m.cell.protocol)), n) for n, m in rivals.items()}
         return standing_out(leads, contests, where.__getitem__)
 
     return choose
+
+
+def _draws(n_tests: int, asked: Sequence[int]) -> int:
+    return draws_for(n_tests, min(asked)) if asked and min(asked) else 0
 
 
 def _competes(m: Measured) -> bool:

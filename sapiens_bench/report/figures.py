@@ -72,7 +72,7 @@ def canvas(key: str, height: float, rows: int = 1, columns: int = 1) -> Iterator
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Drawing
 
-    style = {
+    style: Any = {
         "svg.hashsalt": key, "svg.fonttype": "none", "text.parse_math": False, "font.size": _FONT, "text.color": _INK,
         "axes.labelcolor": _SOFT, "axes.edgecolor": _SOFT, "xtick.color": _SOFT, "ytick.color": _SOFT,
         "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "grid.color": _LINE,

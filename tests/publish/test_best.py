@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sapiens_bench.publish.best import Lead, leads_of, ranked_leads, standing_out, told_from_noise
+from sapiens_bench.publish.best import Lead, draws_for, leads_of, ranked_leads, standing_out, told_from_noise
 from sapiens_bench.publish.pairwise import Contest, Remembered, adjusted
 from sapiens_bench.report.table import Column, TableCell, TableRow
 from sapiens_bench.report.tables import NO_EMPHASIS, Chosen
@@ -46,6 +46,9 @@ class Planted:
         self.members = [type("M", (), {"model": name}) for name in "abc"]
         self.p = p
 
+    def draw(self, wanted: object) -> None:
+        """Nothing to draw."""
+
     def difference(self, a: int, b: int, key: str) -> PairedDifference:
         p = self.p["abc"[b], "abc"[a]]
         return PairedDifference(0, 1, 1, 0.5, 1.5, 1.5, 0.5, p, 0.95, 10)
@@ -66,6 +69,13 @@ def test_bold_and_underlined_hold_for_both_tests_together(p_ab: float, p_bc: flo
     contests: dict[str, Contest] = {"": Planted({("a", "b"): p_ab, ("b", "c"): p_bc})}  # type: ignore[dict-item]
     found = standing_out(leads, contests, lambda model: ("", model))
     assert found == Chosen({("a", "m/s")} if best else set(), {("b", "m/s")} if second else set())
+
+
+@pytest.mark.parametrize("n_tests", [1, 8, 45, 190])
+def test_there_are_draws_enough_to_tell_one_of_so_many_tests_from_noise(n_tests: int) -> None:
+    """The smallest p of B draws is 2 / (B + 1); Holm asks the first of n for n times as little."""
+    assert n_tests * 2 / (draws_for(n_tests, 100) + 1) <= 0.05
+    assert draws_for(n_tests, 10_000) == 10_000
 
 
 def test_models_of_different_contests_are_never_told_apart() -> None:

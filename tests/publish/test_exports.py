@@ -186,3 +186,22 @@ def test_the_documented_lines_for_pandas_and_duckdb_run(
         values = frame[frame["score"] == "oks/AP"]["value"]  # type: ignore[index]
         assert math.isclose(max(values), max(c.scores["oks/AP"].value for c in read_run(pose_run).cells))
         assert cell.model in set(frame["model"])  # type: ignore[index]
+
+
+def test_a_page_needs_no_torch(pose_run: Path, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.argv[0] = 'sapiens-bench'\n"
+        "import atexit; atexit.register(lambda: print('LOADED', *sorted(sys.modules), file=sys.stderr))\n"
+        "from sapiens_bench.cli import main; main()"
+    )
+    arguments = ["view", str(pose_run), "--no-open", "--out", "page.html"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stderr.rpartition("LOADED ")[2].split())
+    assert not loaded & {"torch", "torchvision", "transformers", "timm", "onnxruntime", "scipy"}
+    assert (tmp_path / "page.html").stat().st_size > 50_000

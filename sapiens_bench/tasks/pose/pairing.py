@@ -43,7 +43,8 @@ class Pairing:
         oks_G = np.zeros(len(self.counts_G))
         paired = self.paired
         oks_G[self.person_D[paired]] = self.oks_D[paired]
-        return oks_G[self.counts_G]
+        found: NDArray[np.float64] = oks_G[self.counts_G]
+        return found
 
     def oks_of_images(self) -> NDArray[np.float64]:
         """Mean OKS of the people of each image [I]; NaN where nobody must be found."""
@@ -103,7 +104,7 @@ def pair(metric: OksMetric, targets: Sequence[PoseTarget], predictions: Sequence
     detections = Detections(
         found.image_D[kept], found.x_DK[kept], found.y_DK[kept], found.scores_D[kept], found.area_D[kept]
     )
-    counts_G = ~people.is_crowd_G & people.visible_GK.any(axis=1)
+    counts_G: NDArray[np.bool_] = ~people.is_crowd_G & np.asarray(people.visible_GK.any(axis=1))
     if people.is_ignored_G is not None:
         counts_G &= ~people.is_ignored_G
     person, oks = _assign(people, counts_G, detections, metric.variances_K, len(targets))
@@ -120,7 +121,8 @@ def _kept(
     is_strict_D = (
         is_strict_D | is_final_D if len(metric.groups) > 1 else is_strict_D & ~is_final_D
     )  # as OksMetric has it
-    order = order[(scores_DK > 0).any(axis=1)[order] | ~is_strict_D[order]]
+    is_seen_D: NDArray[np.bool_] = np.asarray((scores_DK > 0).any(axis=1))
+    order = order[is_seen_D[order] | ~is_strict_D[order]]
     image = detections.image_D[order]
     n = np.bincount(image) if len(image) else np.zeros(0, np.int64)
     rank = np.arange(len(order)) - (np.cumsum(n) - n)[image]
