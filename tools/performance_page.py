@@ -84,17 +84,25 @@ def _version(name: str) -> str:
 def page(stored: Mapping[str, Any]) -> str:
     """The page of what was measured: {"files": {name: {"machine": ..., "lines": [...]}}}."""
     files = stored["files"].values()
-    lines = [line for file in files for line in file["lines"]]
+    lines = [line | {"is_busy": _is_busy(file["machine"])} for file in files for line in file["lines"]]
     with_goal = [line for line in lines if _goal(line)]
     met = sum(line["is_met"] for line in with_goal)
     parts = [HEAD, "\n".join(_machines(files)), f"Of {len(with_goal)} goals {met} are met."]
     topics = dict.fromkeys(line["topic"] for line in lines)
     parts += [f"## {t}\n\n" + "\n".join(_table([line for line in lines if line["topic"] == t])) for t in topics]
-    missed = [f"- {line['topic']}, {line['what']}: {line['if_missed'] or 'not looked into yet'}." for line in with_goal
-              if not line["is_met"]]  # fmt: skip
+    missed = [f"- {line['topic']}, {line['what']}: {_reason(line)}." for line in with_goal if not line["is_met"]]
     if missed:
         parts.append("## Why goals are missed\n\n" + "\n".join(missed))
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _is_busy(machine: Mapping[str, str]) -> bool:
+    return float(machine["load"]) > 1.5 * int(machine["cores"])
+
+
+def _reason(line: Mapping[str, Any]) -> str:
+    reason = line["if_missed"] or "no reason is known"
+    return f"{reason}; measured while the machine was busy" if line["is_busy"] else reason
 
 
 def _machines(files: Iterable[Mapping[str, Any]]) -> list[str]:

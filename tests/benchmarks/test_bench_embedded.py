@@ -25,7 +25,7 @@ def random_images(n: int, size: int) -> Tensor:
 
 @pytest.mark.parametrize("batch", [1, 8])
 @pytest.mark.parametrize("name", ["movenet_lightning", "movenet_thunder"])
-def test_bench_movenet(benchmark: Any, name: str, batch: int) -> None:
+def test_bench_movenet(benchmark: Any, page: Any, name: str, batch: int) -> None:
     torch.set_num_threads(1)
     graph = load_graph(EMBEDDED / f"{name}.safetensors")
     network = MoveNetPose(graph)
@@ -33,19 +33,19 @@ def test_bench_movenet(benchmark: Any, name: str, batch: int) -> None:
     with torch.inference_mode():
         found = benchmark(network, crops)
     assert found.shape == (batch, 17, 3)
-    benchmark.extra_info["images_per_s"] = batch / benchmark.stats.stats.min
+    page.add("Embedded networks, one thread", f"{name}, {batch} at a time", batch / benchmark.stats.stats.min, "/s")
 
 
 @pytest.mark.parametrize("batch", [1, 8])
 @pytest.mark.parametrize("name", ["blazepose_lite", "blazepose_full"])
-def test_bench_blazepose(benchmark: Any, name: str, batch: int) -> None:
+def test_bench_blazepose(benchmark: Any, page: Any, name: str, batch: int) -> None:
     torch.set_num_threads(1)
     network = BlazePosePose(load_graph(EMBEDDED / f"{name}.safetensors"))
     first, surroundings = random_images(batch, 256), random_images(batch, 768)
     with torch.inference_mode():
         found, _ = benchmark(network, first, surroundings)
     assert found.shape == (batch, 33, 3)
-    benchmark.extra_info["images_per_s"] = batch / benchmark.stats.stats.min
+    page.add("Embedded networks, one thread", f"{name}, {batch} at a time", batch / benchmark.stats.stats.min, "/s")
 
 
 def test_bench_default_strides_against_channels_last(benchmark: Any) -> None:

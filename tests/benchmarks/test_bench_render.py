@@ -101,7 +101,7 @@ def peak_mb(root: Path, which: str, stored: Path) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("levels", [0, 1, 2])
-def test_rasterise_person(benchmark: Any, shared: Path, tmp_path: Path, levels: int) -> None:
+def test_rasterise_person(benchmark: Any, page: Any, shared: Path, tmp_path: Path, levels: int) -> None:
     pytest.importorskip("embreex")
     pytest.importorskip("trimesh")
     vertices, faces = person(shared, levels)
@@ -112,6 +112,9 @@ def test_rasterise_person(benchmark: Any, shared: Path, tmp_path: Path, levels: 
     foreign_s = fastest(lambda: cast_with_trimesh(vertices, faces, view))
     np.savez(tmp_path / "mesh.npz", vertices=vertices, faces=faces)
     ours, theirs = (peak_mb(shared, which, tmp_path / "mesh.npz") for which in ("rasterise", "trimesh"))
+    what, ours_s = f"rasterising {len(faces):,} faces at 1024 x 768", benchmark.stats.stats.min
+    beside = f"trimesh + embreex {foreign_s:.3g} s, ours {ours_s:.3g} s; added memory {theirs[0]} and {ours[0]} MB"
+    page.add("Rendering and networks", what, foreign_s / ours_s, "x", beside=beside)
     benchmark.extra_info.update(
         faces=len(faces),
         pixels=int(hits.mask_HW.sum()),

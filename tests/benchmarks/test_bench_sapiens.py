@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,7 +46,7 @@ def blur_loop(maps_KHW: NDArray[np.float32]) -> NDArray[np.float32]:
     return heatmaps.refine(np.stack([x, y], 1), maps_KHW.reshape(k, -1).max(1), patches)
 
 
-def test_decode_308_heatmaps(benchmark: BenchmarkFixture, ratio: Callable[..., float]) -> None:
+def test_decode_308_heatmaps(benchmark: BenchmarkFixture, page: Any, ratio: Callable[..., float]) -> None:
     maps = people_heatmaps()
     tensor = torch.from_numpy(maps)[None]
 
@@ -57,10 +58,11 @@ def test_decode_308_heatmaps(benchmark: BenchmarkFixture, ratio: Callable[..., f
     away = np.abs(found - blur_loop(maps)).max() * 768 / 191
     assert away < 1e-3
     benchmark.extra_info["largest difference, input px"] = float(away)
-    benchmark.extra_info["times faster than the blur loop"] = ratio(lambda: blur_loop(maps), ours)
+    faster = ratio(lambda: blur_loop(maps), ours)
+    page.add("Rendering and networks", "decoding 308 heatmaps, over blurring every map in full", faster, "x")
 
 
-def test_encoder_beside_timm(benchmark: BenchmarkFixture, ratio: Callable[..., float]) -> None:
+def test_encoder_beside_timm(benchmark: BenchmarkFixture, page: Any, ratio: Callable[..., float]) -> None:
     """Four layers of the 0.3B width at 512 x 384: same arithmetic, so equal speed is the goal."""
     encoder = Encoder(EncoderConfig(1024, 4, 16, 4096, (32, 24))).eval()
     other = timm.create_model(
@@ -75,7 +77,8 @@ def test_encoder_beside_timm(benchmark: BenchmarkFixture, ratio: Callable[..., f
         return out
 
     benchmark.pedantic(lambda: run(encoder), rounds=3, warmup_rounds=1)
-    benchmark.extra_info["times faster than timm"] = ratio(lambda: run(other), lambda: run(encoder))
+    faster = ratio(lambda: run(other), lambda: run(encoder), rounds=3)
+    page.add("Rendering and networks", "four layers of the 0.3B encoder, over timm's", faster, "x")
 
 
 class Naive(Attention):
@@ -104,7 +107,7 @@ def peak_bytes(run: Callable[[], object]) -> int:
     return peak
 
 
-def test_attention_at_3072_tokens(benchmark: BenchmarkFixture, ratio: Callable[..., float]) -> None:
+def test_attention_at_3072_tokens(benchmark: BenchmarkFixture, page: Any, ratio: Callable[..., float]) -> None:
     ours, naive = Attention(1024, 16).eval(), Naive(1024, 16).eval()
     naive.load_state_dict(ours.state_dict())
     tokens = torch.randn(1, 3072, 1024)
@@ -116,12 +119,18 @@ def test_attention_at_3072_tokens(benchmark: BenchmarkFixture, ratio: Callable[.
 
     result = benchmark.pedantic(lambda: run(ours), rounds=3, warmup_rounds=1)
     torch.testing.assert_close(result, run(naive), atol=1e-5, rtol=1e-4)
-    benchmark.extra_info["times faster than naive"] = ratio(lambda: run(naive), lambda: run(ours), rounds=3)
+    faster = ratio(lambda: run(naive), lambda: run(ours), rounds=3)
+    page.add("Rendering and networks", "attention at 3,072 tokens, over the naive product", faster, "x")
     shares = peak_bytes(lambda: run(naive)) / peak_bytes(lambda: run(ours))
-    benchmark.extra_info["times less activation memory than naive"] = shares
+    page.add(
+        "Rendering and networks",
+        "attention at 3,072 tokens: activation memory of the naive product over ours",
+        shares,
+        "x",
+    )
 
 
-def test_loading_takes_little_more_memory_than_the_file(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+def test_loading_takes_little_more_memory_than_the_file(benchmark: BenchmarkFixture, page: Any, tmp_path: Path) -> None:
     """A fresh process loads a 0.6 GB checkpoint; its peak memory is compared with the same process without one."""
     import subprocess
     import sys
@@ -150,4 +159,5 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
     peak("make")
     loaded = benchmark.pedantic(lambda: peak("load"), rounds=1)
-    benchmark.extra_info["peak memory / file size"] = (loaded - peak("none")) / path.stat().st_size
+    over = (loaded - peak("none")) / path.stat().st_size
+    page.add("Rendering and networks", "loading a checkpoint: peak memory over the file's size", over, "x")

@@ -5,7 +5,8 @@ Axes: N instances of one image or of many, K keypoints.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -16,6 +17,9 @@ from sapiens_bench.cards.options import Options
 from sapiens_bench.tasks.pose.oks import EPSILON
 
 _CHUNK_VALUES = 1 << 16  # keypoint distances held at once; fits the second-level cache
+_MOST_PAIRS = 1 << 21  # of instances looked at together: some 60 MB
+_MOST_IN_A_TABLE = 1000  # instances of one image whose similarities are all kept; beyond it they are made when needed
+_Oks = Callable[[int, NDArray[np.int64]], NDArray[np.float32]]  # one instance, others [M] -> their similarity to it
 Threshold = Annotated[float, Field(ge=1e-3, le=10)]
 ScoreRule = Literal["box_x_keypoints", "instance", "keypoints", "box_plus_keypoints"]
 
@@ -118,10 +122,22 @@ def suppress(
     """
     if scoring.nms_oks is None or len(scores_N) == 0:
         return np.arange(len(scores_N))
-    oks_NN = mutual_oks(keypoints_NK2, area_N, variances_K)
+
+    x, y = _coordinates(keypoints_NK2)
+
+    def oks(one: int, others_M: NDArray[np.int64]) -> NDArray[np.float32]:
+        return _pair_oks(x, y, area_N, variances_K, np.full(len(others_M), one), others_M)
+
+    if len(scores_N) <= _MOST_IN_A_TABLE:
+        oks_NN = mutual_oks(keypoints_NK2, area_N, variances_K)
+        oks = partial(_looked_up, oks_NN)
     if scoring.nms == "soft":
-        return _soft(oks_NN, scores_N, scoring.nms_oks, scoring.max_detections)
-    return _hard(oks_NN, scores_N, scoring.nms_oks)
+        return _soft(oks, scores_N, scoring.nms_oks, scoring.max_detections)
+    return _hard(oks, scores_N, scoring.nms_oks)
+
+
+def _looked_up(oks_NN: NDArray[np.float32], one: int, others_M: NDArray[np.int64]) -> NDArray[np.float32]:
+    return oks_NN[one, others_M]
 
 
 def mutual_oks(
@@ -145,7 +161,22 @@ def pair_oks(
     j_P: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """OKS of pairs of instances [P]: all points, mean of the two areas; see ``mutual_oks``."""
-    x, y = (keypoints_NK2[..., c].astype(np.float64, order="C") for c in (0, 1))
+    return _pair_oks(*_coordinates(keypoints_NK2), area_N, variances_K, i_P, j_P)
+
+
+def _coordinates(keypoints_NK2: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """x and y [N, K], rows contiguous."""
+    return keypoints_NK2[..., 0].astype(np.float64, order="C"), keypoints_NK2[..., 1].astype(np.float64, order="C")
+
+
+def _pair_oks(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    area_N: NDArray[np.float64],
+    variances_K: NDArray[np.float64],
+    i_P: NDArray[np.int64],
+    j_P: NDArray[np.int64],
+) -> NDArray[np.float32]:
     scale = (area_N[i_P] + area_N[j_P]) / 2 + EPSILON
     oks = np.zeros(len(i_P), np.float32)
     step = max(1, _CHUNK_VALUES // max(1, x.shape[1]))  # all pairs of a crowd of 308 points would not fit
@@ -180,10 +211,39 @@ def suppress_all(
     if scoring.nms_oks is None or len(scores_D) == 0:
         return np.arange(len(scores_D))
     starts, ends = np.cumsum(counts_I) - counts_I, np.cumsum(counts_I)
-    if scoring.nms == "soft":
-        parts = [slice(s, e) for s, e in zip(starts.tolist(), ends.tolist(), strict=True)]
-        kept = [suppress(scoring, keypoints_DK2[p], scores_D[p], area_D[p], variances_K) + p.start for p in parts]
-        return np.concatenate(kept)
+    parts = []
+    for first, last in _runs_of_images(counts_I, alone=scoring.nms == "soft"):
+        d = slice(int(starts[first]), int(ends[last - 1]))
+        given = keypoints_DK2[d], scores_D[d], area_D[d], variances_K
+        is_alone = last - first == 1
+        found = suppress(scoring, *given) if is_alone else _suppress_run(scoring, *given, counts_I[first:last])
+        parts.append(found + d.start)
+    return np.concatenate(parts)
+
+
+def _runs_of_images(counts_I: NDArray[np.int64], *, alone: bool) -> Iterator[tuple[int, int]]:
+    """(first, end) of images that may be looked at together: their pairs of instances fit into memory many times."""
+    first, n_pairs = 0, 0
+    for image, n in enumerate(counts_I.tolist()):
+        if image > first and (alone or n_pairs + n * (n - 1) // 2 > _MOST_PAIRS):
+            yield first, image
+            first, n_pairs = image, 0
+        n_pairs += n * (n - 1) // 2
+    if first < len(counts_I):
+        yield first, len(counts_I)
+
+
+def _suppress_run(
+    scoring: PoseScoring,
+    keypoints_DK2: NDArray[np.floating],
+    scores_D: NDArray[np.float64],
+    area_D: NDArray[np.float64],
+    variances_K: NDArray[np.float64],
+    counts_I: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Hard suppression of several images, all their pairs in one pass."""
+    assert scoring.nms_oks is not None
+    starts, ends = np.cumsum(counts_I) - counts_I, np.cumsum(counts_I)
     later_D = np.repeat(ends, counts_I) - np.arange(len(scores_D)) - 1  # instances of the image behind each
     first_D = np.cumsum(later_D) - later_D
     i_P = np.repeat(np.arange(len(scores_D)), later_D)
@@ -203,7 +263,7 @@ def suppress_all(
         i, j = i_P[pairs] - start, j_P[pairs] - start
         oks_NN[i, j] = oks_NN[j, i] = oks_P[pairs]
         keep[start:end] = False
-        keep[start + _hard(oks_NN, scores_D[start:end], scoring.nms_oks)] = True
+        keep[start + _hard(partial(_looked_up, oks_NN), scores_D[start:end], scoring.nms_oks)] = True
     staying: NDArray[np.int64] = order[keep[order]]
     return staying
 
@@ -213,26 +273,24 @@ def _falling(scores_N: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.argsort(scores_N, kind="stable")[::-1]
 
 
-def _hard(oks_NN: NDArray[np.float32], scores_N: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
+def _hard(oks: _Oks, scores_N: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
     order = _falling(scores_N)
     keep: list[int] = []
     while len(order):
         best, rest = int(order[0]), order[1:]
         keep.append(best)
-        order = rest[oks_NN[best, rest] <= threshold]
+        order = rest[oks(best, rest) <= threshold]
     return np.array(keep, np.int64)
 
 
-def _soft(
-    oks_NN: NDArray[np.float32], scores_N: NDArray[np.float64], threshold: float, limit: int
-) -> NDArray[np.int64]:
+def _soft(oks: _Oks, scores_N: NDArray[np.float64], threshold: float, limit: int) -> NDArray[np.int64]:
     order = _falling(scores_N)
     scores = scores_N[order]
     keep: list[int] = []
     while len(order) and len(keep) < limit:
         best, order = int(order[0]), order[1:]
         keep.append(best)
-        scores = scores[1:] * np.exp(-(oks_NN[best, order] ** 2) / threshold)
+        scores = scores[1:] * np.exp(-(oks(best, order) ** 2) / threshold)
         again = _falling(scores)
         order, scores = order[again], scores[again]
     return np.array(keep, np.int64)

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sapiens_bench.tasks.pose.scoring import PoseScoring, mutual_oks, suppress, suppress_all
+
+
+@pytest.fixture
+def peak_bytes() -> Callable[[Callable[[], object]], int]:
+    def measure(function: Callable[[], object]) -> int:
+        tracemalloc.start()
+        try:
+            function()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    return measure
 
 
 @settings(deadline=None, max_examples=60)
@@ -18,10 +34,12 @@ from sapiens_bench.tasks.pose.scoring import PoseScoring, mutual_oks, suppress, 
     nms=st.sampled_from(["hard", "soft"]),
     threshold=st.sampled_from([None, 0.3, 0.9, 1.0]),
     odd=st.booleans(),
+    limits=st.sampled_from([(1000, 1 << 21), (2, 5), (0, 0)]),
 )
 def test_images_together_and_alone_keep_the_same(
-    seed: int, counts: list[int], k: int, nms: str, threshold: float | None, odd: bool
+    seed: int, counts: list[int], k: int, nms: str, threshold: float | None, odd: bool, limits: tuple[int, int]
 ) -> None:
+    """However few instances have their similarities kept in a table, or are looked at together."""
     rng, n = np.random.default_rng(seed), sum(counts)
     people = rng.uniform(0, 100, (3, k, 2))
     spread = rng.choice([0.0, 0.5, 3.0, 50.0], (n, 1, 1))
@@ -35,8 +53,23 @@ def test_images_together_and_alone_keep_the_same(
         part = slice(start, start + count)
         alone += (start + suppress(scoring, keypoints[part], scores[part], area[part], variances)).tolist()
         start += count
-    together = suppress_all(scoring, keypoints, scores, area, variances, np.array(counts))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sapiens_bench.tasks.pose.scoring._MOST_IN_A_TABLE", limits[0])
+        patch.setattr("sapiens_bench.tasks.pose.scoring._MOST_PAIRS", limits[1])
+        together = suppress_all(scoring, keypoints, scores, area, variances, np.array(counts))
     assert together.tolist() == alone
+
+
+def test_thousands_of_instances_of_one_image_need_no_table_of_them_all(peak_bytes: Callable[..., int]) -> None:
+    rng, n = np.random.default_rng(0), 4000
+    keypoints = rng.uniform(0, 20, (n, 1, 2))
+    given = keypoints, rng.random(n), np.full(n, 100.0), np.array([0.04])
+    for nms in ("hard", "soft"):
+        found: list[int] = []
+        scoring = PoseScoring(nms=nms, nms_oks=0.5)
+        peak = peak_bytes(lambda s=scoring, f=found: f.extend(suppress_all(s, *given, np.array([n])).tolist()))
+        assert 1 < len(found) < n
+        assert peak < n * n
 
 
 @pytest.mark.parametrize("chunk", [1, 1 << 16])
