@@ -41,7 +41,7 @@ def extract_member(archive: Path, member: str, target: Path, *, size: int | None
 
     Raises:
         WeightsMissing: damaged, no such member, several, or one of another size.
-        SecurityRefusal: a member's path leaves the archive, the member is a link, or it unpacks to far more than it is.
+        SecurityRefusal: a member's path leaves the archive or a member is a link, or it unpacks to far more than it is.
     """
     try:
         with _opened(archive) as opened:
@@ -81,8 +81,6 @@ def _chosen(opened: zipfile.ZipFile | tarfile.TarFile, archive: Path, wanted: st
     if len(found) != 1:
         there = f"{len(found)} of that name" if found else f"it holds {', '.join(names[:5]) or 'nothing'}"
         raise WeightsMissing(f"{archive.name} has not one member {wanted!r}: {there}.")
-    if not found[0].is_file:
-        raise SecurityRefusal(f"{found[0].name!r} in {archive.name} is no plain file. Nothing was unpacked.")
     return found[0]
 
 
@@ -90,8 +88,10 @@ def _members(opened: zipfile.ZipFile | tarfile.TarFile, archive: Path) -> Iterat
     """Every entry, folders left out.
 
     Raises:
-        SecurityRefusal: a path that leaves the archive; too many entries; a stream that unpacks without end.
+        SecurityRefusal: a path that leaves the archive; a link or device; two names that are one where case does not
+            count; too many entries; a stream that unpacks without end.
     """
+    by_folded: dict[str, str] = {}
     listed: Iterator[_Member] = _of_zip(opened) if isinstance(opened, zipfile.ZipFile) else _of_tar(opened)
     budget = _budget(archive)
     for count, member in enumerate(listed):
@@ -99,6 +99,14 @@ def _members(opened: zipfile.ZipFile | tarfile.TarFile, archive: Path) -> Iterat
             relative_path(member.name)
         except ValueError as error:
             raise SecurityRefusal(f"{archive.name}: member {error}. Nothing was unpacked.") from None
+        if not member.is_file:
+            raise SecurityRefusal(f"{member.name!r} in {archive.name} is no plain file. Nothing was unpacked.")
+        other = by_folded.setdefault(member.name.casefold(), member.name)
+        if other != member.name:
+            raise SecurityRefusal(
+                f"{archive.name}: {other!r} and {member.name!r} are one name where case does not count. "
+                "Nothing was unpacked."
+            )
         budget -= member.size
         if count >= _MOST_MEMBERS or budget < 0:
             raise SecurityRefusal(f"{archive.name} unpacks to far more than a weight file needs. Nothing was unpacked.")

@@ -78,6 +78,26 @@ def test_a_link_or_device_is_not_unpacked_from_a_tar(tmp_path: Path, kind: bytes
         extract_member(tmp_path / "a", "end2end.onnx", tmp_path / "out")
 
 
+def test_a_link_beside_the_member_refuses_the_archive(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a", "w") as opened:
+        info = tarfile.TarInfo("net")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc"
+        opened.addfile(info)
+        info = tarfile.TarInfo("net/end2end.onnx")
+        info.size = len(DATA)
+        opened.addfile(info, io.BytesIO(DATA))
+    with pytest.raises(SecurityRefusal, match="no plain file"):
+        extract_member(tmp_path / "a", "end2end.onnx", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@BOTH
+def test_names_that_differ_by_case_alone_are_refused(tmp_path: Path, make: Make) -> None:
+    packed = make(tmp_path / "a", ("End2end.onnx", DATA), ("end2end.onnx", DATA))
+    with pytest.raises(SecurityRefusal, match="case does not count"):
+        extract_member(packed, "end2end.onnx", tmp_path / "out")
+
+
 def test_a_link_is_not_unpacked_from_a_zip(tmp_path: Path) -> None:
     info = zipfile.ZipInfo("end2end.onnx")
     info.external_attr = (stat.S_IFLNK | 0o777) << 16

@@ -102,7 +102,8 @@ def _images(document: Document, options: CocoOptions, faults: Faults) -> Images:
         if (fault := path_fault(name)) is not None:
             report("label.path", f"file_name {show(name)} {fault}; write it relative to the folder of the pictures")
         if _is_selected(image, options, report):
-            by_id[identity] = (str(name), (size[0], size[1]), _regions(image, report))
+            regions = _regions(image, report) if options.ignore_regions else ()
+            by_id[identity] = (str(name), (size[0], size[1]), regions)
         else:
             images.left_out.add(identity)
     if n_strange:

@@ -165,7 +165,7 @@ def simcc_checks(folder: Path, stem: str, catalog: Catalog) -> Iterator[Check]:
             found, z["center"], z["scale"],
         )  # fmt: skip
         yield compare(f"{stem}/keypoints_img_{ending}", ours, z[f"keypoints_img_{ending}"], PIXELS)
-    mean = given(lambda v: simcc_vectors.decode(*v, "mean"), plain)
+    mean = given(lambda v: simcc_vectors.decode(v[0], v[1], "mean"), plain)
     yield compare(f"{stem}/locs_rtmlib", given(lambda f: f.xy_BK2, mean), z["locs_rtmlib"], 0)
     yield compare(f"{stem}/scores_rtmlib_mean", given(lambda f: f.score_BK, mean), z["scores_rtmlib_mean"], SCORES)
     if (folder / "image.png").is_file():

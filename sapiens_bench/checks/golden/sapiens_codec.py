@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,7 @@ def loss_checks(folder: Path, expected: dict[str, Any]) -> Iterator[Check]:
         "keypoint_mse": given(losses.keypoint_mse, *maps),
     }
     ohkm = {key: int(key.rsplit("top", 1)[1]) for key in wanted if key.startswith("keypoint_ohkm_top")}
-    ours |= {key: given(lambda *m, top=top: losses.keypoint_ohkm(*m, top=top), *maps) for key, top in ohkm.items()}
+    ours |= {key: given(partial(losses.keypoint_ohkm, top=top), *maps) for key, top in ohkm.items()}
     for key, value in wanted.items():
         if key in ours:
             yield relative(f"losses/{key}", given(float, ours[key]), value, FLOAT32)

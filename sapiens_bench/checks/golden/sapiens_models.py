@@ -127,7 +127,8 @@ def _map_checks(name: str, z: Fixture, model: SapiensPose) -> Iterator[Check]:
     image, plain = (given(torch.from_numpy, z[key]) for key in ("input", "heatmap"))
 
     def mirrored_maps(x: torch.Tensor) -> torch.Tensor:
-        return model.net(x.flip(-1))
+        maps: torch.Tensor = model.net(x.flip(-1))
+        return maps
 
     with torch.inference_mode():
         yield compare(f"{name}/features", given(backbone(model), image), z["features"], NETWORK)

@@ -129,8 +129,7 @@ def _evaluation(folder: Path, catalog: Catalog) -> Iterator[Check]:
     expected: dict[str, Any] = json.loads((folder / "expected.json").read_text())
     for name in SETS:
         if name in expected:
-            items = partial(evaluation_items, folder, catalog.spaces, (name,))
-            yield from _if_there(name, lambda make=items: map(_pose_check, make()))
+            yield from _if_there(name, partial(_pose_set, folder, catalog, name))
     parts = {"seg": sapiens_codec.seg_checks, "depth": sapiens_codec.depth_checks, "losses": sapiens_codec.loss_checks}
     for key, checks in parts.items():
         if key in expected:
@@ -140,6 +139,10 @@ def _evaluation(folder: Path, catalog: Catalog) -> Iterator[Check]:
     known = {*parts, *SETS, "goliath_to_wholebody"}
     for key in sorted(set(expected) - known):
         yield failed(f"expected.json/{key}", "an item that this version does not know")
+
+
+def _pose_set(folder: Path, catalog: Catalog, name: str) -> Iterator[Check]:
+    yield from map(_pose_check, evaluation_items(folder, catalog.spaces, (name,)))
 
 
 def _if_there(item: str, checks: Callable[[], Iterable[Check]]) -> Iterator[Check]:

@@ -105,7 +105,8 @@ def _categories(prediction: PosePrediction, x: ModelInput) -> NDArray[np.int64] 
         return x.box_categories
     if not len(x.boxes_xyxy_px):
         return np.full(n, NO_CATEGORY, np.int64)
-    return x.box_categories[iou(prediction.boxes_xyxy_px_N4, x.boxes_xyxy_px).argmax(axis=1)]
+    nearest = iou(prediction.boxes_xyxy_px_N4, x.boxes_xyxy_px).argmax(axis=1)
+    return np.asarray(x.box_categories[nearest], np.int64)
 
 
 def _numbers(prediction: PosePrediction) -> tuple[tuple[NDArray[Any], NDArray[Any]], NDArray[np.bool_]]:

@@ -40,9 +40,8 @@ class PoseTarget:
 
     def take(self, index_N: NDArray[np.int64]) -> PoseTarget:
         """Some of the people."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ignored_regions"}
-        taken = {name: None if value is None else value[index_N] for name, value in given.items()}
-        return PoseTarget(**taken, ignored_regions=self.ignored_regions)
+        by_person = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ignored_regions"}
+        return replace(self, **{name: value[index_N] for name, value in by_person.items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True)
