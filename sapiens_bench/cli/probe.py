@@ -100,6 +100,9 @@ def probe(
         ClassWeights, typer.Option("--class-weights", help="By frequency, or the paper's.")
     ] = ClassWeights.frequency,
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Trainings with other draws.")] = 1,
+    start_from: Annotated[
+        Path | None, typer.Option("--start-from", callback=expanded, help="--out of an earlier probe, to go on from.")
+    ] = None,
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", min=1, help="Steps.")] = 100,
     precision: Annotated[
         HeadPrecision, typer.Option("--precision", help="Of the head's training.")
@@ -141,6 +144,7 @@ def probe(
         depth_loss=depth_loss.value,
         class_weights=class_weights.value,
         seeds=seeds,
+        start_from=start_from,
         checkpoint_every=checkpoint_every,
         precision=precision.value,
         device=device,

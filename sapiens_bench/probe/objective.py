@@ -58,7 +58,10 @@ class Objective:
 
 
 def class_weights(labels: NDArray[Any], n_classes: int) -> tuple[float, ...]:
-    """Square root of (median frequency / frequency), at most 10; 1 for a class that never occurs.
+    """Square root of (median frequency / frequency), at most 10, then scaled so that a pixel weighs 1 on average.
+
+    Without the scaling a frequent background makes the whole loss small beside those of other tasks. A class that
+    never occurs weighs 1.
 
     Args:
         labels: [B, g, f]; 255 is left out.
@@ -69,4 +72,6 @@ def class_weights(labels: NDArray[Any], n_classes: int) -> tuple[float, ...]:
         return (1.0,) * n_classes
     weight = np.ones(n_classes)
     weight[seen] = np.sqrt(np.median(counts[seen]) / counts[seen])
-    return tuple(float(w) for w in np.minimum(weight, MAX_CLASS_WEIGHT))
+    weight[seen] = np.minimum(weight[seen], MAX_CLASS_WEIGHT)
+    weight[seen] /= (weight * counts).sum() / counts.sum()
+    return tuple(float(w) for w in weight)

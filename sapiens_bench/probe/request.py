@@ -63,6 +63,7 @@ class ProbeRequest:
     depth_loss: DepthLoss = "silog"
     class_weights: str = "frequency"  # or "paper"
     seeds: int = 1
+    start_from: Path | None = None  # the folder of an earlier probe of the same plan, whose head is trained on
     checkpoint_every: int = 100
     precision: str = "fp32"  # of the head's training; bf16: autocast
     device: str = "auto"

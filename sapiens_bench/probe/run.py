@@ -229,6 +229,8 @@ def train_one(prepared: Prepared, settings: Settings, folder: Path, watch: Watch
     torch.manual_seed(int.from_bytes(hashlib.sha256(f"head {settings.seed}".encode()).digest()[:6], "big"))
     head = DenseHead(prepared.plan).to(prepared.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     head.standardise(*_statistics(prepared))
+    if prepared.request.start_from is not None:
+        head.load_state_dict(_earlier(prepared.request.start_from, settings.seed))
     finetune = prepared.maps is None
     module: nn.Module = Probed(prepared.trunk, head) if finetune else head
     if finetune:
@@ -247,6 +249,19 @@ def train_one(prepared: Prepared, settings: Settings, folder: Path, watch: Watch
         job, settings, folder, lambda step, value: watch(f"{folder.name}, loss {value:.3f}", step, settings.steps)
     )
     return head.fold(), loss
+
+
+def _earlier(folder: Path, seed: int) -> dict[str, Tensor]:
+    """The head of an earlier probe's last checkpoint.
+
+    Raises:
+        UsageError: none there.
+    """
+    path = folder / f"seed-{seed}" / "checkpoint.pt"
+    if not path.is_file():
+        raise UsageError(f"--start-from {folder}: {path} is not there; give the --out folder of an earlier probe.")
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["module"]
+    return {name.removeprefix("head."): tensor for name, tensor in state.items() if not name.startswith("backbone.")}
 
 
 def _layer_name(trunk: Trunk) -> Callable[[str], str]:
@@ -300,6 +315,7 @@ def _about(prepared: Prepared, settings: Settings, tried: dict[str, float], loss
         "depth_loss": request.depth_loss,
         "class_weight": list(prepared.objective.class_weight),
         "settings": {name: getattr(settings, name) for name in Settings.__dataclass_fields__},
+        "start_from": None if request.start_from is None else str(request.start_from),
         "rates_tried": tried,
         "validation_loss": round(loss, 6),
         "command": request.command,

@@ -115,6 +115,7 @@ def test_rare_classes_weigh_more_and_absent_ones_1() -> None:
     labels[0, 1, :] = 255
     weight = class_weights(labels, 3)
     assert weight[1] / weight[0] == pytest.approx((86 / 4) ** 0.5)
+    assert (86 * weight[0] + 4 * weight[1]) / 90 == pytest.approx(1)
     assert weight[2] == 1
 
 

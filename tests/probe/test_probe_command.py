@@ -125,3 +125,31 @@ def test_a_card_whose_backbone_file_is_gone_says_so_in_its_row(cards: Path, tmp_
     done = CliRunner().invoke(app, words)
     assert "trunk.pth" in done.output
     assert "Traceback" not in done.output
+
+
+def test_a_probe_of_a_random_vit_loses_to_the_movenet_trunk_by_a_paired_interval(cards: Path, tmp_path: Path) -> None:
+    """The experiment in small: same head, views, steps and seeds; the difference excludes zero."""
+    from sapiens_bench.api import evaluate
+    from sapiens_bench.decide.compare import compare
+    from sapiens_bench.decide.sides import read_side
+
+    folders = {"movenet": ("movenet-lightning", None), "vit": ("timm:test_vit", Path("random"))}
+    for name, (backbone, weights) in folders.items():
+        asked = request(
+            cards, tmp_path / name, tasks=("normal",), backbone=backbone, backbone_weights=weights, stem=False,
+            steps=60, lr=3e-3, name=name,
+        )  # fmt: skip
+        probe(asked, Catalog.load([cards]), quiet)
+    heads = tmp_path / "heads"
+    heads.mkdir()
+    for name in folders:
+        for file in (tmp_path / name).glob(f"{name}*"):
+            (heads / file.name).write_bytes(file.read_bytes())
+    evaluate(
+        task="normal", models=("movenet-normal", "vit-normal"), datasets="discs", split="test", out=tmp_path / "run",
+        cards=(cards, heads), weights_root=heads, device="cpu", n_boot=0,
+    )  # fmt: skip
+    (difference,) = compare([read_side(tmp_path / "run")]).differences
+    better = difference.found.b - difference.found.a if difference.pair.a.model == "movenet-normal" else -1
+    assert better > 1
+    assert difference.found.low > 0

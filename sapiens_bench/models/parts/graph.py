@@ -314,7 +314,7 @@ class Graph(nn.Module):
         share = (Fraction(x.shape[2], self.input_size), Fraction(x.shape[3], self.input_size))
         for step in self._plans[wanted]:
             inputs = [values[name] for name in step.inputs]
-            if share != (1, 1) and isinstance(step.call, Resize):
+            if share != (Fraction(1), Fraction(1)) and isinstance(step.call, Resize):
                 values[step.out] = step.call.at(inputs[0], share)
             else:
                 values[step.out] = step.call(*inputs)

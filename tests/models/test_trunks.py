@@ -1,0 +1,112 @@
+"""Trunks that are not shipped: feature maps of timm networks and of Sapiens encoders, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sapiens_bench.errors import CheckpointRejected, UnknownName, UsageError, WeightsMissing
+from sapiens_bench.models.parts.trunk_sapiens import Sapiens2Trunk, SapiensTrunk
+from sapiens_bench.models.parts.trunks import open_trunk
+from sapiens_bench.models.sapiens_load import load_encoder
+from sapiens_bench.models.sapiens_net import Encoder, EncoderConfig
+
+HW = (96, 64)
+RANDOM = Path("random")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def image(n: int = 2) -> torch.Tensor:
+    return torch.randint(0, 256, (n, 3, *HW), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_convnext", "test_efficientnet", "test_resnet"])
+def test_timm_networks_answer_as_their_taps_say(name: str) -> None:
+    trunk = open_trunk(f"timm:{name}", RANDOM, input_hw=HW)
+    with torch.inference_mode():
+        maps = trunk(image())
+    assert [tuple(m.shape) for m in maps] == [
+        (2, tap.channels, HW[0] // tap.stride, HW[1] // tap.stride) for tap in trunk.taps
+    ]
+    assert "drawn at random" in " ".join(trunk.notes)
+    assert trunk.identity.startswith("random")
+
+
+def test_a_timm_file_is_read_and_its_position_table_brought_to_the_input(tmp_path: Path) -> None:
+    import timm
+
+    torch.manual_seed(3)
+    state = timm.create_model("test_vit", pretrained=False).state_dict()
+    path = tmp_path / "vit.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    trunk = open_trunk("timm:test_vit", path, input_hw=HW)
+    table = trunk.get_parameter("net.model.pos_embed")
+    assert table.shape[1] != state["pos_embed"].shape[1]
+    mine = trunk.get_parameter("net.model.blocks.0.mlp.fc1.weight")
+    assert torch.equal(mine, state["blocks.0.mlp.fc1.weight"])
+    assert "its weights were made for 160x160" in " ".join(trunk.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "kind", "says"),
+    [
+        ("timm:test_vit", None, WeightsMissing, "needs --backbone-weights FILE"),
+        ("timm:nothing_like_it", RANDOM, UnknownName, "nothing_like_it"),
+        ("timm:crossvit_9_240", RANDOM, UsageError, "both sides must be multiples of"),
+        ("sapiens-9b", None, UnknownName, "sapiens-9b"),
+        ("movenet-thunder", RANDOM, UsageError, "shipped with the package"),
+    ],
+)
+def test_trunks_that_cannot_be_are_refused(name: str, weights: Path | None, kind: type[Exception], says: str) -> None:
+    with pytest.raises(kind) as caught:
+        open_trunk(name, weights, input_hw=HW)
+    assert says in str(caught.value)
+
+
+def test_an_input_that_is_no_multiple_of_the_patch_is_refused() -> None:
+    with pytest.raises(UsageError, match="multiples of 16"):
+        open_trunk("timm:test_vit", RANDOM, input_hw=(100, 64))
+
+
+def test_the_last_map_of_a_sapiens_trunk_is_what_its_encoder_gives(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig(32, 4, 2, 128, (6, 4), class_token=True))
+    for parameter in encoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    path = tmp_path / "encoder.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}, path)
+    trunk = SapiensTrunk(path, HW, heads=2)
+    reference = load_encoder(path, heads=2, task_grid_hw=(6, 4))
+    pixels = image()
+    with torch.inference_mode():
+        maps = trunk(pixels)
+        wanted = reference((pixels.float() - trunk.mean) / trunk.deviation)
+    assert [tap.name for tap in trunk.taps] == ["layer1", "layer2", "layer3", "layer4"]
+    assert torch.equal(maps[-1], wanted)
+    assert trunk.layer_name("encoder.layers.3.ln1.weight") == "backbone.layers.3.ln1.weight"
+
+
+def test_a_sapiens2_file_is_a_trunk_of_four_maps(shared: Path) -> None:
+    path = shared / "golden" / "baselines" / "sapiens2_tiny_backbone.safetensors"
+    trunk = Sapiens2Trunk(path, HW)
+    with torch.inference_mode():
+        maps = trunk(image(1))
+    width = load_file(path)["patch_embed.projection.weight"].shape[0]
+    assert [tuple(m.shape) for m in maps] == [(1, width, HW[0] // 16, HW[1] // 16)] * len(trunk.taps)
+
+
+def test_a_file_of_another_size_than_the_name_says_is_refused(tmp_path: Path) -> None:
+    encoder = Encoder(EncoderConfig(1024, 1, 16, 64, (6, 4)))
+    state = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
+    path = tmp_path / "encoder.safetensors"
+    save_file(state, path)
+    assert open_trunk("sapiens-0.3b", path, input_hw=HW).taps[-1].channels == 1024
+    with pytest.raises(CheckpointRejected, match=r"has width 1024; sapiens-0\.6b has 1280"):
+        open_trunk("sapiens-0.6b", path, input_hw=HW)
