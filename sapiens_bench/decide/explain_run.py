@@ -106,7 +106,8 @@ def _poses(
     choice = DataChoice(
         task=member.task, names=(member.dataset,), protocol=member.protocol, split=asked.get("split") or "",
         boxes=asked.get("boxes") or "", seed=int(asked.get("seed") or 0), limit=asked.get("limit"),
-        max_pixels=int(asked.get("max_pixels") or 100_000_000), options=asked.get("data_options") or {}, root=where,
+        max_pixels=int(asked.get("max_pixels") or 100_000_000), options=asked.get("data_options") or {},
+        scoring=asked.get("scoring") or {}, root=where,
         pictures=False,
     )  # fmt: skip
     adapter = open_named(catalog.dataset(member.dataset), member.protocol, choice, catalog).open.adapter
