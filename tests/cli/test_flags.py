@@ -9,6 +9,7 @@ from sapiens_bench.cli import app
 FLAGS = {
     "": ["--debug", "--install-completion", "--show-completion", "--version"],
     "box-study": ["--format", "--out"],
+    "card init": ["--cards", "--input", "--normalise", "--out", "--output", "--space", "--task"],
     "compare": ["--by", "--correction", "--format", "--models", "--n-boot", "--out", "--scores", "--seed"],
     "data check": ["--cards", "--data-root", "--split"],
     "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
@@ -16,8 +17,8 @@ FLAGS = {
     "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
     "data show": ["--cards", "--data-root"],
     "errors": ["--format", "--out"],
-    "export": ["--as", "--cards", "--data-root", "--models", "--out", "--with-pictures"],
     "explain-number": ["--cards", "--data-root", "--format", "--model", "--n-boot", "--out", "--published"],
+    "export": ["--as", "--cards", "--data-root", "--models", "--out", "--with-pictures"],
     "gate": [
         "--format", "--json", "--junit", "--markdown", "--models", "--require-equal", "--spec",
         "--write-baseline",
@@ -29,8 +30,8 @@ FLAGS = {
         "--backbone", "--backbone-weights", "--batch-size", "--cards", "--checkpoint-every",
         "--class-weights", "--clip", "--data-root", "--decay", "--depth-loss", "--device", "--epochs",
         "--eval", "--finetune", "--format", "--input", "--lr", "--name", "--no-stem", "--out",
-        "--precision", "--seeds", "--stem", "--steps", "--task", "--threads", "--train", "--train-limit",
-        "--validation", "--views", "--warm-up", "--weight-decay", "--width",
+        "--precision", "--seeds", "--start-from", "--stem", "--steps", "--task", "--threads", "--train",
+        "--train-limit", "--validation", "--views", "--warm-up", "--weight-decay", "--width",
     ],
     "profile": [
         "--batch", "--cards", "--compile", "--counts", "--device", "--format", "--input", "--models",
