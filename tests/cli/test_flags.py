@@ -18,7 +18,8 @@ FLAGS = {
     "errors": ["--format", "--out"],
     "explain-number": ["--cards", "--data-root", "--format", "--model", "--n-boot", "--out", "--published"],
     "gate": [
-        "--format", "--json", "--junit", "--markdown", "--models", "--require-equal", "--spec", "--write-baseline",
+        "--benchmark", "--format", "--json", "--junit", "--markdown", "--models", "--require-equal", "--spec",
+        "--write-baseline",
     ],
     "list": ["--cards", "--data-root", "--json", "--task", "--weights-root"],
     "pareto": ["--cards", "--format", "--out", "--plots"],
