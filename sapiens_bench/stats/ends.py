@@ -26,8 +26,8 @@ _NONE = (math.nan, math.nan)
 _MIN_DEFINED = 0.5  # share of draws in which a score must be defined for an interval to be given
 
 
-# Below, intervals are Student's. At 120 groups percentiles cover nearly as well, and cry wolf less where AP is compared:
-# the jackknife is too sure of scores that are steps (results/coverage).
+# Below, intervals are Student's. At 120 groups percentiles cover nearly as well, and cry wolf less where AP is
+# compared: the jackknife is too sure of scores that move in steps (results/coverage).
 FEW_GROUPS = 100
 
 
