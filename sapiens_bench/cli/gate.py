@@ -52,6 +52,10 @@ def gate(
     markdown: Annotated[
         Path | None, typer.Option("--markdown", callback=expanded, help="Also write Markdown to this file.")
     ] = None,
+    benchmark: Annotated[
+        Path | None,
+        typer.Option("--benchmark", callback=expanded, help="Also write CAND's scores as {name, unit, value, range}."),
+    ] = None,
     write_baseline: Annotated[
         bool, typer.Option("--write-baseline", help="Write the rows of run BASE to the file CAND; judge nothing.")
     ] = False,
@@ -75,6 +79,10 @@ def gate(
     if require_equal is not None:
         asked = requiring_equal(asked, require_equal)
     outcome = body.gate(read_side(base), read_side(cand), asked)
+    if benchmark is not None:
+        from sapiens_bench.decide.gate_report import benchmark_text
+
+        save(benchmark, benchmark_text(outcome))
     _tell(outcome, format_.value, json_out=json_, junit=junit, markdown=markdown)
 
 

@@ -183,6 +183,28 @@ def json_text(outcome: Outcome) -> str:
     return render_document(Document("", (), data=data(outcome)))
 
 
+def benchmark_text(outcome: Outcome) -> str:
+    """CAND's scores as a list of ``{name, unit, value, range}``, in the unit that tables show: what actions that track
+    benchmarks over commits read (github-action-benchmark, tools customBiggerIsBetter and customSmallerIsBetter).
+    Undefined scores are left out.
+    """
+    entries = []
+    for row in outcome.rows:
+        d = row.difference
+        if not math.isfinite(d.found.b):
+            continue
+        factor = 100 if d.info.percent else 1
+        entry: dict[str, Any] = {
+            "name": f"{d.pair.a.model} on {d.pair.a.dataset}: {d.key}",
+            "unit": "%" if d.info.percent else d.info.unit or "1",
+            "value": round(d.found.b * factor, d.info.decimals + 2),
+        }
+        if math.isfinite(d.found.low):
+            entry["range"] = f"± {(d.found.high - d.found.low) / 2 * factor:.{d.info.decimals + 1}f}"
+        entries.append(entry | {"extra": f"{row.tier}: {row.verdict}"})
+    return json.dumps(entries, indent=1, allow_nan=False) + "\n"
+
+
 def junit_text(outcome: Outcome) -> str:
     """JUnit XML: a test case for each model and score, and one for the joints of each pose model."""
     name = "sapiens-bench gate"

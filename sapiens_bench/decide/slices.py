@@ -10,10 +10,11 @@ import numpy as np
 
 from sapiens_bench.decide.sides import Member
 from sapiens_bench.errors import UsageError
+from sapiens_bench.report.footnotes import FEWEST_GROUPS
 from sapiens_bench.store.rows import ATTRIBUTE
 
 _PARTS = 3
-_FEWEST = 2  # pictures of a slice
+FEWEST = FEWEST_GROUPS  # independent groups of a slice: intervals of fewer are not to be trusted
 
 
 class Slice(NamedTuple):
@@ -24,7 +25,8 @@ class Slice(NamedTuple):
 
 
 def slices(member: Member, excluded: set[str]) -> list[Slice]:
-    """Thirds of the pictures by each attribute, of few values each value; attributes that never differ are left out.
+    """Thirds of the pictures by each attribute, of few values each value; attributes that never differ, and slices of
+    fewer than ten independent groups, are left out.
 
     Args:
         excluded: keys of pictures that are not scored.
@@ -40,13 +42,13 @@ def slices(member: Member, excluded: set[str]) -> list[Slice]:
             f"{ATTRIBUTE}...): an earlier version made them, or the task states nothing. Run the same command again, "
             "with another --out."
         )
-    keys = np.array(rows["key"].to_pylist(), dtype=object)
+    keys, groups = (np.array(rows[name].to_pylist(), dtype=object) for name in ("key", "group"))
     is_in = np.array([key not in excluded for key in keys], bool)
     found: list[Slice] = []
     for name in names:
         values = np.array([math.nan if v is None else float(v) for v in rows[name].to_pylist()])
         for title, chosen in _ranges(values, is_in & np.isfinite(values)):
-            if np.count_nonzero(chosen) >= _FEWEST:
+            if len(set(groups[chosen].tolist())) >= FEWEST:
                 about = name.removeprefix(ATTRIBUTE).replace("_", " ")
                 found.append(Slice(f"{about} {title}", frozenset(keys[chosen].tolist())))
     return found

@@ -26,7 +26,9 @@ _NONE = (math.nan, math.nan)
 _MIN_DEFINED = 0.5  # share of draws in which a score must be defined for an interval to be given
 
 
-FEW_GROUPS = 100  # below, intervals are Student's; above, the two cover alike (results/coverage)
+# Below, intervals are Student's. At 120 groups percentiles cover nearly as well, and cry wolf less where AP is
+# compared: the jackknife is too sure of scores that move in steps (results/coverage).
+FEW_GROUPS = 100
 
 
 def ends(draws_B: Floats, value: float, level: float, left_out_G: Floats | None) -> Ends:

@@ -20,8 +20,8 @@ FLAGS = {
     "explain-number": ["--cards", "--data-root", "--format", "--model", "--n-boot", "--out", "--published"],
     "export": ["--as", "--cards", "--data-root", "--models", "--out", "--with-pictures"],
     "gate": [
-        "--format", "--json", "--junit", "--markdown", "--models", "--require-equal", "--spec",
-        "--write-baseline",
+        "--benchmark", "--format", "--json", "--junit", "--markdown", "--models", "--require-equal",
+        "--spec", "--write-baseline",
     ],
     "list": ["--cards", "--data-root", "--json", "--task", "--weights-root"],
     "merge": ["--cards", "--data-root", "--format", "--out", "--weights-root"],

@@ -76,7 +76,7 @@ def test_noise_is_called_no_difference_with_what_the_set_would_see(toy_run: ToyR
 
 def test_the_smallest_difference_seen_is_the_textbook_one() -> None:
     se = 0.01
-    found = PairedDifference(0.5, 0.5, 0.0, -1.959964 * se, 1.959964 * se, 0, 0, 0.5, 0.95, 100)
+    found = PairedDifference(0.5, 0.5, 0.0, -1.959964 * se, 1.959964 * se, 0, 0, 0.5, 0.95, 500)
     assert smallest_seen(found) == pytest.approx((1.959964 + 0.841621) * se, rel=1e-6)
 
 

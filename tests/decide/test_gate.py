@@ -146,6 +146,17 @@ def test_every_file_of_a_closed_gate_says_so(toy_run: ToyRun, tmp_path: Path, ca
     assert files["markdown"].read_text().startswith("# sapiens-bench gate: FAILED (1 of 1)")
 
 
+def test_scores_are_written_for_actions_that_track_benchmarks(toy_run: ToyRun, tmp_path: Path, call: Call) -> None:
+    base, cand = toy_run("a", bias=0.1), toy_run("b", bias=0.2)
+    code, _, _ = call("gate", base, cand, "--benchmark", tmp_path / "bench.json")
+    assert code == 1  # written whatever the verdict
+    (entry,) = json.loads((tmp_path / "bench.json").read_text())
+    assert entry["name"] == "toy-plain on toy: grey/mae"
+    assert entry["value"] == pytest.approx(0.2, abs=1e-5)
+    assert set(entry) == {"name", "unit", "value", "range", "extra"}
+    assert entry["range"].startswith("± ")
+
+
 def test_an_incomplete_candidate_decides_nothing(toy_run: ToyRun, tmp_path: Path, call: Call) -> None:
     base, cand = toy_run("a", bias=0.1), toy_run("b", bias=0.1)
     next(cand.rglob("rows/**/shard-00001.parquet")).unlink()

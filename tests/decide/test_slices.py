@@ -9,12 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sapiens_bench.decide import slices as rule
 from sapiens_bench.decide.compare import compare, document
 from sapiens_bench.decide.sides import Member, Side, read_side
 from sapiens_bench.decide.slices import slices
 from sapiens_bench.errors import UsageError
 from sapiens_bench.tasks.pose.attributes import attributes
 from sapiens_bench.tasks.pose.types import PoseTarget
+
+
+@pytest.fixture(autouse=True)
+def _few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve pictures are all there are; how many a slice needs is a test of its own."""
+    monkeypatch.setattr(rule, "FEWEST", 2)
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +80,12 @@ def test_attributes_follow_from_the_annotations() -> None:
     )
     assert attributes(empty)["people"] == 0
     assert np.isnan(attributes(empty)["person_px"])
+
+
+def test_slices_of_few_independent_groups_are_left_out(pose: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rule, "FEWEST", 10)
+    member = with_attribute(pose.members[0], "people", [1.0] * 10 + [2.0] * 2)
+    assert [s.title for s in slices(member, set())] == ["people 1"]
+    at = member.rows.column_names.index("group")
+    together = replace(member, rows=member.rows.set_column(at, "group", [["a", "b"] * 6]))
+    assert slices(together, set()) == []
