@@ -12,7 +12,7 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.decide.agreement import require_agreement
 from sapiens_bench.decide.sides import Member, read_side
 from sapiens_bench.engine.scores import Weights
-from sapiens_bench.errors import ShardDamaged, StoreError, UsageError
+from sapiens_bench.errors import ShardDamaged, UsageError
 from sapiens_bench.publish import dense_groups, overview, pose_groups
 from sapiens_bench.publish.best import draws_for, told_from_noise
 from sapiens_bench.publish.gallery import MOST_MODELS, case_id, gallery
@@ -30,6 +30,7 @@ from sapiens_bench.store.record import RunRecord
 
 MOST_POINTS = 160  # of a curve
 MOST_DRAWN = 20_000_000  # rows x draws of the comparison in pairs
+NO_ROWS = "A record without its rows/ folder: its scores are shown as they are told, nothing is compared."
 Run = tuple[str, Path, RunRecord]  # label, folder, record
 
 
@@ -74,17 +75,18 @@ def page(runs: Sequence[Run], catalog: Catalog, choices: Choices | None = None) 
         heading=heading,
         incomplete="; ".join(incomplete),
         parts=tuple(parts),
-        notes=tuple(legends),
+        notes=(*legends, *([NO_ROWS] if not all((root / "rows").is_dir() for _, root, _ in runs) else [])),
         provenance=provenance(runs),
         facts={"command": runs[0][2].command} if len(runs) == 1 and runs[0][2].command else {},
     )
 
 
 def _members(root: Path) -> tuple[Member, ...]:
+    """The measured cells with their rows; none of a record that was sent without them."""
+    if not (root / "rows").is_dir():
+        return ()
     try:
         return read_side(root).members
-    except StoreError:
-        raise
     except UsageError:  # nothing was measured
         return ()
 

@@ -220,6 +220,14 @@ def test_models_with_equal_predictions_differ_by_nothing(pose_run: Path, tmp_pat
     assert (matrix.cells[a][b].text, matrix.cells[a][b].verdict) == ("0.0", "")
 
 
+def test_a_record_that_was_sent_without_its_rows_has_its_table_and_says_so(pose_run: Path, tmp_path: Path) -> None:
+    shutil.copy(pose_run / "run.json", tmp_path / "run.json")
+    text = render(made(tmp_path))
+    assert "MoveNet Lightning" in text
+    assert "nothing is compared" in text
+    assert "Paired differences" not in text
+
+
 def test_the_page_of_an_empty_run_is_its_table(tmp_path: Path) -> None:
     from sapiens_bench.cli.report import page_text
     from sapiens_bench.store.record import RunRecord

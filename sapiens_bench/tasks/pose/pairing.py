@@ -51,7 +51,8 @@ class Pairing:
         image = self.people.image_G[self.counts_G]
         n = np.bincount(image, minlength=self.n_images)
         total = np.bincount(image, weights=self.oks_of_people(), minlength=self.n_images)
-        return np.divide(total, n, out=np.full(self.n_images, np.nan), where=n > 0)
+        mean: NDArray[np.float64] = np.divide(total, n, out=np.full(self.n_images, np.nan), where=n > 0)
+        return mean
 
     def distances(self) -> NDArray[np.float64]:
         """Of each keypoint of each pair, divided by the root of the person's area [P, K]; NaN where unlabelled."""
