@@ -150,7 +150,7 @@ class PckScores:
         """Every score under some weightings."""
         metric, used = self._metric, self._metric.used
         total = {name: weights_BN.astype(np.float64) @ values for name, values in self._sums.items()}
-        hits_BTK = total["hits"].reshape(len(weights_BN), len(metric.keys), -1)
+        hits_BTK = total["hits"].reshape(len(weights_BN), len(metric.keys), total["points"].shape[1])
         points, found = total["points"], total["found"]
         share_BTK = _quotient(hits_BTK, points[:, None])
         result: dict[str, NDArray[np.float64]] = {
