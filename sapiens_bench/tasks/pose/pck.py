@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.errors import CardError
+from sapiens_bench.stats.sums import DrawCounts
 from sapiens_bench.tasks.pose.overlap import iou, pairs
 from sapiens_bench.tasks.pose.scoring import PoseScoring
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
@@ -32,6 +33,7 @@ _LETTERS = {"head": "PCKh", "box": "PCK", "torso": "tPCK"}
 _TORSO = ("left_shoulder", "right_hip")  # as mmpose JhmdbPCKAccuracy takes it
 _MOST_JOINTS = 30  # that get a score each
 _LITTLE = 1e-6  # less than one point's share of a person: what overlap adds to it
+_WEIGHTS_AT_ONCE = 1 << 22  # as float64: 32 MB
 _SOURCE = "PCK, MPII evaluation (PCKh); see tasks/pose/pck.py"
 
 
@@ -137,11 +139,18 @@ class PckScores:
         one = np.ones(len(self._sums["points"]), np.int64) if weights is None else np.asarray(weights, np.int64)
         return {key: float(values[0]) for key, values in self.batch(one[None]).items()}
 
-    def batch(self, weights_BN: NDArray[np.int64], keys: Sequence[str] | None = None) -> dict[str, NDArray[np.float64]]:
+    def batch(self, weights_BN: DrawCounts, keys: Sequence[str] | None = None) -> dict[str, NDArray[np.float64]]:
         """Many weightings at once: key -> float64 [B]; equal to one call per weighting."""
+        step = max(1, _WEIGHTS_AT_ONCE // max(1, weights_BN.shape[1]))
+        parts = [self._scores(weights_BN[start : start + step]) for start in range(0, max(1, len(weights_BN)), step)]
+        wanted = parts[0] if keys is None else keys
+        return {key: np.concatenate([part[key] for part in parts]) for key in wanted}
+
+    def _scores(self, weights_BN: DrawCounts) -> dict[str, NDArray[np.float64]]:
+        """Every score under some weightings."""
         metric, used = self._metric, self._metric.used
         total = {name: weights_BN.astype(np.float64) @ values for name, values in self._sums.items()}
-        hits_BTK = total["hits"].reshape(len(weights_BN), len(metric.keys), -1)
+        hits_BTK = total["hits"].reshape(len(weights_BN), len(metric.keys), total["points"].shape[1])
         points, found = total["points"], total["found"]
         share_BTK = _quotient(hits_BTK, points[:, None])
         result: dict[str, NDArray[np.float64]] = {
@@ -155,7 +164,7 @@ class PckScores:
         result["unmeasured"] = total["unmeasured"][:, 0]
         for name, index in metric.groups.items():
             result[f"{name}/{metric.keys[0]}"] = _mean_of_defined(share_BTK[:, 0, index])
-        return result if keys is None else {key: result[key] for key in keys}
+        return result
 
     def _mean(
         self, part_BK: NDArray[np.float64], whole_BK: NDArray[np.float64], share_BK: NDArray[np.float64]

@@ -137,7 +137,7 @@ def suppress(
 
 
 def _looked_up(oks_NN: NDArray[np.float32], one: int, others_M: NDArray[np.int64]) -> NDArray[np.float32]:
-    return oks_NN[one, others_M]
+    return np.asarray(oks_NN[one, others_M])
 
 
 def mutual_oks(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -193,3 +194,16 @@ def test_a_protocol_asks_for_it_and_ranks_by_it() -> None:
     ):
         with pytest.raises(CardError, match=part):
             PckMetric(("nose", "neck"), scoring)
+
+
+def test_weights_may_be_held_in_parts(poses: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, predictions = poses.suite(4, 30, 3)
+    metric = PckMetric(["left_knee", "right_knee", "nose"], PoseScoring(pck="box"))
+    found = [metric.measure(t, p) for t, p in zip(targets, predictions, strict=True)]
+    scores = metric.aggregate(pa.table({f"pck/{name}": pa.array([row[name] for row in found]) for name in found[0]}))
+    weights = np.random.default_rng(0).integers(0, 3, (11, 30)).astype(np.uint8)
+    whole = scores.batch(weights)
+    monkeypatch.setattr("sapiens_bench.tasks.pose.pck._WEIGHTS_AT_ONCE", 100)
+    for key, values in scores.batch(weights).items():
+        np.testing.assert_allclose(values, whole[key], rtol=1e-13)  # a BLAS adds in another order for another shape
+    assert scores.batch(weights[:0], ["AUC"])["AUC"].shape == (0,)
