@@ -19,7 +19,6 @@ from sapiens_bench.cards.hub_cache import cached, repository
 from sapiens_bench.cards.onnx_data import external_files
 from sapiens_bench.cards.schema import DatasetCard, Variant, Weights, relative_path
 from sapiens_bench.errors import CardError, ChecksumMismatch, DataMissing, WeightsMissing
-from sapiens_bench.pixels.files import link_as_text
 
 _SEARCH_DEPTH = 3
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
@@ -93,6 +92,8 @@ def dataset_root(card: DatasetCard, data_root: Path | None, *, pictures: bool = 
         missing = [glob for glob in layout_faults(card, root) if pictures or not glob.lower().endswith(_PICTURES)]
         if missing:
             tried.append(f"{root} has no {', '.join(missing)}")
+            from sapiens_bench.pixels.files import link_as_text  # only where something is amiss
+
             if link := link_as_text(root):
                 tried.append(f"{link} holds a path: a link that became text; make it a link, or copy what it leads to")
             continue
