@@ -22,6 +22,7 @@ from sapiens_bench.cli.flags import (
 from sapiens_bench.cli.output import next_commands, say, stderr, typed
 
 if TYPE_CHECKING:
+    from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.probe.request import ProbeRequest
     from sapiens_bench.probe.write import Fitted
 
@@ -160,12 +161,10 @@ def probe(
     execute(request, Catalog.load(request.cards), format_.value)
 
 
-def execute(request: ProbeRequest, catalog: object, fmt: str) -> None:
+def execute(request: ProbeRequest, catalog: Catalog, fmt: str) -> None:
     """Fit, say what was made, evaluate."""
-    from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.probe.run import probe as fit_heads
 
-    assert isinstance(catalog, Catalog)
     fitted = fit_heads(request, catalog, Watcher())
     for each in fitted:
         say(

@@ -6,6 +6,8 @@ but their last layer; the card says which of them a row is.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from sapiens_bench.errors import CheckpointRejected
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.parts.dense_view import framed
 from sapiens_bench.models.parts.head_file import load_head
-from sapiens_bench.models.parts.trunks import SHIPPED, Trunk, open_trunk
+from sapiens_bench.models.parts.trunks import RANDOM, SHIPPED, Trunk, open_trunk
 from sapiens_bench.models.parts.weight_file import weights_path
 from sapiens_bench.models.parts.whole_image import Fitted, WholeImage
 
@@ -45,6 +47,8 @@ class ProbeHead(WholeImage):
                 f"{self.spec.height}x{self.spec.width}."
             )
         weights = None if about.backbone in SHIPPED else next(iter(context.also.values()), None)
+        if own_trunk and about.backbone not in SHIPPED:
+            weights = Path(RANDOM)  # the file's own tensors take their place below
         self.trunk: Trunk = open_trunk(
             about.backbone, weights, input_hw=about.input_hw, device=context.device, precision=context.precision
         )

@@ -28,7 +28,7 @@ def depth_picture(depth_HW: NDArray[Any], mask_HW: NDArray[np.bool_]) -> Image:
     out = np.full((*depth_HW.shape, 3), 60, np.uint8)
     if mask_HW.any():
         low, high = np.percentile(depth_HW[mask_HW], (1, 99))
-        near = np.clip((high - depth_HW) / max(float(high - low), 1e-6), 0, 1)
+        near = np.clip((high - np.where(mask_HW, depth_HW, high)) / max(float(high - low), 1e-6), 0, 1)
         colour = cv2.applyColorMap((near * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
         out[mask_HW] = colour[mask_HW]
     return out

@@ -76,6 +76,8 @@ class ProbeRequest:
         wrong = [task for task in self.tasks if task not in TASKS]
         if wrong or not self.tasks:
             raise UsageError(f"--task {','.join(self.tasks)}: a probe is fitted for {', '.join(TASKS)}, or several.")
+        if self.finetune and self.backbone.startswith("sapiens"):
+            raise UsageError(f"--finetune of {self.backbone} is not supported: its file could not be read back.")
         if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,40}", self.name):
             raise UsageError(f"--name {self.name!r}: letters, digits and . _ + - only, 41 at most.")
 

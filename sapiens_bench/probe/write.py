@@ -57,7 +57,7 @@ def card_text(
     eyes = "trained head with a small image stem" if plan.stem else "trained head"
     also = (
         {}
-        if request.backbone_weights is None or request.finetune
+        if trunk.identity.startswith("random") or request.backbone_weights is None or request.finetune
         else {request.backbone_weights.name: file_sha256(request.backbone_weights)}
     )
     card: dict[str, Any] = {
