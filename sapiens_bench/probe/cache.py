@@ -177,5 +177,5 @@ def _state(folder: Path) -> dict[str, Any]:
 
 def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, new: bool) -> Any:
     if new:
-        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)  # type: ignore[no-untyped-call]
-    return np.lib.format.open_memmap(path, mode="r+")  # type: ignore[no-untyped-call]
+        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    return np.lib.format.open_memmap(path, mode="r+")

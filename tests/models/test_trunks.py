@@ -54,6 +54,16 @@ def test_a_timm_file_is_read_and_its_position_table_brought_to_the_input(tmp_pat
     assert "its weights were made for 160x160" in " ".join(trunk.notes)
 
 
+def test_a_file_of_another_timm_network_is_refused(tmp_path: Path) -> None:
+    import timm
+
+    path = tmp_path / "other.safetensors"
+    state = timm.create_model("test_resnet", pretrained=False).state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    with pytest.raises(CheckpointRejected, match="is not of timm:test_vit"):
+        open_trunk("timm:test_vit", path, input_hw=HW)
+
+
 @pytest.mark.parametrize(
     ("name", "weights", "kind", "says"),
     [

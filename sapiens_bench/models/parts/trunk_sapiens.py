@@ -74,7 +74,7 @@ class Sapiens2Trunk(Trunk):
         arguments = config_arguments(state, input_hw)
         arguments.pop("head_config")
         config = transformers_class("Sapiens2Config")(**arguments)
-        kept = {name: tensor for name, tensor in state.items() if name.startswith("backbone.")}
+        kept = only_prefix(state, "backbone.")
         self.net: nn.Module = load(
             transformers_class("Sapiens2Model"), None, weights, (), {"config": config, "state_dict": kept}
         )

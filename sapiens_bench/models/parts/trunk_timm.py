@@ -7,6 +7,7 @@ downloaded. Position tables of transformers are brought to the input's grid by t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,12 @@ def _network(name: str, weights: Path | None, input_hw: tuple[int, int]) -> tupl
     import timm
 
     state = None if weights is None else open_state(weights).state
-    overlay = {} if state is None else {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
+    overlay: dict[str, Any] = (
+        {} if state is None else {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
+    )
     reason: Exception | None = None
-    for size in ({"img_size": input_hw}, {}):  # transformers are told the size, others take any
+    sizes: tuple[dict[str, Any], ...] = ({"img_size": input_hw}, {})
+    for size in sizes:  # transformers are told the size, others take any
         torch.manual_seed(0)
         try:
             net = timm.create_model(name, features_only=True, **overlay, **size)
@@ -102,8 +106,28 @@ def _network(name: str, weights: Path | None, input_hw: tuple[int, int]) -> tupl
         except (AttributeError, AssertionError, ValueError, NotImplementedError) as error:
             reason = error
             continue
-        return net, dict(timm.get_pretrained_cfg(name).to_dict())
+        if state is not None:
+            _refuse_foreign(net, state, f"{weights} is not of timm:{name}")
+        found: Any = timm.get_pretrained_cfg(name)
+        return net, dict(found.to_dict())
     raise UsageError(f"timm:{name} gives no feature maps ({str(reason)[:150]}). Take a network with dense features.")
+
+
+def _refuse_foreign(net: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """timm leaves out what does not fit without a word; most matrices of the network must be those of the file.
+
+    Not all of them need be: position tables are resized, and some networks' filters split or join tensors.
+
+    Raises:
+        CheckpointRejected: fewer than three quarters are.
+    """
+    by_shape: dict[tuple[int, ...], list[Tensor]] = {}
+    for tensor in state.values():
+        by_shape.setdefault(tuple(tensor.shape), []).append(tensor)
+    matrices = [p.detach() for name, p in net.named_parameters() if p.ndim >= 2 and "pos_embed" not in name]
+    found = sum(any(torch.equal(m, t.to(m.dtype)) for t in by_shape.get(tuple(m.shape), ())) for m in matrices)
+    if found < 0.75 * len(matrices):
+        raise CheckpointRejected(f"{what}: {found} of the network's {len(matrices)} matrices are in it.")
 
 
 def _channels_first(x: Tensor, channels: int) -> Tensor:
