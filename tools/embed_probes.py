@@ -66,7 +66,7 @@ def card(task: str, heads: list[tuple[HeadFile, Path]]) -> dict[str, Any]:
         "wrapper": "probe_head",
         **({"space": "body28"} if task == "seg" else {}),
         "input": {"height": height, "width": width},
-        "trained_on": "synthetic-humans train (in-domain)",
+        "trained_on": "synthetic-humans train",
         "in_domain": ["synthetic-humans"],
         "notes": made,
         "variants": [variant(task, about, file) for about, file in heads],

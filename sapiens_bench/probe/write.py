@@ -69,7 +69,7 @@ def card_text(
         "wrapper": "probe_head",
         **({"space": space} if task == "seg" else {}),
         "input": {"height": request.input_hw[0], "width": request.input_hw[1]},
-        "trained_on": f"{request.train} (in-domain)",
+        "trained_on": str(request.train),
         "in_domain": [request.train.name],
         "notes": " ".join([f"{how.capitalize()}, {eyes}. Made by: {request.command}".strip(), *trunk.notes]),
         "variants": [
