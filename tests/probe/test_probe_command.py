@@ -54,7 +54,7 @@ def test_one_head_of_three_tasks_is_fitted_and_ranked_above_the_constant_floors(
     assert found["probe-movenet-lightning-normal"] < found["floor-flat-normal"] / 2
     text = (out / "probe-movenet-lightning-depth.yaml").read_text()
     assert "trained head with a small image stem" in text
-    assert "discs:train (in-domain)" in text
+    assert "trained_on: discs:train\n" in text
     about, _, trunk = load_head(out / "probe-movenet-lightning.safetensors")
     assert about.made["pictures"] == 24
     assert not trunk  # it was frozen: the shipped file is enough
