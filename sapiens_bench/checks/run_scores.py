@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import EvalProtocol
-from sapiens_bench.engine.scores import Weights, excluded, score, scored_rows
+from sapiens_bench.engine.scores import Draws, excluded, score, scored_rows
 from sapiens_bench.errors import SapiensBenchError, UnknownName
 from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord
 from sapiens_bench.tasks import task_for
@@ -50,7 +50,7 @@ def score_again(
     """
     left_out = excluded([rows for _, rows in cells])
     n_boot = record.request.get("n_boot", 0)
-    weights = Weights(int(n_boot), record.seeds.get("bootstrap", 0)) if n_boot else None
+    weights = Draws(int(n_boot), record.seeds.get("bootstrap", 0)) if n_boot else None
     found: list[Scored] = []
     notes: list[str] = []
     for cell, rows in cells:

@@ -165,7 +165,7 @@ def execute(request: ProbeRequest, catalog: Catalog, fmt: str) -> None:
     """Fit, say what was made, evaluate."""
     from sapiens_bench.probe.run import probe as fit_heads
 
-    fitted = fit_heads(request, catalog, Watcher())
+    fitted = fit_heads(request, catalog, ProbeView())
     for each in fitted:
         say(
             f"{request.out / each.file}: {each.size_bytes / 1e6:.2f} MB, validation loss {each.validation_loss:.4f}",
@@ -215,7 +215,7 @@ def _say_next(request: ProbeRequest) -> None:
     next_commands([(f"{command} --cards {folder} --weights-root {folder}", "judge it")])
 
 
-class Watcher:
+class ProbeView:
     """One line now and then: what is being made, how far it is."""
 
     EVERY_S = 10.0

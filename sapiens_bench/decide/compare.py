@@ -11,7 +11,7 @@ from sapiens_bench.decide import choose, pairs, wording
 from sapiens_bench.decide.pairs import Difference, Pair
 from sapiens_bench.decide.sides import Side
 from sapiens_bench.decide.slices import slices
-from sapiens_bench.engine.scores import Weights
+from sapiens_bench.engine.scores import Draws
 from sapiens_bench.report.footnotes import FEWEST_GROUPS
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
@@ -68,7 +68,7 @@ def compare(
     excluded = pairs.left_out(m for side in sides for m in side.members)
     chosen = [side.chosen(models) for side in sides]
     found, remarks = (choose.within_run(chosen[0]), []) if len(chosen) == 1 else choose.across_runs(*chosen)
-    weights = Weights(n_draws, seed)
+    weights = Draws(n_draws, seed)
     result: list[Difference] = []
     for pair in found:
         task = pairs.task_of(pair.a)
@@ -83,7 +83,7 @@ def compare(
     return Comparison(tuple(chosen), tuple(result), p_adjusted, tuple(remarks), n_draws, seed, correction)
 
 
-def _sliced(pair: Pair, task: Task, keys: Sequence[str], weights: Weights, left_out: set[str]) -> list[Difference]:
+def _sliced(pair: Pair, task: Task, keys: Sequence[str], weights: Draws, left_out: set[str]) -> list[Difference]:
     """The same scores on each slice of A's pictures."""
     everything, found = set(pair.a.rows["key"].to_pylist()), []
     for part in slices(pair.a, left_out):

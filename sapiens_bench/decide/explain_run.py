@@ -13,7 +13,7 @@ from sapiens_bench.decide.sides import Member, Side
 from sapiens_bench.decide.variants import aggregates, is_declared
 from sapiens_bench.engine.choices import DataChoice
 from sapiens_bench.engine.data_specs import open_named
-from sapiens_bench.engine.scores import Weights
+from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import UsageError
 from sapiens_bench.store.record import RunRecord
 from sapiens_bench.store.rows import read_predictions
@@ -73,7 +73,7 @@ def candidates(
     Raises:
         UsageError: the poses were not kept. DataMissing: the truth is not on this machine.
     """
-    weights = Weights(n_draws, 0)
+    weights = Draws(n_draws, 0)
     excluded = pairs.left_out([member])[member.place]
     if member.task != "pose":
         return stored_scores(member, published, weights, excluded), member.rows.num_rows - len(excluded)

@@ -12,7 +12,7 @@ from sapiens_bench.decide.joints import JointChange, joint_changes
 from sapiens_bench.decide.pairs import Difference, Pair
 from sapiens_bench.decide.sides import Side
 from sapiens_bench.decide.spec import GateSpec, ScoreRule, Tier, in_score_units
-from sapiens_bench.engine.scores import Weights
+from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import UsageError
 from sapiens_bench.stats.paired import PairedDifference, holm
 
@@ -78,7 +78,7 @@ def gate(base: Side, cand: Side, spec: GateSpec) -> Outcome:
     excluded = pairs.left_out((*base.members, *cand.members))
     base = base.chosen(spec.models)
     found: list[tuple[Difference, ScoreRule]] = []
-    weights = Weights(spec.draws, spec.seed)
+    weights = Draws(spec.draws, spec.seed)
     made_pairs = _pairs(base, cand)
     for pair in made_pairs:
         rules = _rules(spec, pair.a.headline)

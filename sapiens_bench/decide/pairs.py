@@ -13,7 +13,7 @@ import numpy as np
 from sapiens_bench.cards.schema import EvalProtocol, SpaceCard
 from sapiens_bench.decide.agreement import require_agreement
 from sapiens_bench.decide.sides import Member
-from sapiens_bench.engine.scores import Weights
+from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import StoreError, UnknownName, UsageError
 from sapiens_bench.stats.paired import PairedDifference, paired_differences, swap_p
 from sapiens_bench.tasks import task_for
@@ -94,7 +94,7 @@ def score_info(task: Task, key: str) -> ScoreInfo:
 
 
 def differences(
-    pair: Pair, task: Task, keys: Sequence[str], weights: Weights, excluded: set[str], level: float = 0.95
+    pair: Pair, task: Task, keys: Sequence[str], weights: Draws, excluded: set[str], level: float = 0.95
 ) -> list[Difference]:
     """The differences of some scores of one pair.
 
@@ -142,7 +142,7 @@ def joined(pair: Pair, excluded: set[str]) -> tuple[pa.Table, pa.Table]:
 
 
 def _paired(
-    pair: Pair, metric: Metric, rows: tuple[pa.Table, pa.Table], keys: Sequence[str], weights: Weights, level: float
+    pair: Pair, metric: Metric, rows: tuple[pa.Table, pa.Table], keys: Sequence[str], weights: Draws, level: float
 ) -> Mapping[str, PairedDifference]:
     groups = rows[0]["group"].to_pylist()
     scores: list[Any] = []

@@ -231,7 +231,7 @@ class _Run:
             for spec, table, each in zip(ran, rows, found, strict=True)
             if spec.model.entry.card.kind == "network"
         ]
-        seen = scores.smallest_difference(rivals, task, scores.Weights(how.n_boot, how.seed), left_out)
+        seen = scores.smallest_difference(rivals, task, scores.Draws(how.n_boot, how.seed), left_out)
         return SetFacts(len(left_out), *seen)
 
     def _find_device(self) -> str:

@@ -63,7 +63,7 @@ def scored_rows(rows: pa.Table, left_out: set[int]) -> pa.Table:
     return rows.filter(pa.array([index not in left_out for index in rows["index"].to_pylist()], type=pa.bool_()))
 
 
-class Weights:
+class Draws:
     """Bootstrap weights of one data set: the same for every model, drawn once for each list of groups."""
 
     def __init__(self, n_draws: int, seed: int) -> None:
@@ -78,7 +78,7 @@ class Weights:
         return self._weights
 
 
-def score(rows: pa.Table, task: Task, weights: Weights | None = None) -> dict[str, ScoreRecord]:
+def score(rows: pa.Table, task: Task, weights: Draws | None = None) -> dict[str, ScoreRecord]:
     """Every score of the task over ``rows``: "<metric>/<score>" -> record; with intervals when weights are given."""
     records: dict[str, ScoreRecord] = {}
     for metric in task.metrics:
@@ -117,12 +117,12 @@ def score_together(
         n_boot: draws of the intervals; 0: none.
     """
     left_out = excluded(tables)
-    weights = Weights(n_boot, seed) if n_boot else None
+    weights = Draws(n_boot, seed) if n_boot else None
     return left_out, [score(scored_rows(rows, left_out), task, weights) for rows in tables]
 
 
 def smallest_difference(
-    ranked: Sequence[tuple[str, pa.Table, float]], task: Task, weights: Weights, left_out: set[int]
+    ranked: Sequence[tuple[str, pa.Table, float]], task: Task, weights: Draws, left_out: set[int]
 ) -> tuple[float, list[str]]:
     """The smallest difference in the headline score that the set would call out between the two best models.
 
@@ -147,7 +147,7 @@ def smallest_difference(
     return smallest_seen(found), [model for model, _, _ in best]
 
 
-def _intervals(rows: pa.Table, metric: Metric, weights: Weights | None) -> dict[str, Interval]:
+def _intervals(rows: pa.Table, metric: Metric, weights: Draws | None) -> dict[str, Interval]:
     if rows.num_rows == 0:  # nothing was scored: undefined, never zero
         return {}
     score_fn = metric.aggregate(rows)

@@ -72,10 +72,10 @@ def told_from_noise(record: RunRecord, folder: Path, members: Sequence[Member] |
 
 def _contest(members: Sequence[Member], names: set[str], n_draws: int, seed: int) -> Contest | None:
     """Of the named ones; what any member's input fault leaves out is left out for all."""
-    from sapiens_bench.engine.scores import Weights
+    from sapiens_bench.engine.scores import Draws
     from sapiens_bench.publish.pairwise import contest
 
-    return contest([m for m in members if m.model in names], Weights(n_draws, seed), members)
+    return contest([m for m in members if m.model in names], Draws(n_draws, seed), members)
 
 
 def leads_of(rows: Sequence[TableRow], columns: Sequence[Column]) -> list[Lead]:

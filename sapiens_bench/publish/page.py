@@ -11,7 +11,7 @@ import numpy as np
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.decide.agreement import require_agreement
 from sapiens_bench.decide.sides import Member, read_side
-from sapiens_bench.engine.scores import Weights
+from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import ShardDamaged, UsageError
 from sapiens_bench.publish import dense_groups, overview, pose_groups
 from sapiens_bench.publish.best import draws_for, told_from_noise
@@ -117,7 +117,7 @@ class _Builder:
             return None
         most = max(n_boot, MOST_DRAWN // max(1, max(m.rows.num_rows for m in members)))
         n_draws = min(most, draws_for(len(members) * (len(members) - 1) // 2, n_boot))
-        return contest(members, Weights(n_draws, self._record.seeds.get("bootstrap", 0)))
+        return contest(members, Draws(n_draws, self._record.seeds.get("bootstrap", 0)))
 
     def groups(self, block: Block, prefix: str) -> list[Group]:
         """Intervals, comparison, cost, details and gallery of a block."""

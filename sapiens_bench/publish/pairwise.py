@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sapiens_bench.decide.agreement import require_agreement
 from sapiens_bench.decide.pairs import left_out, score_info, task_of
 from sapiens_bench.decide.sides import Member
-from sapiens_bench.engine.scores import Weights
+from sapiens_bench.engine.scores import Draws
 from sapiens_bench.stats.bootstrap import ScoreFn, draw_scores, point_scores
 from sapiens_bench.stats.paired import PairedDifference, holm, paired_differences
 from sapiens_bench.stats.sums import DrawCounts
@@ -51,7 +51,7 @@ class Contest:
 
     members: Sequence[Member]
     excluded: set[str]
-    weights: Weights
+    weights: Draws
     task: Task = field(init=False)
     _aggregates: dict[tuple[int, str], Remembered] = field(init=False, default_factory=dict)
     _rows: list[Any] = field(init=False)
@@ -111,7 +111,7 @@ def _of_keys(member: Member, wanted: set[str]) -> Any:
     return member.rows.take([i for i, key in enumerate(keys) if key in wanted])
 
 
-def contest(members: Sequence[Member], weights: Weights, everyone: Sequence[Member] = ()) -> Contest | None:
+def contest(members: Sequence[Member], weights: Draws, everyone: Sequence[Member] = ()) -> Contest | None:
     """The complete members of one place; None where there is nobody to compare.
 
     Args:

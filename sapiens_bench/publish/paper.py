@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sapiens_bench.decide.sides import Member, read_side
-from sapiens_bench.engine.scores import Weights
+from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import SapiensBenchError
 from sapiens_bench.publish.best import Lead, draws_for, ranked_leads, standing_out
 from sapiens_bench.publish.pairwise import Contest, contest
@@ -70,6 +70,6 @@ def _contest(members: Sequence[Member], n_draws: int, seed: int) -> Contest | No
     if len(members) < 2 or not n_draws:
         return None
     try:
-        return contest(members, Weights(n_draws, seed))
+        return contest(members, Draws(n_draws, seed))
     except SapiensBenchError:  # scored on other data or in another way: no difference may be formed
         return None

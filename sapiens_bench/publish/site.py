@@ -10,7 +10,7 @@ from pathlib import Path
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.checks.run_folder import check_run
 from sapiens_bench.decide.sides import Member, read_side
-from sapiens_bench.engine.scores import Weights
+from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import SapiensBenchError, UsageError
 from sapiens_bench.publish.best import MEANS, draws_for, leads_of, standing_out
 from sapiens_bench.publish.page import page
@@ -143,7 +143,7 @@ def _emphasis(record: RunRecord, members: Sequence[Member]) -> Emphasis:
 
     def choose(place: tuple[str, str], rows: Sequence[TableRow], columns: Sequence[Column]) -> Chosen:
         leads = leads_of(rows, columns)
-        weights = Weights(draws_for(len(leads), n_boot), record.seeds.get("bootstrap", 0))
+        weights = Draws(draws_for(len(leads), n_boot), record.seeds.get("bootstrap", 0))
         found = contest(members, weights) if leads else None
         return standing_out(leads, {"": found}, lambda model: ("", model)) if found is not None else Chosen()
 

@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 from sapiens_bench.stats.student import t_above
 
-Floats = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 
 
 class ClusterMeans(NamedTuple):
     """Each [M]; ``value`` is NaN where nothing was counted, ``error`` with fewer than two groups."""
 
-    value: Floats
-    error: Floats
+    value: Doubles
+    error: Doubles
     groups: NDArray[np.int64]  # that counted anything
 
 
-def cluster_means(sums_NM: Floats, counts_NM: Floats, groups: Sequence[str]) -> ClusterMeans:
+def cluster_means(sums_NM: Doubles, counts_NM: Doubles, groups: Sequence[str]) -> ClusterMeans:
     """Sum over count of each quantity, and its standard error over groups."""
     names, group_N = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     totals = []
@@ -44,7 +44,7 @@ def cluster_means(sums_NM: Floats, counts_NM: Floats, groups: Sequence[str]) -> 
     return ClusterMeans(value, _quotient(np.sqrt(variance), count_M), n_M)
 
 
-def above_p(found: ClusterMeans, bound: float = 0.0) -> Floats:
+def above_p(found: ClusterMeans, bound: float = 0.0) -> Doubles:
     """One-sided p of "the mean is at most ``bound``", [M]; 0 or 1 without any scatter, NaN without an error."""
     excess = found.value - bound
     is_sure = found.error == 0
@@ -53,5 +53,5 @@ def above_p(found: ClusterMeans, bound: float = 0.0) -> Floats:
     return np.asarray(np.where(is_sure, np.where(excess > 0, 0.0, 1.0), p))
 
 
-def _quotient(above: Floats, below: Floats) -> Floats:
+def _quotient(above: Doubles, below: Doubles) -> Doubles:
     return np.asarray(np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0))

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 _TINY, _PRECISE, _MOST_TERMS = 1e-300, 1e-15, 10_000
 
 
-def t_above(t: Any, degrees: Any) -> Floats:
+def t_above(t: Any, degrees: Any) -> Doubles:
     """P(T > t), elementwise; NaN where ``t`` is."""
     t, n = np.broadcast_arrays(np.asarray(t, np.float64), np.asarray(degrees, np.float64))
     half = 0.5 * _beta_share(n, t)
@@ -36,7 +36,7 @@ def t_quantile(level: float, degrees: float) -> float:
     return (low + high) / 2
 
 
-def _beta_share(n: Floats, t: Floats) -> Floats:
+def _beta_share(n: Doubles, t: Doubles) -> Doubles:
     """I_x(n / 2, 1 / 2) with x = n / (n + t²)."""
     squared = np.minimum(np.abs(np.nan_to_num(t)), 1e150) ** 2
     x, y = n / (n + squared), squared / (n + squared)
@@ -50,7 +50,7 @@ def _beta_share(n: Floats, t: Floats) -> Floats:
     return np.asarray(np.where(is_direct, share, 1 - share))
 
 
-def _fraction(a: Floats, b: Floats, x: Floats) -> Floats:
+def _fraction(a: Doubles, b: Doubles, x: Doubles) -> Doubles:
     """1 + d1 / (1 + d2 / (1 + ...)) by Lentz's method."""
     value = np.ones(x.shape)
     c, d = value.copy(), np.zeros(x.shape)

@@ -12,7 +12,7 @@ from sapiens_bench.stats.sums import BLOCK, tree_sum
 from sapiens_bench.tasks.normal.median import BIN_DEG, N_BINS
 
 THRESHOLDS_DEG = (5.0, 7.5, 11.25, 22.5, 30.0)
-Floats = NDArray[np.floating[Any]]
+AnyFloats = NDArray[np.floating[Any]]
 
 
 class AngleSums(NamedTuple):
@@ -25,7 +25,7 @@ class AngleSums(NamedTuple):
     histogram: NDArray[np.int64]  # [3600], bins of 0.05 degrees; for the median
 
 
-def angles_deg(pred_N3: Floats, gt_N3: Floats, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+def angles_deg(pred_N3: AnyFloats, gt_N3: AnyFloats, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
     """Angles in degrees, float32 [N], for vectors of any positive length; NaN for a zero or non-finite vector.
 
     2 atan2(|a - b|, |a + b|) of the unit vectors: the same angle as arccos of their dot product, but exact to 1e-5
