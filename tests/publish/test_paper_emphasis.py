@@ -45,7 +45,7 @@ def test_what_stands_out_agrees_with_the_test_of_that_pair(pose_run: Path) -> No
     sheet = next(s for s in document.sheets if s.title.startswith("synthetic-humans"))
     found = compare([read_side(pose_run)], models=["movenet-lightning", "blazepose-lite"], scores=["oks/AP", "oks/AR"],
                     n_draws=100)  # fmt: skip
-    surely = {("oks/AP", "oks/AR")[i]: p <= 0.05 for i, p in enumerate(found.p_holm)}
+    surely = {("oks/AP", "oks/AR")[i]: p <= 0.05 for i, p in enumerate(found.p_adjusted)}
     assert {sheet.heads[j].split()[0] for _, j in sheet.bold} == {k[4:] for k, is_sure in surely.items() if is_sure}
 
 
