@@ -6,6 +6,11 @@ import typer.main
 
 from sapiens_bench.cli import app
 
+STUDY = [
+    "--batch-size", "--cards", "--data-option", "--data-root", "--dataset", "--device", "--format", "--limit",
+    "--models", "--n-boot", "--option", "--out", "--precision", "--protocol", "--score", "--scoring", "--seed",
+    "--split", "--task", "--threads", "--trust-checkpoint", "--weights-root", "--workers",
+]  # fmt: skip
 FLAGS = {
     "": ["--debug", "--install-completion", "--show-completion", "--version"],
     "box-study": ["--format", "--out"],
@@ -45,6 +50,10 @@ FLAGS = {
         "--option", "--out", "--protocol", "--resize", "--seed", "--space", "--task", "--truth",
     ],
     "site": ["--cards", "--out"],
+    "study boxes": sorted([*STUDY, "--boxes"]),
+    "study corruption": sorted([*STUDY, "--boxes", "--only", "--severities"]),
+    "study factor": sorted([*STUDY, "--effect", "--factor", "--levels", "--pairs"]),
+    "study resolution": sorted([*STUDY, "--boxes", "--sides"]),
     "verify coco": ["--cards", "--out"],
     "verify conventions": [
         "--cards", "--data-root", "--dataset", "--device", "--images", "--json", "--model", "--option", "--precision",

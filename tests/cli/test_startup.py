@@ -44,6 +44,7 @@ BUDGETS: dict[str, tuple[set[str], set[str]]] = {
     "report RUN --format latex": (_PARSER | _CARDS, _REPORT),
     "compare --help": (_PARSER | _CARDS - {"numpy", "yaml", "cython_runtime"}, {"cli", "errors", "report"}),
     "gate --help": (_PARSER | _CARDS - {"numpy", "yaml", "cython_runtime"}, {"cli", "errors", "report"}),
+    "study corruption --help": (_PARSER | _CARDS - {"numpy", "yaml", "cython_runtime"}, {"cli", "errors", "report"}),
     "compare BASELINE": (_ROWS, _DECIDE),
     "gate BASELINE BASELINE": (_ROWS, _DECIDE),
     "report PROFILE": (_PARSER | _CARDS | _TABLES, _REPORT | {"profiling"}),
