@@ -10,6 +10,7 @@ import typer
 
 from sapiens_bench.cli.flags import split_commas
 from sapiens_bench.cli.output import next_commands, say, show, stderr
+from sapiens_bench.cli.refusals import complain_of_refusals
 from sapiens_bench.cli.study_flags import Asked, with_asked
 from sapiens_bench.errors import IncompleteRun, UsageError
 
@@ -141,6 +142,7 @@ def _carry_out(study: Study, asked: Asked) -> None:
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.cli.run import _plan
     from sapiens_bench.decide.sides import read_side
+    from sapiens_bench.store.record import read_run
     from sapiens_bench.study import effects, figure, folder
     from sapiens_bench.study.document import document
 
@@ -156,12 +158,15 @@ def _carry_out(study: Study, asked: Asked) -> None:
         study.kind, sides[0][1], sides[1:], n_draws=asked.n_draws, seed=study.base.seed, score=asked.score
     )
     files = figure.draw(found, out)
+    record = read_run(out / study.reference.name)
     notes = [f"INCOMPLETE: {text}" for text in complaints]
+    notes += [*effects.left_out(sides[0][1], sides[1:]), *folder.not_measured(record)]
     facts = {"folder": str(out), "conditions": str(len(study.trials)), "reference": study.reference.name}
     show(document(study.kind, found, n_draws=asked.n_draws, seed=study.base.seed, facts=facts, notes=notes), asked.fmt)
     _say_where(out, files, study.trials[-1], to_stderr=asked.fmt != "text")
     if complaints:
         raise IncompleteRun(f"INCOMPLETE: {complaints[0]}")
+    complain_of_refusals(record)
 
 
 def _run(study: Study, plan: Plan, trial: Trial, number: int) -> None:

@@ -129,7 +129,7 @@ def with_asked(command: Callable[..., None]) -> Callable[..., None]:
     hints = {**get_type_hints(_asked, include_extras=True), **_hints(command)}
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name])
                   for p in (*shared.values(), *own)]  # fmt: skip
-    del wrapped.__wrapped__  # type: ignore[attr-defined]  # typer would look at the command's own signature
+    del wrapped.__wrapped__  # typer would look at the command's own signature
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
     return wrapped

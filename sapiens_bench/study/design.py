@@ -121,8 +121,11 @@ def factor(base: Request, names: Sequence[str], levels: str = "5", pairs: int = 
     """
     if other := [name for name in base.datasets if name != RENDERED]:
         raise UsageError(f"study factor renders {RENDERED}; {other[0]} has no factors that could be set.")
-    if not 2 <= pairs <= SPLITS[FACTOR_SPLIT]:
-        raise UsageError(f"--pairs {pairs}: give 2 to {SPLITS[FACTOR_SPLIT]}.")
+    split = base.split or FACTOR_SPLIT
+    if split not in SPLITS:
+        raise UnknownName("split", split, SPLITS)
+    if not 2 <= pairs <= SPLITS[split]:
+        raise UsageError(f"--pairs {pairs}: give 2 to {SPLITS[split]}, the pictures of split {split}.")
     if not names:
         raise UsageError(f"Say which factor with --factor: {', '.join(FACTORS)}, or all.")
     chosen = list(FACTORS) if "all" in names else list(names)
@@ -131,7 +134,7 @@ def factor(base: Request, names: Sequence[str], levels: str = "5", pairs: int = 
         for name in chosen
         for level in _levels(name, levels, alone=len(chosen) == 1)
     ]
-    rendered = replace(base, datasets=(RENDERED,), split=base.split or FACTOR_SPLIT, limit=pairs)
+    rendered = replace(base, datasets=(RENDERED,), split=split, limit=pairs)
     return Study("factor", rendered, Trial("as-drawn", "as drawn", "as drawn", {}), tuple(trials))
 
 

@@ -110,6 +110,17 @@ def profiles(
     return result
 
 
+def left_out(reference: Side, trials: Sequence[tuple[Trial, Side]]) -> list[str]:
+    """One sentence for each model that was measured under the reference and not under every condition."""
+    found = [(trial, {(*m.place, m.model) for m in side.members}) for trial, side in trials]
+    said = []
+    for member in reference.members:
+        lacking = [trial.name for trial, measured in found if (*member.place, member.model) not in measured]
+        if lacking:
+            said.append(f"{member.title} on {member.dataset} is left out: not measured under {', '.join(lacking[:5])}.")
+    return said
+
+
 def _profile(
     kind: str,
     reference: Member,

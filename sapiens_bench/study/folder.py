@@ -17,6 +17,7 @@ from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import IncompleteRun, StoreError, TooManyErrors, UsageError
 from sapiens_bench.store.files import write_atomic
 from sapiens_bench.store.fingerprint import fingerprint
+from sapiens_bench.store.record import RunRecord
 from sapiens_bench.study.design import Study, Trial
 
 SCHEMA = "study/1"
@@ -114,6 +115,17 @@ def fill(
                 raise
             complaints.append(f"{trial.name}: {error}")
     return complaints
+
+
+def not_measured(record: RunRecord) -> list[str]:
+    """One sentence for each reason why models of the request have no row in the reference's run."""
+    reasons: dict[str, list[str]] = {}
+    for cell in record.cells:
+        if cell.status == "refused":
+            reasons.setdefault(f"refused ({cell.how})", []).append(f"{cell.model} on {cell.dataset}")
+        elif cell.status not in ("done", "incomplete"):
+            reasons.setdefault(cell.status, []).append(f"{cell.model} on {cell.dataset}")
+    return [f"Not measured, {reason}: {', '.join(models)}." for reason, models in reasons.items()]
 
 
 def _refuse_results(plan: Plan) -> None:

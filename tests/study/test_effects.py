@@ -14,7 +14,7 @@ from sapiens_bench.errors import UnknownName, UsageError
 from sapiens_bench.stats.bootstrap import draw_weights, generator
 from sapiens_bench.stats.paired import studentised_p
 from sapiens_bench.study.design import Trial
-from sapiens_bench.study.effects import _effects, profiles
+from sapiens_bench.study.effects import _effects, left_out, profiles
 
 _SPEC = importlib.util.spec_from_file_location("study_conftest", Path(__file__).with_name("conftest.py"))
 assert _SPEC is not None
@@ -112,6 +112,9 @@ def test_only_models_measured_under_every_condition_are_told(toy: ModuleType) ->
     e = np.full(5, 0.1)
     found = profiles("corruption", side({"a": e, "b": e}), [(TRIALS[0], under({"b": e}))])
     assert [p.model for p in found] == ["b"]
+    assert left_out(side({"a": e, "b": e}), [(TRIALS[0], under({"b": e}))]) == [
+        "A on toy is left out: not measured under fog-1."
+    ]
     with pytest.raises(UsageError, match="under every condition"):
         profiles("corruption", side({"a": e}), [(TRIALS[0], under({"b": e}))])
 

@@ -19,6 +19,7 @@ from sapiens_bench.engine.run import run
 from sapiens_bench.errors import StoreError, UnknownName, UsageError
 from sapiens_bench.render.factors import FACTORS
 from sapiens_bench.report.formats import render
+from sapiens_bench.report.tables import build
 from sapiens_bench.store.record import read_run
 from sapiens_bench.study import design, effects, figure, folder, power
 from sapiens_bench.study.design import Study, Trial
@@ -128,6 +129,25 @@ def test_another_study_or_other_files_in_the_folder_are_refused(toy: ModuleType,
         folder.begin(study, tmp_path / "s")
 
 
+def test_models_without_a_number_are_named_with_the_reason(toy: ModuleType, tmp_path: Path) -> None:
+    study = design.corruption(base(models=("toy-plain", "toy-oracle"), options={"fail_at_build": True}), ["fog"], [1])
+    fill(toy, study, tmp_path / "s")
+    (said,) = folder.not_measured(read_run(tmp_path / "s" / "clean"))
+    assert said.startswith("Not measured, refused (")
+    assert "no such layer" in said
+    assert "toy-plain on toy" in said
+
+
+def test_the_table_of_a_run_under_a_condition_says_so(toy: ModuleType, tmp_path: Path) -> None:
+    study = design.corruption(base(), ["fog"], [3])
+    fill(toy, study, tmp_path / "s")
+    clean, foggy = (
+        render(build(read_run(tmp_path / "s" / name), toy.toy_catalog()), "text") for name in ("clean", "fog-3")
+    )
+    assert "CONDITION: every picture under fog 3 (study)" in foggy
+    assert "CONDITION" not in clean
+
+
 def test_all_tasks_have_twelve_corruptions_or_more() -> None:
     for task in ("pose", "seg", "depth", "normal"):
         study = design.corruption(base(task=task))
@@ -151,6 +171,7 @@ def test_all_tasks_have_twelve_corruptions_or_more() -> None:
         (lambda: rendered(["clothing", "skin_tone"], "black"), UsageError, "one --factor"),
         (lambda: rendered([]), UsageError, "--factor: skin_tone"),
         (lambda: rendered(["skin_tone"], pairs=1), UsageError, "2 to 1000"),
+        (lambda: design.factor(base(task="pose", datasets=(), split="tiny"), ["skin_tone"]), UsageError, "2 to 12"),
         (lambda: design.factor(base(task="pose"), ["skin_tone"]), UsageError, "toy has no factors"),
     ],
 )

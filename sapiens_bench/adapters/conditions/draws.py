@@ -36,5 +36,5 @@ class Draw:
     def twelve_bits(self, shape: tuple[int, ...]) -> NDArray[np.uint16]:
         """Whole numbers 0 to 4095, all equally likely."""
         n = int(np.prod(shape))
-        words = np.asarray(self.rng.bit_generator.random_raw((n + 3) // 4), "<u8")  # type: ignore[attr-defined]
-        return (words.view("<u2")[:n] & (2**_BITS - 1)).reshape(shape)
+        words = np.asarray(self.rng.bit_generator.random_raw((n + 3) // 4), "<u8")
+        return np.asarray((words.view("<u2")[:n] & (2**_BITS - 1)).reshape(shape), np.uint16)

@@ -5,6 +5,8 @@ Lengths are those of a picture whose shorter side is 480 pixels, and grow with i
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,7 @@ def defocus(image: Image, level: int, draw: Draw) -> Image:
     padded = cv2.copyMakeBorder(image, reach, reach, 0, 0, cv2.BORDER_REPLICATE)
     total = np.zeros(image.shape, np.int32)
     height = image.shape[0]
-    row_sums: dict[int, NDArray[np.int32]] = {}
+    row_sums: dict[int, NDArray[Any]] = {}
     for dy in range(-reach, reach + 1):
         half = halves[abs(dy)]
         if half not in row_sums:
@@ -64,7 +66,7 @@ def motion(image: Image, level: int, draw: Draw) -> Image:
 
 def jpeg(image: Image, level: int, draw: Draw) -> Image:
     _, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY[level - 1]])
-    return np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
 
 
 def resize(image: Image, level: int, draw: Draw) -> Image:

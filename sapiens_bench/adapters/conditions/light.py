@@ -84,7 +84,7 @@ def fog(image: Image, level: int, draw: Draw) -> Image:
 def _gain(factor: float) -> NDArray[np.uint8]:
     """Grey level -> grey level when there is ``factor`` times the light, [256]."""
     linear = (np.arange(256) / 255) ** 2.2 * factor
-    return np.rint(255 * np.clip(linear, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+    return np.asarray(np.rint(255 * np.clip(linear, 0, 1) ** (1 / 2.2)), np.uint8)
 
 
 def _looked_up(image: Image, table: NDArray[np.uint8]) -> Image:
