@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,25 @@ def draw(found: Sequence[Profile], folder: Path) -> list[Path]:
     try:
         for place, members in groupby(found, key=lambda p: p.place):
             stem = folder / ("figure-" + re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(place))[:100])
-            drawing = _drawing(list(members))
-            for suffix, how in ((".png", {"dpi": 110}), (".svg", {"metadata": {"Date": None}})):
-                path = stem.with_name(stem.name + suffix)
-                drawing.savefig(path, **how)
-                written.append(path)
+            files = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
+            with _style():  # ids in an SVG are salted when it is written
+                drawing = _drawing(list(members))
+                drawing.savefig(files[0], dpi=110)
+                drawing.savefig(files[1], metadata={"Date": None})
+            written += files
     except OSError as error:
         raise StorageFull(f"{folder} could not be written: {error.strerror or error}.") from None
     return written
 
 
-def _drawing(found: Sequence[Profile]) -> Any:
+def _style() -> AbstractContextManager[None]:
     import matplotlib
+
+    style: Any = {"svg.hashsalt": "sapiens-bench-study", "text.parse_math": False, "font.size": 8.0}
+    return matplotlib.rc_context(style)
+
+
+def _drawing(found: Sequence[Profile]) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -47,25 +55,23 @@ def _drawing(found: Sequence[Profile]) -> Any:
     columns = min(_MOST_COLUMNS, len(series))
     rows = math.ceil(len(series) / columns)
     size = max(4.0, columns * _PANEL[0]), rows * _PANEL[1] + 0.55 + 0.2 * math.ceil(len(found) / 4)
-    style = {"svg.hashsalt": "sapiens-bench-study", "text.parse_math": False, "font.size": 8.0}
-    with matplotlib.rc_context(style):
-        drawing = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(drawing)
-        axes = drawing.subplots(rows, columns, squeeze=False, sharey=True)
-        for panel, each in zip(axes.flat, [*series, *[""] * (rows * columns - len(series))]):
-            if each:
-                _panel(panel, each, found)
-            else:
-                panel.set_visible(False)
-        info = found[0].info
-        unit = "%" if info.percent else info.unit
-        arrow = "higher is better" if info.higher_is_better else "lower is better"
-        drawing.supylabel(f"{info.title} {unit} ({arrow})".replace("  ", " "), fontsize=8)
-        drawing.suptitle(
-            label(f"{found[0].dataset_title}: {found[0].n} images; bands: 95 % of the change", 90), fontsize=8.5
-        )
-        handles, names = axes.flat[0].get_legend_handles_labels()
-        drawing.legend(handles, names, loc="outside lower center", ncols=min(4, len(found)), frameon=False)
+    drawing = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(drawing)
+    axes = drawing.subplots(rows, columns, squeeze=False, sharey=True)
+    for panel, each in zip(axes.flat, [*series, *[""] * (rows * columns - len(series))]):
+        if each:
+            _panel(panel, each, found)
+        else:
+            panel.set_visible(False)
+    info = found[0].info
+    unit = "%" if info.percent else info.unit
+    arrow = "higher is better" if info.higher_is_better else "lower is better"
+    drawing.supylabel(f"{info.title} {unit} ({arrow})".replace("  ", " "), fontsize=8)
+    drawing.suptitle(
+        label(f"{found[0].dataset_title}: {found[0].n} images; bands: 95 % of the change", 90), fontsize=8.5
+    )
+    handles, names = axes.flat[0].get_legend_handles_labels()
+    drawing.legend(handles, names, loc="outside lower center", ncols=min(4, len(found)), frameon=False)
     return drawing
 
 

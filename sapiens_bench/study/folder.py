@@ -30,7 +30,7 @@ def default_folder(study: Study, plan: Plan) -> Path:
     Args:
         plan: of the reference, its folder the default one.
     """
-    named = fingerprint([[trial.name, dict(trial.change)] for trial in study.all])[:6]
+    named = fingerprint({trial.name: dict(trial.change) for trial in study.all})[:6]
     return Path("results") / "studies" / f"{study.kind}-{plan.out.name}-{named}"
 
 

@@ -92,4 +92,4 @@ def _looked_up(image: Image, table: NDArray[np.uint8]) -> Image:
 
 
 def _byte(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    return np.clip(values, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(values, 0, 255), np.uint8)
