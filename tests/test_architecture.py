@@ -24,7 +24,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (  # a module imports from groups above it
     ("probe",),  # fits heads, on data sets and by weights that the engine opens
     # checks: compares all of the above with what is outside: official outputs, weight files, pycocotools
     ("checks", "decide"),
-    ("publish",),
+    ("publish", "study"),  # what leaves a run folder; runs under conditions, and what each does to a score
     ("api",),
     ("cli",),
     ("testing", "__main__"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PAGES = ("add_a_dataset.md", "add_a_model.md", "add_a_task.md", "decide.md", "own_model.md", "probe.md")
+PAGES = ("add_a_dataset.md", "add_a_model.md", "add_a_task.md", "decide.md", "own_model.md", "probe.md", "study.md")
 BLOCK = re.compile(r"^```(\w+) ?([^\n`]*)\n(.*?)^```$", re.M | re.S)
 CLI = [sys.executable, "-P", "-c", "from sapiens_bench.cli import main; main()"]
 

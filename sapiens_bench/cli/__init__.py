@@ -28,6 +28,7 @@ from sapiens_bench.cli import (
     run,
     score,
     site,
+    study,
     verify,
     view,
     weights,
@@ -59,6 +60,7 @@ app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.command("explain-number", epilog=explain_number.EXAMPLES)(explain_number.explain_number)
 app.command("pareto", epilog=pareto.EXAMPLES)(pareto.pareto)
 app.command("box-study", epilog=box_study.EXAMPLES)(box_study.box_study)
+app.add_typer(study.app, name="study")
 app.command("probe", epilog=probe.EXAMPLES)(probe.probe)
 app.command("profile", epilog=profile.EXAMPLES)(profile.profile)
 app.add_typer(verify.app, name="verify")

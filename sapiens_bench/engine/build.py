@@ -69,7 +69,12 @@ def open_data(spec: DataSpec) -> OpenData:
         max_pixels=spec.max_pixels,
     )
     code = adapters.TABLE.find(spec.card.adapter, spec.path)
-    return OpenData(spec, cast("Adapter", code(context)), task)
+    adapter = cast("Adapter", code(context))
+    if spec.condition is not None:
+        from sapiens_bench.adapters.conditions.conditioned import Conditioned
+
+        adapter = Conditioned(adapter, spec.condition, is_whole_image=task.kind.is_whole_image)
+    return OpenData(spec, adapter, task)
 
 
 def build_model(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sapiens_bench import __version__
+from sapiens_bench.adapters.conditions.condition import VERSION as CONDITIONS_VERSION
 from sapiens_bench.adapters.context import MAX_PIXELS
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.schema import DatasetCard
@@ -128,7 +129,17 @@ def _fields(model: ModelSpec, data: FoundData, space_map: SpaceMap | None, boxes
         "seed": model.seed if model.is_diagnostic else None,
         "metrics": {metric.name: metric.version for metric in data.open.task.metrics},
         **limit,
+        **_condition(data),
     }
+
+
+def _condition(data: FoundData) -> dict[str, Any]:
+    """What is done to every picture, and the set it is done to; nothing where nothing is."""
+    condition, adapter = data.spec.condition, data.open.adapter
+    if condition is None:
+        return {}
+    of = getattr(adapter, "base_manifest_sha256", "")
+    return {"condition": {**condition.model_dump(), "version": CONDITIONS_VERSION, "of_manifest_sha256": of}}
 
 
 _LOOKS = {"title", "colours", "source"}  # of a set: no score depends on them

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class DataChoice:
     scoring: Mapping[str, Any]  # keys over those of the protocol
     root: Path | None
     pictures: bool = True  # False: no model looks at them, so they need not be there
+    condition: Mapping[str, Any] = field(default_factory=dict)  # what is done to every picture; empty: nothing
 
     @property
     def detector(self) -> str:

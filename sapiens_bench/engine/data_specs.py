@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sapiens_bench.adapters.conditions.condition import read_condition
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.code import code_hash
 from sapiens_bench.cards.folders import existing_data_root
@@ -76,6 +77,7 @@ def check_options(card: DatasetCard, protocol: str, choice: DataChoice, catalog:
         seed=choice.seed,
         max_pixels=choice.max_pixels,
         code_sha256=code_hash(card.adapter, path),
+        condition=read_condition(choice.condition),
     )
     adapter_options(spec)
     build_task(spec)

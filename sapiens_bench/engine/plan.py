@@ -200,7 +200,7 @@ def _default_out(
     """Below ./results/runs, named so that the same question finds the same folder; a model that is named by its file
     is another question when the file changes."""
     names = ("task", "limit", "seed", "precision", "boxes", "options", "split", "shard_size")
-    optional = {name: request[name] for name in ("data_options", "scoring", "part") if request.get(name)}
+    optional = {name: request[name] for name in ("data_options", "scoring", "part", "condition") if request.get(name)}
     if request.get("max_pixels", MAX_PIXELS) != MAX_PIXELS:
         optional["max_pixels"] = request["max_pixels"]
     question = {

@@ -59,6 +59,7 @@ class Request:
     save_maps: bool = False  # dense tasks: keep every prediction as PNG (8-bit labels, 16-bit depth and normals)
     part: tuple[int, int] | None = None  # (i, n): only every n-th shard, from the i-th; the others are somebody else's
     own: OwnModel = field(default_factory=OwnModel)
+    condition: Mapping[str, Any] = field(default_factory=dict)  # what is done to every picture: name, level, seed
     command: str = ""  # as typed, for the record
 
     def __post_init__(self) -> None:
@@ -98,6 +99,7 @@ class Request:
             options=self.data_options,
             scoring=self.scoring,
             root=self.data_root,
+            condition=self.condition,
         )
 
     def model(self) -> ModelChoice:

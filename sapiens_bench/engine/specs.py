@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from sapiens_bench.adapters.conditions.condition import Condition
 from sapiens_bench.cards.catalog import ModelEntry
 from sapiens_bench.cards.locate import WeightFiles
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, InputSpec, SpaceCard
@@ -38,6 +39,7 @@ class DataSpec:
     seed: int
     max_pixels: int
     code_sha256: str  # of the adapter's file, when the card names one beside itself
+    condition: Condition | None = None  # what is done to every picture
 
     @property
     def id(self) -> str:

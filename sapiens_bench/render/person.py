@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from sapiens_bench.render.body import Traits, draw_body, draw_expression, express, keypoints, posing
 from sapiens_bench.render.draws import stream
+from sapiens_bench.render.factors import AS_DRAWN, Redraw
 from sapiens_bench.render.garments import HIDE_MARGIN_M, Tailor, Wardrobe, covered_level, draw_wardrobe
 from sapiens_bench.render.hair import EYE_Z, Hair, Hairdresser, draw_hair
 from sapiens_bench.render.human_kit import (
@@ -94,14 +95,14 @@ def linear(srgb: tuple[int, int, int] | Doubles) -> Doubles:
     return np.asarray((np.asarray(srgb, np.float64) / 255) ** 2.2)
 
 
-def make_person(*seed: str | int, family: str = "") -> Person:
+def make_person(*seed: str | int, family: str = "", redraw: Redraw = AS_DRAWN) -> Person:
     """The person of a seed; every aspect has a stream of its own, so that one change leaves the others alone."""
     kit = load_kit()
     body = draw_body(stream(*seed, "identity"), kit)
     body = express(body, draw_expression(stream(*seed, "expression")), kit)
     wear = draw_wardrobe(stream(*seed, "clothes"), body.traits.is_female)
     hair = draw_hair(stream(*seed, "hair"), body.traits.is_female, body.traits.age)
-    looks = draw_looks(stream(*seed, "looks"), body.traits)
+    looks = _restyled(draw_looks(stream(*seed, "looks"), body.traits, redraw.skin_tone), redraw)
     pose = draw_pose(stream(*seed, "pose"), family)
     move = posing(body, pose, kit)
     posed = move.apply(body.vertices_V3, kit.skin_VB)
@@ -129,12 +130,29 @@ def turned(person: Person, rotation_33: Doubles, shift_3: Doubles) -> Person:
     return Person(parts, points, person.looks, person.pose, person.traits, person.hip_height_m)
 
 
-def draw_looks(rng: np.random.Generator, traits: Traits) -> Looks:
-    tone = rng.uniform(0, len(SKIN_TONES) - 1)
+def _restyled(looks: Looks, redraw: Redraw) -> Looks:
+    """Hair and garments in the colours that are set."""
+    if redraw.hair is not None:
+        looks = replace(looks, hair=linear(redraw.hair))
+    if redraw.cloth is not None:
+        plain = Cloth(linear(redraw.cloth), linear(redraw.cloth), PATTERNS[0], 1.0)
+        kept = (Material.SHOE, Material.SOCK)
+        looks = replace(looks, cloth={m: c if m in kept else plain for m, c in looks.cloth.items()})
+    return looks
+
+
+def draw_looks(rng: np.random.Generator, traits: Traits, skin_tone: float | None = None) -> Looks:
+    """Colours of a person.
+
+    Args:
+        skin_tone: of skin and lips instead of the one drawn; hair and eyes stay those that go with the one drawn.
+    """
+    drawn = rng.uniform(0, len(SKIN_TONES) - 1)
+    tone = drawn if skin_tone is None else skin_tone
     low = int(tone)
     skin = np.array(SKIN_TONES[low]) * (1 - tone + low) + np.array(SKIN_TONES[min(low + 1, 6)]) * (tone - low)
     skin = linear(skin * rng.uniform(0.96, 1.04, 3))
-    dark = tone > 3.2
+    dark = drawn > 3.2
     hair = linear(HAIR_TONES[int(rng.integers(3 if dark else 8))])
     if traits.age > 0.85 and rng.random() < 0.7:
         hair = linear((168, 166, 164)) * rng.uniform(0.6, 1.2)

@@ -8,7 +8,7 @@ Axes: H, W image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +106,15 @@ def draw_room(rng: np.random.Generator, wall_y_m: float, side_m: float, seats: t
         tuple(_tone(rng, WALL_TONES + FLOOR_TONES) for _ in range(n_frames)),
         tuple(rng.uniform(0, 6.28, 6)),
     )
+
+
+def repainted(room: Room, colour: Doubles) -> Room:
+    """The room in one colour (linear albedo), without patterns and pictures; every surface and seat where it was."""
+    slabs = tuple(s if s.hides else replace(s, colour=colour) for s in room.slabs)
+    return replace(
+        room, wall=colour, wall_second=colour, floor=colour, floor_second=colour, wall_pattern=0, slabs=slabs,
+        frames=(), frame_colours=(),
+    )  # fmt: skip
 
 
 def _to_room(turn_deg: float) -> Doubles:

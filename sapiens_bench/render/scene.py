@@ -20,13 +20,25 @@ from numpy.typing import NDArray
 from sapiens_bench.render.attributes import vertex_normals
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.draws import stream
+from sapiens_bench.render.factors import AS_DRAWN, Redraw
 from sapiens_bench.render.human_kit import Doubles
 from sapiens_bench.render.parts import BORDER, Material, Surface, join, labels
-from sapiens_bench.render.person import Person, limb_joints, make_person, turned
+from sapiens_bench.render.person import Person, limb_joints, linear, make_person, turned
 from sapiens_bench.render.pose_library import X, Y, Z, rotation
 from sapiens_bench.render.rasterise import Hits, rasterise
-from sapiens_bench.render.room import Backdrop, Room, Slab, backdrop, draw_room
-from sapiens_bench.render.shade import Samples, dots, draw_light, light_people, light_room, shadow_map, tone
+from sapiens_bench.render.room import Backdrop, Room, Slab, backdrop, draw_room, repainted
+from sapiens_bench.render.shade import (
+    Samples,
+    dots,
+    draw_light,
+    light_people,
+    light_room,
+    set_light,
+    shadow_map,
+    softened,
+    tent,
+    tone,
+)
 
 VERSION = 1  # raised whenever a pixel or a number of the set can change
 HEIGHT, WIDTH = 512, 384
@@ -73,6 +85,7 @@ class Setting:
     camera: Camera
     room: Room
     seed: tuple[str | int, ...]
+    redraw: Redraw = AS_DRAWN  # what of the light is set instead of drawn
 
 
 def seed_of(split: str, index: int) -> tuple[str | int, ...]:
@@ -80,30 +93,38 @@ def seed_of(split: str, index: int) -> tuple[str | int, ...]:
     return (f"synthetic-humans/{VERSION}", split, index)
 
 
-def render(split: str, index: int, *, height: int = HEIGHT, width: int = WIDTH) -> Picture:
-    """The picture of a split and index. The same content at any size; ``height`` : ``width`` should stay 4 : 3."""
-    return render_setting(draw_setting(split, index, height, width))
+def render(split: str, index: int, *, height: int = HEIGHT, width: int = WIDTH, redraw: Redraw = AS_DRAWN) -> Picture:
+    """The picture of a split and index. The same content at any size; ``height`` : ``width`` should stay 4 : 3.
+
+    Args:
+        redraw: one factor set to a level; everything else, and all ground truth, keeps its bits.
+    """
+    return render_setting(draw_setting(split, index, height, width, redraw))
 
 
 # what stands where ---------------------------------------------------------------------------------------------------
 
 
-def draw_setting(split: str, index: int, height: int = HEIGHT, width: int = WIDTH) -> Setting:
+def draw_setting(
+    split: str, index: int, height: int = HEIGHT, width: int = WIDTH, redraw: Redraw = AS_DRAWN
+) -> Setting:
     seed = seed_of(split, index)
     rng = stream(*seed, "layout")
     view = str(rng.choice(list(VIEWS), p=list(VIEWS.values())))
     n = 2 if view == "two" else 1
-    people = tuple(_placed(seed, i, n, view, rng) for i in range(n))
+    people = tuple(_placed(seed, i, n, view, rng, redraw) for i in range(n))
     camera = _camera(view, people, rng, height, width)
     points = np.concatenate([person.keypoints_K3 for person in people])
     side = max(float(np.abs(points[:, 0]).max()), 1.0)
     room = draw_room(stream(*seed, "room"), float(points[:, 1].max()) + 0.3, side, _seats(people, seed))
-    return Setting(view, people, camera, room, seed)
+    if redraw.background is not None:
+        room = repainted(room, linear(redraw.background))
+    return Setting(view, people, camera, room, seed, redraw)
 
 
-def _placed(seed: tuple[str | int, ...], i: int, n: int, view: str, rng: np.random.Generator) -> Person:
+def _placed(seed: tuple[str | int, ...], i: int, n: int, view: str, rng: np.random.Generator, redraw: Redraw) -> Person:
     family = "stand" if view == "face" and rng.random() < 0.7 else ""
-    person = make_person(*seed, "person", i, family=family)
+    person = make_person(*seed, "person", i, family=family, redraw=redraw)
     if view == "face":
         yaw = rng.normal(0, 25)
     else:
@@ -332,7 +353,7 @@ def _colour(
     setting: Setting, surface: Surface, seen: _Seen, room: Backdrop, geometry: tuple[Doubles, Doubles, Doubles]
 ) -> NDArray[np.uint8]:
     rng = stream(*setting.seed, "light")
-    light = draw_light(rng, setting.room.kind == "street")
+    light = set_light(draw_light(rng, setting.room.kind == "street"), setting.redraw)
     normal, view, point = (g.astype(np.float32) for g in geometry)
     bounds = _lit_bounds(setting.view, surface, point)
     lamp = shadow_map(surface.vertices_V3, surface.faces_F3, bounds, light.direction, 448, 1.0)
@@ -362,10 +383,10 @@ def _colour(
         above,
     ).reshape(height, width, 3)
     flat[room.is_sky_HW] = room.albedo_HW3[room.is_sky_HW] * 1.4
-    plate = tone(_softened(flat), light.exposure)
+    plate = tone(softened(flat), light.exposure)
     canvas = np.repeat(np.repeat(plate, 2, 0), 2, 1)
     canvas.reshape(-1, 3)[seen.pixel_P] = tone(people, light.exposure)
-    image = _tent(canvas)
+    image = tent(canvas)
     noise = rng.uniform(0.003, 0.012)
     image += rng.standard_normal(image.shape, np.float32) * np.float32(noise)
     return np.asarray(np.rint(np.clip(image, 0, 1) * 255), np.uint8)
@@ -376,17 +397,3 @@ def _lit_bounds(view: str, surface: Surface, point_P3: NDArray[np.float32]) -> t
     if view in ("full", "two") or not len(point_P3):
         return surface.vertices_V3.min(0), surface.vertices_V3.max(0)
     return point_P3.min(0) - 0.12, point_P3.max(0) + 0.12
-
-
-def _softened(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The room a little out of focus: binomial weights 1 2 1 along both axes."""
-    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), "edge")
-    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
-    return np.asarray((rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 16, np.float32)
-
-
-def _tent(canvas: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Fine samples to pixels: weights 1 2 1 around every second sample; the border repeats."""
-    padded = np.pad(canvas, ((1, 0), (1, 0), (0, 0)), "edge")
-    rows = padded[:-2:2] + 2 * padded[1:-1:2] + padded[2::2]
-    return np.asarray((rows[:, :-2:2] + 2 * rows[:, 1:-1:2] + rows[:, 2::2]) / 16, np.float32)

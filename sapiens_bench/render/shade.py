@@ -7,13 +7,14 @@ Axes: P points (samples of people or pixels of the room), H, W image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.render.camera import Camera
+from sapiens_bench.render.factors import Redraw
 from sapiens_bench.render.hair import CENTRE_Y, EYE_Z
 from sapiens_bench.render.human_kit import Doubles, Ints
 from sapiens_bench.render.parts import Material
@@ -86,6 +87,19 @@ def draw_light(rng: np.random.Generator, outdoors: bool) -> Light:
         ambient * np.array([0.62, 0.56, 0.5]),
         rng.uniform(1.15, 1.75),
     )
+
+
+def set_light(light: Light, redraw: Redraw) -> Light:
+    """The light with what is set instead of drawn: the lamp's azimuth, as high as before; all of the light."""
+    if redraw.light_turn_deg is not None:
+        level = float(np.sqrt(light.direction[0] ** 2 + light.direction[1] ** 2))
+        turn = np.deg2rad(redraw.light_turn_deg)
+        direction = np.array([level * np.sin(turn), -level * np.cos(turn), light.direction[2]])
+        light = replace(light, direction=direction)
+    if redraw.light_stops is not None:
+        share = 2.0**redraw.light_stops
+        light = replace(light, colour=light.colour * share, sky=light.sky * share, ground=light.ground * share)
+    return light
 
 
 def shadow_map(
@@ -171,6 +185,20 @@ def dots(a_P3: NDArray[Any], b_P3: NDArray[Any]) -> NDArray[Any]:
 def tone(colour: Image, exposure: float) -> Image:
     """Linear to display values 0..1: exponential shoulder, gamma 2.2."""
     return np.asarray((1 - np.exp(-np.maximum(colour, 0) * np.float32(exposure))) ** np.float32(1 / 2.2), np.float32)
+
+
+def softened(image: Image) -> Image:
+    """The room a little out of focus: binomial weights 1 2 1 along both axes."""
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), "edge")
+    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
+    return np.asarray((rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 16, np.float32)
+
+
+def tent(canvas: Image) -> Image:
+    """Fine samples to pixels: weights 1 2 1 around every second sample; the border repeats."""
+    padded = np.pad(canvas, ((1, 0), (1, 0), (0, 0)), "edge")
+    rows = padded[:-2:2] + 2 * padded[1:-1:2] + padded[2::2]
+    return np.asarray((rows[:, :-2:2] + 2 * rows[:, 1:-1:2] + rows[:, 2::2]) / 16, np.float32)
 
 
 def _finish(samples: Samples, looks: tuple[Looks, ...]) -> _Finish:

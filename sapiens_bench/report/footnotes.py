@@ -51,6 +51,12 @@ def row_notes(cell: CellRecord) -> list[str]:
     return notes
 
 
+def condition_text(record: RunRecord) -> str:
+    """What was done to every picture or box of a run of a study, and to which degree; "" for nothing."""
+    condition = record.request.get("condition") or {}
+    return f"every picture under {condition.get('name')} {condition.get('level')} (study)" if condition else ""
+
+
 def block_alarms(record: RunRecord, rows: Sequence[TableRow]) -> tuple[str, ...]:
     """What forbids a comparison, or an interval to be believed."""
     alarms = []
@@ -58,6 +64,8 @@ def block_alarms(record: RunRecord, rows: Sequence[TableRow]) -> tuple[str, ...]
         alarms.append(f"SUBSET: only the first {limit} images (--limit); not comparable with full results.")
     if split := record.request.get("split"):
         alarms.append(f"SUBSET: split {split!r} (--split); not comparable with other splits.")
+    if condition := condition_text(record):
+        alarms.append(f"CONDITION: {condition}; not comparable with the data set as it is.")
     found = _with_interval(rows)
     groups = max((cell.n_groups for cell in found), default=FEWEST_GROUPS)
     if groups < FEWEST_GROUPS:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import PublishedEntry, PublishedTable, PublishedValue
 from sapiens_bench.errors import UsageError
-from sapiens_bench.report.footnotes import FEWEST_GROUPS, Footnotes
+from sapiens_bench.report.footnotes import FEWEST_GROUPS, Footnotes, condition_text
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS, UNDEFINED
 from sapiens_bench.report.published import other_boxes
 from sapiens_bench.report.sheet import Document, Sheet
@@ -212,6 +212,8 @@ def _other(record: RunRecord, cell: CellRecord, entry: PublishedEntry, catalog: 
         reasons.append(f"SUBSET: the first {limit} images (--limit)")
     if split := record.request.get("split"):
         reasons.append(f"SUBSET: split {split!r} (--split)")
+    if condition := condition_text(record):
+        reasons.append(f"CONDITION: {condition}")
     if boxes := other_boxes(record, protocol):
         reasons.append(f"other person boxes (--boxes {boxes})")
     if options := record.request.get("options"):

@@ -22,6 +22,7 @@ from sapiens_bench.stats.bootstrap import (
     point_scores,
 )
 from sapiens_bench.stats.ends import ends, p_value
+from sapiens_bench.stats.student import t_above
 from sapiens_bench.stats.sums import DrawCounts
 
 _EXACT_UP_TO_GROUPS = 12  # all 2**12 sign patterns are tried up to here
@@ -67,17 +68,49 @@ def paired_differences(
     draws_a, draws_b = draw_scores(score_a, weights, wanted), draw_scores(score_b, weights, wanted)
     result = {}
     for key in wanted:
-        difference = point_b[key] - point_a[key]
-        draws = draws_b[key] - draws_a[key]
         left_out = out_b[key] - out_a[key] if out_a else None
-        is_defined = n >= 2 and math.isfinite(difference)
-        low, high = ends(draws, difference, level, left_out) if is_defined else (math.nan, math.nan)
-        lower, upper = (
-            ends(draws, difference, 2 * level - 1, left_out) if is_defined and level > 0.5 else (math.nan, math.nan)
-        )
-        p = p_value(draws, difference, left_out) if math.isfinite(low) else math.nan
-        result[key] = PairedDifference(point_a[key], point_b[key], difference, low, high, upper, lower, p, level, n)
+        result[key] = difference_of(point_a[key], point_b[key], draws_b[key] - draws_a[key], level, n, left_out)
     return result
+
+
+def difference_of(
+    a: float,
+    b: float,
+    differences_B: NDArray[np.float64],
+    level: float,
+    n_groups: int,
+    left_out_G: NDArray[np.float64] | None = None,
+) -> PairedDifference:
+    """The difference of two scores from the draws of that difference.
+
+    Args:
+        left_out_G: the difference without each group, where that makes the interval (``ends.ends``).
+    """
+    difference = b - a
+    is_defined = n_groups >= 2 and math.isfinite(difference)
+    nowhere = (math.nan, math.nan)
+    low, high = ends(differences_B, difference, level, left_out_G) if is_defined else nowhere
+    inner = is_defined and level > 0.5
+    lower, upper = ends(differences_B, difference, 2 * level - 1, left_out_G) if inner else nowhere
+    p = p_value(differences_B, difference, left_out_G) if math.isfinite(low) else math.nan
+    return PairedDifference(a, b, difference, low, high, upper, lower, p, level, n_groups)
+
+
+def studentised_p(difference: float, differences_B: NDArray[np.float64], n_groups: int) -> float:
+    """Two-sided p of a difference over its bootstrap error, as Student's t of G - 1 degrees of freedom.
+
+    Where a family is large, its smallest p must be far below what shares of a few thousand draws can say. The error is
+    widened by sqrt(G / (G - 1)), as a sample's standard deviation is. p is never below 2 ** (1 - G): G signs that all
+    agree are no stronger evidence. NaN without two groups or a defined difference; 1 for no difference in any draw.
+    """
+    defined = differences_B[np.isfinite(differences_B)]
+    if n_groups < 2 or not math.isfinite(difference) or 2 * len(defined) < max(1, len(differences_B)):
+        return math.nan
+    error = float(defined.std()) * math.sqrt(n_groups / (n_groups - 1))
+    if difference == 0 and error == 0:
+        return 1.0
+    p = 2 * float(t_above(abs(difference) / error, n_groups - 1)) if error > 0 else 0.0
+    return min(1.0, max(p, 2.0 ** (1 - n_groups)))
 
 
 def sign_flip_p(

@@ -30,7 +30,7 @@ CARD = CATALOG.dataset("synthetic-humans")
 
 
 def make(
-    root: Path, task: str = "pose", split: str = "tiny", space: str = "", boxes: str = "", size=SIZE
+    root: Path, task: str = "pose", split: str = "tiny", space: str = "", boxes: str = "", size=SIZE, factor: str = ""
 ) -> SyntheticHumans:
     protocol = CARD.protocols[CARD.default_protocol(task) or ""]
     space = space or protocol.space or ""
@@ -43,7 +43,7 @@ def make(
         split=split,
         boxes=boxes,
         seed=0,
-        options=read_options(SyntheticHumans.Options, protocol.options, "synthetic-humans"),
+        options=read_options(SyntheticHumans.Options, {**protocol.options, "factor": factor}, "synthetic-humans"),
     )
     return SyntheticHumans(context, size=size)
 
@@ -60,7 +60,22 @@ def test_it_is_an_adapter_and_is_materialised(root: Path):
     assert isinstance(data, Adapter)
     assert isinstance(data, Materialised)
     assert len(data) == 12 == len(set(data.keys)) == len(set(data.groups))
-    assert [len(make(root, split=split)) for split in SPLITS] == [120, 12, 400]
+    assert [len(make(root, split=split)) for split in SPLITS] == [120, 12, 2000, 1000]
+
+
+def test_a_factor_at_a_level_is_a_set_of_its_own_with_the_same_keys_and_truth(root: Path):
+    drawn, dark = make(root), make(root, factor="skin_tone=7")
+    assert (dark.keys, dark.groups) == (drawn.keys, drawn.groups)
+    assert dark.manifest_sha256 != drawn.manifest_sha256
+    assert dark.identity(0) != drawn.identity(0)
+    a, b = drawn.load_truth(2), dark.load_truth(2)
+    for name in ("labels_HW", "instance_HW", "depth_HW_m", "normals_HW3", "keypoints_NK2_px", "boxes_xyxy_px_N4"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    assert (a.rgb_HW3 != b.rgb_HW3).any()
+    with pytest.raises(UsageError, match="no manifest"):
+        dark.verify_manifest([0])
+    with pytest.raises(UnknownName, match="skin_tone"):
+        make(root, factor="skin_tine=7")
 
 
 def test_files_give_back_what_was_rendered(root: Path):

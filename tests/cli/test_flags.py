@@ -6,6 +6,11 @@ import typer.main
 
 from sapiens_bench.cli import app
 
+STUDY = [
+    "--batch-size", "--cards", "--data-option", "--data-root", "--dataset", "--device", "--format", "--limit",
+    "--models", "--n-boot", "--option", "--out", "--precision", "--protocol", "--score", "--scoring", "--seed",
+    "--split", "--task", "--threads", "--trust-checkpoint", "--weights-root", "--workers",
+]  # fmt: skip
 FLAGS = {
     "": ["--debug", "--install-completion", "--show-completion", "--version"],
     "box-study": ["--format", "--out"],
@@ -56,6 +61,30 @@ FLAGS = {
         "--truth",
     ],
     "site": ["--cards", "--out"],
+    "study boxes": [
+        "--batch-size", "--boxes", "--cards", "--data-option", "--data-root", "--dataset", "--device",
+        "--format", "--limit", "--models", "--n-boot", "--option", "--out", "--precision", "--protocol",
+        "--score", "--scoring", "--seed", "--split", "--task", "--threads", "--trust-checkpoint",
+        "--weights-root", "--workers",
+    ],
+    "study corruption": [
+        "--batch-size", "--boxes", "--cards", "--data-option", "--data-root", "--dataset", "--device",
+        "--format", "--limit", "--models", "--n-boot", "--only", "--option", "--out", "--precision",
+        "--protocol", "--score", "--scoring", "--seed", "--severities", "--split", "--task", "--threads",
+        "--trust-checkpoint", "--weights-root", "--workers",
+    ],
+    "study factor": [
+        "--batch-size", "--cards", "--data-option", "--data-root", "--dataset", "--device", "--effect",
+        "--factor", "--format", "--levels", "--limit", "--models", "--n-boot", "--option", "--out",
+        "--pairs", "--precision", "--protocol", "--score", "--scoring", "--seed", "--split", "--task",
+        "--threads", "--trust-checkpoint", "--weights-root", "--workers",
+    ],
+    "study resolution": [
+        "--batch-size", "--boxes", "--cards", "--data-option", "--data-root", "--dataset", "--device",
+        "--format", "--limit", "--models", "--n-boot", "--option", "--out", "--precision", "--protocol",
+        "--score", "--scoring", "--seed", "--sides", "--split", "--task", "--threads", "--trust-checkpoint",
+        "--weights-root", "--workers",
+    ],
     "verify coco": ["--cards", "--out"],
     "verify conventions": [
         "--cards", "--data-root", "--dataset", "--device", "--images", "--json", "--model", "--option",

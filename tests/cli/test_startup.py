@@ -47,6 +47,7 @@ BUDGETS: dict[str, tuple[set[str], set[str]]] = {
     "view --help": (_PARSER | _CARDS - {"numpy", "yaml", "cython_runtime"}, {"cli", "errors", "report"}),
     "export --help": (_PARSER | _CARDS - {"numpy", "yaml", "cython_runtime"}, {"cli", "errors", "report"}),
     "site --help": (_PARSER | _CARDS - {"numpy", "yaml", "cython_runtime"}, {"cli", "errors", "report"}),
+    "study corruption --help": (_PARSER | _CARDS - {"numpy", "yaml", "cython_runtime"}, {"cli", "errors", "report"}),
     "compare BASELINE": (_ROWS, _DECIDE),
     "gate BASELINE BASELINE": (_ROWS, _DECIDE),
     "report PROFILE": (_PARSER | _CARDS | _TABLES, _REPORT | {"profiling"}),

@@ -3,6 +3,8 @@
     <root>/v<version>-<width>x<height>/<split>/<index>.npz   truth; written first
     <root>/v<version>-<width>x<height>/<split>/<index>.png   colour; renamed into place last: the image is complete
 
+With a factor of the scene set to a level, the folder is <split>@<factor>=<level>.
+
 Depth is float32 as rendered, normals are int16 steps of 1 / 32767, both on the pixels of people alone.
 
 Axes: N people, K keypoints, P pixels of people, H, W image.
@@ -26,6 +28,7 @@ from PIL import Image
 from sapiens_bench.errors import SampleFault, StorageFull, raise_if_machine
 from sapiens_bench.pixels.codecs import read_rgb
 from sapiens_bench.render.camera import Camera
+from sapiens_bench.render.factors import redraw
 from sapiens_bench.render.scene import VERSION, Picture, render
 from sapiens_bench.store.files import remove_strays, temporary_name
 from sapiens_bench.workers import run_all
@@ -42,10 +45,12 @@ class Store:
     split: str
     height: int
     width: int
+    factor: str = ""  # NAME=LEVEL: one factor of the scene set instead of drawn
 
     @property
     def folder(self) -> Path:
-        return self.root / f"v{VERSION}-{self.width}x{self.height}" / self.split
+        name = f"{self.split}@{self.factor}" if self.factor else self.split
+        return self.root / f"v{VERSION}-{self.width}x{self.height}" / name
 
     def png(self, index: int) -> Path:
         return self.folder / f"{index:06d}.png"
@@ -64,7 +69,7 @@ def make(store: Store, index: int) -> None:
     Raises:
         StorageFull: the folder cannot be written.
     """
-    picture = render(store.split, index, height=store.height, width=store.width)
+    picture = render(store.split, index, height=store.height, width=store.width, redraw=redraw(store.factor))
     npz_part, png_part = (store.folder / (temporary_name() + suffix) for suffix in (".npz", ".png"))
     try:
         store.folder.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from sapiens_bench.adapters.synthetic.files import PARTS, Store, load, make, mak
 from sapiens_bench.cards.options import Options as StrictOptions
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError, UnknownName, UsageError
+from sapiens_bench.render import factors
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.draws import stream
 from sapiens_bench.render.manifest import Comparison, ManifestEntry, compare, digest, read_manifest
@@ -32,7 +33,8 @@ from sapiens_bench.tasks.pose.types import PoseTarget
 from sapiens_bench.tasks.seg.types import IGNORE, SegTarget
 from sapiens_bench.types import ModelInput, Sample
 
-SPLITS = {"default": 120, "tiny": 12, "train": 2000}
+SPLITS = {"default": 120, "tiny": 12, "train": 2000, "study": 1000}
+WITH_MANIFEST = ("default", "tiny")
 NEEDS: dict[str, tuple[str, ...]] = {  # task -> what of an image is decoded beside picture, points and camera
     "pose": ("instance",),
     "seg": ("labels",),
@@ -84,16 +86,19 @@ class SyntheticHumans:
 
     Raises:
         CardError: the space has no keypoint this set knows, or the task is none of pose, seg, depth, normal.
-        UnknownName: no such split.
+        UnknownName: no such split, factor or level.
         UsageError: boxes that are neither gt nor jitter.
         LabelSpaceMismatch: no map from the 28 body parts to the protocol's set.
     """
 
     class Options(StrictOptions):
-        split: Literal["default", "tiny", "train"] = "default"
-        """default (120 images), tiny (12) or train (2000, for probe heads); people never repeat between splits"""
+        split: Literal["default", "tiny", "train", "study"] = "default"
+        """default (120 images), tiny (12), train (2000, for probe heads) or study (1000); people never repeat between
+        splits"""
         boxes: str = "gt"
         """pose: gt, or jitter:<fraction>[,<seed>] of the box size"""
+        factor: str = ""
+        """one factor of the scene set instead of drawn, NAME=LEVEL (skin_tone=4); the truth keeps its bits"""
 
     notes: tuple[str, ...] = ()
 
@@ -103,7 +108,9 @@ class SyntheticHumans:
         if split not in SPLITS:
             raise UnknownName("split", split, SPLITS)
         self.split, self.task = split, context.protocol.task
-        self._store = Store(context.root, split, *size)
+        self.factor = context.options.factor
+        factors.redraw(self.factor)
+        self._store = Store(context.root, split, *size, self.factor)
         self._jitter = _jitter(context.boxes or context.options.boxes, context.where)
         self._keep = _keypoint_index(context.space, context.where) if self.task == "pose" else np.zeros(0, np.int64)
         self._labels = _label_table(context) if self.task == "seg" and context.space is not None else None
@@ -113,6 +120,7 @@ class SyntheticHumans:
         size_text = f"{size[0]}x{size[1]}"
         covered = [context.card.id, str(VERSION), split, size_text, _kit_sha256(), self.boxes, str(self._jitter)]
         covered.append(str(self._keep.tolist()))
+        covered += [f"factor {self.factor}"] if self.factor else []  # a set as drawn is the set it was before
         self.manifest_sha256: str = hashlib.sha256("\n".join(covered).encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -136,7 +144,8 @@ class SyntheticHumans:
 
     def identity(self, index: int) -> str:
         """What the image is drawn from: no file of the user's, so the same on every machine."""
-        return f"version {VERSION}, kit {_kit_sha256()[:16]}, {self.keys[index]}"
+        factor = f", {self.factor}" if self.factor else ""
+        return f"version {VERSION}, kit {_kit_sha256()[:16]}, {self.keys[index]}{factor}"
 
     def materialise(self, indices: Sequence[int], workers: int, progress: Callable[[int, int], None]) -> None:
         """Render what is missing; see ``files.make_all``."""
@@ -172,7 +181,8 @@ class SyntheticHumans:
         Raises:
             UsageError: the split has no committed manifest, or the images are not of the standard size.
         """
-        if self.split == "train" or (self._store.height, self._store.width) != (HEIGHT, WIDTH):
+        is_usual = (self._store.height, self._store.width) == (HEIGHT, WIDTH) and not self.factor
+        if self.split not in WITH_MANIFEST or not is_usual:
             raise UsageError(
                 f"no manifest is shipped for split {self.split!r} at {self._store.width}x{self._store.height}"
             )

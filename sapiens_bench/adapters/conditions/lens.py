@@ -1,0 +1,109 @@
+"""Corruptions that mix neighbours or hide them: blur, compression, size, occlusion. Exact sums of whole numbers.
+
+Lengths are those of a picture whose shorter side is 480 pixels, and grow with it (``Draw.length``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from sapiens_bench.adapters.conditions.draws import Draw
+
+Image = NDArray[np.uint8]  # [H, W, 3]
+SIGMA_PX = (1.2, 2.2, 3.5, 5.5, 8.0)
+RADIUS_PX = (2.5, 4.0, 6.0, 8.5, 12.0)
+TRACK_PX = (7, 13, 20, 29, 40)
+QUALITY = (40, 25, 15, 9, 5)
+SHRINK = (2, 3, 4, 6, 9)
+HIDDEN = (0.25, 0.35, 0.45, 0.55, 0.65)  # of a box's width and height
+
+
+def blur(image: Image, level: int, draw: Draw) -> Image:
+    """OpenCV's Gaussian on bytes is fixed-point, the same on every machine (smooth.simd.hpp)."""
+    sigma = max(0.5, round(draw.length(SIGMA_PX[level - 1]), 2))
+    size = 2 * int(np.ceil(3 * sigma)) + 1
+    return np.asarray(cv2.GaussianBlur(image, (size, size), sigma, borderType=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def defocus(image: Image, level: int, draw: Draw) -> Image:
+    """Mean over a disc, as sums over its rows."""
+    radius = max(1.0, draw.length(RADIUS_PX[level - 1]))
+    reach = int(radius)
+    halves = [int(np.sqrt(radius * radius - dy * dy)) for dy in range(reach + 1)]
+    padded = cv2.copyMakeBorder(image, reach, reach, 0, 0, cv2.BORDER_REPLICATE)
+    total = np.zeros(image.shape, np.int32)
+    height = image.shape[0]
+    row_sums: dict[int, NDArray[Any]] = {}
+    for dy in range(-reach, reach + 1):
+        half = halves[abs(dy)]
+        if half not in row_sums:
+            row_sums[half] = cv2.boxFilter(
+                padded, cv2.CV_32S, (2 * half + 1, 1), normalize=False, borderType=cv2.BORDER_REPLICATE
+            )
+        total += row_sums[half][reach + dy : reach + dy + height]
+    return _mean(total, sum(2 * halves[abs(dy)] + 1 for dy in range(-reach, reach + 1)))
+
+
+def motion(image: Image, level: int, draw: Draw) -> Image:
+    """Mean along a straight track through the pixel; its direction is one of 16, by the picture's key."""
+    length = max(3, round(draw.length(TRACK_PX[level - 1])))
+    angle = np.pi * int(draw.rng.integers(16)) / 16
+    along = np.arange(length) - (length - 1) / 2
+    steps = [(int(np.rint(a * np.sin(angle))), int(np.rint(a * np.cos(angle)))) for a in along.round(1)]
+    reach = length // 2 + 1
+    padded = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    height, width = image.shape[:2]
+    total = np.zeros(image.shape, np.int32 if length > 256 else np.uint16)
+    for dy, dx in steps:
+        total += padded[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
+    return _mean(total, length)
+
+
+def jpeg(image: Image, level: int, draw: Draw) -> Image:
+    _, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY[level - 1]])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
+
+
+def resize(image: Image, level: int, draw: Draw) -> Image:
+    return through_size(image, image.shape[1] / SHRINK[level - 1], image.shape[0] / SHRINK[level - 1])
+
+
+def resolution(image: Image, level: int, draw: Draw) -> Image:
+    """No more detail than a picture with ``level`` pixels along its shorter side has; smaller pictures stay."""
+    if level >= draw.shorter_px:
+        return image
+    share = level / draw.shorter_px
+    return through_size(image, image.shape[1] * share, image.shape[0] * share)
+
+
+def through_size(image: Image, width: float, height: float) -> Image:
+    """Shrunk to a size and enlarged again. Pillow's resampling of bytes is fixed-point (Resample.c)."""
+    size = max(1, round(width)), max(1, round(height))
+    small = Pillow.fromarray(image).resize(size, Pillow.Resampling.BOX)
+    return np.asarray(small.resize((image.shape[1], image.shape[0]), Pillow.Resampling.BILINEAR))
+
+
+def occlusion(image: Image, level: int, draw: Draw) -> Image:
+    """One rectangle of one colour somewhere in every box; the whole picture counts as a box where there is none."""
+    height, width = image.shape[:2]
+    boxes = draw.boxes_xyxy_px if len(draw.boxes_xyxy_px) else np.array([[-0.5, -0.5, width - 0.5, height - 0.5]])
+    out = image.copy()
+    for x0, y0, x1, y1 in np.asarray(boxes, np.float64):
+        place_x, place_y = (int(draw.rng.integers(1 << 16)) / (1 << 16) for _ in range(2))
+        colour = draw.rng.integers(0, 256, 3).astype(np.uint8)
+        share = HIDDEN[level - 1]
+        left, top = (x0 + place_x * (1 - share) * (x1 - x0), y0 + place_y * (1 - share) * (y1 - y0))
+        right, bottom = left + share * (x1 - x0), top + share * (y1 - y0)
+        columns, rows = ([int(np.clip(np.rint(end + 0.5), 0, most)) for end in ends] for ends, most in
+                         (((left, right), width), ((top, bottom), height)))  # fmt: skip
+        out[rows[0] : rows[1], columns[0] : columns[1]] = colour
+    return out
+
+
+def _mean(total: NDArray[np.integer], n: int) -> Image:
+    return np.asarray((total + total.dtype.type(n // 2)) // total.dtype.type(n), np.uint8)

@@ -1,0 +1,187 @@
+"""``sapiens-bench study``: one data set under named conditions, and what each does to each model's score."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sapiens_bench.cli.flags import split_commas
+from sapiens_bench.cli.output import next_commands, say, show, stderr
+from sapiens_bench.cli.refusals import complain_of_refusals
+from sapiens_bench.cli.study_flags import Asked, with_asked
+from sapiens_bench.errors import IncompleteRun, UsageError
+
+if TYPE_CHECKING:
+    from sapiens_bench.engine.plan import Plan
+    from sapiens_bench.engine.request import Request
+    from sapiens_bench.study.design import Study, Trial
+
+_EXAMPLES = """Examples:
+
+    sapiens-bench study corruption --task pose --models 'movenet-*' --split tiny
+
+    sapiens-bench study corruption --task depth --only blur,low_light --severities 1,3,5 --format md
+
+    sapiens-bench study factor --task pose --factor skin_tone --levels 5 --pairs 100 --models 'movenet-*'
+
+    sapiens-bench study boxes --task pose --boxes jitter:0.1,jitter:0.3
+
+    sapiens-bench study resolution --task seg --sides 128,64,32
+
+The same command run again goes on where the first one stopped, and tells a finished study in another --format.
+"""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    epilog=_EXAMPLES,
+    help="One data set under named conditions: what each does to each model, with intervals.",
+)
+Boxes = Annotated[
+    str, typer.Option("--boxes", help="Pose: gt, jitter:FRACTION, detector:ID[,SCORE], or a box file; in every run.")
+]
+
+
+@app.command("corruption")
+@with_asked
+def corruption(
+    asked: Asked,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only these corruptions; comma list.")] = None,
+    severities: Annotated[
+        str, typer.Option("--severities", help="Comma list from 1 (slight) to 5 (severe).", show_default="all")
+    ] = "",
+    boxes: Boxes = "",
+) -> None:
+    """14 corruptions in 5 severities on any data set: noise, light, blur, fog, compression, occlusion and others."""
+    from dataclasses import replace
+
+    from sapiens_bench.study import design
+
+    base = replace(asked.base, boxes=boxes)
+    _carry_out(design.corruption(base, split_commas(only or ()), _numbers(severities, "--severities")), asked)
+
+
+@app.command("factor")
+@with_asked
+def factor(
+    asked: Asked,
+    factors: Annotated[
+        list[str] | None,
+        typer.Option("--factor", help="skin_tone, light_level, clothing ...; comma list, or all.", show_default=False),
+    ] = None,
+    levels: Annotated[str, typer.Option("--levels", help="How many, or their names: dark,white.")] = "5",
+    pairs: Annotated[int, typer.Option("--pairs", help="Pictures, each rendered at every level.")] = 200,
+    effect: Annotated[
+        float | None,
+        typer.Option(
+            "--effect", help="Refuse a study too small for this change, in SDs of a pair's difference.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:  # fmt: skip
+    """Rendered people with one factor of the scene changed alone: all else, and the truth, keeps its bits."""
+    from sapiens_bench.study import design, power
+
+    study = design.factor(asked.base, split_commas(factors or ()), levels, asked.base.limit or pairs)
+    n_pairs = study.base.limit or pairs
+    power.require(effect, n_pairs, len(study.trials))
+    say(power.say(n_pairs, len(study.trials)), to_stderr=True)
+    _carry_out(study, asked)
+
+
+@app.command("resolution")
+@with_asked
+def resolution(
+    asked: Asked,
+    sides: Annotated[
+        str, typer.Option("--sides", help="Pixels along the shorter side; comma list.", show_default="256 to 32")
+    ] = "",
+    boxes: Boxes = "",
+) -> None:
+    """Less and less detail: the pictures as if their shorter side had so many pixels."""
+    from dataclasses import replace
+
+    from sapiens_bench.study import design
+
+    _carry_out(design.resolution(replace(asked.base, boxes=boxes), _numbers(sides, "--sides")), asked)
+
+
+@app.command("boxes")
+@with_asked
+def boxes(
+    asked: Asked,
+    boxes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--boxes", help="jitter:FRACTION, detector:ID, or a box file. Repeatable.", show_default="4 jitters"
+        ),
+    ] = None,
+) -> None:
+    """Pose under other boxes than the ground truth's. Runs that are there already: see `box-study`."""
+    from sapiens_bench.study import design
+
+    _carry_out(design.boxes(asked.base, boxes or ()), asked)
+
+
+def _numbers(text: str, flag: str) -> list[int]:
+    """Whole numbers of a comma list.
+
+    Raises:
+        UsageError: something else is among them.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if wrong := [part for part in parts if not part.isdecimal()]:
+        raise UsageError(f"{flag} {wrong[0]}: write whole numbers, e.g. {flag} 1,3,5.")
+    return [int(part) for part in parts]
+
+
+def _carry_out(study: Study, asked: Asked) -> None:
+    """Run what is missing, then tell the effects and draw the figure."""
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.cli.run import _plan
+    from sapiens_bench.decide.sides import read_side
+    from sapiens_bench.store.record import read_run
+    from sapiens_bench.study import effects, figure, folder
+    from sapiens_bench.study.document import document
+
+    catalog = Catalog.load(study.base.cards)
+
+    def plan_of(request: Request) -> Plan:
+        return _plan(request, catalog, dry_run=False)
+
+    out = asked.out or folder.default_folder(study, plan_of(study.request(study.reference, None)))
+    complaints = folder.fill(study, out, plan_of, lambda plan, trial, number: _run(study, plan, trial, number))
+    sides = [(trial, read_side(out / trial.name)) for trial in study.all]
+    found = effects.profiles(
+        study.kind, sides[0][1], sides[1:], n_draws=asked.n_draws, seed=study.base.seed, score=asked.score
+    )
+    files = figure.draw(found, out)
+    record = read_run(out / study.reference.name)
+    notes = [f"INCOMPLETE: {text}" for text in complaints]
+    notes += [*effects.left_out(sides[0][1], sides[1:]), *folder.not_measured(record)]
+    facts = {"folder": str(out), "conditions": str(len(study.trials)), "reference": study.reference.name}
+    show(document(study.kind, found, n_draws=asked.n_draws, seed=study.base.seed, facts=facts, notes=notes), asked.fmt)
+    _say_where(out, files, study.trials[-1], to_stderr=asked.fmt != "text")
+    if complaints:
+        raise IncompleteRun(f"INCOMPLETE: {complaints[0]}")
+    complain_of_refusals(record)
+
+
+def _run(study: Study, plan: Plan, trial: Trial, number: int) -> None:
+    from sapiens_bench.cli.progress import ProgressView
+    from sapiens_bench.engine.run import run
+
+    say(f"Condition {number + 1} of {len(study.all)}: {trial.series} {trial.level}", "dim", to_stderr=True)
+    with ProgressView(stderr(), len(plan.cells), plan.n_images) as view:
+        run(plan, view)
+
+
+def _say_where(out: Path, files: list[Path], last: Trial, *, to_stderr: bool) -> None:
+    say(f"{'' if to_stderr else chr(10)}Study: {out}", to_stderr=to_stderr)
+    for path in files:
+        say(f"Figure: {path}", to_stderr=to_stderr)
+    if not to_stderr:
+        one = shlex.quote(str(out / last.name))
+        next_commands([(f"sapiens-bench view {one}", "pictures of one condition with what a model made of them")])

@@ -1,0 +1,139 @@
+"""The options that every `study` command has: those of `run` that say what is measured, on what, and how it is told."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from sapiens_bench.cli.flags import (
+    Cards,
+    DataOptions,
+    DataRoot,
+    Device,
+    Format,
+    FormatOption,
+    Limit,
+    Models,
+    Options,
+    OwnWeightsRoot,
+    Precision,
+    Protocol,
+    Scoring,
+    Split,
+    Task,
+    Threads,
+    Trust,
+    Workers,
+    expanded,
+    parse_options,
+    split_commas,
+)
+from sapiens_bench.cli.output import typed
+from sapiens_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from sapiens_bench.engine.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the shared options say."""
+
+    base: Request
+    out: Path | None
+    n_draws: int
+    score: str
+    fmt: str
+
+
+def _asked(
+    task: Task = "",
+    models: Models = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", help="Comma list or repeated. Default: every one of the task that is here."),
+    ] = None,
+    protocol: Protocol = None,
+    split: Split = "",
+    limit: Limit = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", callback=expanded, help="Study folder. Default: results/studies/<name>.")
+    ] = None,
+    device: Device = "auto",
+    precision: Annotated[Precision, typer.Option("--precision")] = Precision.fp32,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Crops per forward pass. Default: 8, on a GPU 32.")
+    ] = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="For the conditions' draws and the intervals.")] = 0,
+    n_boot: Annotated[int, typer.Option("--n-boot", min=1, help="Bootstrap draws.")] = 2000,
+    score: Annotated[
+        str, typer.Option("--score", help="METRIC/SCORE key, e.g. oks/AR.", show_default="the score that ranks")
+    ] = "",
+    data_root: DataRoot = None,
+    weights_root: OwnWeightsRoot = None,
+    cards: Cards = None,
+    option: Options = None,
+    data_option: DataOptions = None,
+    scoring: Scoring = None,
+    trust_checkpoint: Trust = None,
+    format_: FormatOption = Format.text,
+) -> Asked:
+    from sapiens_bench.engine.request import Request, parse_trust
+
+    if not task or task == "all":
+        raise UsageError("Say which task with --task: pose, seg, depth, normal, or a plug-in's. A study has one.")
+    base = Request(
+        task=task,
+        models=split_commas(models or ["all"]),
+        datasets=split_commas(dataset or []),
+        protocol=protocol,
+        split=split,
+        limit=limit,
+        device=device,
+        precision=precision.value,
+        batch_size=batch_size,
+        workers=workers,
+        threads=threads,
+        seed=seed,
+        n_boot=0,
+        data_root=data_root,
+        weights_root=weights_root,
+        cards=tuple(cards or ()),
+        options=parse_options(option or []),
+        data_options=parse_options(data_option or [], "--data-option"),
+        scoring=parse_options(scoring or [], "--scoring"),
+        trust=parse_trust(trust_checkpoint or []),
+        command=typed(),
+    )
+    return Asked(base, out, n_boot, score, format_.value)
+
+
+def with_asked(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the shared options before its own; it is called with ``Asked`` first."""
+    shared = inspect.signature(_asked).parameters
+    own = list(inspect.signature(command).parameters.values())[1:]
+
+    @functools.wraps(command)
+    def wrapped(**values: Any) -> None:
+        asked = _asked(**{name: values.pop(name) for name in shared})
+        command(asked, **values)
+
+    hints = {**get_type_hints(_asked, include_extras=True), **_hints(command)}
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name])
+                  for p in (*shared.values(), *own)]  # fmt: skip
+    del wrapped.__wrapped__  # typer would look at the command's own signature
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapped
+
+
+def _hints(command: Callable[..., None]) -> dict[str, Any]:
+    return get_type_hints(command, include_extras=True)

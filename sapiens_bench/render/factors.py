@@ -1,0 +1,132 @@
+"""One factor of a scene at a time: what may be set to a level while every other draw keeps its bits.
+
+All factors here change appearance alone. Geometry (people, poses, garments, room, seats, camera) comes from streams of
+its own, so labels, depth, normals and keypoints of a picture are bit-equal at every level; sensor noise is too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sapiens_bench.errors import UnknownName, UsageError
+
+Rgb = tuple[int, int, int]  # sRGB, 0..255
+HAIR: Mapping[str, Rgb] = {
+    "black": (22, 18, 16), "brown": (62, 42, 28), "red": (120, 54, 28), "blond": (190, 156, 104),
+    "grey": (150, 148, 146),
+}  # fmt: skip
+CLOTHES: Mapping[str, Rgb] = {
+    "black": (32, 32, 36), "grey": (120, 122, 126), "white": (236, 236, 232), "red": (150, 36, 40),
+    "green": (52, 84, 56), "blue": (58, 84, 128), "skin": (210, 158, 120),
+}  # fmt: skip
+BACKGROUNDS: Mapping[str, Rgb] = {
+    "black": (20, 20, 20), "dark": (70, 70, 70), "grey": (125, 125, 125), "light": (185, 185, 185),
+    "white": (240, 240, 240),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Redraw:
+    """What is set instead of drawn; None: as drawn."""
+
+    skin_tone: float | None = None  # 0 (lightest) to 6 (darkest): position along person.SKIN_TONES
+    hair: Rgb | None = None
+    cloth: Rgb | None = None  # of all garments but shoes and socks, without pattern
+    background: Rgb | None = None  # of walls, floor and furniture, without pattern; seats and sky stay
+    light_turn_deg: float | None = None  # 0 from behind the camera, positive from the right of the picture
+    light_stops: float | None = None  # all light times 2 ** stops
+
+
+AS_DRAWN = Redraw()
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """One factor and its levels."""
+
+    what: str
+    to_redraw: Callable[[str], Redraw]
+    names: tuple[str, ...] = ()  # of the levels, where they are names
+    span: tuple[float, float] | None = None  # of the levels, where they are numbers
+
+    def levels(self, n: int) -> tuple[str, ...]:
+        """``n`` levels: the first names, or numbers evenly from one end of the span to the other.
+
+        Raises:
+            UsageError: fewer than two, or more names than there are.
+        """
+        most = len(self.names) or 50
+        if not 2 <= n <= most:
+            raise UsageError(f"--levels {n}: give 2 to {most} levels, or name them.")
+        if self.span is None:
+            return self.names[:n]
+        low, high = self.span
+        return tuple(f"{low + (high - low) * i / (n - 1):g}" for i in range(n))
+
+    def check(self, name: str, level: str) -> None:
+        """Whether there is such a level.
+
+        Raises:
+            UnknownName: no. UsageError: no number, or one outside the span.
+        """
+        if self.span is None:
+            if level not in self.names:
+                raise UnknownName(f"level of {name}", level, self.names)
+            return
+        try:
+            inside = self.span[0] <= float(level) <= self.span[1]
+        except ValueError:
+            inside = False
+        if not inside:
+            raise UsageError(f"level {level!r} of {name}: give a number from {self.span[0]:g} to {self.span[1]:g}.")
+
+
+FACTORS: Mapping[str, Factor] = {
+    "skin_tone": Factor("skin and lips, 1 light to 7 dark", lambda v: Redraw(skin_tone=float(v) - 1), span=(1, 7)),
+    "hair_colour": Factor("hair, brows and stubble", lambda v: Redraw(hair=HAIR[v]), tuple(HAIR)),
+    "clothing": Factor("colour of garments, without pattern", lambda v: Redraw(cloth=CLOTHES[v]), tuple(CLOTHES)),
+    "background": Factor(
+        "walls, floor and furniture in one grey", lambda v: Redraw(background=BACKGROUNDS[v]), tuple(BACKGROUNDS)
+    ),
+    "light_direction": Factor(
+        "degrees to the right of the camera's side", lambda v: Redraw(light_turn_deg=float(v)), span=(-90, 90)
+    ),
+    "light_level": Factor("all light, in stops", lambda v: Redraw(light_stops=float(v)), span=(-4, 2)),
+}
+
+
+def parse(text: str) -> tuple[str, str]:
+    """``"skin_tone=4"`` -> its factor and level, both known.
+
+    Raises:
+        UsageError: not of that form, or a number outside the factor's span. UnknownName: no such factor or level.
+    """
+    name, equals, level = text.partition("=")
+    if not equals:
+        raise UsageError(f"factor {text!r}: write NAME=LEVEL, e.g. skin_tone=4.")
+    find(name).check(name, level)
+    return name, level
+
+
+def find(name: str) -> Factor:
+    """The factor of a name.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    if name not in FACTORS:
+        raise UnknownName("factor", name, FACTORS)
+    return FACTORS[name]
+
+
+def redraw(text: str) -> Redraw:
+    """What ``"skin_tone=4"`` sets; "" sets nothing.
+
+    Raises:
+        UsageError, UnknownName: see ``parse``.
+    """
+    if not text:
+        return AS_DRAWN
+    name, level = parse(text)
+    return FACTORS[name].to_redraw(level)

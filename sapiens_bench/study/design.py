@@ -1,0 +1,155 @@
+"""What a study is: a reference and named conditions over one base request, each an ordinary run in its own folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sapiens_bench.adapters.conditions.condition import CORRUPTIONS, LEVELS, RESOLUTION
+from sapiens_bench.adapters.synthetic.humans import SPLITS
+from sapiens_bench.engine.request import Request
+from sapiens_bench.errors import UnknownName, UsageError
+from sapiens_bench.render.factors import FACTORS, find
+from sapiens_bench.tasks import task_kind
+
+KINDS = ("corruption", "factor", "boxes", "resolution")
+SIDES_PX = (256, 192, 128, 96, 64, 48, 32)
+RENDERED, FACTOR_SPLIT = "synthetic-humans", "study"
+BOXES = ("jitter:0.1", "jitter:0.2", "jitter:0.3", "jitter:0.4")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One condition."""
+
+    name: str  # of its folder, e.g. "blur-3"
+    series: str  # what is changed, e.g. "blur"
+    level: str  # how much, e.g. "3"
+    change: Mapping[str, Any]  # fields of the request that differ from the base
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """All conditions of one question."""
+
+    kind: str  # of KINDS
+    base: Request
+    reference: Trial
+    trials: tuple[Trial, ...]
+
+    @property
+    def all(self) -> tuple[Trial, ...]:
+        """The reference first."""
+        return (self.reference, *self.trials)
+
+    def request(self, trial: Trial, out: Path | None) -> Request:
+        """The run of one condition. Its scores need no intervals of their own: differences have them."""
+        return replace(self.base, **trial.change, out=out)
+
+
+def corruption(base: Request, names: Sequence[str] = (), severities: Sequence[int] = ()) -> Study:
+    """Every corruption that the task can see, at every severity.
+
+    Raises:
+        UnknownName: no such corruption. UsageError: no such severity, or one that moves boxes of a task without any.
+    """
+    whole = task_kind(base.task).is_whole_image
+    if unknown := [name for name in names if name not in CORRUPTIONS]:
+        raise UnknownName("corruption", unknown[0], CORRUPTIONS)
+    if blind := [name for name in names if CORRUPTIONS[name][1] and whole]:
+        raise UsageError(
+            f"--only {blind[0]}: it moves boxes, and {base.task} models see the whole picture: nothing would change."
+        )
+    chosen = [name for name in CORRUPTIONS if (not names or name in names) and not (CORRUPTIONS[name][1] and whole)]
+    levels = list(severities) or list(range(1, LEVELS + 1))
+    if wrong := [level for level in levels if not 1 <= level <= LEVELS]:
+        raise UsageError(f"--severities {wrong[0]}: severities are 1 (slight) to {LEVELS} (severe).")
+    trials = [
+        Trial(f"{name}-{level}", name, str(level), {"condition": {"name": name, "level": level, "seed": base.seed}})
+        for name in chosen
+        for level in sorted(set(levels))
+    ]
+    return Study("corruption", base, Trial("clean", "clean", "0", {}), tuple(trials))
+
+
+def resolution(base: Request, sides_px: Sequence[int] = ()) -> Study:
+    """Less and less detail: the picture as if its shorter side had so many pixels.
+
+    Raises:
+        UsageError: a side is below 8 pixels.
+    """
+    sides = sorted(set(sides_px or SIDES_PX), reverse=True)
+    if sides[-1] < 8:
+        raise UsageError(f"--sides {sides[-1]}: give sides of 8 pixels or more.")
+    trials = [
+        Trial(f"side-{side}", RESOLUTION, str(side), {"condition": {"name": RESOLUTION, "level": side}})
+        for side in sides
+    ]
+    return Study("resolution", base, Trial("full", RESOLUTION, "full", {}), tuple(trials))
+
+
+def boxes(base: Request, sources: Sequence[str] = ()) -> Study:
+    """Other person boxes than the ground truth's.
+
+    Raises:
+        UsageError: the task sees whole pictures.
+    """
+    if task_kind(base.task).is_whole_image:
+        raise UsageError(f"study boxes: {base.task} models see the whole picture; boxes change nothing. Use pose.")
+    chosen = [source for source in dict.fromkeys(sources or BOXES) if source != "gt"]
+    if not chosen:
+        raise UsageError("study boxes: name at least one box source beside gt, e.g. --boxes jitter:0.2.")
+    trials = [
+        Trial(_folder(source), source.partition(":")[0], source.partition(":")[2] or source, {"boxes": source})
+        for source in chosen
+    ]
+    return Study("boxes", base, Trial("gt", "gt", "gt", {"boxes": "gt"}), tuple(trials))
+
+
+def factor(base: Request, names: Sequence[str], levels: str = "5", pairs: int = 200) -> Study:
+    """Rendered people, one factor of the scene set to a level at a time, against the same pictures as drawn.
+
+    Args:
+        names: factors; "all" for every one.
+        levels: how many, or their names (one factor only).
+        pairs: pictures; people of split ``study``, who are in no other.
+
+    Raises:
+        UnknownName: no such factor or level. UsageError: a data set that is not rendered, too many levels or pairs.
+    """
+    if other := [name for name in base.datasets if name != RENDERED]:
+        raise UsageError(f"study factor renders {RENDERED}; {other[0]} has no factors that could be set.")
+    split = base.split or FACTOR_SPLIT
+    if split not in SPLITS:
+        raise UnknownName("split", split, SPLITS)
+    if not 2 <= pairs <= SPLITS[split]:
+        raise UsageError(f"--pairs {pairs}: give 2 to {SPLITS[split]}, the pictures of split {split}.")
+    if not names:
+        raise UsageError(f"Say which factor with --factor: {', '.join(FACTORS)}, or all.")
+    chosen = list(FACTORS) if "all" in names else list(names)
+    trials = [
+        Trial(f"{name}-{level}", name, level, {"data_options": {**base.data_options, "factor": f"{name}={level}"}})
+        for name in chosen
+        for level in _levels(name, levels, alone=len(chosen) == 1)
+    ]
+    rendered = replace(base, datasets=(RENDERED,), split=split, limit=pairs)
+    return Study("factor", rendered, Trial("as-drawn", "as drawn", "as drawn", {}), tuple(trials))
+
+
+def _levels(name: str, text: str, *, alone: bool) -> Sequence[str]:
+    about = find(name)
+    if text.strip().isdecimal():
+        n = int(text)
+        return about.levels(n if alone else min(n, len(about.names) or n))
+    if not alone:
+        raise UsageError(f"--levels {text}: name levels for one --factor; for several give how many, e.g. --levels 5.")
+    named = [part.strip() for part in text.split(",") if part.strip()]
+    for level in named:
+        about.check(name, level)
+    return list(dict.fromkeys(named))
+
+
+def _folder(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "._" else "-" for c in text)[:80]

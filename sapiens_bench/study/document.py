@@ -1,0 +1,147 @@
+"""A study as tables: what every model keeps, then every condition, and the same as numbers for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from sapiens_bench.decide import wording
+from sapiens_bench.report.footnotes import FEW_GROUPS
+from sapiens_bench.report.numbers import UNDEFINED
+from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.study.effects import Effect, Profile
+from sapiens_bench.study.folder import SCHEMA
+
+TITLES = {
+    "corruption": "sensitivity to corruptions",
+    "factor": "sensitivity to one factor of the scene",
+    "boxes": "accuracy against box quality",
+    "resolution": "accuracy against resolution",
+}
+SURE = 0.05  # Holm's p below which a condition counts as one that has an effect
+
+
+def document(
+    kind: str, found: Sequence[Profile], *, n_draws: int, seed: int, facts: dict[str, str], notes: Sequence[str] = ()
+) -> Document:
+    """The study for any format.
+
+    Args:
+        notes: what went wrong in which run, and what is to be said beside the numbers.
+    """
+    sheets: list[Sheet] = []
+    for _, members in groupby(found, key=lambda p: p.place):
+        of_place = list(members)
+        sheets.append(_summary(kind, of_place))
+        sheets += [_conditions(profile) for profile in of_place]
+    return Document(
+        title=f"sapiens-bench study: {TITLES[kind]}",
+        sheets=tuple(sheets),
+        facts=facts,
+        notes=(*notes, *_notes(kind, found, n_draws, seed)),
+        data=_data(kind, found, n_draws, seed, facts),
+    )
+
+
+def _summary(kind: str, found: Sequence[Profile]) -> Sheet:
+    first = found[0]
+    rows = []
+    for p in found:
+        worst = p.worst
+        rows.append((
+            p.title,
+            wording.shown(p.reference, p.info),
+            wording.shown(p.kept.b, p.info),
+            _share(p),
+            UNDEFINED if worst is None else _named(worst),
+            UNDEFINED if worst is None else wording.shown(worst.found.difference, p.info),
+            f"{sum(e.p_holm <= SURE for e in p.effects)} of {len(p.effects)}",
+        ))  # fmt: skip
+    unit = f"{first.info.title} %" if first.info.percent else wording.unit(first.info)
+    return Sheet(
+        title=f"{first.dataset_title} · {first.protocol} · {first.n} images, {first.n_groups} groups",
+        heads=("Model", unit, "Mean of conditions", "Kept % [95 %]", "Worst", "Worst - ref.", "With an effect"),
+        rows=tuple(rows),
+        left=(0, 4),
+    )
+
+
+def _share(p: Profile) -> str:
+    if p.kept.difference != p.kept.difference:
+        return UNDEFINED
+    ends = f" [{100 * p.kept.low:.1f}, {100 * p.kept.high:.1f}]" if p.kept.low == p.kept.low else ""
+    return f"{100 * p.kept.difference:.1f}{ends}"
+
+
+def _named(effect: Effect) -> str:
+    return f"{effect.trial.series} {effect.trial.level}"
+
+
+def _conditions(p: Profile) -> Sheet:
+    unit = f"{p.info.title} %" if p.info.percent else wording.unit(p.info)
+    return Sheet(
+        title=f"{p.title} · {p.dataset}",
+        heads=("Condition", unit, "Change", "95 % interval", "p", "Holm p", "Sees >="),
+        rows=tuple(_line(e, p) for e in p.effects),
+        left=(0,),
+        bold=[(row, 2) for row, e in enumerate(p.effects) if e.p_holm <= SURE],
+    )
+
+
+def _line(e: Effect, p: Profile) -> tuple[str, ...]:
+    found, info = e.found, p.info
+    places = wording.digits(found.difference, info)
+    least = wording.smallest_seen(found)
+    ends = [wording.shown(end, info, places) for end in (found.low, found.high)]
+    return (
+        _named(e),
+        wording.shown(found.b, info),
+        wording.shown(found.difference, info, places),
+        f"[{ends[0]}, {ends[1]}]" if found.low == found.low else UNDEFINED,
+        wording.p_text(found.p_value),
+        wording.p_text(e.p_holm),
+        wording.shown(least, info, wording.digits(least, info)),
+    )
+
+
+def _notes(kind: str, found: Sequence[Profile], n_draws: int, seed: int) -> Iterator[str]:
+    yield (
+        f"Intervals: paired percentile bootstrap over groups, {n_draws} draws, seed {seed}, the same draws for every "
+        "condition. p: the difference over its bootstrap error, as Student's t. Holm p holds for all conditions of one "
+        "model together."
+    )
+    yield "Kept: mean over the conditions as a share of the reference; of errors, the reference as a share of the mean."
+    yield (
+        f"Sees >=: the true change that would be called out in {wording.POWER:.0%} of sets like this one, before Holm."
+    )
+    few = [p.n_groups for p in found if p.n_groups < FEW_GROUPS]
+    if few:
+        yield f"Only {min(few)} independent groups: below {FEW_GROUPS} the intervals are too narrow."
+
+
+def _data(kind: str, found: Sequence[Profile], n_draws: int, seed: int, facts: dict[str, str]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "kind": kind,
+        "draws": n_draws,
+        "seed": seed,
+        **{name: value for name, value in facts.items() if name == "folder"},
+        "profiles": [
+            {
+                "task": p.task, "dataset": p.dataset, "protocol": p.protocol, "model": p.model, "metric": p.key,
+                "unit": p.info.unit, "higher_is_better": p.info.higher_is_better, "n": p.n, "n_groups": p.n_groups,
+                "reference": p.reference, "mean": p.kept.b, "kept": p.kept.difference, "kept_low": p.kept.low,
+                "kept_high": p.kept.high,
+                "conditions": [
+                    {
+                        "name": e.trial.name, "series": e.trial.series, "level": e.trial.level, **asdict(e.found),
+                        "p_holm": e.p_holm, "smallest_seen": wording.smallest_seen(e.found),
+                    }
+                    for e in p.effects
+                ],
+            }
+            for p in found
+        ],
+    }  # fmt: skip

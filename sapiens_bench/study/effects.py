@@ -1,0 +1,223 @@
+"""What each condition does to each model: paired differences to the reference over the same pictures and draws.
+
+Rows of a picture are joined by its key over all conditions; a picture whose file or label is at fault anywhere leaves
+every score. Holm's correction is over the conditions of one model on one data set. Axes: B draws, T conditions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.decide import pairs
+from sapiens_bench.decide.agreement import require_agreement
+from sapiens_bench.decide.sides import Member, Side
+from sapiens_bench.engine.scores import Weights
+from sapiens_bench.errors import UsageError
+from sapiens_bench.stats.bootstrap import draw_scores, percentile_ends, point_scores
+from sapiens_bench.stats.paired import PairedDifference, difference_of, holm, studentised_p
+from sapiens_bench.study.design import Trial
+from sapiens_bench.types import ScoreInfo
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LEVEL = 0.95
+# Fields of cell.json in which the conditions of a kind of study differ.
+FREE: dict[str, tuple[str, ...]] = {
+    "corruption": ("condition",),
+    "resolution": ("condition",),
+    "boxes": ("boxes", "manifest_sha256"),
+    "factor": ("protocol", "manifest_sha256"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One condition, one model, one data set."""
+
+    trial: Trial
+    found: PairedDifference  # a the reference, b under the condition; p by ``studentised_p``
+    p_holm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One model on one data set under every condition."""
+
+    task: str
+    dataset: str
+    dataset_title: str
+    protocol: str
+    model: str
+    title: str
+    key: str  # "<metric>/<score>"
+    info: ScoreInfo
+    n: int  # pictures
+    n_groups: int
+    reference: float
+    kept: PairedDifference  # ``difference`` is the share of the score that is kept on average; see ``_kept``
+    effects: tuple[Effect, ...]
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Data set and protocol."""
+        return self.dataset, self.protocol
+
+    @property
+    def worst(self) -> Effect | None:
+        """The condition that costs most; None where none costs anything."""
+        sign = 1 if self.info.higher_is_better else -1
+        costly = [e for e in self.effects if sign * e.found.difference < 0]
+        return min(costly, key=lambda e: sign * e.found.difference, default=None)
+
+
+def profiles(
+    kind: str,
+    reference: Side,
+    trials: Sequence[tuple[Trial, Side]],
+    *,
+    n_draws: int = 2000,
+    seed: int = 0,
+    score: str = "",
+) -> list[Profile]:
+    """Every model that was measured under the reference and all conditions, in the order of the reference's run.
+
+    Args:
+        score: "<metric>/<score>"; the headline score of each task when empty.
+
+    Raises:
+        UsageError: the runs were not made on the same pictures in the same way; or no model is in all.
+        UnknownName: no such score.
+    """
+    sides = [(trial, {(*m.place, m.model): m for m in side.members}) for trial, side in trials]
+    everyone = [m for _, found in sides for m in found.values()]
+    excluded = pairs.left_out([*reference.members, *everyone])
+    weights = Weights(n_draws, seed)
+    result = []
+    for member in reference.members:
+        key = (*member.place, member.model)
+        if all(key in found for _, found in sides):
+            under = [(trial, found[key]) for trial, found in sides]
+            result.append(_profile(kind, member, under, excluded[member.place], weights, score))
+    if not result:
+        raise UsageError("No model was measured under every condition: there is nothing to compare.")
+    return result
+
+
+def left_out(reference: Side, trials: Sequence[tuple[Trial, Side]]) -> list[str]:
+    """One sentence for each model that was measured under the reference and not under every condition."""
+    found = [(trial, {(*m.place, m.model) for m in side.members}) for trial, side in trials]
+    said = []
+    for member in reference.members:
+        lacking = [trial.name for trial, measured in found if (*member.place, member.model) not in measured]
+        if lacking:
+            said.append(f"{member.title} on {member.dataset} is left out: not measured under {', '.join(lacking[:5])}.")
+    return said
+
+
+def _profile(
+    kind: str,
+    reference: Member,
+    under: Sequence[tuple[Trial, Member]],
+    excluded: set[str],
+    weights: Weights,
+    score: str,
+) -> Profile:
+    for trial, member in under:
+        alike = _comparable(kind, reference, member)
+        require_agreement(reference, alike, "the reference", trial.name)
+    task, key = pairs.task_of(reference), score or reference.headline
+    info = pairs.score_info(task, key)
+    tables = _joined([reference, *(m for _, m in under)], excluded)
+    groups = tables[0]["group"].to_pylist()
+    prefix, _, name = key.partition("/")
+    metric = next(m for m in task.metrics if m.name == prefix)
+    points, draws = [], []
+    for table in tables:
+        score_fn = metric.aggregate(table)
+        points.append(point_scores(score_fn, table.num_rows, [name])[name])
+        draws.append(draw_scores(score_fn, weights(groups), [name])[name])
+    n_groups = len(set(groups))
+    return Profile(
+        reference.task, reference.dataset, reference.dataset_title, reference.protocol, reference.model,
+        reference.title, key, info, tables[0].num_rows, n_groups, points[0],
+        _kept(points, draws, info.higher_is_better, n_groups),
+        _effects([trial for trial, _ in under], points, draws, n_groups),
+    )  # fmt: skip
+
+
+def _comparable(kind: str, reference: Member, member: Member) -> Member:
+    """The member as if it had been measured under the reference: what the study changes on purpose is set back.
+
+    Raises:
+        UsageError: the condition was put over another data set.
+    """
+    fields = dict(member.fields)
+    condition = fields.get("condition")
+    if isinstance(condition, Mapping):
+        fields["manifest_sha256"] = condition.get("of_manifest_sha256")
+    for name in FREE[kind]:
+        if kind == "factor" and name == "protocol":
+            fields[name] = _without_factor(fields.get(name), reference.fields.get(name))
+        else:
+            fields.pop(name, None)
+            if name in reference.fields:
+                fields[name] = reference.fields[name]
+    return replace(member, fields=fields)
+
+
+def _without_factor(given: object, reference: object) -> object:
+    if not (isinstance(given, Mapping) and isinstance(reference, Mapping)):
+        return given
+    options = {name: value for name, value in given.get("options", {}).items() if name != "factor"}
+    of_reference = reference.get("options", {})
+    return {**given, "options": options | {n: v for n, v in of_reference.items() if n == "factor"}}
+
+
+def _joined(members: Sequence[Member], excluded: set[str]) -> list[pa.Table]:
+    """The rows of the pictures that all have and that are scored, in the order of the first."""
+    columns = [member.rows["key"].to_pylist() for member in members]
+    shared = set(columns[0]).intersection(*columns[1:]) - excluded
+    order = [key for key in columns[0] if key in shared]
+    tables = []
+    for member, keys in zip(members, columns):
+        at = {key: i for i, key in enumerate(keys)}
+        tables.append(member.rows.take(np.array([at[key] for key in order], np.int64)))
+    return tables
+
+
+def _effects(
+    trials: Sequence[Trial], points: Sequence[float], draws: Sequence[NDArray[np.float64]], n_groups: int
+) -> tuple[Effect, ...]:
+    found = []
+    for point, drawn in zip(points[1:], draws[1:]):
+        differences = drawn - draws[0]
+        each = difference_of(points[0], point, differences, LEVEL, n_groups)
+        found.append(replace(each, p_value=studentised_p(each.difference, differences, n_groups)))
+    adjusted = holm({trial.name: each.p_value for trial, each in zip(trials, found)})
+    return tuple(Effect(trial, each, adjusted[trial.name]) for trial, each in zip(trials, found))
+
+
+def _kept(
+    points: Sequence[float], draws: Sequence[NDArray[np.float64]], higher_is_better: bool, n_groups: int
+) -> PairedDifference:
+    """Mean over the conditions as a share of the reference; of errors, the reference as a share of the mean.
+
+    1 where nothing is lost. Source: Michaelis et al., Benchmarking Robustness in Object Detection, 2019, equation 2
+    (relative performance under corruption).
+    """
+    means_B = np.mean(np.stack(draws[1:]), axis=0)
+    mean = float(np.mean(points[1:]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share_B = means_B / draws[0] if higher_is_better else draws[0] / means_B
+        share = np.float64(mean) / points[0] if higher_is_better else np.float64(points[0]) / mean
+    is_defined = n_groups >= 2 and bool(np.isfinite(share))
+    low, high = percentile_ends(share_B, LEVEL) if is_defined else (math.nan, math.nan)
+    value = float(share) if np.isfinite(share) else math.nan
+    return PairedDifference(points[0], mean, value, low, high, math.nan, math.nan, math.nan, LEVEL, n_groups)

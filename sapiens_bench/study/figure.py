@@ -1,0 +1,95 @@
+"""Scores over levels: a small panel for each thing that is changed, a line a model with the interval of its change."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from sapiens_bench.errors import StorageFull
+from sapiens_bench.report.figures import colour, label
+from sapiens_bench.study.effects import Profile
+
+_PANEL = (2.0, 1.55)  # inches
+_MOST_COLUMNS = 5
+_MARKERS = "osD^vP*X"
+
+
+def draw(found: Sequence[Profile], folder: Path) -> list[Path]:
+    """One figure a data set, as PNG and SVG; returns the files written. The same numbers give the same bytes.
+
+    Raises:
+        StorageFull: the folder cannot be written.
+    """
+    written: list[Path] = []
+    try:
+        for place, members in groupby(found, key=lambda p: p.place):
+            stem = folder / ("figure-" + re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(place))[:100])
+            files = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
+            with _style():  # ids in an SVG are salted when it is written
+                drawing = _drawing(list(members))
+                drawing.savefig(files[0], dpi=110)
+                drawing.savefig(files[1], metadata={"Date": None})
+            written += files
+    except OSError as error:
+        raise StorageFull(f"{folder} could not be written: {error.strerror or error}.") from None
+    return written
+
+
+def _style() -> AbstractContextManager[None]:
+    import matplotlib
+
+    style: Any = {"svg.hashsalt": "sapiens-bench-study", "text.parse_math": False, "font.size": 8.0}
+    return matplotlib.rc_context(style)
+
+
+def _drawing(found: Sequence[Profile]) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    series = list(dict.fromkeys(e.trial.series for e in found[0].effects))
+    columns = min(_MOST_COLUMNS, len(series))
+    rows = math.ceil(len(series) / columns)
+    size = max(4.0, columns * _PANEL[0]), rows * _PANEL[1] + 0.55 + 0.2 * math.ceil(len(found) / 4)
+    drawing = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(drawing)
+    axes = drawing.subplots(rows, columns, squeeze=False, sharey=True)
+    for panel, each in zip(axes.flat, [*series, *[""] * (rows * columns - len(series))]):
+        if each:
+            _panel(panel, each, found)
+        else:
+            panel.set_visible(False)
+    info = found[0].info
+    unit = "%" if info.percent else info.unit
+    arrow = "higher is better" if info.higher_is_better else "lower is better"
+    drawing.supylabel(f"{info.title} {unit} ({arrow})".replace("  ", " "), fontsize=8)
+    drawing.suptitle(
+        label(f"{found[0].dataset_title}: {found[0].n} images; bands: 95 % of the change", 90), fontsize=8.5
+    )
+    handles, names = axes.flat[0].get_legend_handles_labels()
+    drawing.legend(handles, names, loc="outside lower center", ncols=min(4, len(found)), frameon=False)
+    return drawing
+
+
+def _panel(axes: Any, series: str, found: Sequence[Profile]) -> None:
+    for number, p in enumerate(found):
+        effects = [e for e in p.effects if e.trial.series == series]
+        scale = 100.0 if p.info.percent else 1.0
+        x = range(len(effects) + 1)
+        middle = [scale * p.reference, *(scale * e.found.b for e in effects)]
+        low = [scale * p.reference, *(scale * (p.reference + e.found.low) for e in effects)]
+        high = [scale * p.reference, *(scale * (p.reference + e.found.high) for e in effects)]
+        tone = colour(number)
+        axes.fill_between(x, low, high, color=tone, alpha=0.15, linewidth=0)
+        axes.plot(x, middle, color=tone, linewidth=1.2, marker=_MARKERS[number % len(_MARKERS)], markersize=3,
+                  label=label(p.title))  # fmt: skip
+    levels = [label(e.trial.level, 9) for e in found[0].effects if e.trial.series == series]
+    axes.set_xticks(range(len(levels) + 1), ["ref.", *levels])
+    axes.set_title(series.replace("_", " "), fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(True, color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)

@@ -1,0 +1,144 @@
+"""A planted bias is found within its interval, a condition without effect stays silent, unlike runs are refused."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sapiens_bench.errors import UnknownName, UsageError
+from sapiens_bench.stats.bootstrap import draw_weights, generator
+from sapiens_bench.stats.paired import studentised_p
+from sapiens_bench.study.design import Trial
+from sapiens_bench.study.effects import _effects, left_out, profiles
+
+_SPEC = importlib.util.spec_from_file_location("study_conftest", Path(__file__).with_name("conftest.py"))
+assert _SPEC is not None
+assert _SPEC.loader is not None
+_MADE = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_MADE)
+side = _MADE.side
+
+TRIALS = [Trial(f"fog-{level}", "fog", str(level), {}) for level in (1, 2, 3)]
+CONDITION = {"name": "fog", "level": 1, "seed": 0, "version": 1, "of_manifest_sha256": "m"}
+
+
+def under(errors: Any, **fields: Any) -> Any:
+    return side(errors, manifest_sha256="m+fog", condition=CONDITION, **fields)
+
+
+def test_the_planted_change_is_the_change_found(toy: ModuleType) -> None:
+    rng = np.random.default_rng(4)
+    clean = rng.uniform(0.1, 0.3, 80)
+    planted = [0.01, 0.02, 0.04]
+    worse = [clean + bias + rng.normal(0, 0.01, 80) for bias in planted]
+    (found,) = profiles("corruption", side({"m": clean}), [(t, under({"m": w})) for t, w in zip(TRIALS, worse)])
+    assert [e.trial.name for e in found.effects] == ["fog-1", "fog-2", "fog-3"]
+    for effect, bias in zip(found.effects, planted):
+        assert effect.found.low < bias < effect.found.high
+        assert effect.found.difference == pytest.approx(bias, abs=0.004)
+        assert effect.p_holm < 1e-6
+    assert found.worst is found.effects[2]
+    assert found.kept.difference == pytest.approx(found.reference / np.mean([w.mean() for w in worse]))
+    assert found.kept.low < found.kept.difference < found.kept.high < 1
+
+
+def _simulated(n_studies: int, n: int, bias_T: np.ndarray[Any, Any], seed: int) -> Any:
+    """(effects of each study): skewed errors, a reference that all conditions share, group = picture."""
+    rng = generator("simulated studies", seed)
+    n_trials = len(bias_T)
+    difficulty = rng.gamma(2.0, 0.05, (n, n_studies, 1))
+    errors = difficulty + rng.gamma(1.0, 0.03, (n, n_studies, n_trials + 1))
+    errors[..., 1:] += bias_T
+    weights = draw_weights([str(i) for i in range(n)], 500, seed).astype(np.float64)
+    draws = np.einsum("bn,nk->bk", weights, errors.reshape(n, -1), optimize=True).reshape(500, n_studies, -1) / n
+    trials = [Trial(str(t), "s", str(t), {}) for t in range(n_trials)]
+    for study in range(n_studies):
+        points = errors[:, study].mean(0)
+        yield _effects(trials, points.tolist(), list(draws[:, study].T), n)
+
+
+def test_conditions_without_effect_raise_an_alarm_in_at_most_one_study_of_twenty() -> None:
+    alarms = sum(any(e.p_holm <= 0.05 for e in effects) for effects in _simulated(200, 60, np.zeros(8), 1))
+    assert alarms <= 10
+
+
+def test_a_planted_bias_lies_in_its_interval_about_as_often_as_the_interval_says() -> None:
+    bias = np.array([0.0, 0.01, 0.02, 0.05])
+    studies = list(_simulated(200, 60, bias, 2))
+    inside = [e.found.low <= b <= e.found.high for effects in studies for e, b in zip(effects, bias)]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.025)
+    assert np.mean([effects[3].p_holm <= 0.05 for effects in studies]) > 0.99
+
+
+def test_p_of_a_mean_is_that_of_the_paired_t_test() -> None:
+    from scipy import stats
+
+    rng = np.random.default_rng(0)
+    values = rng.normal(0.2, 1.0, 90)
+    draws = draw_weights([str(i) for i in range(90)], 20_000, 0) @ values / 90
+    expected = stats.ttest_1samp(values, 0).pvalue
+    assert studentised_p(values.mean(), draws, 90) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("difference", "spread", "groups", "expected"),
+    [
+        (0.0, 0.0, 10, 1.0),  # no difference in any draw
+        (0.5, 0.0, 4, 0.125),  # all draws alike: no stronger than four signs
+        (0.5, 0.1, 1, float("nan")),
+        (float("nan"), 0.1, 9, float("nan")),
+    ],
+)
+def test_p_claims_no_more_than_there_is(difference: float, spread: float, groups: int, expected: float) -> None:
+    draws = difference + spread * np.linspace(-1, 1, 101)
+    assert studentised_p(difference, draws, groups) == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_picture_at_fault_anywhere_leaves_every_score(toy: ModuleType) -> None:
+    clean, worse = np.full(20, 0.1), np.full(20, 0.3)
+    worse[7] = 1.0
+    sides = [(TRIALS[0], under({"m": worse}, faults=[7])), (TRIALS[1], under({"m": worse}))]
+    (found,) = profiles("corruption", side({"m": clean}), sides)
+    assert found.n == 19
+    assert [e.found.difference for e in found.effects] == pytest.approx([0.2, 0.2])
+
+
+def test_only_models_measured_under_every_condition_are_told(toy: ModuleType) -> None:
+    e = np.full(5, 0.1)
+    found = profiles("corruption", side({"a": e, "b": e}), [(TRIALS[0], under({"b": e}))])
+    assert [p.model for p in found] == ["b"]
+    assert left_out(side({"a": e, "b": e}), [(TRIALS[0], under({"b": e}))]) == [
+        "A on toy is left out: not measured under fog-1."
+    ]
+    with pytest.raises(UsageError, match="under every condition"):
+        profiles("corruption", side({"a": e}), [(TRIALS[0], under({"b": e}))])
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "said"),
+    [
+        ("corruption", {"split": "tiny"}, "split"),
+        ("corruption", {"condition": {**CONDITION, "of_manifest_sha256": "other"}}, "manifest_sha256"),
+        ("corruption", {"boxes": "jitter:0.1"}, "boxes"),
+        ("boxes", {}, "condition"),
+        ("factor", {"condition": None, "protocol": {"scoring": {"k": 1}, "options": {}}}, "protocol"),
+    ],
+)
+def test_conditions_differ_in_what_the_study_changes_and_in_nothing_else(
+    toy: ModuleType, kind: str, fields: dict[str, Any], said: str
+) -> None:
+    e = np.full(5, 0.1)
+    changed = side({"m": e}, **{"manifest_sha256": "m+fog", "condition": CONDITION, **fields})
+    with pytest.raises(UsageError, match=said):
+        profiles(kind, side({"m": e}), [(TRIALS[0], changed)])
+
+
+def test_an_unknown_score_is_refused(toy: ModuleType) -> None:
+    e = np.full(5, 0.1)
+    with pytest.raises(UnknownName, match="grey/mae"):
+        profiles("corruption", side({"m": e}), [(TRIALS[0], under({"m": e}))], score="grey/mea")

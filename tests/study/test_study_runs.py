@@ -1,0 +1,212 @@
+"""A study from request to tables: ordinary runs in one folder, resumed after a stop, told in every format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sapiens_bench.decide.sides import read_side
+from sapiens_bench.engine.events import ShardDone, ignore
+from sapiens_bench.engine.plan import resolve
+from sapiens_bench.engine.request import Request
+from sapiens_bench.engine.run import run
+from sapiens_bench.errors import StoreError, UnknownName, UsageError
+from sapiens_bench.render.factors import FACTORS
+from sapiens_bench.report.formats import render
+from sapiens_bench.report.tables import build
+from sapiens_bench.store.record import read_run
+from sapiens_bench.study import design, effects, figure, folder, power
+from sapiens_bench.study.design import Study, Trial
+from sapiens_bench.study.document import document
+
+
+def base(**fields: Any) -> Request:
+    usual: dict[str, Any] = {"task": "toy", "models": ("toy-plain",), "datasets": ("toy",), "device": "cpu"}
+    return Request(**{**usual, "n_boot": 0, "workers": 1, "shard_size": 10, "max_errors": 1.0, **fields})
+
+
+def rendered(names: list[str], levels: str = "5", pairs: int = 20) -> Study:
+    return design.factor(base(task="pose", datasets=()), names, levels, pairs)
+
+
+def fill(toy: ModuleType, study: Study, out: Path, on_event: Callable[[object], None] = ignore) -> list[str]:
+    catalog = toy.toy_catalog()
+    return folder.fill(study, out, lambda r: resolve(r, catalog), lambda plan, trial, number: run(plan, on_event))
+
+
+def told(study: Study, out: Path) -> list[effects.Profile]:
+    sides = [(trial, read_side(out / trial.name)) for trial in study.all]
+    return effects.profiles(study.kind, sides[0][1], sides[1:], n_draws=200)
+
+
+def test_a_model_whose_error_grows_with_the_condition_is_measured(toy: ModuleType, tmp_path: Path) -> None:
+    """The toy names the grey of flat pictures without error; contrast moves each grey by an amount that is known."""
+    study = design.corruption(base(), ["contrast"], [2, 5])
+    assert fill(toy, study, tmp_path / "s") == []
+    (found,) = told(study, tmp_path / "s")
+    grey = np.arange(30) * 37 % 256
+    for effect, share in zip(found.effects, (0.5, 0.12), strict=True):
+        planted = np.abs(np.rint(128 + share * (grey - 128)) - grey).mean() / 255
+        assert effect.found.difference == pytest.approx(planted, abs=1e-6)
+        assert effect.found.low < planted < effect.found.high
+        assert effect.p_holm < 0.05
+    assert found.reference == pytest.approx(0, abs=1e-6)
+
+
+def test_a_condition_without_effect_is_silent_and_its_runs_are_ordinary(toy: ModuleType, tmp_path: Path) -> None:
+    study = design.resolution(base(), [8, 9])  # the toy's pictures are 8 x 8
+    fill(toy, study, tmp_path / "s")
+    (found,) = told(study, tmp_path / "s")
+    assert [(e.found.difference, e.found.p_value) for e in found.effects] == [(0, 1), (0, 1)]
+    assert found.worst is None
+    record = read_run(tmp_path / "s" / "side-9")
+    assert (record.status, record.request["condition"]) == ("done", {"name": "resolution", "level": 9})
+    cell = json.loads(next((tmp_path / "s" / "side-9").rglob("cell.json")).read_bytes())["fields"]
+    clean = json.loads(next((tmp_path / "s" / "full").rglob("cell.json")).read_bytes())["fields"]
+    assert cell["condition"]["of_manifest_sha256"] == clean["manifest_sha256"] != cell["manifest_sha256"]
+    assert "condition" not in clean
+
+
+def test_a_stopped_study_goes_on_without_losing_a_row(toy: ModuleType, tmp_path: Path) -> None:
+    study = design.corruption(base(), ["fog"], [1, 3])
+    done: list[object] = []
+
+    def stop_in_the_second_run(event: object) -> None:
+        if isinstance(event, ShardDone):
+            done.append(event)
+            if len(done) == 5:
+                raise KeyboardInterrupt
+
+    with pytest.raises(BaseException, match="Stopped"):
+        fill(toy, study, tmp_path / "s", stop_in_the_second_run)
+    first = len(done)
+    assert fill(toy, study, tmp_path / "s", lambda e: done.append(e) if isinstance(e, ShardDone) else None) == []
+    assert (first, len(done)) == (5, 9)  # three shards a run: none is computed twice
+    assert [e.trial.name for e in told(study, tmp_path / "s")[0].effects] == ["fog-1", "fog-3"]
+
+
+def test_a_study_is_written_in_every_format_with_its_figure(toy: ModuleType, tmp_path: Path) -> None:
+    study = design.corruption(base(), ["fog", "noise"], [1, 5])
+    fill(toy, study, tmp_path / "s")
+    found = told(study, tmp_path / "s")
+    page = document("corruption", found, n_draws=200, seed=0, facts={"folder": "s"})
+    for fmt in ("text", "md", "latex", "html", "csv", "json"):
+        text = render(page, fmt)
+        assert "fog" in text, fmt
+        assert "noise" in text, fmt
+    data = json.loads(render(page, "json"))
+    (profile,) = data["profiles"]
+    assert (data["schema"], data["kind"], profile["model"]) == ("study/1", "corruption", "toy-plain")
+    assert [c["name"] for c in profile["conditions"]] == ["noise-1", "noise-5", "fog-1", "fog-5"]
+    files = figure.draw(found, tmp_path)
+    assert [path.suffix for path in files] == [".png", ".svg"]
+    before = [path.read_bytes() for path in files]
+    figure.draw(found, tmp_path)
+    assert [path.read_bytes() for path in files] == before
+    assert b"fog" in before[1]
+
+
+def test_another_study_or_other_files_in_the_folder_are_refused(toy: ModuleType, tmp_path: Path) -> None:
+    study = design.corruption(base(), ["fog"], [1])
+    folder.begin(study, tmp_path / "s")
+    with pytest.raises(UsageError, match="kind 'corruption'"):
+        folder.begin(design.resolution(base()), tmp_path / "s")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(UsageError, match="not empty"):
+        folder.begin(study, tmp_path / "mine")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="is a file"):
+        folder.begin(study, tmp_path / "file")
+    (tmp_path / "s" / "study.json").write_text("{")
+    with pytest.raises(StoreError, match="cannot be read"):
+        folder.begin(study, tmp_path / "s")
+
+
+def test_models_without_a_number_are_named_with_the_reason(toy: ModuleType, tmp_path: Path) -> None:
+    study = design.corruption(base(models=("toy-plain", "toy-oracle"), options={"fail_at_build": True}), ["fog"], [1])
+    fill(toy, study, tmp_path / "s")
+    (said,) = folder.not_measured(read_run(tmp_path / "s" / "clean"))
+    assert said.startswith("Not measured, refused (")
+    assert "no such layer" in said
+    assert "toy-plain on toy" in said
+
+
+def test_the_table_of_a_run_under_a_condition_says_so(toy: ModuleType, tmp_path: Path) -> None:
+    study = design.corruption(base(), ["fog"], [3])
+    fill(toy, study, tmp_path / "s")
+    clean, foggy = (
+        render(build(read_run(tmp_path / "s" / name), toy.toy_catalog()), "text") for name in ("clean", "fog-3")
+    )
+    assert "CONDITION: every picture under fog 3 (study)" in foggy
+    assert "CONDITION" not in clean
+
+
+def test_all_tasks_have_twelve_corruptions_or_more() -> None:
+    for task in ("pose", "seg", "depth", "normal"):
+        study = design.corruption(base(task=task))
+        assert len({t.series for t in study.trials}) >= 12
+        assert len(study.trials) == 5 * len({t.series for t in study.trials})
+        assert ("crop_shift" in {t.series for t in study.trials}) is (task == "pose")
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (lambda: design.corruption(base(), ["fogg"]), UnknownName, "Did you mean 'fog'"),
+        (lambda: design.corruption(base(task="depth"), ["crop_shift"]), UsageError, "nothing would change"),
+        (lambda: design.corruption(base(), [], [0]), UsageError, "1 .slight. to 5"),
+        (lambda: design.resolution(base(), [4]), UsageError, "8 pixels"),
+        (lambda: design.boxes(base(task="seg")), UsageError, "whole picture"),
+        (lambda: design.boxes(base(task="pose"), ["gt"]), UsageError, "beside gt"),
+        (lambda: rendered(["skin_tine"]), UnknownName, "Did you mean 'skin_tone'"),
+        (lambda: rendered(["clothing"], "blck,grey"), UnknownName, "Did you mean 'black'"),
+        (lambda: rendered(["clothing"], "9"), UsageError, "2 to 7"),
+        (lambda: rendered(["clothing", "skin_tone"], "black"), UsageError, "one --factor"),
+        (lambda: rendered([]), UsageError, "--factor: skin_tone"),
+        (lambda: rendered(["skin_tone"], pairs=1), UsageError, "2 to 1000"),
+        (lambda: design.factor(base(task="pose", datasets=(), split="tiny"), ["skin_tone"]), UsageError, "2 to 12"),
+        (lambda: design.factor(base(task="pose"), ["skin_tone"]), UsageError, "toy has no factors"),
+    ],
+)
+def test_a_design_that_makes_no_sense_is_refused(
+    toy: ModuleType, make: Callable[[], Study], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        make()
+
+
+def test_a_box_study_compares_with_the_boxes_of_the_truth() -> None:
+    study = design.boxes(base(task="pose"), ["gt", "jitter:0.2", "jitter:0.4,3"])
+    assert study.reference.change == {"boxes": "gt"}
+    assert [t.change for t in study.trials] == [{"boxes": "jitter:0.2"}, {"boxes": "jitter:0.4,3"}]
+    assert [t.name for t in study.trials] == ["jitter-0.2", "jitter-0.4-3"]
+    assert isinstance(study.trials[0], Trial)
+
+
+def test_a_factor_study_renders_people_of_its_own_against_the_same_as_drawn() -> None:
+    study = rendered(["light_level"], "3", 40)
+    assert (study.base.datasets, study.base.split, study.base.limit) == (("synthetic-humans",), "study", 40)
+    assert study.reference.change == {}
+    assert [t.change["data_options"]["factor"] for t in study.trials] == [f"light_level={v}" for v in ("-4", "-1", "2")]
+    everything = rendered(["all"])
+    assert {t.series for t in everything.trials} == set(FACTORS)
+    assert len(everything.trials) == 5 * len(FACTORS)
+
+
+def test_the_smallest_effect_and_the_pairs_for_it_belong_together() -> None:
+    assert power.smallest_effect(100, 1) == pytest.approx((1.959964 + 0.841621) / 10, rel=1e-5)
+    assert power.smallest_effect(100, 10) > power.smallest_effect(100, 1) > power.smallest_effect(400, 1)
+    needed = power.pairs_needed(0.3, 5)
+    assert power.smallest_effect(needed, 5) <= 0.3 < power.smallest_effect(needed - 1, 5)
+    power.require(0.3, needed, 5)
+    with pytest.raises(UsageError, match=f"takes {needed} pairs"):
+        power.require(0.3, needed - 1, 5)
+    with pytest.raises(UsageError, match="above 0"):
+        power.require(0.0, 10, 5)
