@@ -9,6 +9,7 @@ WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called
     "depth_anything": "sapiens_bench.models.depth_anything:DepthAnything",
     "exported": "sapiens_bench.models.exported:build",
     "floors": "sapiens_bench.models.floors:build",
+    "holistic": "sapiens_bench.models.holistic:Holistic",
     "live": "sapiens_bench.models.exported:build",
     "mask2former": "sapiens_bench.models.hub_seg:Mask2Former",
     "movenet": "sapiens_bench.models.movenet:MoveNet",

@@ -258,7 +258,7 @@ class DepthAnythingOptions(DepthOptions):
 
 
 class PersonCropOptions(Options):
-    """Of MoveNet and BlazePose."""
+    """Of MoveNet, BlazePose and Holistic."""
 
     padding: Padding = 1.25
     """Side of the square crop over the longer side of the box."""
@@ -347,6 +347,7 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
         "normal": ExportedNormalOptions,
     },
     "floors": floor_options,
+    "holistic": {"pose": PersonCropOptions},
     "live": {
         "pose": LivePoseOptions,
         "seg": LiveSegOptions,
