@@ -14,6 +14,7 @@ WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called
     "mask2former": "sapiens_bench.models.hub_seg:Mask2Former",
     "movenet": "sapiens_bench.models.movenet:MoveNet",
     "noisy_oracle": "sapiens_bench.models.oracle:NoisyOracle",
+    "one_stage": "sapiens_bench.models.one_stage:OneStage",
     "onnx": "sapiens_bench.models.onnx:build",
     "oracle": "sapiens_bench.models.oracle:Oracle",
     "pifuhd": "sapiens_bench.models.pifuhd:PIFuHD",

@@ -18,7 +18,6 @@ Axes: B people, L landmarks, S side of BlazePose's square, R side of the fine sq
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +44,7 @@ from sapiens_bench.types import ModelInput, Prepared
 
 N_BODY, N_FACE, N_HAND = 33, 468, 21
 N_POINTS = N_BODY + N_FACE + 2 * N_HAND
+FURTHER = ("hand_landmark.safetensors", "face_landmark.safetensors")  # beside the card's first file
 HANDS = ((15, 17, 19), (16, 18, 20))  # left, right: wrist, pinky, index of the body
 FACE_OF_BODY = 11  # its first so many points
 DETAIL_SAMPLES = 1024  # R: of a person 820 px tall, every pixel; then a hand or face still fills its network's square
@@ -85,7 +85,8 @@ class HolisticPose(nn.Module):
         face = self.twice(self.look_at_face, face_from_landmarks, face_from_pose(xy[:, :FACE_OF_BODY]), detail)
         parts = [body, scored(face.xy, face.presence)]
         for points in HANDS:
-            region = hand_from_pose(*(xy[:, index] for index in points), self.hand_scale)
+            wrist, pinky, knuckle = (xy[:, index] for index in points)
+            region = hand_from_pose(wrist, pinky, knuckle, self.hand_scale)
             hand = self.twice(self.look_at_hand, hand_from_landmarks, region, detail)
             is_visible = visibility[:, points[0]] > MIN_WRIST_VISIBILITY
             parts.append(scored(hand.xy, hand.presence * is_visible))
@@ -134,8 +135,9 @@ class Holistic:
     def __init__(self, context: ModelContext) -> None:
         chosen: PersonCropOptions = context.options
         self.padding = chosen.padding
-        graphs = [_graph(context, path) for path in (weights_path(context), *_further(context))]
-        self.network = HolisticPose(*graphs).eval()
+        files = (weights_path(context), *(context.also[name] for name in FURTHER))
+        body, hand, face = (load_graph(path, context.device, context.precision) for path in files)
+        self.network = HolisticPose(body, hand, face).eval()
         self.size = self.network.size
 
     def prepare(self, x: ModelInput) -> Prepared:
@@ -164,11 +166,3 @@ class Holistic:
             instance_scores_N=(geometry.box_scores * presence).astype(np.float32),
             boxes_xyxy_px_N4=geometry.boxes_xyxy_px,
         )
-
-
-def _graph(context: ModelContext, path: Path) -> Graph:
-    return load_graph(path, context.device, context.precision)
-
-
-def _further(context: ModelContext) -> tuple[Path, Path]:
-    return context.also["hand_landmark.safetensors"], context.also["face_landmark.safetensors"]

@@ -13,6 +13,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 from sapiens_bench.cards.options import NoOptions, Options
 from sapiens_bench.errors import CardError
+from sapiens_bench.models.box_free_options import OneStageOptions
 from sapiens_bench.models.dense_options import DENSE_PREDICTIONS, Sign
 from sapiens_bench.tasks.depth.types import DepthKind
 from sapiens_bench.types import TaskKind
@@ -154,13 +155,8 @@ class CardPoseOptions(Options):
         return self
 
 
-_BELONGS_TO = {
-    "codec": "heatmap",
-    "blur_kernel": "heatmap",
-    "split_ratio": "simcc",
-    "score": "simcc",
-    "units": "coords",
-}
+_OF_SIMCC = ("split_ratio", "score")
+_BELONGS_TO = {"codec": "heatmap", "blur_kernel": "heatmap", "units": "coords", **dict.fromkeys(_OF_SIMCC, "simcc")}
 
 
 class CardMapsOptions(Options):
@@ -357,6 +353,7 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
     "mask2former": {"seg": NoOptions},
     "movenet": {"pose": PersonCropOptions},
     "noisy_oracle": noise_options,
+    "one_stage": {"pose": OneStageOptions},
     "onnx": {"pose": OnnxPoseOptions, "seg": OnnxSegOptions, "depth": OnnxDepthOptions, "normal": OnnxNormalOptions},
     "oracle": NoOptions,
     "pifuhd": {"normal": AxesOptions},

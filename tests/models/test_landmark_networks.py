@@ -30,7 +30,8 @@ def landmark_pattern(side: int) -> NDArray[np.uint8]:
     y, x = np.mgrid[0:side, 0:side]
     directions = ((1, 2, 0.3), (3, -1, 1.1), (2, 5, 2.0))
     waves = np.stack([np.sin((x * a + y * b) / side * 2 * np.pi + phase) for a, b, phase in directions], 2)
-    return np.round(127.5 + 80 * waves + 40 * np.roll(waves, 1, 2)).clip(0, 255).astype(np.uint8)
+    pattern = np.round(127.5 + 80 * waves + 40 * np.roll(waves, 1, 2)).clip(0, 255)
+    return np.asarray(pattern, np.uint8)
 
 
 @pytest.mark.parametrize("name", ["hand_landmark", "face_landmark"])
