@@ -178,6 +178,8 @@ class _OnnxLayout(Options):
 class _OnnxFile(_OnnxLayout):
     output_name: str | None = None
     """Of files with several outputs: the one that holds the map."""
+    corner_aligned: bool = False
+    """The outermost points of the map lie on the picture's outermost pixels (sides of 16 n + 1), not half a cell in."""
 
 
 class OnnxPoseOptions(CardPoseOptions, _OnnxLayout):
@@ -187,6 +189,8 @@ class OnnxPoseOptions(CardPoseOptions, _OnnxLayout):
 class OnnxSegOptions(CardMapsOptions, _OnnxFile):
     output: Literal["logits", "labels"] = "logits"
     """``labels``: the file ends in an arg max."""
+    person_output: str | None = None
+    """The output that tells person (logit above 0) from background, where the other holds the parts alone."""
 
 
 class OnnxDepthOptions(CardMapsOptions, _OnnxFile, DepthOptions):
