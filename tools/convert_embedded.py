@@ -27,6 +27,8 @@ from embedded_tflite import TfliteReader
 
 FORMAT = "sapiens-bench-graph/1"
 BLAZEPOSE_OUTPUTS = ("landmarks", "presence", "mask_logits", "heatmap_logits", "world")
+HAND_OUTPUTS = ("landmarks", "presence", "handedness", "world")
+FACE_OUTPUTS = ("landmarks", "presence_logit")
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ SOURCES = {
     "selfie_segmentation": Source(
         "selfie_segmentation.tflite", "MediaPipe selfie segmentation (general)", "Apache-2.0", ("mask",)
     ),
+    "hand_landmark": Source("hand_landmark_full.tflite", "MediaPipe hand landmarks (full)", "Apache-2.0", HAND_OUTPUTS),
+    "face_landmark": Source("face_landmark.tflite", "MediaPipe face mesh, 468 points", "Apache-2.0", FACE_OUTPUTS),
 }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from reference_holistic import holistic_cards
 from reference_labels import label_cards
 from reference_published import published_cards, published_notes
 from reference_spaces import keypoint_cards
@@ -114,6 +115,8 @@ def main() -> None:
     tables = yaml.load((arguments.folder / "paper_tables.yaml").read_text("utf-8"), Loader=yaml.CSafeLoader)
     spaces = arguments.out / "datasets" / "spaces"
     cards, maps = keypoint_cards(read["keypoint_maps"], read["goliath_keypoints"])
+    more_cards, more_maps = holistic_cards({card["id"]: card for card in cards})
+    cards, maps = cards + more_cards, maps + more_maps
     label_spaces, label_maps = label_cards(read["goliath_seg_classes"])
     for card in (*cards, *label_spaces):
         write(spaces / f"{card['id'].replace('-', '_')}.yaml", card)

@@ -131,6 +131,29 @@ class TfliteReader:
             raise Refused("only half-pixel bilinear resizing")
         return self.graph.add("resize", [self.values[inputs[0]]], size=[int(n) for n in self.constants[inputs[1]]])
 
+    def _prelu(self, operator: Any, inputs: list[int], out: int) -> str:
+        slope = self.constants[inputs[1]]
+        if slope.size != slope.shape[-1]:
+            raise Refused(f"PReLU with slopes {slope.shape}: only one per channel")
+        return self.graph.add("prelu", [self.values[inputs[0]]], {"weight": slope.reshape(-1)})
+
+    def _fully_connected(self, operator: Any, inputs: list[int], out: int) -> str:
+        """Of a vector: a 1 x 1 convolution of the map that ``mean`` leaves, then flattened."""
+        options = self._options(operator, "FullyConnectedOptions")
+        weight = self.constants[inputs[1]]  # [out, in]
+        tensors = {"weight": weight[:, :, None, None], "bias": self.constants[inputs[2]]}
+        source, act = [self.values[inputs[0]]], self._act(options)
+        if self._shape(inputs[0]) != [1, weight.shape[1]] and self._shape(inputs[0]) != [1, 1, 1, weight.shape[1]]:
+            raise Refused(f"a fully connected layer on {self._shape(inputs[0])}")
+        found = self.graph.add("conv", source, tensors, stride=[1, 1], pad=[0, 0, 0, 0], act=act)
+        return self.graph.add("flatten", [found])
+
+    def _mean(self, operator: Any, inputs: list[int], out: int) -> str:
+        axes = sorted(self.constants[inputs[1]].reshape(-1).tolist())
+        if axes != [1, 2] or len(self._shape(inputs[0])) != 4:
+            raise Refused(f"a mean over the axes {axes}")
+        return self.graph.add("mean", [self.values[inputs[0]]])
+
     def _max_pool_2d(self, operator: Any, inputs: list[int], out: int) -> str:
         options = self._options(operator, "Pool2DOptions")
         kernel = [options.FilterHeight(), options.FilterWidth()]

@@ -6,6 +6,7 @@ Every refusal names the flag that answers it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,6 +67,9 @@ def of_onnx(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
         said = said._replace(normalise="none")
     spec = _input(model, said, size)
     outputs = [_turned(out, is_last) for out in facts.outputs]
+    if task == "pose" and not said.output and (n_points := _points_of_people(facts.outputs)):
+        space = said.space or guessed_space(n_points, (), catalog.spaces, str(model.path)).id
+        return Found("one_stage", catalog.space(space).id, spec, {**options, "boxes": "none"}, "onnx")
     if task == "pose":
         output = said.output or _pose_output(model, outputs)
         options["output"] = output
@@ -197,6 +201,13 @@ def _turned(out: OnnxTensor, is_last: bool) -> OnnxTensor:
         return out
     b, h, w, c = out.shape
     return OnnxTensor(out.name, (b, c, h, w), out.dtype)
+
+
+def _points_of_people(outputs: Sequence[OnnxTensor]) -> int:
+    """Keypoints of each person of a network that needs no boxes: [1, N, 5] and [1, N, K, 3]; 0 of any other."""
+    boxes = [x.shape for x in outputs if x.shape and len(x.shape) == 3 and x.shape[2] == 5]
+    people = [x.shape for x in outputs if x.shape and len(x.shape) == 4 and x.shape[3] == 3]
+    return int(people[0][2] or 0) if len(boxes) == len(people) == 1 else 0
 
 
 def _pose_output(model: Named, outputs: list[OnnxTensor]) -> str:

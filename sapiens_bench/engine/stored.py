@@ -41,8 +41,8 @@ def register(request: Request, catalog: Catalog) -> None:
         _register_poses(request, catalog)
     else:
         _register_maps(request, catalog)
-    if request.boxes == "none" and needs_pictures(request, catalog):
-        raise UsageError("--boxes none is for results made elsewhere: every model of the run must be one of them.")
+    if request.boxes == "none":
+        _refuse_top_down(request, catalog)
 
 
 def _register_poses(request: Request, catalog: Catalog) -> None:
@@ -91,6 +91,21 @@ def _register_maps(request: Request, catalog: Catalog) -> None:
 def needs_pictures(request: Request, catalog: Catalog) -> bool:
     """Whether any model looks at pictures; stored poses do not."""
     return request.task != "pose" or not all(map(_is_results, catalog.select(request.task, request.models)))
+
+
+def _refuse_top_down(request: Request, catalog: Catalog) -> None:
+    entries = catalog.select(request.task, request.models)
+    fits = request.task == "pose"
+    if wrong := [entry.id for entry in entries if not (fits and (_is_results(entry) or needs_no_boxes(entry)))]:
+        raise UsageError(
+            f"--boxes none is for results made elsewhere and for models whose card says boxes: none; {wrong[0]} needs "
+            "boxes."
+        )
+
+
+def needs_no_boxes(entry: ModelEntry) -> bool:
+    """Whether a card says that the model finds people itself."""
+    return bool(entry.variant.options.get("boxes") == "none")
 
 
 def _is_results(entry: ModelEntry) -> bool:

@@ -36,6 +36,7 @@ from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.options import PersonCropOptions
 from sapiens_bench.models.parts.graph import Graph, load_graph
 from sapiens_bench.models.parts.person_crop import SquareCrops, cut_squares
+from sapiens_bench.models.parts.regions import Region
 from sapiens_bench.models.parts.weight_file import weights_path
 from sapiens_bench.tasks.pose.types import PosePrediction
 from sapiens_bench.types import ModelInput, Prepared
@@ -58,14 +59,6 @@ class Pass(NamedTuple):
     xy: Tensor  # [B, 39, 2], pixels of the square from its edge
     visibility: Tensor  # [B, 39], 0..1
     presence: Tensor  # [B], 0..1, that the square shows a person
-
-
-class Region(NamedTuple):
-    """The second square, in pixels of the first crop from its edge."""
-
-    center: Tensor  # [B, 2]
-    side: Tensor  # [B]
-    rotation: Tensor  # [B, 2, 2], second square -> first
 
 
 class BlazePosePose(nn.Module):

@@ -19,8 +19,9 @@ from sapiens_bench.models.options import OnnxPoseOptions, OnnxSegOptions
 from sapiens_bench.models.parts.card_maps import CardMaps
 from sapiens_bench.models.parts.card_poses import CardPoses
 from sapiens_bench.models.parts.decoders import Answers
-from sapiens_bench.models.parts.dense_frame import input_spec
+from sapiens_bench.models.parts.dense_frame import input_spec, resize
 from sapiens_bench.models.parts.onnx_session import Layout, OnnxNetwork, shown
+from sapiens_bench.models.parts.person_parts import joined, labels
 from sapiens_bench.models.parts.weight_file import weights_path
 
 MAX_LABEL = 253  # 254 and 255 have a meaning of their own
@@ -91,7 +92,10 @@ class OnnxMaps(CardMaps):
         self.layout: Layout = chosen.layout
         self.gives_labels = isinstance(chosen, OnnxSegOptions) and chosen.output == "labels"
         self.file, self.spec = open_network(context, chosen.layout)
-        self.output = self._chosen_output(chosen.output_name)
+        self.is_corner_aligned = chosen.corner_aligned
+        person: str | None = getattr(chosen, "person_output", None)
+        self.output = self._chosen_output(chosen.output_name, "output_name")
+        self.person = None if person is None else self._chosen_output(person, "person_output")
         self.raw(torch.zeros(1, 3, *self.input_hw))  # shapes are checked before any picture is
 
     @property
@@ -99,21 +103,28 @@ class OnnxMaps(CardMaps):
         """What a user should know about how the file runs."""
         return tuple(self.file.notes)
 
-    def _chosen_output(self, name: str | None) -> str:
+    def _chosen_output(self, name: str | None, option: str) -> str:
         names = list(self.file.outputs)
         if name is None and len(names) == 1:
             return names[0]
         if name is None or name not in names:
             raise CardError(
-                f"{self.name}: option output_name is {name!r}; {self.file.path} has {shown(self.file.outputs)}."
+                f"{self.name}: option {option} is {name!r}; {self.file.path} has {shown(self.file.outputs)}."
             )
         return name
 
     def raw(self, image: Tensor) -> Tensor:
-        (out,) = self.file(image, [self.output])
-        if self.layout == "NHWC" and out.ndim == 4:
-            out = out.permute(0, 3, 1, 2)
-        return self._labels(out) if self.gives_labels else self.checked(out, self.name)
+        names = [self.output] if self.person is None else [self.output, self.person]
+        found = self.file(image, names)
+        if self.layout == "NHWC":
+            found = tuple(out.permute(0, 3, 1, 2) if out.ndim == 4 else out for out in found)
+        if self.gives_labels:
+            return self._labels(found[0])
+        out = found[0] if self.person is None else joined(found[0], found[1], self.channels, self.name)
+        out = self.checked(out, self.name)
+        if not self.is_corner_aligned:
+            return out
+        return functional.interpolate(out, self.input_hw, mode="bilinear", align_corners=True)
 
     def _labels(self, out: Tensor) -> Tensor:
         """Label maps [B, h, w] or [B, 1, h, w] as float32 [B, 1, h, w].
@@ -131,7 +142,7 @@ class OnnxMaps(CardMaps):
     def at_original(self, raw: Tensor, size_hw: tuple[int, int]) -> Tensor:
         if self.gives_labels:
             return functional.interpolate(raw, size=size_hw, mode="nearest-exact")[0, 0].byte()
-        return super().at_original(raw, size_hw)
+        return labels(resize(raw, size_hw)) if self.person is not None else super().at_original(raw, size_hw)
 
 
 def build(context: ModelContext) -> OnnxPoses | OnnxMaps:

@@ -13,6 +13,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 from sapiens_bench.cards.options import NoOptions, Options
 from sapiens_bench.errors import CardError
+from sapiens_bench.models.box_free_options import OneStageOptions
 from sapiens_bench.models.dense_options import DENSE_PREDICTIONS, Sign
 from sapiens_bench.tasks.depth.types import DepthKind
 from sapiens_bench.types import TaskKind
@@ -154,13 +155,8 @@ class CardPoseOptions(Options):
         return self
 
 
-_BELONGS_TO = {
-    "codec": "heatmap",
-    "blur_kernel": "heatmap",
-    "split_ratio": "simcc",
-    "score": "simcc",
-    "units": "coords",
-}
+_OF_SIMCC = ("split_ratio", "score")
+_BELONGS_TO = {"codec": "heatmap", "blur_kernel": "heatmap", "units": "coords", **dict.fromkeys(_OF_SIMCC, "simcc")}
 
 
 class CardMapsOptions(Options):
@@ -182,6 +178,8 @@ class _OnnxLayout(Options):
 class _OnnxFile(_OnnxLayout):
     output_name: str | None = None
     """Of files with several outputs: the one that holds the map."""
+    corner_aligned: bool = False
+    """The outermost points of the map lie on the picture's outermost pixels (sides of 16 n + 1), not half a cell in."""
 
 
 class OnnxPoseOptions(CardPoseOptions, _OnnxLayout):
@@ -191,6 +189,8 @@ class OnnxPoseOptions(CardPoseOptions, _OnnxLayout):
 class OnnxSegOptions(CardMapsOptions, _OnnxFile):
     output: Literal["logits", "labels"] = "logits"
     """``labels``: the file ends in an arg max."""
+    person_output: str | None = None
+    """The output that tells person (logit above 0) from background, where the other holds the parts alone."""
 
 
 class OnnxDepthOptions(CardMapsOptions, _OnnxFile, DepthOptions):
@@ -258,7 +258,7 @@ class DepthAnythingOptions(DepthOptions):
 
 
 class PersonCropOptions(Options):
-    """Of MoveNet and BlazePose."""
+    """Of MoveNet, BlazePose and Holistic."""
 
     padding: Padding = 1.25
     """Side of the square crop over the longer side of the box."""
@@ -347,6 +347,7 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
         "normal": ExportedNormalOptions,
     },
     "floors": floor_options,
+    "holistic": {"pose": PersonCropOptions},
     "live": {
         "pose": LivePoseOptions,
         "seg": LiveSegOptions,
@@ -356,6 +357,7 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
     "mask2former": {"seg": NoOptions},
     "movenet": {"pose": PersonCropOptions},
     "noisy_oracle": noise_options,
+    "one_stage": {"pose": OneStageOptions},
     "onnx": {"pose": OnnxPoseOptions, "seg": OnnxSegOptions, "depth": OnnxDepthOptions, "normal": OnnxNormalOptions},
     "oracle": NoOptions,
     "pifuhd": {"normal": AxesOptions},

@@ -11,6 +11,7 @@ from sapiens_bench.decide import wording
 from sapiens_bench.report.footnotes import FEW_GROUPS
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.stats.power import POWER, smallest_seen
 from sapiens_bench.study.effects import Effect, Profile
 from sapiens_bench.study.folder import SCHEMA
 
@@ -93,7 +94,7 @@ def _conditions(p: Profile) -> Sheet:
 def _line(e: Effect, p: Profile) -> tuple[str, ...]:
     found, info = e.found, p.info
     places = wording.digits(found.difference, info)
-    least = wording.smallest_seen(found)
+    least = smallest_seen(found)
     ends = [wording.shown(end, info, places) for end in (found.low, found.high)]
     return (
         _named(e),
@@ -113,9 +114,7 @@ def _notes(kind: str, found: Sequence[Profile], n_draws: int, seed: int) -> Iter
         "model together."
     )
     yield "Kept: mean over the conditions as a share of the reference; of errors, the reference as a share of the mean."
-    yield (
-        f"Sees >=: the true change that would be called out in {wording.POWER:.0%} of sets like this one, before Holm."
-    )
+    yield (f"Sees >=: the true change that would be called out in {POWER:.0%} of sets like this one, before Holm.")
     few = [p.n_groups for p in found if p.n_groups < FEW_GROUPS]
     if few:
         yield f"Only {min(few)} independent groups: below {FEW_GROUPS} the intervals are too narrow."
@@ -137,7 +136,7 @@ def _data(kind: str, found: Sequence[Profile], n_draws: int, seed: int, facts: d
                 "conditions": [
                     {
                         "name": e.trial.name, "series": e.trial.series, "level": e.trial.level, **asdict(e.found),
-                        "p_holm": e.p_holm, "smallest_seen": wording.smallest_seen(e.found),
+                        "p_holm": e.p_holm, "smallest_seen": smallest_seen(e.found),
                     }
                     for e in p.effects
                 ],

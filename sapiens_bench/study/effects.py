@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from sapiens_bench.decide import pairs
 from sapiens_bench.decide.agreement import require_agreement
 from sapiens_bench.decide.sides import Member, Side
-from sapiens_bench.engine.scores import Weights
+from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import UsageError
-from sapiens_bench.stats.bootstrap import draw_scores, percentile_ends, point_scores
+from sapiens_bench.stats.bootstrap import draw_scores, point_scores
+from sapiens_bench.stats.ends import percentile_ends
 from sapiens_bench.stats.paired import PairedDifference, difference_of, holm, studentised_p
 from sapiens_bench.study.design import Trial
 from sapiens_bench.types import ScoreInfo
@@ -98,7 +99,7 @@ def profiles(
     sides = [(trial, {(*m.place, m.model): m for m in side.members}) for trial, side in trials]
     everyone = [m for _, found in sides for m in found.values()]
     excluded = pairs.left_out([*reference.members, *everyone])
-    weights = Weights(n_draws, seed)
+    weights = Draws(n_draws, seed)
     result = []
     for member in reference.members:
         key = (*member.place, member.model)
@@ -126,7 +127,7 @@ def _profile(
     reference: Member,
     under: Sequence[tuple[Trial, Member]],
     excluded: set[str],
-    weights: Weights,
+    weights: Draws,
     score: str,
 ) -> Profile:
     for trial, member in under:

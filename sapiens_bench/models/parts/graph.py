@@ -137,6 +137,14 @@ class Act(Operation):
         return self.act(x.clone())
 
 
+class Prelu(Operation):
+    weight: Tensor  # [C], slopes below zero
+    roles = ("weight",)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.prelu(x, self.weight)
+
+
 class Pad(Operation):
     """Zeros around the map and behind the channels."""
 
@@ -198,6 +206,7 @@ OPERATIONS: dict[str, type[Operation]] = {
     "add": Add,
     "mul": Mul,
     "act": Act,
+    "prelu": Prelu,
     "pad": Pad,
     "resize": Resize,
     "max_pool": MaxPool,
