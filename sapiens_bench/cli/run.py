@@ -131,6 +131,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, its time and disk; run nothing.")] = False,
 ) -> None:
     """Evaluate models on data sets and print the table."""
+    from sapiens_bench.adapters.context import MAX_PIXELS
     from sapiens_bench.engine.again import parse_part
     from sapiens_bench.engine.request import OwnModel, Request, parse_trust
 
@@ -166,7 +167,7 @@ def run(
         part=parse_part(shard),
         own=OwnModel(space, input_, normalise, output),
         command=typed(),
-        **({} if max_pixels is None else {"max_pixels": max_pixels}),
+        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
     )
     if task == ALL_TASKS:
         from sapiens_bench.cli.run_all import execute_all

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-from sapiens_bench.decide.wording import POWER
 from sapiens_bench.errors import UsageError
+from sapiens_bench.stats.power import POWER
 
 ALPHA = 0.05
 
