@@ -14,6 +14,14 @@ from sapiens_bench.engine.threads import prepare_process
 
 prepare_process()  # as the commands do: idle threads that spin hold the cores that other processes need
 
+_LONG = ("test_docs.py", "test_profile_engine.py", "test_plugin.py", "test_distribution.py", "test_page.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that no process works on one of them while the others have nothing left."""
+    items.sort(key=lambda item: item.path.name not in _LONG)
+
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -87,7 +87,7 @@ def test_an_input_that_is_no_multiple_of_the_patch_is_refused() -> None:
 
 def test_the_last_map_of_a_sapiens_trunk_is_what_its_encoder_gives(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    encoder = Encoder(EncoderConfig(32, 4, 2, 128, (6, 4), class_token=True))
+    encoder = Encoder(EncoderConfig(32, 4, 2, 128, (4, 4), class_token=True))
     for parameter in encoder.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     path = tmp_path / "encoder.safetensors"
@@ -113,7 +113,7 @@ def test_a_sapiens2_file_is_a_trunk_of_four_maps(shared: Path) -> None:
 
 
 def test_a_file_of_another_size_than_the_name_says_is_refused(tmp_path: Path) -> None:
-    encoder = Encoder(EncoderConfig(1024, 1, 16, 64, (6, 4)))
+    encoder = Encoder(EncoderConfig(1024, 1, 16, 64, (4, 4)))
     state = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
     path = tmp_path / "encoder.safetensors"
     save_file(state, path)
