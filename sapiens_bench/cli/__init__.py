@@ -25,6 +25,7 @@ from sapiens_bench.cli import (
     probe,
     profile,
     report,
+    rerun,
     run,
     score,
     site,
@@ -66,8 +67,8 @@ app.command("profile", epilog=profile.EXAMPLES)(profile.profile)
 app.add_typer(verify.app, name="verify")
 app.command("errors", epilog=errors.EXAMPLES)(errors.errors)
 app.command("score", epilog=score.EXAMPLES)(score.score)
-app.command("merge", epilog=merge.MERGE_EXAMPLES)(merge.merge)
-app.command("rerun", epilog=merge.RERUN_EXAMPLES)(merge.rerun)
+app.command("merge", epilog=merge.EXAMPLES)(merge.merge)
+app.command("rerun", epilog=rerun.EXAMPLES)(rerun.rerun)
 
 
 def _version(wanted: bool) -> None:
