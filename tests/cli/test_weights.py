@@ -26,7 +26,6 @@ class Payload:
 
 @pytest.fixture
 def tools(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "fakes"))
     torch.set_num_threads(1)
     import sapiens_cards
 

@@ -25,7 +25,6 @@ FILE = "person_detection_results/COCO_val2017_detections_AP_H_56_person.json"
 
 @pytest.fixture
 def tools(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "fakes"))
     torch.set_num_threads(1)
     import sapiens_cards
     import tiny_detectors

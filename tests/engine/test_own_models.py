@@ -32,7 +32,6 @@ def catalog() -> Catalog:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "fakes"))
     import tiny_onnx
 
     return tiny_onnx

@@ -46,7 +46,6 @@ class Payload:
 @pytest.fixture
 def tools(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The modules of tests/fakes that this file uses."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "fakes"))
     torch.set_num_threads(1)
     import sapiens_by_hand
     import sapiens_cards

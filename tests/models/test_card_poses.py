@@ -42,7 +42,6 @@ WITHIN_PX = {"heatmap": 3.5, "simcc": 1.5, "pixel": 1.5, "share": 1.5}  # heatma
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "fakes"))
     torch.set_num_threads(1)
     import tiny_onnx
 

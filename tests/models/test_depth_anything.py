@@ -22,7 +22,6 @@ INVERSE = "affine_invariant_inverse_depth"
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "fakes"))
     torch.set_num_threads(1)
     import dense_wrappers
 

@@ -21,7 +21,6 @@ TINY_RCNN = {"architecture": "fasterrcnn_mobilenet_v3_large_320_fpn", "min_size"
 
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "fakes"))
     torch.set_num_threads(1)
     import tiny_detectors
 

@@ -17,7 +17,6 @@ from sapiens_bench.models.pifuhd import PIFuHD, build_generator
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "fakes"))
     torch.set_num_threads(1)
     import dense_wrappers
 

@@ -22,7 +22,6 @@ SPACES = {"pose": ("keypoints", 5), "seg": ("labels", 7)}
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "fakes"))
     torch.set_num_threads(1)
     import dense_wrappers
 
