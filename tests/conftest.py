@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -43,13 +42,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def sphere() -> ModuleType:
     """The module tests/fakes/sphere.py: a ball with exact depth, normals and labels."""
-    spec = importlib.util.spec_from_file_location("fake_sphere", REPOSITORY / "tests" / "fakes" / "sphere.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fake_sphere"] = module  # its dataclass looks itself up there
-    spec.loader.exec_module(module)
-    return module
+    return _fake("sphere")
 
 
 @pytest.fixture(scope="session")
@@ -70,13 +63,27 @@ def pose_layouts() -> ModuleType:
     return _fake("pose_layouts")
 
 
+@pytest.fixture(scope="session")
+def poses() -> ModuleType:
+    """The module tests/fakes/poses.py: random people and what models answered."""
+    return _fake("poses")
+
+
+@pytest.fixture(scope="session")
+def dense_rows() -> ModuleType:
+    """The module tests/fakes/dense_rows.py: rows of dense tasks."""
+    return _fake("dense_rows")
+
+
+@pytest.fixture(scope="session")
+def discs() -> ModuleType:
+    """The module tests/fakes/discs.py: pictures of balls under three tasks."""
+    return _fake("discs")
+
+
 def _fake(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"fake_{name}", REPOSITORY / "tests" / "fakes" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """A module of tests/fakes, which is on pytest's path."""
+    return importlib.import_module(name)
 
 
 @pytest.fixture(autouse=True)

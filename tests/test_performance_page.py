@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
-import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,13 +11,8 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def tool(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("performance_page", repository / "tools" / "performance_page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["performance_page"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool() -> ModuleType:
+    return importlib.import_module("performance_page")
 
 
 def line(**changes: Any) -> dict[str, Any]:

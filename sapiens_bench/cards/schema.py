@@ -92,9 +92,12 @@ class Weights(Card):
     ignore_keys: tuple[str, ...] = ()  # state-dict keys that may be left over, by exact name
 
 
+MAX_INPUT_SIDE = 16384  # pixels
+
+
 class InputSpec(Card):
-    height: Annotated[int, Field(gt=0, le=16384)]
-    width: Annotated[int, Field(gt=0, le=16384)]
+    height: Annotated[int, Field(gt=0, le=MAX_INPUT_SIDE)]
+    width: Annotated[int, Field(gt=0, le=MAX_INPUT_SIDE)]
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # in 0..255 units, after channel ordering
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     channel_order: Literal["rgb", "bgr"] = "rgb"

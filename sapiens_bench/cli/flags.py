@@ -117,6 +117,13 @@ Cards = Annotated[
         help="Folder with cards of your own; may name code beside them. Repeatable.",
     ),
 ]
+Datasets = Annotated[
+    list[str] | None,
+    typer.Option("--dataset", help="Comma list or repeated. Default: every one of the task that is here."),
+]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help="Crops per forward pass. Default: 8, on a GPU 32.")
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option(

@@ -34,10 +34,12 @@ def merge(
 
     records = [read_run(run) for run in runs]
     merge_folders(runs, out)
-    models = tuple(dict.fromkeys(name for record in records for name in request_of(record).models))
-    places = {"data_root": data_root, "weights_root": weights_root, "cards": tuple(cards) if cards else None}
+    asked = [request_of(record) for record in records]
+    models = tuple(dict.fromkeys(name for each in asked for name in each.models))
+    known = tuple(dict.fromkeys((*(card for each in asked for card in each.cards), *(cards or ()))))
+    places = {"data_root": data_root, "weights_root": weights_root}
     request = request_of(
-        records[0], models=models, out=out, part=NO_PART, command=typed(),
+        records[0], models=models, cards=known, out=out, part=NO_PART, command=typed(),
         **{name: value for name, value in places.items() if value is not None},
     )  # fmt: skip
     execute(request, dry_run=False, fmt=format_.value)

@@ -116,7 +116,7 @@ def probe(
 ) -> None:
     """Fit a small head on a frozen trunk and evaluate it like any other model."""
     from sapiens_bench.cards.catalog import Catalog
-    from sapiens_bench.engine.profile_request import parse_input
+    from sapiens_bench.engine.request import parse_input
     from sapiens_bench.probe.request import DataName, ProbeRequest
 
     request = ProbeRequest(

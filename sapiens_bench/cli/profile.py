@@ -60,7 +60,8 @@ def profile(
     """Parameters, FLOPs, latency, memory, and how close a model comes to the machine's limit."""
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.engine.profile import run_profile
-    from sapiens_bench.engine.profile_request import ProfileRequest, parse_batches, parse_input
+    from sapiens_bench.engine.profile_request import ProfileRequest, parse_batches
+    from sapiens_bench.engine.request import parse_input
     from sapiens_bench.profiling.timing import Budget
     from sapiens_bench.report.formats import render
     from sapiens_bench.report.profile_tables import document

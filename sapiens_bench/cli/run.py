@@ -10,9 +10,11 @@ import typer
 
 from sapiens_bench.cli.config import Config
 from sapiens_bench.cli.flags import (
+    BatchSize,
     Cards,
     DataOptions,
     DataRoot,
+    Datasets,
     Device,
     Format,
     Limit,
@@ -74,10 +76,7 @@ Exit codes: 0 what is on this machine ran; 2 the request cannot be met; 3 too ma
 def run(
     task: Task = "",
     models: Models = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option("--dataset", help="Comma list or repeated. Default: every one of the task that is here."),
-    ] = None,
+    dataset: Datasets = None,
     protocol: Protocol = None,
     split: Split = "",
     limit: Limit = None,
@@ -89,9 +88,7 @@ def run(
     ] = None,
     device: Device = "auto",
     precision: Annotated[Precision, typer.Option("--precision")] = Precision.fp32,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Crops per forward pass. Default: 8, on a GPU 32.")
-    ] = None,
+    batch_size: BatchSize = None,
     workers: Workers = None,
     threads: Threads = None,
     shard_size: Annotated[

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from sapiens_bench.cli.flags import (
+    BatchSize,
     Cards,
     DataOptions,
     DataRoot,
+    Datasets,
     Device,
     Format,
     FormatOption,
@@ -55,10 +57,7 @@ class Asked:
 def _asked(
     task: Task = "",
     models: Models = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option("--dataset", help="Comma list or repeated. Default: every one of the task that is here."),
-    ] = None,
+    dataset: Datasets = None,
     protocol: Protocol = None,
     split: Split = "",
     limit: Limit = None,
@@ -67,9 +66,7 @@ def _asked(
     ] = None,
     device: Device = "auto",
     precision: Annotated[Precision, typer.Option("--precision")] = Precision.fp32,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Crops per forward pass. Default: 8, on a GPU 32.")
-    ] = None,
+    batch_size: BatchSize = None,
     workers: Workers = None,
     threads: Threads = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the conditions' draws and the intervals.")] = 0,

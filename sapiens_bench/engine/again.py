@@ -58,6 +58,7 @@ def with_added(request: Request) -> Request:
         models=tuple(dict.fromkeys((*before.models, *added))),
         cards=tuple(dict.fromkeys((*before.cards, *request.cards))),
         out=request.out,
+        part=request.part,  # that of the record was its own: a merged run computed nothing
         device=request.device,
         batch_size=request.batch_size,
         command=request.command,

@@ -15,7 +15,7 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.guess_space import guessed_space
 from sapiens_bench.cards.onnx_shapes import OnnxFacts, OnnxTensor, onnx_facts
 from sapiens_bench.cards.schema import InputSpec
-from sapiens_bench.engine.request import OwnModel
+from sapiens_bench.engine.request import OwnModel, parse_input
 from sapiens_bench.errors import CheckpointRejected, DataError, UsageError
 from sapiens_bench.pixels import strict_json
 
@@ -148,7 +148,7 @@ def _picture(model: Named, facts: OnnxFacts) -> OnnxTensor:
 
 def _input(model: Named, said: OwnModel, size: tuple[int | None, ...]) -> InputSpec:
     """Size and normalisation of the input; the file's own size where it states one."""
-    hw = _size(model, said.input) if said.input else None
+    hw = parse_input(said.input) if said.input else None
     fixed = (size[0], size[1]) if len(size) == 2 and None not in size else None
     if hw is not None and fixed is not None and hw != fixed:
         raise UsageError(
@@ -166,13 +166,6 @@ def _input(model: Named, said: OwnModel, size: tuple[int | None, ...]) -> InputS
         )
     mean, std, order = _normalisation(said.normalise)
     return InputSpec(height=hw[0], width=hw[1], mean=mean, std=std, channel_order=order)
-
-
-def _size(model: Named, text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,5})\s*[x,]\s*(\d{1,5})", text.strip())
-    if found is None or not all(0 < int(side) <= 16384 for side in found.groups()):
-        raise UsageError(f"--input {text}: write HEIGHTxWIDTH, e.g. 256x192 for a crop that is taller than wide.")
-    return int(found[1]), int(found[2])
 
 
 def _normalisation(text: str) -> tuple[Any, Any, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from sapiens_bench.cards.schema import MAX_INPUT_SIDE
 from sapiens_bench.errors import UsageError
 from sapiens_bench.profiling.timing import Budget
 from sapiens_bench.store.fingerprint import fingerprint
@@ -47,8 +48,10 @@ class ProfileRequest:
             raise UsageError("Name at least one model and one precision.")
         if self.rounds < 1:
             raise UsageError(f"rounds must be at least 1, found {self.rounds}.")
-        if self.input_hw is not None and not all(16 <= side <= 16384 for side in self.input_hw):
-            raise UsageError(f"--input {self.input_hw[0]}x{self.input_hw[1]}: sides must lie between 16 and 16384.")
+        if self.input_hw is not None and not all(16 <= side <= MAX_INPUT_SIDE for side in self.input_hw):
+            raise UsageError(
+                f"--input {self.input_hw[0]}x{self.input_hw[1]}: sides must lie between 16 and {MAX_INPUT_SIDE}."
+            )
 
     def to(self, out: Path) -> ProfileRequest:
         """The same request, written to a folder."""
@@ -67,18 +70,6 @@ class ProfileRequest:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "command"}
         values["budget"] = {f.name: getattr(self.budget, f.name) for f in fields(self.budget)}
         return {name: _plain(value) for name, value in values.items()}
-
-
-def parse_input(text: str) -> tuple[int, int]:
-    """ "1024x768" -> (1024, 768): height, then width.
-
-    Raises:
-        UsageError: not two whole numbers.
-    """
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
-        raise UsageError(f"--input {text!r} is not HxW, for example 1024x768.")
-    return int(parts[0]), int(parts[1])
 
 
 def parse_batches(text: str) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sapiens_bench.adapters.context import MAX_PIXELS
+from sapiens_bench.cards.schema import MAX_INPUT_SIDE
 from sapiens_bench.engine.choices import DataChoice, ModelChoice, RunChoice
 from sapiens_bench.errors import UsageError
 
@@ -161,6 +162,21 @@ def parse_trust(given: Mapping[str, str] | str | tuple[str, ...] | list[str]) ->
             raise UsageError(f"--trust-checkpoint: {file} does not exist.")
         trusted[str(file.resolve())] = sha256.lower()
     return trusted
+
+
+def parse_input(text: str) -> tuple[int, int]:
+    """ "1024x768" -> (1024, 768): height, then width.
+
+    Raises:
+        UsageError: not two whole numbers from 1 to ``MAX_INPUT_SIDE``.
+    """
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(f"--input {text!r} is not HEIGHTxWIDTH, for example 1024x768.")
+    height, width = int(parts[0]), int(parts[1])
+    if not (0 < height <= MAX_INPUT_SIDE and 0 < width <= MAX_INPUT_SIDE):
+        raise UsageError(f"--input {text}: sides are 1 to {MAX_INPUT_SIDE} pixels.")
+    return height, width
 
 
 def plain(value: Any) -> Any:

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -35,7 +34,7 @@ from torch.nn import functional as F
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.options import PersonCropOptions
 from sapiens_bench.models.parts.graph import Graph, load_graph
-from sapiens_bench.models.parts.person_crop import SquareCrops, cut_squares
+from sapiens_bench.models.parts.person_crop import SquareCrops, cut_squares, landmark_poses
 from sapiens_bench.models.parts.regions import Region
 from sapiens_bench.models.parts.weight_file import weights_path
 from sapiens_bench.tasks.pose.types import PosePrediction
@@ -180,11 +179,4 @@ class BlazePose:
         return {"landmarks": landmarks, "presence": presence}
 
     def finish(self, outputs: dict[str, NDArray[Any]], geometry: SquareCrops) -> PosePrediction:
-        landmarks = outputs["landmarks"] if outputs else np.zeros((0, N_LANDMARKS, 3), np.float32)
-        presence = outputs["presence"] if outputs else np.zeros(0, np.float32)
-        return PosePrediction(
-            keypoints_NK2_px=geometry.to_image(landmarks[..., :2].astype(np.float64)).astype(np.float32),
-            keypoint_scores_NK=landmarks[..., 2].astype(np.float32),
-            instance_scores_N=(geometry.box_scores * presence).astype(np.float32),
-            boxes_xyxy_px_N4=geometry.boxes_xyxy_px,
-        )
+        return landmark_poses(outputs, geometry, N_LANDMARKS)

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -29,7 +28,7 @@ from sapiens_bench.models.blazepose import CONTEXT, CONTEXT_SAMPLES, BlazePosePo
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.options import PersonCropOptions
 from sapiens_bench.models.parts.graph import Graph, load_graph
-from sapiens_bench.models.parts.person_crop import SquareCrops, cut_squares
+from sapiens_bench.models.parts.person_crop import SquareCrops, cut_squares, landmark_poses
 from sapiens_bench.models.parts.regions import (
     Region,
     face_from_landmarks,
@@ -158,11 +157,4 @@ class Holistic:
         return {"landmarks": landmarks, "presence": presence}
 
     def finish(self, outputs: dict[str, NDArray[Any]], geometry: SquareCrops) -> PosePrediction:
-        landmarks = outputs["landmarks"] if outputs else np.zeros((0, N_POINTS, 3), np.float32)
-        presence = outputs["presence"] if outputs else np.zeros(0, np.float32)
-        return PosePrediction(
-            keypoints_NK2_px=geometry.to_image(landmarks[..., :2].astype(np.float64)).astype(np.float32),
-            keypoint_scores_NK=landmarks[..., 2].astype(np.float32),
-            instance_scores_N=(geometry.box_scores * presence).astype(np.float32),
-            boxes_xyxy_px_N4=geometry.boxes_xyxy_px,
-        )
+        return landmark_poses(outputs, geometry, N_POINTS)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import statistics
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -169,15 +167,7 @@ def ratio() -> Callable[..., float]:
 
 
 @pytest.fixture(scope="session")
-def fake(repository: Path) -> Callable[[str], ModuleType]:
+def fake() -> Callable[[str], ModuleType]:
     """``fake(NAME)``: the module tests/fakes/NAME.py."""
 
-    def load(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(f"fake_{name}", repository / "tests" / "fakes" / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = sys.modules[f"fake_{name}"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
+    return importlib.import_module

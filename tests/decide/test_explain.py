@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,16 +23,6 @@ from sapiens_bench.tasks.pose.scoring import PoseScoring
 Call = Callable[..., tuple[int, str, str]]
 K, KEYS = 17, ("AP", "AR", "AP75")
 SIGMAS = [0.05] * K
-
-
-@pytest.fixture(scope="module")
-def poses(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fake_poses", repository / "tests" / "fakes" / "poses.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -89,6 +89,9 @@ def test_parts_are_merged_to_the_run(tmp_path: Path, floors: list[str], whole: R
     assert scores(merged) == scores(whole)
     assert {cell.timing.images for cell in merged.cells} == {6}
     assert call("verify", "run", tmp_path / "merged")[0] == 0
+    grown = evaluate(task="normal", models="+oracle-normal", out=tmp_path / "merged")  # it merged, but may grow
+    assert {cell.counts.done for cell in grown.cells} == {6}
+    assert len(grown.cells) == 3
 
 
 def test_a_missing_part_is_not_made_up(tmp_path: Path, floors: list[str], whole: RunRecord) -> None:

@@ -90,8 +90,10 @@ def test_an_input_size_that_the_file_does_not_take_is_refused(
     path = str(tiny.write(tmp_path / "n.onnx"))
     with pytest.raises(UsageError, match=f"takes {tiny.H}x{tiny.W} pixels"):
         card_for(path, "pose", OwnModel(input="256x192", normalise="none"), catalog)
-    with pytest.raises(UsageError, match="write HEIGHTxWIDTH"):
+    with pytest.raises(UsageError, match="is not HEIGHTxWIDTH"):
         card_for(path, "pose", OwnModel(input="256", normalise="none"), catalog)
+    with pytest.raises(UsageError, match="1 to 16384 pixels"):
+        card_for(path, "pose", OwnModel(input="0x192", normalise="none"), catalog)
 
 
 def test_a_set_that_is_not_clear_is_asked_for(tmp_path: Path, tiny: ModuleType, catalog: Catalog) -> None:

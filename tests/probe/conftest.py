@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -10,17 +9,6 @@ import pytest
 import torch
 
 from sapiens_bench.cards.catalog import Catalog
-
-
-@pytest.fixture(scope="session")
-def discs(repository: Path) -> ModuleType:
-    """The module tests/fakes/discs.py."""
-    spec = importlib.util.spec_from_file_location("fake_discs", repository / "tests" / "fakes" / "discs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

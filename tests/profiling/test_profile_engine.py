@@ -10,7 +10,8 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.engine import profile as engine
 from sapiens_bench.engine.profile import run_profile
 from sapiens_bench.engine.profile_build import choose
-from sapiens_bench.engine.profile_request import ProfileRequest, parse_batches, parse_input
+from sapiens_bench.engine.profile_request import ProfileRequest, parse_batches
+from sapiens_bench.engine.request import parse_input
 from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import CardError, DeviceError, UnknownName, UsageError
 from sapiens_bench.profiling.parent import Answer

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from study_sides import side
 
 from sapiens_bench.errors import UnknownName, UsageError
 from sapiens_bench.stats.bootstrap import draw_weights, generator
 from sapiens_bench.stats.paired import studentised_p
 from sapiens_bench.study.design import Trial
 from sapiens_bench.study.effects import _effects, left_out, profiles
-
-_SPEC = importlib.util.spec_from_file_location("study_conftest", Path(__file__).with_name("conftest.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-_MADE = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_MADE)
-side = _MADE.side
 
 TRIALS = [Trial(f"fog-{level}", "fog", str(level), {}) for level in (1, 2, 3)]
 CONDITION = {"name": "fog", "level": 1, "seed": 0, "version": 1, "of_manifest_sha256": "m"}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -29,17 +27,6 @@ METRICS: dict[str, tuple[Metric, str]] = {
     "edges": (DepthEdgeMetric(), "depth"),
     "normal": (NormalMetric(), "normal"),
 }
-
-
-@pytest.fixture(scope="session")
-def dense_rows(repository: Path) -> ModuleType:
-    """tests/fakes/dense_rows.py (test folders are no packages)."""
-    spec = importlib.util.spec_from_file_location("dense_rows", repository / "tests" / "fakes" / "dense_rows.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def rows_of(dense_rows: ModuleType, kind: str, n: int, seed: int) -> pa.Table:

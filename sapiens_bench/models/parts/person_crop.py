@@ -8,11 +8,13 @@ outputs within 0.3 crop pixels of that reading. Axes: N people, K keypoints, S s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.pixels.affine import square_matrix, warp
+from sapiens_bench.tasks.pose.types import PosePrediction
 from sapiens_bench.types import ModelInput
 
 MIN_SIDE_PX = 2.0  # a degenerate box still gives a crop with a finite scale
@@ -49,3 +51,16 @@ def cut_squares(image_HW3: NDArray[np.uint8], squares: SquareCrops) -> NDArray[n
     for index, (center, side) in enumerate(zip(squares.center_N2_px, squares.side_N_px, strict=True)):
         crops[index] = warp(image_HW3, square_matrix(center, side, size), (size, size))
     return crops
+
+
+def landmark_poses(outputs: dict[str, NDArray[Any]], geometry: SquareCrops, n_points: int) -> PosePrediction:
+    """Poses in the picture from ``landmarks`` [N, P, 3] (x, y in pixels of the crop, score) and ``presence`` [N]; no
+    outputs are no people."""
+    landmarks = outputs["landmarks"] if outputs else np.zeros((0, n_points, 3), np.float32)
+    presence = outputs["presence"] if outputs else np.zeros(0, np.float32)
+    return PosePrediction(
+        keypoints_NK2_px=geometry.to_image(landmarks[..., :2].astype(np.float64)).astype(np.float32),
+        keypoint_scores_NK=landmarks[..., 2].astype(np.float32),
+        instance_scores_N=(geometry.box_scores * presence).astype(np.float32),
+        boxes_xyxy_px_N4=geometry.boxes_xyxy_px,
+    )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
@@ -23,17 +21,6 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(KERNELS, "get", lambda numpy_s: kernels if request.param == "compiled" else None)
         yield request.param
-
-
-@pytest.fixture(scope="session")
-def poses(repository: Path) -> ModuleType:
-    """tests/fakes/poses.py (test folders are no packages)."""
-    spec = importlib.util.spec_from_file_location("fake_poses", repository / "tests" / "fakes" / "poses.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
