@@ -248,7 +248,7 @@ def test_sizes_and_batches_are_parsed_and_nonsense_is_refused() -> None:
     assert parse_input("1024x768") == (1024, 768)
     assert parse_batches("1,2,4,2") == (1, 2, 4)
     for bad in ("1024", "axb", "1x2x3"):
-        with pytest.raises(UsageError, match="HxW"):
+        with pytest.raises(UsageError, match="HEIGHTxWIDTH"):
             parse_input(bad)
     for bad in ("", "1,x"):
         with pytest.raises(UsageError, match="--batch"):
