@@ -19,6 +19,12 @@ from sapiens_bench.store.rows import read_rows
 Call = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run without --out lies below the current folder, which must not be the checkout."""
+    monkeypatch.chdir(tmp_path)
+
+
 SPACES = Catalog.load().spaces
 LAYOUTS = ("aic", "ap10k", "crowdpose", "exlpose", "halpe", "human-art", "jhmdb", "mhp", "ochuman", "posetrack18")
 
