@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sapiens_bench.report.causes import first_causes
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS
 from sapiens_bench.report.table import Block, TableCell, TableRow
+from sapiens_bench.store.causes import ended
 from sapiens_bench.store.record import CellRecord, DatasetRecord, RunRecord
 
 FEW_GROUPS = 100  # that of stats/ends.py (tested), which a report does not load
@@ -87,7 +88,7 @@ def block_remarks(record: RunRecord, cells: Sequence[CellRecord], rows: Sequence
     if options := record.request.get("data_options"):
         shown = ", ".join(f"{name}={value}" for name, value in options.items())
         remarks.append(f"Options over the protocol: {shown}; not comparable with results under the protocol as it is.")
-    remarks += [f"Note: {note.rstrip('.')}." for note in (*facts.notes, *facts.boxes_notes)]
+    remarks += [f"Note: {ended(note)}" for note in (*facts.notes, *facts.boxes_notes)]
     measured = [row for row in rows if row.group != "unavailable"]
     remarks += _counts(measured, facts)
     if causes := first_causes(cells, "input"):
@@ -111,11 +112,11 @@ def _counts(measured: Sequence[TableRow], facts: DatasetRecord) -> list[str]:
 
 def _scored(n_scored: int, n_excluded: int) -> str:
     tail = f", {n_excluded} excluded for every model (picture or label at fault)" if n_excluded else ""
-    return f"{n_scored} images scored{tail}."
+    return f"{n_scored} {'image' if n_scored == 1 else 'images'} scored{tail}."
 
 
 def _with_interval(rows: Sequence[TableRow]) -> list[TableCell]:
-    return [c for row in rows for c in row.cells.values() if c.n_groups and c.has_interval]
+    return [c for row in rows for c in row.cells.values() if c.n_groups and c.has_interval and math.isfinite(c.value)]
 
 
 def _intervals(rows: Sequence[TableRow]) -> list[str]:

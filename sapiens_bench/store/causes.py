@@ -177,11 +177,17 @@ def complaint(cell: CellRecord) -> str:
     return f"{ALL_FAILED}: {sentence(causes[0])}" if causes else ALL_FAILED
 
 
+def ended(text: str) -> str:
+    """The text with one full stop at its end; an ellipsis, as in ``exif=...``, stays."""
+    plain = text.strip()
+    return plain if plain.endswith(("...", "?", "!")) else f"{plain.rstrip('.')}."
+
+
 def sentence(cause: Cause) -> str:
     """A cause in one line, ended by a full stop. It may hold text from files: escape it for where it goes."""
-    detail = cause.detail.strip().rstrip(".")
     if cause.kind == "note":
-        return f"{detail}."
+        return ended(cause.detail)
+    detail = cause.detail.strip().rstrip(".")
     many = f"{cause.count} images, first " if cause.count is not None and cause.count > 1 else ""
     case = ": ".join(part for part in (f"{many}{cause.first_key}" if cause.first_key else "", detail) if part)
     told = f"{cause.kind} ({case})." if cause.first_key else f"{cause.kind}: {case}." if case else f"{cause.kind}."

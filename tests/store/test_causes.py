@@ -14,6 +14,7 @@ from sapiens_bench.store.causes import (
     all_failed,
     cell_causes,
     complaint,
+    ended,
     error_rows,
     fix_of,
     row_causes,
@@ -202,3 +203,11 @@ def test_a_run_is_a_table_of_scores() -> None:
     assert frame["status"].tolist() == ["done", "done", "refused"]
     assert RunRecord(status="done", task="pose").to_pandas().empty
     assert RunRecord(status="done", task="pose").to_pandas(images=True).empty
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a note", "a note."), ("a note..", "a note."), ("write exif=...", "write exif=..."), (" x. ", "x.")],
+)
+def test_a_note_ends_once_and_keeps_its_ellipsis(text: str, shown: str) -> None:
+    assert ended(text) == shown

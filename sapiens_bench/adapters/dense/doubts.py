@@ -109,7 +109,7 @@ def geometric_faults(
     if best is not None and best != (1, 1, 1) and clearly_better(angles[best], declared):
         return [
             f"the normals agree with the depth to {angles[best]:.1f} degrees when their axes are multiplied by "
-            f"{best}, and to {declared:.1f} as declared"
+            f"{best}, and to {declared:.1f} as declared; correct their 'frame' (viewer, opencv or three signs)"
         ]
     factor = ray_factor((z.shape[0], z.shape[1]), K)
     other = z / factor if frame.along == "z" else z * factor
