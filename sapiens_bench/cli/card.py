@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -38,9 +39,11 @@ def init(
     from sapiens_bench.engine.own_models import card_for
     from sapiens_bench.engine.request import OwnModel
     from sapiens_bench.store.files import write_atomic
+    from sapiens_bench.tasks import task_kind
 
     if out is not None and out.exists():
         raise UsageError(f"{out} exists already. Give --out another name.")
+    task_kind(task)  # a misspelt task would be a card that nobody finds
     card = card_for(model, task, OwnModel(space, input_, normalise, output), Catalog.load(cards or ()))
     text = as_yaml(card)
     if out is None:
@@ -48,4 +51,4 @@ def init(
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, text.encode())
-    say(f"Written: {out}. Edit what it says, then give --cards {out.parent}.")
+    say(f"Written: {out}. Edit what it says, then: --cards {shlex.quote(str(out.parent))}")

@@ -16,7 +16,7 @@ from sapiens_bench.cards.guess_space import guessed_space
 from sapiens_bench.cards.onnx_shapes import OnnxFacts, OnnxTensor, onnx_facts
 from sapiens_bench.cards.schema import InputSpec
 from sapiens_bench.engine.request import OwnModel, parse_input
-from sapiens_bench.errors import CheckpointRejected, DataError, UsageError
+from sapiens_bench.errors import CheckpointRejected, DataError, UnknownName, UsageError
 from sapiens_bench.pixels import strict_json
 
 _NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # name -> mean, std of 0..255 values
@@ -26,6 +26,7 @@ _NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # n
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 _NO_NAME = re.compile(r"LABEL_\d+")  # what the library writes where nobody gave names
+OUTPUTS = {"pose": ("heatmap", "simcc", "coords"), "seg": ("logits", "labels")}
 _HUB_KINDS = {  # model_type of config.json -> (wrapper, task)
     "segformer": ("segformer", "seg"),
     "mask2former": ("mask2former", "seg"),
@@ -131,6 +132,20 @@ def of_hub(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
     elif task == "seg":
         space = _space_of_labels(model, _labels(config), said, catalog)
     return Found(wrapper, space, spec, {}, "hf")
+
+
+def check_output(task: str, output: str) -> None:
+    """What is said of the outputs goes with the task.
+
+    Raises:
+        UnknownName: it is misspelt. UsageError: the task's networks have one kind of output only.
+    """
+    if not output:
+        return
+    if task not in OUTPUTS:
+        raise UsageError(f"--output {output}: networks for {task} answer in one way only; leave it out.")
+    if output not in OUTPUTS[task]:
+        raise UnknownName("--output", output, OUTPUTS[task])
 
 
 # Parts ----------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from sapiens_bench.cards.hub_cache import FOLDER_FILES, cached
 from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.cards.schema import Get, HubFile, Licence, ModelCard, Variant, Weights
 from sapiens_bench.engine.card_ids import free_id, plain_id, shown_title
-from sapiens_bench.engine.own_facts import Found, Named, of_code, of_hub, of_onnx, of_program
+from sapiens_bench.engine.own_facts import Found, Named, check_output, of_code, of_hub, of_onnx, of_program
 from sapiens_bench.engine.request import OwnModel, Request
 from sapiens_bench.errors import UsageError, WeightsMissing
 
@@ -125,6 +125,7 @@ def _snapshot(text: str) -> Path:
 
 
 def _card(model: Named, task: str, said: OwnModel, catalog: Catalog) -> ModelCard:
+    check_output(task, said.output)
     if model.kind == "given":
         found = of_program(model, task, said, catalog)._replace(wrapper="live", weights=None)
         found.options["given"] = model.detail

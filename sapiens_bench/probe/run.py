@@ -52,7 +52,7 @@ class Probed(nn.Module):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class ProbeData:
     """All that training with one seed needs."""
 
     request: ProbeRequest
@@ -74,7 +74,7 @@ def probe(request: ProbeRequest, catalog: Catalog, watch: Watch) -> list[Fitted]
         UsageError: leakage, no sample, wrong sizes. ProbeDiverged: a loss that is not finite.
         UnknownName, DataMissing, WeightsMissing ...: what the request names is not there.
     """
-    prepared = prepare(request, catalog, watch)
+    prepared = probe_data(request, catalog, watch)
     rate, tried = choose_rate(prepared, watch)
     fitted = []
     for seed in range(request.seeds):
@@ -91,7 +91,7 @@ def probe(request: ProbeRequest, catalog: Catalog, watch: Watch) -> list[Fitted]
     return fitted
 
 
-def prepare(request: ProbeRequest, catalog: Catalog, watch: Watch) -> Prepared:
+def probe_data(request: ProbeRequest, catalog: Catalog, watch: Watch) -> ProbeData:
     """Open data and trunk, refuse leakage, and make views and feature maps.
 
     Raises: see ``probe``.
@@ -104,12 +104,12 @@ def prepare(request: ProbeRequest, catalog: Catalog, watch: Watch) -> Prepared:
     found = {task: open_part(request, request.train, task, catalog) for task in request.tasks}
     first = next(iter(found.values()))
     indices = tuple(range(first.facts.n_samples))
-    if isinstance(first.open.adapter, Materialised):
-        first.open.adapter.materialise(indices, request.threads or 2, lambda n, of: watch("pictures", n, of))
     judged = _judged(request, catalog)
     names = (str(request.train), str(request.evaluate))
     for each in judged:
         refuse_shared_groups(first.open.adapter, indices, each.open.adapter, names)
+    if isinstance(first.open.adapter, Materialised):  # takes minutes: whatever can be refused has been by now
+        first.open.adapter.materialise(indices, request.threads or 2, lambda n, of: watch("pictures", n, of))
     plan = _plan(request, trunk, found)
     space = found["seg"].spec.space if "seg" in found else None
     flips = np.array(space.flip_index or range(len(space.names)), np.int64) if space is not None else None
@@ -125,7 +125,7 @@ def prepare(request: ProbeRequest, catalog: Catalog, watch: Watch) -> Prepared:
     fitted, held = split_groups(groups, request.validation)
     train_rows = [i * request.views + view for i in fitted for view in range(request.views)]
     plain = [i * request.views for i in held]
-    return Prepared(
+    return ProbeData(
         request, data, views, maps, trunk, plan, _objective(request, plan, views), train_rows, plain, device
     )
 
@@ -185,7 +185,7 @@ def _objective(request: ProbeRequest, plan: HeadPlan, views: Rows) -> Objective:
     return Objective(request.tasks, weights, request.depth_loss)
 
 
-def _settings(prepared: Prepared, rate: float, seed: int) -> Settings:
+def _settings(prepared: ProbeData, rate: float, seed: int) -> Settings:
     request = prepared.request
     steps = request.steps
     if request.epochs is not None:
@@ -205,7 +205,7 @@ def _settings(prepared: Prepared, rate: float, seed: int) -> Settings:
     )
 
 
-def choose_rate(prepared: Prepared, watch: Watch) -> tuple[float, dict[str, float]]:
+def choose_rate(prepared: ProbeData, watch: Watch) -> tuple[float, dict[str, float]]:
     """The learning rate given, or the one of ``RATES`` whose loss on the validation groups is least.
 
     The rule, the same for every backbone: an eighth of the steps with each rate, seed 0; the smaller of equal ones.
@@ -224,7 +224,7 @@ def choose_rate(prepared: Prepared, watch: Watch) -> tuple[float, dict[str, floa
     return best, found
 
 
-def train_one(prepared: Prepared, settings: Settings, folder: Path, watch: Watch) -> tuple[DenseHead, float]:
+def train_one(prepared: ProbeData, settings: Settings, folder: Path, watch: Watch) -> tuple[DenseHead, float]:
     """One training. Returns the head, folded, and its loss on the validation rows."""
     torch.manual_seed(int.from_bytes(hashlib.sha256(f"head {settings.seed}".encode()).digest()[:6], "big"))
     head = DenseHead(prepared.plan).to(prepared.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -271,7 +271,7 @@ def _layer_name(trunk: Trunk) -> Callable[[str], str]:
     return name
 
 
-def _losses(prepared: Prepared, head: DenseHead, rows: Sequence[int]) -> Losses:
+def _losses(prepared: ProbeData, head: DenseHead, rows: Sequence[int]) -> Losses:
     views = {name: t.to(prepared.device) for name, t in prepared.views.batch(rows).items()}
     if prepared.maps is None:
         maps = prepared.trunk(views["image"])
@@ -281,7 +281,7 @@ def _losses(prepared: Prepared, head: DenseHead, rows: Sequence[int]) -> Losses:
     return prepared.objective(head(maps, views["image"]), views)
 
 
-def _statistics(prepared: Prepared) -> tuple[list[Tensor], list[Tensor]]:
+def _statistics(prepared: ProbeData) -> tuple[list[Tensor], list[Tensor]]:
     """Mean and deviation of every channel of every feature map, over some of the training rows."""
     rows = prepared.train_rows[:: max(1, len(prepared.train_rows) // STATISTICS_ROWS)]
     means, deviations = [], []
@@ -298,12 +298,12 @@ def _statistics(prepared: Prepared) -> tuple[list[Tensor], list[Tensor]]:
     return means, deviations
 
 
-def _keeps_trunk(prepared: Prepared) -> bool:
+def _keeps_trunk(prepared: ProbeData) -> bool:
     """Whether the head's file must hold the trunk: it was trained, or has no file of its own."""
     return prepared.request.finetune or prepared.trunk.identity.startswith("random")
 
 
-def _about(prepared: Prepared, settings: Settings, tried: dict[str, float], loss: float) -> HeadFile:
+def _about(prepared: ProbeData, settings: Settings, tried: dict[str, float], loss: float) -> HeadFile:
     request = prepared.request
     made: dict[str, Any] = {
         "train": str(request.train),

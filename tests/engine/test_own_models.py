@@ -134,6 +134,17 @@ def test_flags_about_own_models_need_one(catalog: Catalog) -> None:
         resolve(request, Catalog.load())
 
 
+@pytest.mark.parametrize(
+    ("task", "output", "message"),
+    [("pose", "heatmp", "Did you mean 'heatmap'"), ("seg", "heatmap", "--output"), ("depth", "logits", "leave it out")],
+)
+def test_a_misspelt_output_is_refused_with_the_nearest(
+    tmp_path: Path, tiny: ModuleType, catalog: Catalog, task: str, output: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        card_for(str(tiny.write(tmp_path / "n.onnx")), task, IMAGENET._replace(output=output), catalog)
+
+
 def test_a_program_is_not_run_to_be_asked(tmp_path: Path, catalog: Catalog) -> None:
     path = tmp_path / "net.pt2"
     path.write_bytes(b"PK never opened")

@@ -153,3 +153,17 @@ def test_a_probe_of_a_random_vit_loses_to_the_movenet_trunk_by_a_paired_interval
     better = difference.found.b - difference.found.a if difference.pair.a.model == "movenet-normal" else -1
     assert better > 1
     assert difference.found.low > 0
+
+
+def test_a_misspelt_split_to_judge_on_is_refused_before_a_picture_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
+    asked = request(
+        tmp_path, tmp_path / "out", tasks=("depth",), cards=(), train=DataName("synthetic-humans", "train"),
+        evaluate=DataName("synthetic-humans", "tny"),
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="tiny"):
+        probe(asked, Catalog.load(), quiet)
+    assert not list((tmp_path / "cache").rglob("*.npz"))
+    assert not list((tmp_path / "cache").rglob("*.png"))
