@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from sapiens_bench.errors import nearest
 
 Location = tuple[str | int, ...]
+_WORDS = re.compile(r"'([^']*)'")  # the choices, as pydantic lists them
 _SHOWN = 5
 
 
@@ -48,7 +50,10 @@ def _fault(kind: type[BaseModel], fault: Any) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
     value = fault.get("input")
     found = f" (found {value!r:.60})" if isinstance(value, str | int | float | bool) else ""
-    return f"{message}{found}."
+    close = (
+        nearest(value, _WORDS.findall(message)) if fault["type"] == "literal_error" and isinstance(value, str) else []
+    )
+    return f"{message}{found}.{f' Did you mean {close[0]!r}?' if close else ''}"
 
 
 def _model_at(kind: type[BaseModel], location: Location) -> type[BaseModel]:

@@ -166,9 +166,20 @@ Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 RunFolder = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder that `run` printed.", show_default=False, callback=expanded)
 ]
+
+
+def _runs_inside(value: list[Path]) -> list[Path]:
+    """The folders, and in place of one that ``run --task all`` made the runs in it."""
+    found: list[Path] = []
+    for path in map(_expanded, value):
+        inside = sorted(record.parent for record in path.glob("*/run.json")) if path.is_dir() else []
+        found += inside if inside and not (path / "run.json").exists() else [path]
+    return found
+
+
 RunFolders = Annotated[
     list[Path],
-    typer.Argument(metavar="RUN", help="Folders that `run` printed.", show_default=False, callback=expanded),
+    typer.Argument(metavar="RUN", help="Folders that `run` printed.", show_default=False, callback=_runs_inside),
 ]
 ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", show_default=False, callback=expanded)]
 

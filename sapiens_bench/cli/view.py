@@ -28,7 +28,7 @@ def view(
 
     records = [read_run(folder) for folder in runs]
     first = runs[0].parent if runs[0].name == "run.json" else runs[0]
-    place = out or first / FILE
+    place = out or (first if len(runs) == 1 else first.parent) / FILE
     text, incomplete = page_text(runs, records, cards=cards or [], with_pictures=with_pictures, data_root=data_root)
     save(place, text)
     say(f"Written: {place}")

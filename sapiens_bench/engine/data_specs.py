@@ -240,9 +240,9 @@ def _nothing_found(
     reasons: list[SapiensBenchError] = [*unusable.values(), *missing.values()]
     if len(reasons) == 1 or (choice.names and reasons):
         return reasons[0]
+    if unusable:  # one that is here refused what was asked: that says more than those that are absent
+        return next(iter(unusable.values()))
     if missing:
         having = f" that has {', '.join(map(repr, choice.options))}" if choice.options else ""
         return DataMissing(f"No data set for {choice.task}{having} is on this machine: {'; '.join(map(str, reasons))}")
-    if reasons:
-        return reasons[0]
     return UnknownName(f"{choice.task} protocol", str(choice.protocol), protocols)

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sapiens_bench.cli import app
+from sapiens_bench.cli.flags import _runs_inside
 
 
 def call(*words: object) -> tuple[int, str]:
@@ -67,3 +68,29 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     code, said = call("run", "--config", tmp_path / "gone.yaml")
     assert code == 2
     assert "No such file" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("card init gone.onnx --task pos", "Did you mean 'pose'"),
+        ("run --task pose --split tny --dry-run", "Did you mean 'tiny'"),
+        ("run --task pose --models movenet-lightning --scoring score=instnce --dry-run", "Did you mean 'instance'"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_nearest(words: str, message: str) -> None:
+    code, said = call(*words.split())
+    assert code == 2, said
+    assert message in said
+    assert "on this machine" not in said
+
+
+def test_the_folder_of_all_tasks_stands_for_the_runs_in_it(tmp_path: Path) -> None:
+    for name in ("depth", "pose"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        (tmp_path / "all" / name / "run.json").write_text("{}")
+    assert _runs_inside([tmp_path / "all"]) == [tmp_path / "all" / "depth", tmp_path / "all" / "pose"]
+    assert _runs_inside([tmp_path / "all" / "pose", tmp_path / "gone"]) == [
+        tmp_path / "all" / "pose",
+        tmp_path / "gone",
+    ]

@@ -284,7 +284,10 @@ def _jitter(choice: str, where: str) -> tuple[float, int] | None:
         if kind != "jitter" or not 0 < found[0] <= 1:
             raise ValueError(choice)
     except ValueError:
-        raise UsageError(f"{where}: boxes {choice!r} is not known. Use gt, or jitter:<fraction>[,<seed>].") from None
+        raise UsageError(
+            f"{where}: boxes {choice!r} is not known. Rendered people know gt and "
+            "jitter:<fraction>[,<seed>]; a detector is named detector:ID, and box files are for sets of photographs."
+        ) from None
     return found
 
 
