@@ -6,6 +6,9 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
 
 def code_lines(repository: Path) -> list[str]:
     return re.findall(r"^```\n(python3 -m venv .+)\n```$", (repository / "README.md").read_text(), re.M)
@@ -44,3 +47,30 @@ def test_constraints_name_versions_inside_the_declared_ranges(repository: Path) 
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     for requirement in map(Requirement, wanted):
         assert pins[requirement.name] in requirement.specifier, requirement
+
+
+COMMANDS = ("view", "compare", "gate", "explain-number", "export", "report", "list", "weights list", "pareto")
+
+
+@pytest.mark.slow
+def test_the_commands_that_need_nothing_but_a_run_do_what_they_say(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sapiens_bench.api import evaluate
+    from sapiens_bench.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    evaluate(task="pose", models="all", split="tiny", n_boot=50, out=tmp_path / "RUN")
+    baseline = repository / "results" / "golden" / "pose_tiny_baseline.parquet"
+    text = (repository / "README.md").read_text()
+    lines = [line.partition(" #")[0].split()[1:] for line in re.findall(r"^sapiens-bench .*$", text, re.M)]
+    ran = []
+    for words in lines:
+        if not " ".join(words).startswith(COMMANDS) or any(word in ("PROFILE", "RUN...") for word in words):
+            continue
+        known = {"RUN_A": "RUN", "RUN_B": "RUN", "results/runs/NAME": "RUN", "baseline.parquet": str(baseline)}
+        given = [known.get(word, word) for word in words] + (["--no-open"] if words[0] == "view" else [])
+        done = CliRunner().invoke(app, given)
+        assert done.exit_code == 0, f"{words}\n{done.output}"
+        ran.append(words[0])
+    assert {"view", "compare", "gate", "explain-number", "export", "report", "list", "weights"} <= set(ran)
