@@ -230,3 +230,20 @@ def test_the_version_is_said_once(repository: Path) -> None:
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
     assert project["version"] == sapiens_bench.__version__
     assert importlib.metadata.version(project["name"]) == sapiens_bench.__version__
+
+
+def test_below_the_plan_nothing_sees_a_request_or_a_catalog(repository: Path) -> None:
+    """Only the modules that turn names into specs may import them."""
+    allowed = {"plan", "cells", "data_specs", "model_specs", "detect", "request", "specs", "profile", "profile_build",
+               "profile_request", "build", "stored", "own_models", "own_facts", "again", "reopen",
+               "declared"}  # fmt: skip
+    for path in (repository / "sapiens_bench" / "engine").glob("*.py"):
+        text = path.read_text()
+        if path.stem not in allowed:
+            assert "engine.request" not in text, path
+            assert "cards.catalog" not in text, path
+    for folder in ("adapters", "models", "tasks", "store", "stats"):
+        for path in (repository / "sapiens_bench" / folder).rglob("*.py"):
+            text = path.read_text()
+            assert "cards.catalog" not in text, path
+            assert "engine.request" not in text, path

@@ -46,7 +46,7 @@ class Preparable(Protocol):
     def prepare(self, indices: Sequence[int], workers: int, progress: Progress) -> PrepareReport: ...
 
 
-def prepare(
+def prepare_data(
     adapter: Adapter,
     workers: int = 1,
     progress: Progress = lambda done, total: None,

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from sapiens_bench.cards.entries import DetectorEntry as DetectorEntry
+from sapiens_bench.cards.entries import ModelEntry as ModelEntry
 from sapiens_bench.cards.loading import load_card
 from sapiens_bench.cards.schema import (
     Card,
@@ -32,28 +34,6 @@ C = TypeVar("C", bound=Card)
 Table = tuple[PublishedTable, PublishedEntry]
 _SHOWN = 5  # refused cards in a message
 _RANK: dict[type[Card], int] = {SpaceCard: 0, SpaceMapCard: 1}
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """One variant with its family."""
-
-    card: ModelCard
-    variant: Variant
-    path: Path
-
-    @property
-    def id(self) -> str:
-        """The variant's id, which names the row of a table."""
-        return self.variant.id
-
-
-@dataclass(frozen=True)
-class DetectorEntry:
-    """One variant of a person detector with its family."""
-
-    card: DetectorCard
-    variant: Variant
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _check_renders(catalog: Catalog, card: DatasetCard, root: Path, split: str) 
     Raises:
         VerificationFailed: this machine draws something else.
     """
-    from sapiens_bench.adapters.prepare import prepare as make
+    from sapiens_bench.adapters.prepare import prepare_data as make
     from sapiens_bench.adapters.synthetic.humans import SyntheticHumans
     from sapiens_bench.engine.provenance import cores
 

@@ -28,7 +28,7 @@ def prepare(
     cards: Cards = None,
 ) -> None:
     """Render what is made on this machine; resumes; prints the manifest that two labs can compare."""
-    from sapiens_bench.adapters.prepare import prepare as render_missing
+    from sapiens_bench.adapters.prepare import prepare_data as render_missing
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.cards.locate import dataset_root
     from sapiens_bench.cli.progress import ProgressView

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sapiens_bench.cards.catalog import DetectorEntry
+from sapiens_bench.cards.entries import DetectorEntry
 from sapiens_bench.cards.options import read_options
 from sapiens_bench.errors import CheckpointRejected, UnknownName, WeightsMissing
 from sapiens_bench.models.options import OPTIONS, DetectorOptions, TorchvisionDetectorOptions

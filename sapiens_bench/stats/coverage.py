@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sapiens_bench.stats.bootstrap import BatchScores, generator
 from sapiens_bench.stats.ends import Ends, bca_ends, expanded_level, percentile_ends, studentised_ends, t_ends
 
-Floats = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 Counts = NDArray[np.int64]
 METHODS = ("percentile", "t", "expanded", "BCa", "studentised")
 _MANY = 1000  # copies of every group that stand for infinitely many
@@ -32,7 +32,7 @@ class Population:
     key: str
     group_N: Counts  # group of each row, 0 to P - 1
     # sum and count of each row, where the score is their quotient: lets the studentised interval know its error
-    ratio: tuple[Floats, Floats] | None = None
+    ratio: tuple[Doubles, Doubles] | None = None
 
     @property
     def n_groups(self) -> int:
@@ -42,12 +42,12 @@ class Population:
     def truth(self) -> float:
         return float(self.of(np.full((1, self.n_groups), _MANY))[0])
 
-    def of(self, counts_BP: Counts) -> Floats:
+    def of(self, counts_BP: Counts) -> Doubles:
         """The score when each group is there so often, [B]."""
         weights = counts_BP[:, self.group_N].astype(np.min_scalar_type(int(counts_BP.max(initial=0))))
         return self.score.batch(weights, [self.key])[self.key]
 
-    def errors(self, counts_BP: Counts) -> Floats:
+    def errors(self, counts_BP: Counts) -> Doubles:
         """Linearised standard errors of a quotient, [B]."""
         assert self.ratio is not None
         s_P, c_P = (np.bincount(self.group_N, values, self.n_groups) for values in self.ratio)
@@ -118,7 +118,7 @@ def samples(population: Population, n_groups: int, n_samples: int, seed: int) ->
         yield stream.multinomial(n_groups, np.full(p, 1 / p))
 
 
-def _left_out(population: Population, counts_P: Counts) -> Floats:
+def _left_out(population: Population, counts_P: Counts) -> Doubles:
     """The score without one group of each kind, repeated as often as the kind is there."""
     present = np.flatnonzero(counts_P)
     without = counts_P[None] - np.eye(len(counts_P), dtype=np.int64)[present]

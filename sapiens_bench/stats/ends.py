@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sapiens_bench.errors import UsageError
 from sapiens_bench.stats.student import t_above, t_quantile
 
-Floats = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 Ends = tuple[float, float]
 _NORMAL = NormalDist()
 _NONE = (math.nan, math.nan)
@@ -31,7 +31,7 @@ _MIN_DEFINED = 0.5  # share of draws in which a score must be defined for an int
 FEW_GROUPS = 100
 
 
-def ends(draws_B: Floats, value: float, level: float, left_out_G: Floats | None) -> Ends:
+def ends(draws_B: Doubles, value: float, level: float, left_out_G: Doubles | None) -> Ends:
     """The interval that results are given with; NaN where too few draws are defined.
 
     Args:
@@ -44,7 +44,7 @@ def ends(draws_B: Floats, value: float, level: float, left_out_G: Floats | None)
     return plain if left_out_G is None or not math.isfinite(plain[0]) else t_ends(left_out_G, value, level)
 
 
-def p_value(draws_B: Floats, value: float, left_out_G: Floats | None) -> float:
+def p_value(draws_B: Doubles, value: float, left_out_G: Doubles | None) -> float:
     """Two-sided p of "the difference is zero", by inverting the interval of ``ends``; NaN where that is undefined."""
     plain = bootstrap_p(draws_B)
     if left_out_G is None or not math.isfinite(plain):
@@ -52,7 +52,7 @@ def p_value(draws_B: Floats, value: float, left_out_G: Floats | None) -> float:
     return max(t_p(left_out_G, value), min(1.0, 2 / (1 + len(draws_B))))  # not surer than so many draws can make it
 
 
-def t_ends(left_out_G: Floats, value: float, level: float) -> Ends:
+def t_ends(left_out_G: Doubles, value: float, level: float) -> Ends:
     """The value and Student's quantile of the jackknife's standard errors to either side.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, equation 11.5 (Tukey's jackknife error).
@@ -61,7 +61,7 @@ def t_ends(left_out_G: Floats, value: float, level: float) -> Ends:
     return value - reach, value + reach
 
 
-def t_p(left_out_G: Floats, value: float) -> float:
+def t_p(left_out_G: Doubles, value: float) -> float:
     """Two-sided p of "the score is zero" by ``t_ends``."""
     error = jackknife_error(left_out_G)
     if not error > 0:
@@ -69,7 +69,7 @@ def t_p(left_out_G: Floats, value: float) -> float:
     return min(1.0, float(2 * t_above(abs(value) / error, len(left_out_G) - 1)))
 
 
-def jackknife_error(left_out_G: Floats) -> float:
+def jackknife_error(left_out_G: Doubles) -> float:
     """Standard error from the score without each group in turn; NaN where one of those is undefined."""
     n = len(left_out_G)
     if n > 1 and np.all(left_out_G == left_out_G[0]):
@@ -79,7 +79,7 @@ def jackknife_error(left_out_G: Floats) -> float:
     return float(np.sqrt((n - 1) / n * ((left_out_G - left_out_G.mean()) ** 2).sum()))
 
 
-def percentile_ends(draws_B: Floats, level: float) -> Ends:
+def percentile_ends(draws_B: Doubles, level: float) -> Ends:
     """The central ``level`` of the defined draws; NaN when fewer than half are defined.
 
     Raises:
@@ -91,7 +91,7 @@ def percentile_ends(draws_B: Floats, level: float) -> Ends:
     return _NONE if draws is None else _quantiles(draws, (1 - level) / 2, 1 - (1 - level) / 2)
 
 
-def bootstrap_p(differences_B: Floats) -> float:
+def bootstrap_p(differences_B: Doubles) -> float:
     """Twice the smaller share of draws on either side of zero, draws at zero on both; never exactly 0."""
     defined = differences_B[np.isfinite(differences_B)]
     if len(defined) == 0:
@@ -114,7 +114,7 @@ def expanded_level(level: float, n_groups: int) -> float:
     return 1 - 2 * _NORMAL.cdf(-reach)
 
 
-def bca_ends(draws_B: Floats, value: float, left_out_G: Floats, level: float) -> Ends:
+def bca_ends(draws_B: Doubles, value: float, left_out_G: Doubles, level: float) -> Ends:
     """Bias-corrected and accelerated: shifted by how many draws lie below the value, skewed by the jackknife.
 
     Args:
@@ -139,7 +139,7 @@ def bca_ends(draws_B: Floats, value: float, left_out_G: Floats, level: float) ->
     return _quantiles(draws, *shares)
 
 
-def studentised_ends(draws_B: Floats, errors_B: Floats, value: float, error: float, level: float) -> Ends:
+def studentised_ends(draws_B: Doubles, errors_B: Doubles, value: float, error: float, level: float) -> Ends:
     """Quantiles of (draw - value) / its own error, turned round: for scores whose error is known in each draw.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 12.5 (bootstrap-t).
@@ -152,11 +152,11 @@ def studentised_ends(draws_B: Floats, errors_B: Floats, value: float, error: flo
     return float(value - high * error), float(value - low * error)
 
 
-def _defined(draws_B: Floats) -> Floats | None:
+def _defined(draws_B: Doubles) -> Doubles | None:
     draws = draws_B[np.isfinite(draws_B)]
     return None if len(draws) == 0 or len(draws) < _MIN_DEFINED * len(draws_B) else draws
 
 
-def _quantiles(draws: Floats, low: float, high: float) -> Ends:
+def _quantiles(draws: Doubles, low: float, high: float) -> Ends:
     found = np.quantile(draws, [low, high])
     return float(found[0]), float(found[1])

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.adapters.prepare import prepare
+from sapiens_bench.adapters.prepare import prepare_data
 from sapiens_bench.adapters.scans.hi4d import Hi4D
 from sapiens_bench.adapters.scans.hi4d_cameras import read_cameras
 from sapiens_bench.adapters.scans.hi4d_layout import find_sequences
@@ -70,7 +70,7 @@ def change_cameras(root: Path, **change: Any) -> None:
 
 def test_masks_equal_the_stored_ones_pixel_for_pixel(card: DatasetCard, standin: Path) -> None:
     made = adapter(card, standin, cameras=[4, 16])
-    report = prepare(made, workers=2)
+    report = prepare_data(made, workers=2)
     assert (report.n_made, report.n_failed) == (4, 0)
     for sample, key in zip((made[i] for i in range(4)), made.keys):
         camera, frame = key.split("/")[3:]
@@ -165,7 +165,7 @@ def test_a_sequence_whose_silhouettes_disagree_is_refused_unless_allowed(card: D
         root, extrinsics=lambda E: E + np.array([0, 0, 0, 0.05])[None, None] * np.array([[1], [0], [0]])[None]
     )
     made = adapter(card, root)
-    report = prepare(made)
+    report = prepare_data(made)
     assert {fault.code for fault in report.faults} == {"scan.silhouette"}
     assert report.n_failed == 2
     assert 0.3 < made.sequence_iou("pair00/hug00") < 0.95
@@ -192,7 +192,7 @@ def test_an_empty_picture_mask_lowers_the_agreement_and_an_unreadable_one_is_a_r
     masks = root / "pair00/hug00/seg/img_seg_mask/4/all"
     Image.new("L", (940, 1280)).save(masks / "000001.png")
     (masks / "000002.png").write_bytes(b"<html>")
-    report = prepare(adapter(card, root))
+    report = prepare_data(adapter(card, root))
     assert [(fault.key, fault.code) for fault in report.faults] == [
         (KEYS[0], "scan.silhouette"),
         (KEYS[1], "image.decode"),
@@ -248,7 +248,7 @@ def test_virtual_views_render_the_textured_scan_and_need_no_pictures(
         monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / f"cache{workers}"))
         made = adapter(card, root, "normal", **options)
         assert made.keys == [f"hi4d/pair00/hug00/virtual-upper/{frame:06d}" for frame in (1, 2)]
-        report = prepare(made, workers)
+        report = prepare_data(made, workers)
         assert report.n_failed == 0
         assert report.manifest_path is not None
         paths.append(report.manifest_path)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.adapters.prepare import prepare
+from sapiens_bench.adapters.prepare import prepare_data
 from sapiens_bench.adapters.scans.hi4d import Hi4D
 from sapiens_bench.adapters.scans.hi4d_cameras import read_cameras
 from sapiens_bench.adapters.scans.hi4d_layout import find_sequences
@@ -89,7 +89,7 @@ def opened(root: Path, task: str = "depth", **options: Any) -> Hi4D:
 
 
 def assert_sound(data: Hi4D, n: int = 1) -> None:
-    report = prepare(data)
+    report = prepare_data(data)
     assert (report.n_failed, len(data)) == (0, n), report.faults
     for index, group in enumerate(data.groups):
         assert data.sequence_iou(group) == 1.0
@@ -310,7 +310,7 @@ def test_the_better_of_both_hypotheses_about_distortion_is_taken_and_said(
     if is_released_distorted:
         distorted(folder)
     data = opened(tmp_path)
-    report = prepare(data)
+    report = prepare_data(data)
     assert report.n_failed == 0, report.faults
     assert data.sequence_iou("pair28/dance28") > 0.95
     (note,) = [note for note in data.notes if "lens distortion" in note]

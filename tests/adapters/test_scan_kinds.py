@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.adapters.prepare import prepare
+from sapiens_bench.adapters.prepare import prepare_data
 from sapiens_bench.adapters.scans import render, textures
 from sapiens_bench.adapters.scans.customhumans import CustomHumans
 from sapiens_bench.adapters.scans.renderpeople import RenderPeople
@@ -102,7 +102,7 @@ def test_later_scans_of_thuman21_stand_along_z_and_are_drawn_upright(tmp_path: P
     lying, standing = opened(tmp_path / "z", "thuman21"), opened(tmp_path / "y", "thuman21", z_up_from=None)
     np.testing.assert_array_equal(picture(lying), picture(standing))
     np.testing.assert_array_equal(lying[0].target.depth_HW, standing[0].target.depth_HW)
-    assert prepare(lying).notes == ()
+    assert prepare_data(lying).notes == ()
     stored = lying.samples.entry(0)
     assert stored is not None
     assert stored.entry.source["up"] == "z"
@@ -114,11 +114,11 @@ def test_earlier_scans_stand_along_y_whatever_they_look_like_and_a_doubt_is_said
     """A person who lies cannot be told from one in another frame: the declaration decides, the note names the scan."""
     scan(tmp_path / "0000"), scan(tmp_path / "0001", box(z_up=True))
     data = opened(tmp_path)
-    (note,) = prepare(data).notes
+    (note,) = prepare_data(data).notes
     assert "scan 0001 is longer along z than along y" in note
     assert "option up: z" in note
     assert data.notes == (note,)
-    assert prepare(opened(tmp_path, ids=[1, 1], up="z")).notes == ()
+    assert prepare_data(opened(tmp_path, ids=[1, 1], up="z")).notes == ()
 
 
 @pytest.mark.parametrize("z_up", [False, True])
@@ -173,7 +173,7 @@ def test_fits_renders_masks_and_previews_beside_scans_are_left_out(tmp_path: Pat
     assert data.keys == ["thuman2/0000/full"]
     assert data.samples.views[0].mesh == folder / "0000.obj"
     assert data.notes == ()
-    assert prepare(data).n_failed == 0
+    assert prepare_data(data).n_failed == 0
 
 
 def test_what_operating_systems_leave_behind_is_not_there(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_links_are_followed_out_of_the_root_and_dead_ones_are_row_errors(tmp_pat
         opened(root)  # a link that leads in a circle shows everything twice
     (root / "loop").unlink()
     data = opened(root)
-    report = prepare(data)
+    report = prepare_data(data)
     assert [key.split("/")[1] for key in data.keys] == ["0000", "0001", "0002"]
     assert [(fault.key, fault.code) for fault in report.faults] == [("thuman2/0002/full", "mesh.missing")]
 
@@ -247,7 +247,7 @@ def test_pipes_in_the_place_of_files_are_not_waited_for(tmp_path: Path) -> None:
     folder = scan(tmp_path / "0000")
     (folder / "0000.obj").unlink()
     os.mkfifo(folder / "0000.obj")
-    assert [fault.code for fault in prepare(opened(tmp_path)).faults] == ["mesh.missing"]
+    assert [fault.code for fault in prepare_data(opened(tmp_path)).faults] == ["mesh.missing"]
 
 
 # Other sets of scans --------------------------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_the_protocol_of_icon_has_four_parallel_views_at_right_angles(
         samples[2].target.normals_HW3[256, 311] * [1, 1, 1],
         atol=0.02,
     )
-    (manifest,) = data.samples.folder.glob("manifest*") if prepare(data).n_failed == 0 else ()
+    (manifest,) = data.samples.folder.glob("manifest*") if prepare_data(data).n_failed == 0 else ()
     assert all(entry.camera.is_orthographic for entry in read_manifest(manifest))
 
 
@@ -367,13 +367,13 @@ def test_a_targa_texture_is_read(tmp_path: Path) -> None:
 def test_faces_without_texture_coordinates_are_grey_and_said(tmp_path: Path) -> None:
     half = box().replace("f 2/6 6/6 8/6 4/6", "f 2 6 8 4").replace("f 1/5 3/5 7/5 5/5", "f 1 3 7 5")
     scan(tmp_path / "0000", half)
-    assert any("faces without colour" in note for note in prepare(opened(tmp_path)).notes)
+    assert any("faces without colour" in note for note in prepare_data(opened(tmp_path)).notes)
 
 
 def test_a_picture_that_stands_in_for_a_missing_texture_is_said(tmp_path: Path) -> None:
     folder = scan(tmp_path / "0000")
     (folder / "material0.jpeg").rename(folder / "preview.png")
-    (note,) = prepare(opened(tmp_path)).notes
+    (note,) = prepare_data(opened(tmp_path)).notes
     assert "'material0.jpeg', which is not there; drawn with preview.png" in note
 
 
@@ -404,19 +404,19 @@ def test_huge_textures_are_refused_from_their_headers_all_together(
     (folder / "material0.mtl").write_text("newmtl a\nmap_Kd a.png\nnewmtl b\nmap_Kd b.png\n")
     bomb(folder / "a.png", 900), bomb(folder / "b.png", 900)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    (fault,) = prepare(opened(tmp_path)).faults
+    (fault,) = prepare_data(opened(tmp_path)).faults
     assert fault.code == "scan.texture"
     assert "b.png" in fault.detail
     assert "900x900" in fault.detail
     bomb(folder / "a.png", 20_000)  # 400 megapixels
-    (fault,) = prepare(opened(tmp_path)).faults
+    (fault,) = prepare_data(opened(tmp_path)).faults
     assert "20000x20000" in fault.detail
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 
 
 def test_faces_that_cover_the_picture_over_and_over_are_refused_beforehand(tmp_path: Path) -> None:
     scan(tmp_path / "0000", box() + "".join("f " + " ".join(f"{i}/1" for i in QUADS[5]) + "\n" for _ in range(9000)))
-    (fault,) = prepare(opened(tmp_path, yaw_deg=[0, 0])).faults
+    (fault,) = prepare_data(opened(tmp_path, yaw_deg=[0, 0])).faults
     assert fault.code == "mesh.overdraw"
 
 
@@ -439,7 +439,7 @@ def test_a_fault_of_the_machine_is_no_fault_of_a_scan(
 
     monkeypatch.setattr(os, "open", failing)
     with pytest.raises(OSError, match=re.escape(os.strerror(number))) as caught:
-        _ = data[0] if where == "lazily" else prepare(data)
+        _ = data[0] if where == "lazily" else prepare_data(data)
     assert caught.value.errno == number
     monkeypatch.undo()
     monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
@@ -457,7 +457,7 @@ def test_running_out_of_memory_stops_the_run_and_commits_nothing(
 
     monkeypatch.setattr(render, "rasterise", hungry)
     with pytest.raises(MemoryError):
-        prepare(opened(tmp_path))
+        prepare_data(opened(tmp_path))
     with pytest.raises(MemoryError):
         opened(tmp_path)[0]
     assert not list((tmp_path / "cache").rglob("fault.json"))
@@ -496,7 +496,7 @@ def test_leftovers_of_a_killed_process_are_swept_before_rendering(tmp_path: Path
     left = data.samples.folder / "samples/0000" / temporary_name().replace(f"-{os.getpid()}-", f"-{ended.pid}-")
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half a picture")
-    prepare(data)
+    prepare_data(data)
     assert not list(data.samples.folder.rglob(".tmp-*"))
 
 
@@ -504,6 +504,6 @@ def test_notes_about_single_scans_are_few_however_many_there_are(tmp_path: Path)
     for k in range(23):
         scan(tmp_path / f"{k:04d}", box(z_up=True))
     data = opened(tmp_path, size=[16, 16])
-    notes = prepare(data, workers=2).notes
+    notes = prepare_data(data, workers=2).notes
     assert len(notes) == 21
     assert "3 more" in notes[-1]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.adapters.prepare import prepare
+from sapiens_bench.adapters.prepare import prepare_data
 from sapiens_bench.adapters.scans import samples as scan_samples
 from sapiens_bench.adapters.scans.find import Found
 from sapiens_bench.adapters.scans.find import find_scans as find
@@ -222,7 +222,7 @@ def test_one_and_two_workers_write_the_same_manifest_byte_for_byte(
     for workers in (1, 2):
         monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / f"cache{workers}"))
         seen.clear()
-        report = prepare(
+        report = prepare_data(
             adapter(card, standin, framings=["upper", "face"]), workers, lambda done, total: seen.append((done, total))
         )
         assert (report.n_made, report.n_present, report.n_failed) == (4, 0, 0)
@@ -241,14 +241,14 @@ def test_one_and_two_workers_write_the_same_manifest_byte_for_byte(
 def test_preparing_goes_on_where_it_stopped_and_other_protocols_share_the_renders(
     card: DatasetCard, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = prepare(adapter(card, root, framings=["face"]))
+    first = prepare_data(adapter(card, root, framings=["face"]))
     assert first.n_made == 1
     wide = adapter(card, root, "normal", framings=["face", "full"])
-    second = prepare(wide)
+    second = prepare_data(wide)
     assert (second.n_made, second.n_present) == (1, 1)
     folder = next(wide.samples.folder.glob("samples/0001/full-*"))
     (folder / "entry.json").unlink()  # as if killed before the commit
-    third = prepare(wide)
+    third = prepare_data(wide)
     assert (third.n_made, third.n_present) == (1, 1)
     assert third.manifest_path == second.manifest_path
     monkeypatch.setattr(scan_samples, "run_job", lambda job: pytest.fail("rendered again"))
@@ -256,10 +256,10 @@ def test_preparing_goes_on_where_it_stopped_and_other_protocols_share_the_render
 
 
 def test_adding_a_scan_moves_no_camera_of_another(card: DatasetCard, root: Path, standin: Path) -> None:
-    alone = prepare(adapter(card, root)).manifest_path
+    alone = prepare_data(adapter(card, root)).manifest_path
     shutil.copytree(standin / "0001", root / "0000")
     (root / "0000/0001.obj").rename(root / "0000/0000.obj")
-    both = prepare(adapter(card, root)).manifest_path
+    both = prepare_data(adapter(card, root)).manifest_path
     assert alone is not None
     assert both is not None
     assert alone != both
@@ -270,12 +270,12 @@ def test_adding_a_scan_moves_no_camera_of_another(card: DatasetCard, root: Path,
 
 def test_a_changed_scan_is_rendered_anew(card: DatasetCard, root: Path) -> None:
     before = adapter(card, root)
-    prepare(before)
+    prepare_data(before)
     path = root / "0001/0001.obj"
     path.write_text(path.read_text().replace("\nv ", "\nv  ", 1))
     after = adapter(card, root)
     assert after.manifest_sha256 != before.manifest_sha256
-    assert prepare(after).n_made == 1
+    assert prepare_data(after).n_made == 1
 
 
 def test_pictures_can_stand_behind_the_scan(card: DatasetCard, root: Path) -> None:
@@ -298,12 +298,12 @@ def test_too_little_space_is_told_before_anything_is_rendered(
     monkeypatch.setattr(scan_samples, "free_bytes", lambda path: 1000)
     monkeypatch.setattr(scan_samples, "run_all", lambda *args: pytest.fail("rendered"))
     with pytest.raises(StorageFull, match="SAPIENS_BENCH_CACHE"):
-        prepare(adapter(card, root))
+        prepare_data(adapter(card, root))
 
 
 def test_nothing_is_written_into_the_data_set(card: DatasetCard, root: Path) -> None:
     before = sorted(path.name for path in root.rglob("*"))
-    prepare(adapter(card, root))
+    prepare_data(adapter(card, root))
     assert sorted(path.name for path in root.rglob("*")) == before
 
 
@@ -321,7 +321,7 @@ def test_broken_scans_are_row_errors_that_name_them_while_others_go_on(card: Dat
     (root / "0016").mkdir()
     shutil.copy(root / "0001/material0.jpeg", root / "0016")  # no mesh at all
     adapted = adapter(card, root)
-    report = prepare(adapted, workers=2)
+    report = prepare_data(adapted, workers=2)
     codes = {fault.key.split("/")[1]: fault.code for fault in report.faults}
     assert codes == {
         "0010": "mesh.nonfinite",
@@ -344,10 +344,10 @@ def test_broken_scans_are_row_errors_that_name_them_while_others_go_on(card: Dat
 
 def test_a_missing_texture_that_comes_later_is_found_by_the_next_preparation(card: DatasetCard, root: Path) -> None:
     add_scan(root, "0012", cube(), texture=False)
-    assert prepare(adapter(card, root)).n_failed == 1
+    assert prepare_data(adapter(card, root)).n_failed == 1
     for file in ("material0.mtl", "material0.jpeg"):
         shutil.copy(root / "0001" / file, root / "0012" / file)
-    report = prepare(adapter(card, root))
+    report = prepare_data(adapter(card, root))
     assert (report.n_made, report.n_failed) == (1, 0)
 
 
@@ -370,10 +370,10 @@ def test_inverted_faces_are_reported_and_their_normals_turned_round(card: Datase
     add_scan(root, "0020", cube())
     right = adapter(card, root, "normal", ids=[20, 20])
     expected = right[0].target.normals_HW3
-    assert prepare(right).notes == ()
+    assert prepare_data(right).notes == ()
     (root / "0020/0020.obj").write_text(cube("in"))
     wrong = adapter(card, root, "normal", ids=[20, 20])
-    report = prepare(wrong)
+    report = prepare_data(wrong)
     assert "scan 0020 has inverted faces (99." in report.notes[0]
     got, mask = wrong[0].target.normals_HW3, wrong[0].target.mask_HW
     near = np.abs(got[mask] - expected[mask]).max(1) < 1e-4

@@ -63,21 +63,6 @@ def test_a_model_spec_survives_json(name: str) -> None:
     assert ModelSpec.from_json(spec.to_json()) == spec
 
 
-def test_below_the_plan_nothing_sees_a_request_or_a_catalog(repository: Path) -> None:
-    """Only the modules that turn names into specs may import them."""
-    allowed = {"plan", "cells", "data_specs", "model_specs", "detect", "request", "specs", "profile", "profile_build",
-               "profile_request", "build", "stored", "own_models", "own_facts", "again", "reopen",
-               "declared"}  # fmt: skip
-    for path in (repository / "sapiens_bench" / "engine").glob("*.py"):
-        text = path.read_text()
-        if path.stem not in allowed:
-            assert "engine.request" not in text, path
-            assert "cards.catalog" not in text, path
-    for folder in ("adapters", "models", "tasks", "store", "stats"):
-        for path in (repository / "sapiens_bench" / folder).rglob("*.py"):
-            assert "Catalog.load" not in path.read_text(), path
-
-
 WRONG: list[tuple[dict[str, Any], type[SapiensBenchError], str]] = [
     ({"options": {"pading": 2}}, UnknownName, "padding"),
     ({"options": {"padding": "wide"}}, CardError, "padding.*wide"),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.adapters.coco.boxes import Boxes, find_file
-from sapiens_bench.adapters.coco.faults import Faults, no_id, show, whole
+from sapiens_bench.adapters.coco.faults import Faults, no_id, show, whole_number
 from sapiens_bench.adapters.coco.people import CocoPeople
 from sapiens_bench.errors import DataMissing, DatasetRejected
 from sapiens_bench.pixels import json_parts, strict_json
@@ -117,7 +117,7 @@ def _detection(entry: Any, position: int, faults: Faults) -> tuple[int, tuple[fl
     listed = entry.get("bbox")
     box = json_parts.numbers(listed, 5 if isinstance(listed, list) and len(listed) == 5 else 4)
     score = json_parts.numbers([entry.get("score", float(box[4]) if box is not None and len(box) == 5 else None)], 1)
-    image = whole(entry.get("image_id"))
+    image = whole_number(entry.get("image_id"))
     if box is None:
         faults.add("boxes.entry", f"{where}: bbox {show(listed)} is not 4 finite numbers")
     elif score is None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.coco.faults import Faults, no_id, show, whole
+from sapiens_bench.adapters.coco.faults import Faults, no_id, show, whole_number
 from sapiens_bench.adapters.coco.formats import KeypointFormat
 from sapiens_bench.adapters.coco.options import EVERY_CATEGORY, CocoOptions
 from sapiens_bench.cards.point_names import NamesDiffer, order_by_name
@@ -74,7 +74,7 @@ def are_one_kind(categories: Sequence[Any]) -> bool:
 def _declared(categories: Sequence[Any], faults: Faults) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for position, category in enumerate(categories):
-        identity = whole(category.get("id")) if isinstance(category, dict) else None
+        identity = whole_number(category.get("id")) if isinstance(category, dict) else None
         if identity is None or identity in found:
             given = category.get("id") if isinstance(category, dict) else category
             why = no_id(given) if identity is None else "is taken by another category"

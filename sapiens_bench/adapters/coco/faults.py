@@ -61,7 +61,7 @@ class Faults:
         return lambda kind, text: self.add(kind, f"{where}: {text}")
 
 
-def whole(value: Any) -> int | None:
+def whole_number(value: Any) -> int | None:
     """The whole number that a value is, of at most 64 bits; ``17.0`` is 17, ``true`` and ``"17"`` are none."""
     if type(value) is float and value.is_integer() and abs(value) <= _EXACT_FLOAT:
         return int(value)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.coco.faults import Report, show, whole
+from sapiens_bench.adapters.coco.faults import Report, show, whole_number
 from sapiens_bench.adapters.coco.formats import KeypointFormat
 from sapiens_bench.adapters.coco.options import EVERY_CATEGORY, HEAD_SHARE, CocoOptions
 from sapiens_bench.pixels import json_parts
@@ -44,7 +44,7 @@ class Persons:
     def put(self, p: int, entry: dict[str, Any], report: Report) -> None:
         """Read one annotation into row ``p``."""
         self.position_P[p] = f"annotation {self.ids[p]}"
-        self.category_P[p] = whole(entry.get("category_id")) or 0
+        self.category_P[p] = whole_number(entry.get("category_id")) or 0
         box = json_parts.numbers(entry.get("bbox"), 4)
         if box is None:
             report("label.bbox", f"bbox {show(json_parts.value(entry.get('bbox')))} is not 4 finite numbers")
@@ -59,7 +59,7 @@ class Persons:
         self.is_crowd_P[p] = bool(crowd) if type(crowd) in (bool, int, float) else False
         count = entry.get(self.layout.count, entry.get("num_keypoints"))
         if count is not None:
-            number = whole(count)
+            number = whole_number(count)
             if number is None or not 0 <= number < 1 << 31:
                 report("label.num_keypoints", f"{self.layout.count} {show(count)} is not a whole number")
             else:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sapiens_bench.adapters.coco.categories import Scored, scored_category
 from sapiens_bench.adapters.coco.document import Document, unread_document
-from sapiens_bench.adapters.coco.faults import Faults, Report, no_id, show, whole
+from sapiens_bench.adapters.coco.faults import Faults, Report, no_id, show, whole_number
 from sapiens_bench.adapters.coco.formats import KeypointFormat
 from sapiens_bench.adapters.coco.labels import finished
 from sapiens_bench.adapters.coco.options import CocoOptions
@@ -91,7 +91,7 @@ def _images(document: Document, options: CocoOptions, faults: Faults) -> Images:
             n_strange += 1
             continue
         report = faults.at(f"images[{position}]")
-        identity = whole(image.get("id"))
+        identity = whole_number(image.get("id"))
         if identity is None:
             report("label.image_id", f"id {show(image.get('id'))} {no_id(image.get('id'))}")
             continue
@@ -136,7 +136,7 @@ def _side(value: Any, side: str, report: Any) -> int:
     """Width or height; 0 where the file does not say, since the picture will."""
     if value is None:
         return 0
-    length = whole(value)
+    length = whole_number(value)
     if length is None or not 0 < length < 1 << 31:
         report("label.size", f"{side} {show(value)} is not a positive whole number")
         return 0
@@ -198,7 +198,7 @@ def _references(
             continue
         report = faults.at(f"annotations[{position}] (id {show(entry.get('id'))})")
         identity = _annotation_id(entry.get("id"), seen, options, report)
-        image, category = whole(entry.get("image_id")), whole(entry.get("category_id"))
+        image, category = whole_number(entry.get("image_id")), whole_number(entry.get("category_id"))
         if image is None:
             given = entry.get("image_id")
             report("label.image_id", f"image_id {show(given)} {no_id(given)}")
@@ -219,7 +219,7 @@ def _references(
 
 
 def _annotation_id(value: Any, seen: set[int], options: CocoOptions, report: Any) -> int:
-    identity = whole(value)
+    identity = whole_number(value)
     if identity is None:
         report("label.annotation_id", f"id {no_id(value)}")
         return 0

@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from sapiens_bench.errors import ShapeError
 from sapiens_bench.stats.sums import DrawCounts
 from sapiens_bench.tasks.pose.average_precision import PartOutcomes
-from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
+from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget, Values
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Row = dict[str, int | float | NDArray[Any]]
 CATEGORIES, SIZES = "categories", "n_detections"
 N_AREAS = 3
 _AT_ONCE = 16  # weightings whose precisions of all categories are held
@@ -60,7 +59,7 @@ def split(targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) 
     return found
 
 
-def joined(parts: Sequence[OneCategory], rows: Sequence[Row], n_images: int, empty: Row) -> list[Row]:
+def joined(parts: Sequence[OneCategory], rows: Sequence[Values], n_images: int, empty: Values) -> list[Values]:
     """One row per image: the columns of its categories end to end, with which they are and where each ends.
 
     ``categories`` i64 [C] ids; ``n_detections`` i64 [C], for each list of scores (``n_detections_<part>``).
@@ -74,7 +73,7 @@ def joined(parts: Sequence[OneCategory], rows: Sequence[Row], n_images: int, emp
     found = []
     for positions in of_image:
         own = [rows[p] for p in positions]
-        row: Row = {key: np.concatenate([np.asarray(one[key]) for one in own]) for key in (own[0] if own else ())}
+        row: Values = {key: np.concatenate([np.asarray(one[key]) for one in own]) for key in (own[0] if own else ())}
         if not own:
             row = {key: np.asarray(value)[:0] for key, value in empty.items()}
         row[CATEGORIES] = np.array([parts[p].category for p in positions], np.int64)

@@ -61,7 +61,7 @@ class JointApMetric:
         self.scores: Mapping[str, ScoreInfo] = _infos(self.groups)
 
     def measure(self, target: PoseTarget, prediction: PosePrediction) -> dict[str, int | float | NDArray[Any]]:
-        """Row of one image: ``points`` i64 [K] labelled; of every predicted joint ``joint`` i64, ``scores`` f64 and
+        """Values of one image: ``points`` i64 [K] labelled; of every predicted joint ``joint`` i64, ``scores`` f64 and
         ``right`` i64 (0 or 1), by person, then joint.
         """
         n_joints = len(self._oks.variances_K)

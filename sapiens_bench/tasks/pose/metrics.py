@@ -26,13 +26,12 @@ from sapiens_bench.tasks.pose.joints import joint_columns
 from sapiens_bench.tasks.pose.matching import match
 from sapiens_bench.tasks.pose.oks import AREA_NAMES, Group, seen, variances
 from sapiens_bench.tasks.pose.scoring import PoseScoring
-from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget, empty_prediction, empty_target
+from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget, Values, empty_prediction, empty_target
 from sapiens_bench.types import ScoreInfo
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Row = dict[str, int | float | NDArray[Any]]
 N_AREAS = len(AREA_NAMES)
 WHOLE = ""  # name of the group of all keypoints; its columns and scores have no prefix
 _HANDS = ("left_hand", "right_hand")
@@ -62,8 +61,8 @@ class OksMetric:
         self.area_index = indices.get("body", indices[WHOLE])
         self.scores: Mapping[str, ScoreInfo] = _score_infos(self.groups)
 
-    def measure(self, target: PoseTarget, prediction: PosePrediction) -> Row:
-        """Row of one image.
+    def measure(self, target: PoseTarget, prediction: PosePrediction) -> Values:
+        """Values of one image.
 
         ``scores`` f64 [D] falling; per group ``outcomes`` i64 [D] (bits: oks.Matches) and ``n_people`` i64 [3]. Where
         results rank a part by another score than the whole set, the part has ``scores_<part>`` too, and its outcomes
@@ -71,7 +70,7 @@ class OksMetric:
         """
         return self.measure_many([target], [prediction])[0]
 
-    def measure_many(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> list[Row]:
+    def measure_many(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> list[Values]:
         """Rows of many images in one pass.
 
         Raises:
@@ -79,7 +78,7 @@ class OksMetric:
         """
         if any(target.category_N is not None for target in targets):
             return self._measure_categories(targets, predictions)
-        rows: list[Row] = [{} for _ in targets]
+        rows: list[Values] = [{} for _ in targets]
         for index in self._alike(targets, predictions):
             for name, found in self._match([targets[i] for i in index], [predictions[i] for i in index]).items():
                 scores, outcomes, n_people = (_column(kind, name) for kind in ("scores", "outcomes", "n_people"))
@@ -131,7 +130,7 @@ class OksMetric:
             return Aggregate(tuple(self.scores), rows.num_rows, partial(_statistics, parts))
         return Aggregate(tuple(self.scores), rows.num_rows, partial(_statistics, self._parts(rows)))
 
-    def _measure_categories(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> list[Row]:
+    def _measure_categories(self, targets: Sequence[PoseTarget], predictions: Sequence[PosePrediction]) -> list[Values]:
         """Rows of images in which several categories are scored, each on its own; suppression sees them together."""
         n = len(self.variances_K)
         kept = []

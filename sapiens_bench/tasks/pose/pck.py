@@ -72,7 +72,7 @@ class PckMetric:
         self.scores: Mapping[str, ScoreInfo] = _infos(letter, self.keys, self.thresholds, self.groups)
 
     def measure(self, target: PoseTarget, prediction: PosePrediction) -> dict[str, int | float | NDArray[Any]]:
-        """Row of one image.
+        """Values of one image.
 
         Per keypoint, i64 [K]: ``points`` labelled, ``found`` points of people who have an instance; ``hits`` i64
         [T x K] within each threshold; f64 [K]: ``area`` below the curve of hits over thresholds up to the first one,

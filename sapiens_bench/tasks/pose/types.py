@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+Values = dict[str, int | float | NDArray[Any]]  # what a metric keeps of one image: sums and counts by name
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
 
