@@ -240,10 +240,10 @@ def test_below_the_plan_nothing_sees_a_request_or_a_catalog(repository: Path) ->
     for path in (repository / "sapiens_bench" / "engine").glob("*.py"):
         text = path.read_text()
         if path.stem not in allowed:
-            assert "engine.request" not in text, path
-            assert "cards.catalog" not in text, path
+            assert "sapiens_bench.engine.request" not in text, path
+            assert "sapiens_bench.cards.catalog" not in text, path
     for folder in ("adapters", "models", "tasks", "store", "stats"):
         for path in (repository / "sapiens_bench" / folder).rglob("*.py"):
             text = path.read_text()
-            assert "cards.catalog" not in text, path
-            assert "engine.request" not in text, path
+            assert "sapiens_bench.cards.catalog" not in text, path
+            assert "sapiens_bench.engine.request" not in text, path

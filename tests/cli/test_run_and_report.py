@@ -157,7 +157,8 @@ def test_a_signal_ends_the_run_with_a_word_on_resuming(
     command: list[str], tmp_path: Path, number: signal.Signals, expected: int
 ) -> None:
     code = (
-        "import sys, time; sys.argv[0] = 'sapiens-bench'\n"
+        "import signal, sys, time; sys.argv[0] = 'sapiens-bench'\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where tests run in a shell's background
         "from sapiens_bench.models.oracle import Oracle\n"
         "before = Oracle.prepare\n"
         "def slow(self, x):\n    print('RUNNING', flush=True); time.sleep(3); return before(self, x)\n"

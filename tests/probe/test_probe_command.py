@@ -160,7 +160,7 @@ def test_a_misspelt_split_to_judge_on_is_refused_before_a_picture_is_rendered(
 ) -> None:
     monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
     asked = request(
-        tmp_path, tmp_path / "out", tasks=("depth",), cards=(), train=DataName("synthetic-humans", "train"),
+        tmp_path, tmp_path / "out", tasks=("depth",), train=DataName("synthetic-humans", "train"),
         evaluate=DataName("synthetic-humans", "tny"),
     )  # fmt: skip
     with pytest.raises(UsageError, match="tiny"):
