@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fault_suite import disks, flips, growth, renders, toy_runs
+from fault_suite.hostile.corpus import judged
 from fault_suite.toy_runs import Starter
 
 from sapiens_bench import __version__
@@ -24,6 +25,7 @@ from sapiens_bench.engine.provenance import hardware
 from sapiens_bench.testing import toy
 
 SCHEMA = "faults/1"
+_OF_FILES = ("canary_executions", "escapes", "silent_score_changes", "tracebacks_shown", "peak_rss_mb")
 Measure = Callable[[Path, int, int], dict[str, Any]]
 
 
@@ -56,6 +58,10 @@ def _long_run(folder: Path, n: int, seed: int) -> dict[str, Any]:
     return growth.long_run(folder, 100_000, n, seed)
 
 
+def _hostile(folder: Path, n: int, seed: int) -> dict[str, Any]:
+    return judged(folder / "files").figures()
+
+
 def _commit(folder: Path, n: int, seed: int) -> dict[str, Any]:
     return growth.commit_ms(folder, 8 * n)
 
@@ -69,6 +75,7 @@ KINDS: dict[str, Measure] = {
     "two_runs_at_once": _pairs,
     "long_run": _long_run,
     "commit_ms": _commit,
+    "hostile_files": _hostile,
 }
 
 
@@ -111,7 +118,11 @@ def totals(kinds: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Sums over the kinds that damage runs."""
     hurt = [figures for figures in kinds.values() if "rows_lost" in figures]
     killed = [figures for name, figures in kinds.items() if name.endswith("_killed") or name == "long_run"]
+    files = kinds.get("hostile_files", {})
     return {
+        "faults_injected": files.get("injected"),
+        "faults_handled": files.get("handled"),
+        **{name: files.get(name) for name in _OF_FILES},
         "kills_injected": sum(f["injected"] for f in killed),
         "faults_of_runs_injected": sum(f["injected"] for f in hurt),
         **{name: sum(f[name] for f in hurt) for name in ("rows_lost", "rows_duplicated", "rows_corrupt")},

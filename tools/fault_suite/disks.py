@@ -23,12 +23,12 @@ def size_limited(starter: Starter, folder: Path, n_faults: int, seed: int) -> Ta
     """At a random moment no file of the run may grow beyond a few kilobytes any more (RLIMIT_FSIZE)."""
     rng, tally = random.Random(seed), Tally()
     unbroken, seconds = starter.unbroken()
-    for number in range(n_faults):
-        out = folder / f"limited-{number}"
+    while tally.met < n_faults:
+        out = folder / f"limited-{tally.injected}"
         run = starter.start(out)
         time.sleep(rng.random() * seconds)
         with suppress(ProcessLookupError):  # it has ended already
-            resource.prlimit(run.process.pid, resource.RLIMIT_FSIZE, (rng.randrange(3000), resource.RLIM_INFINITY))
+            resource.prlimit(run.process.pid, resource.RLIMIT_FSIZE, (rng.randrange(1000), resource.RLIM_INFINITY))
         run.wait()
         _resume(starter, tally, out, run)
         judge(tally, out, unbroken)
