@@ -220,20 +220,20 @@ class Catalog:
     def model(self, name: str) -> ModelEntry:
         """The variant with this id; raises UnknownName with the nearest ids."""
         if name not in self.models:
-            raise self._unknown("model", name, self.models, "models")
+            raise self.unknown("model", name, self.models, "models")
         return self.models[name]
 
     def detector(self, name: str) -> DetectorEntry:
         """The person detector with this id; raises UnknownName with the nearest ids."""
         if name not in self.detectors:
-            raise UnknownName("person detector", name, self.detectors)
+            raise self.unknown("person detector", name, self.detectors, "detectors")
         return self.detectors[name]
 
     def dataset(self, name: str) -> DatasetCard:
         """The data set with this id; raises UnknownName with the nearest ids."""
         name = self.aliases.get(name, name)
         if name not in self.datasets:
-            raise self._unknown("data set", name, self.datasets, "data sets")
+            raise self.unknown("data set", name, self.datasets, "data sets")
         return self.datasets[name]
 
     def space(self, name: str) -> SpaceCard:
@@ -243,7 +243,7 @@ class Catalog:
             raise UnknownName("keypoint or label set", name, spaces)
         return spaces[name]
 
-    def _unknown(self, kind: str, name: str, known: Iterable[str], listed: str) -> UnknownName:
+    def unknown(self, kind: str, name: str, known: Iterable[str], listed: str) -> UnknownName:
         """The error for a name that no card has. Refused cards come first: one of them may be the one that has it."""
         error = UnknownName(kind, name, known, f"`sapiens-bench list` shows all {listed}.")
         if self.broken:
@@ -289,7 +289,7 @@ class Catalog:
             if not found:
                 if pattern in self.models:
                     raise UsageError(f"{pattern!r} is a model for {self.models[pattern].card.task}, not for {task}.")
-                raise self._unknown(f"{task} model", pattern, [entry.id for entry in entries], "models")
+                raise self.unknown(f"{task} model", pattern, [entry.id for entry in entries], "models")
             chosen.update(found)
         return [entry for entry in entries if entry.id in chosen]
 

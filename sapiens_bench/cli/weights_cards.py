@@ -16,7 +16,7 @@ from sapiens_bench.cards.schema import Weights
 from sapiens_bench.cli import listing
 from sapiens_bench.cli.licences import licence_brief, licence_line
 from sapiens_bench.cli.output import grid, say, stderr
-from sapiens_bench.errors import UnknownName, UsageError, WeightsMissing
+from sapiens_bench.errors import UsageError, WeightsMissing
 from sapiens_bench.report.numbers import size
 from sapiens_bench.tasks import task_kind, task_names
 
@@ -123,7 +123,7 @@ def _entry(catalog: Catalog, name: str) -> ModelEntry | DetectorEntry:
     if name in catalog.detectors:
         return catalog.detectors[name]
     if name not in catalog.models:
-        raise UnknownName("model or detector", name, [*catalog.models, *catalog.detectors])
+        raise catalog.unknown("model or detector", name, [*catalog.models, *catalog.detectors], "models")
     return catalog.models[name]
 
 

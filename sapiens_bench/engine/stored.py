@@ -21,7 +21,7 @@ from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, Get, Licence, ModelCard, SpaceCard, Variant, Weights
 from sapiens_bench.engine.card_ids import free_id, plain_id, shown_title
 from sapiens_bench.engine.request import Request
-from sapiens_bench.errors import UsageError, WeightsMissing
+from sapiens_bench.errors import CheckpointRejected, UsageError, WeightsMissing
 from sapiens_bench.models.result_files import points_of
 
 PROTOCOL = "people"
@@ -55,7 +55,7 @@ def _register_poses(request: Request, catalog: Catalog) -> None:
             if not path.exists():
                 what = "a results file, or a folder of them"
                 raise WeightsMissing(f"{path} does not exist: predictions:FILE names {what}.")
-            chosen = space or _results_space(path, known, catalog)
+            chosen = space or _results_space(path, known, catalog, is_alone=len(request.models) == 1)
             catalog.add(_results_card(path, request.task, chosen, catalog), path, alias)
 
 
@@ -207,9 +207,17 @@ def _results_card(path: Path, task: str, space: str, catalog: Catalog) -> ModelC
     )
 
 
-def _results_space(path: Path, known: list[SpaceCard], catalog: Catalog) -> str:
-    """The set that the file names, else that of a data set with as many points, else the usual one of that many."""
-    n_points, names = points_of(path)
+def _results_space(path: Path, known: list[SpaceCard], catalog: Catalog, *, is_alone: bool) -> str:
+    """The set that the file names, else that of a data set with as many points, else the usual one of that many.
+
+    A file that cannot be read stops no other: the cell that opens it is then refused, and says why.
+    """
+    try:
+        n_points, names = points_of(path)
+    except CheckpointRejected:
+        if is_alone or not known:
+            raise
+        return known[0].id
     for space in known if not names else ():
         if len(space.names) == n_points:
             return space.id

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,17 +61,22 @@ def read_results(path: Path) -> ResultList:
 
 
 def points_of(path: Path) -> tuple[int, tuple[str, ...]]:
-    """How many keypoints an instance has in a results file or folder, and their names where it says.
+    """How many keypoints most instances have in a results file or folder, and their names where it says.
+
+    An instance with fewer or more is a fault of its own, whether it comes first or last.
 
     Raises:
         CheckpointRejected: see ``read_results``; or no instance has keypoints.
     """
     found = read_results(path)
+    counts: Counter[int] = Counter()
     for entry in found.entries:
         lists = [entry[part] for part in PARTS if isinstance(entry.get(part), list)]
-        n_values = sum(len(values) for values in lists)
-        if n_values and n_values % 3 == 0:
-            return n_values // 3, found.names
+        counts[sum(len(values) for values in lists)] += 1
+    whole = [(n, n_values) for n_values, n in counts.items() if n_values and n_values % 3 == 0]
+    if whole:
+        most = max(n for n, _ in whole)
+        return next(n_values for n, n_values in whole if n == most) // 3, found.names
     raise CheckpointRejected(f"{path}: no result has 'keypoints' with x, y, score of points. {WANTED}")
 
 

@@ -103,6 +103,8 @@ class ScanSamples:
             remove_strays(self.folder)
         jobs = [job_to_json(job) for job in self._jobs(missing)]
         run_all("sapiens_bench.adapters.scans.render:run_record", jobs, workers, on_done)
+        if missing:
+            remove_strays(self.folder)  # of workers that were killed; their samples were made by others
         entries = [entry for i in range(len(self.views)) if (entry := self.entry(i)) is not None]
         write_atomic(self.manifest_path, manifest_bytes(stored.entry for stored in entries))
         self.notes = _shortened(sorted({note for stored in entries for note in stored.notes}))

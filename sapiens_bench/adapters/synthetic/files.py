@@ -197,6 +197,8 @@ def make_all(store: Store, indices: Sequence[int], workers: int, progress: Calla
         progress(done, total)
 
     run_all("sapiens_bench.adapters.synthetic.files:make_one", jobs, workers, on_done)
+    if missing:
+        remove_strays(store.folder)  # of workers that were killed; their pictures were made by others
 
 
 def make_one(job: dict[str, Any]) -> None:

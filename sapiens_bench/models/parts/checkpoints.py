@@ -214,6 +214,12 @@ def _find_state(path: Path, content: Any) -> tuple[dict[str, Tensor], Any]:
     others = [str(k) for k, v in content.items() if not isinstance(v, Tensor)]
     if others:
         raise CheckpointRejected(f"{path}: {others[0]!r} is not a tensor ({len(others)} such entries).")
+    for name, tensor in content.items():
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise CheckpointRejected(
+                f"{path}: {name!r} claims {tensor.numel():,} values, of which the file holds "
+                f"{tensor.untyped_storage().nbytes() // tensor.element_size():,}. Save it with .contiguous()."
+            )
     return strip_prefix({str(k): v for k, v in content.items()}, "module."), meta
 
 
