@@ -9,14 +9,14 @@ from sapiens_bench.cli import app
 STUDY = [
     "--batch-size", "--cards", "--data-option", "--data-root", "--dataset", "--device", "--format", "--limit",
     "--models", "--n-boot", "--option", "--out", "--precision", "--protocol", "--score", "--scoring", "--seed",
-    "--split", "--task", "--threads", "--trust-checkpoint", "--weights-root", "--workers",
+    "--select", "--split", "--task", "--threads", "--trust-checkpoint", "--weights-root", "--workers",
 ]  # fmt: skip
 FLAGS = {
     "": ["--debug", "--install-completion", "--show-completion", "--version"],
     "box-study": ["--format", "--out"],
     "card init": ["--cards", "--input", "--normalise", "--out", "--output", "--space", "--task"],
     "compare": ["--by", "--correction", "--format", "--models", "--n-boot", "--out", "--scores", "--seed"],
-    "data check": ["--cards", "--data-root", "--split"],
+    "data check": ["--cards", "--data-root", "--select", "--split"],
     "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
     "data path": ["--cards", "--data-root"],
     "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
@@ -52,12 +52,13 @@ FLAGS = {
         "--device", "--dry-run", "--format", "--input", "--limit", "--max-errors", "--max-pixels",
         "--models", "--n-boot", "--no-save-preds", "--normalise", "--option", "--out", "--output",
         "--pipeline", "--precision", "--protocol", "--save-maps", "--save-preds", "--scoring", "--seed",
-        "--shard", "--shard-size", "--space", "--split", "--strict", "--task", "--threads",
+        "--select", "--shard", "--shard-size", "--space", "--split", "--strict", "--task", "--threads",
         "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "score": [
         "--cards", "--data-option", "--format", "--limit", "--max-errors", "--max-pixels", "--n-boot",
-        "--nms", "--option", "--out", "--protocol", "--resize", "--scoring", "--seed", "--space", "--task",
+        "--nms", "--option", "--out", "--protocol", "--resize", "--scoring", "--seed", "--select", "--space",
+        "--task",
         "--truth",
     ],
     "site": ["--cards", "--out"],
