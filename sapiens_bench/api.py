@@ -37,6 +37,7 @@ def evaluate(
     protocol: str | None = None,
     split: str = "",
     limit: int | None = None,
+    select: str = "",
     boxes: str = "",
     out: Path | str | None = None,
     device: str = "auto",
@@ -74,6 +75,7 @@ def evaluate(
         protocol: None means each data set's default.
         split: part of the data set, e.g. "tiny"; "" as the protocol says.
         limit: only the first images of each set.
+        select: only images of which all of this holds, e.g. "box_score>0.9,box_px>300" (adapters/selection/rule.py).
         boxes: pose: gt, jitter:FRACTION, detector:ID[,SCORE], or a box file; "" as the protocol says.
         out: run folder; None names one after the request below ``results/runs``, so that the same call resumes.
         batch_size: crops per forward pass; None: 8 on a CPU, 32 on a GPU.
@@ -108,6 +110,7 @@ def evaluate(
             protocol=protocol,
             split=split,
             limit=limit,
+            select=select,
             boxes=boxes,
             out=None if out is None else Path(out),
             device=device,

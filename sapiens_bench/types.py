@@ -70,6 +70,15 @@ class KnowsFiles(Protocol):
 
 
 @runtime_checkable
+class KnowsPeople(Protocol):
+    """An adapter that knows each person of a sample without opening its picture."""
+
+    def person_boxes(self, index: int) -> NDArray[np.floating]:
+        """Outer edges of everybody who is scored, xyxy px [N, 4]; raises SampleFault for a label at fault."""
+        ...
+
+
+@runtime_checkable
 class Materialised(Protocol):
     """An adapter whose files are made on this machine (rendered, extracted) before the first image is read."""
 
@@ -244,6 +253,9 @@ class Task:
     # target -> numbers about an image by which scores may be split ("attr/<name>" in its row); they depend on the truth
     # alone. None: nothing is told.
     attributes: Callable[[Any], Mapping[str, float]] | None = None
+    # target -> outer edges of the people in it, xyxy px [N, 4]: what samples are selected by. A task of whole pictures
+    # gives one box around all of them. None: not known.
+    person_boxes: Callable[[Any], NDArray[np.floating]] | None = None
     # prediction <-> small arrays worth keeping beside the rows (pose); None where predictions are large
     to_columns: Callable[[Any], dict[str, NDArray[Any]]] | None = None
     from_columns: Callable[[dict[str, NDArray[Any]]], Any] | None = None

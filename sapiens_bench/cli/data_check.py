@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sapiens_bench.cli.flags import Cards, DataRoot, Name, Split
+from sapiens_bench.cli.flags import Cards, DataRoot, Name, Select, Split
 from sapiens_bench.cli.output import next_commands, say
 from sapiens_bench.errors import DataMissing, SapiensBenchError, UnknownName, VerificationFailed
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from sapiens_bench.types import Adapter
 
 
-def check(name: Name, data_root: DataRoot = None, split: Split = "", cards: Cards = None) -> None:
+def check(name: Name, data_root: DataRoot = None, split: Split = "", select: Select = "", cards: Cards = None) -> None:
     """Find it, verify pinned files, open it under every protocol."""
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.cards.locate import dataset_root
@@ -30,7 +31,7 @@ def check(name: Name, data_root: DataRoot = None, split: Split = "", cards: Card
     missing: list[DataMissing] = []
     for protocol, facts in card.protocols.items():
         try:
-            adapter = open_adapter(catalog, card, protocol, data_root, split)
+            adapter = open_adapter(catalog, card, protocol, data_root, split, select)
         except SapiensBenchError as error:
             if isinstance(error, DataMissing):  # a folder of depth alone is sound for depth
                 missing.append(error)
@@ -40,12 +41,15 @@ def check(name: Name, data_root: DataRoot = None, split: Split = "", cards: Card
             continue
         sound.append(facts.task)
         say(f"  {protocol}: {len(adapter)} images, manifest {adapter.manifest_sha256[:16]}")
+        if select:
+            say(f"    {next(iter(getattr(adapter, 'notes', ())))}")
     if not sound and missing:
         raise missing[0]
     if card.embedded:
         _check_renders(catalog, card, root, split)
     task = sound[0] if sound else next(iter(card.protocols.values())).task
     where = "" if card.embedded else f" --data-root {data_root}"
+    where += f" --select {shlex.quote(select)}" if select else ""
     next_commands([(f"sapiens-bench run --task {task} --dataset {card.id}{where}", "evaluate every model on it")])
 
 
@@ -74,8 +78,10 @@ def _check_renders(catalog: Catalog, card: DatasetCard, root: Path, split: str) 
     say(f"  {found.n_equal} images equal to the shipped manifest, {len(found.differences)} within tolerance")
 
 
-def open_adapter(catalog: Catalog, card: DatasetCard, protocol: str, data_root: Path | None, split: str) -> Adapter:
-    """A data set under one protocol.
+def open_adapter(
+    catalog: Catalog, card: DatasetCard, protocol: str, data_root: Path | None, split: str, select: str = ""
+) -> Adapter:
+    """A data set under one protocol; ``select`` keeps some of its samples.
 
     Raises:
         UnknownName: it has no such protocol. DataMissing, DatasetRejected: its files are absent or malformed.
@@ -86,5 +92,5 @@ def open_adapter(catalog: Catalog, card: DatasetCard, protocol: str, data_root: 
 
     if protocol not in card.protocols:
         raise UnknownName(f"protocol of {card.id}", protocol, card.protocols)
-    request = Request(task=card.protocols[protocol].task, data_root=data_root, split=split)
+    request = Request(task=card.protocols[protocol].task, data_root=data_root, split=split, select=select)
     return open_named(card, protocol, request.data(), catalog).open.adapter

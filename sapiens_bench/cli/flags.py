@@ -139,6 +139,12 @@ OwnWeightsRoot = Annotated[  # of commands that may not need it: whoever looks f
     typer.Option("--weights-root", callback=expanded, help="Where weight files lie, at any depth to 3."),
 ]
 Split = Annotated[str, typer.Option("--split", help="Part of the data set, e.g. tiny. Default: the protocol's.")]
+Select = Annotated[
+    str,
+    typer.Option(
+        "--select", metavar="RULE", help="Only images of which all of this holds, e.g. 'box_score>0.9,box_px>300'."
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU cores to use. Default: all that this process may use.")
 ]

@@ -30,6 +30,7 @@ from sapiens_bench.cli.flags import (
     Precision,
     Protocol,
     Scoring,
+    Select,
     Split,
     Task,
     Threads,
@@ -80,6 +81,7 @@ def run(
     protocol: Protocol = None,
     split: Split = "",
     limit: Limit = None,
+    select: Select = "",
     boxes: Annotated[
         str, typer.Option("--boxes", help="Pose: gt, jitter:FRACTION, detector:ID[,SCORE], or a box file.")
     ] = "",
@@ -159,6 +161,7 @@ def run(
         max_errors=0.0 if strict and max_errors is None else max_errors,
         n_boot=n_boot,
         split=split,
+        select=select,
         save_preds=save_preds,
         save_maps=save_maps,
         part=parse_part(shard),

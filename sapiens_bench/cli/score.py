@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sapiens_bench.cli.flags import Cards, Format, MaxPixels, Scoring, parse_options
+from sapiens_bench.cli.flags import Cards, Format, MaxPixels, Scoring, Select, parse_options
 
 EXAMPLES = """Examples:
 
@@ -17,6 +17,8 @@ EXAMPLES = """Examples:
     sapiens-bench score --task pose --truth crowdpose_test.json a.json b.json --data-option 'area=0.53 x box'
 
     sapiens-bench score --truth posetrack18_val.json results.json --data-option head_box=bbox_head --scoring pck=head
+
+    sapiens-bench score --truth person_keypoints_val2017.json results.json --select 'people=1,box_px>300'
 
     sapiens-bench score --task depth --truth gt/depths predictions/ --resize bilinear
 
@@ -63,6 +65,7 @@ def score(
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the intervals.")] = 0,
     n_boot: Annotated[int, typer.Option("--n-boot", min=0, help="Bootstrap draws; 0: no intervals.")] = 1000,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
+    select: Select = "",
     cards: Cards = None,
     max_errors: Annotated[
         float | None,
@@ -84,11 +87,13 @@ def score(
     keys = parse_options(scoring or [], "--scoring")
     choices += [repr(sorted(keys.items()))] if keys else []
     choices += [str(choice) for choice in (task if task != "pose" else "", protocol, max_pixels) if choice]
+    choices += [f"select {select}"] if select else []
     request = Request(
         task=task,
         models=tuple(f"predictions:{path}" for path in dict.fromkeys(files[1:])),
         datasets=(f"truth[{space}]:{files[0]}" if space else f"truth:{files[0]}",),
         limit=limit,
+        select=select,
         protocol=protocol,
         out=out or _folder(files, choices),
         device="cpu",

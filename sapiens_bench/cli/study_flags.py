@@ -27,6 +27,7 @@ from sapiens_bench.cli.flags import (
     Precision,
     Protocol,
     Scoring,
+    Select,
     Split,
     Task,
     Threads,
@@ -61,6 +62,7 @@ def _asked(
     protocol: Protocol = None,
     split: Split = "",
     limit: Limit = None,
+    select: Select = "",
     out: Annotated[
         Path | None, typer.Option("--out", callback=expanded, help="Study folder. Default: results/studies/<name>.")
     ] = None,
@@ -94,6 +96,7 @@ def _asked(
         protocol=protocol,
         split=split,
         limit=limit,
+        select=select,
         device=device,
         precision=precision.value,
         batch_size=batch_size,

@@ -13,7 +13,7 @@ from sapiens_bench.store.fingerprint import differing
 # that is what is compared.
 COMPARED = (
     "dataset", "manifest_sha256", "samples", "protocol", "space", "boxes", "split", "exif", "max_pixels", "metrics",
-    "condition",
+    "condition", "select",
 )  # fmt: skip
 _OF_SPACE = ("id", "kind", "names", "sigmas", "groups", "ignore_index")  # what a score depends on
 

@@ -14,6 +14,7 @@ from sapiens_bench.cards.options import Options, read_options
 from sapiens_bench.engine import declared
 from sapiens_bench.engine.declared import model_options as model_options  # for whoever reads options before building
 from sapiens_bench.engine.specs import DataSpec, ModelSpec
+from sapiens_bench.engine.threads import usable_cores
 from sapiens_bench.errors import CardError, SapiensBenchError
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.tasks import task_for
@@ -70,6 +71,11 @@ def open_data(spec: DataSpec) -> OpenData:
     )
     code = adapters.TABLE.find(spec.card.adapter, spec.path)
     adapter = cast("Adapter", code(context))
+    if spec.select is not None:
+        from sapiens_bench.adapters.selection.selected import Selected
+
+        driven = (spec.boxes or getattr(context.options, "boxes", "")) != "none"
+        adapter = Selected(adapter, spec.select, task, driven=driven, workers=usable_cores())
     if spec.condition is not None:
         from sapiens_bench.adapters.conditions.conditioned import Conditioned
 

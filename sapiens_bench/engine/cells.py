@@ -7,6 +7,7 @@ from typing import Any
 from sapiens_bench import __version__
 from sapiens_bench.adapters.conditions.condition import VERSION as CONDITIONS_VERSION
 from sapiens_bench.adapters.context import MAX_PIXELS
+from sapiens_bench.adapters.selection.rule import VERSION as SELECTION_VERSION
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.schema import DatasetCard
 from sapiens_bench.cards.spaces import SpaceMap
@@ -130,6 +131,7 @@ def _fields(model: ModelSpec, data: FoundData, space_map: SpaceMap | None, boxes
         "metrics": {metric.name: metric.version for metric in data.open.task.metrics},
         **limit,
         **_condition(data),
+        **_selection(data),
     }
 
 
@@ -140,6 +142,12 @@ def _condition(data: FoundData) -> dict[str, Any]:
         return {}
     of = getattr(adapter, "base_manifest_sha256", "")
     return {"condition": {**condition.model_dump(), "version": CONDITIONS_VERSION, "of_manifest_sha256": of}}
+
+
+def _selection(data: FoundData) -> dict[str, Any]:
+    """By which rule samples were chosen; nothing where all are taken. Which they are is in the manifest."""
+    rule = data.spec.select
+    return {} if rule is None else {"select": {"rule": rule.text, "version": SELECTION_VERSION}}
 
 
 _LOOKS = {"title", "colours", "source"}  # of a set: no score depends on them

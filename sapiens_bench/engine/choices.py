@@ -27,6 +27,7 @@ class DataChoice:
     root: Path | None
     pictures: bool = True  # False: no model looks at them, so they need not be there
     condition: Mapping[str, Any] = field(default_factory=dict)  # what is done to every picture; empty: nothing
+    select: str = ""  # which samples: adapters/selection/rule.py; "": all
 
     @property
     def detector(self) -> str:

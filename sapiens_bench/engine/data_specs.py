@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sapiens_bench.adapters.conditions.condition import read_condition
+from sapiens_bench.adapters.selection.rule import read_selection
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.code import code_hash
 from sapiens_bench.cards.folders import existing_data_root
@@ -78,6 +79,7 @@ def check_options(card: DatasetCard, protocol: str, choice: DataChoice, catalog:
         max_pixels=choice.max_pixels,
         code_sha256=code_hash(card.adapter, path),
         condition=read_condition(choice.condition),
+        select=read_selection(choice.select),
     )
     adapter_options(spec)
     build_task(spec)

@@ -91,7 +91,7 @@ def _jobs(request: Request, choice: DataChoice, catalog: Catalog) -> list[BoxJob
         if protocol is None or about is None or about.task != choice.task or not (choice.names or _takes_boxes(card)):
             continue
         try:
-            data = open_named(card, protocol, replace(choice, boxes="gt"), catalog)
+            data = open_named(card, protocol, replace(choice, boxes="gt", select=""), catalog)
         except DataMissing:
             continue  # the plan says so in its own words
         adapter = data.open.adapter

@@ -200,7 +200,8 @@ def _default_out(
     """Below ./results/runs, named so that the same question finds the same folder; a model that is named by its file
     is another question when the file changes."""
     names = ("task", "limit", "seed", "precision", "boxes", "options", "split", "shard_size")
-    optional = {name: request[name] for name in ("data_options", "scoring", "part", "condition") if request.get(name)}
+    only_if_said = ("data_options", "scoring", "part", "condition", "select")
+    optional = {name: request[name] for name in only_if_said if request.get(name)}
     if request.get("max_pixels", MAX_PIXELS) != MAX_PIXELS:
         optional["max_pixels"] = request["max_pixels"]
     question = {

@@ -47,6 +47,7 @@ def reopen(record: RunRecord, cell: CellRecord, catalog: Catalog, data_root: Pat
         max_pixels=int(asked.get("max_pixels") or MAX_PIXELS),
         data_options=dict(asked.get("data_options") or {}),
         condition=dict(asked.get("condition") or {}),
+        select=str(asked.get("select") or ""),
     )
     stored.register(request, catalog)
     # Truth can be shown where pictures are not: a picture that is missing is left out when it is asked for.

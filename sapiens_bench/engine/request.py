@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sapiens_bench.adapters.context import MAX_PIXELS
+from sapiens_bench.adapters.selection.rule import read_selection
 from sapiens_bench.cards.schema import MAX_INPUT_SIDE
 from sapiens_bench.engine.choices import DataChoice, ModelChoice, RunChoice
 from sapiens_bench.errors import UsageError
@@ -61,6 +62,7 @@ class Request:
     part: tuple[int, int] | None = None  # (i, n): only every n-th shard, from the i-th; the others are somebody else's
     own: OwnModel = field(default_factory=OwnModel)
     condition: Mapping[str, Any] = field(default_factory=dict)  # what is done to every picture: name, level, seed
+    select: str = ""  # which samples, by what is known of them: "box_score>0.9,box_px>300"; "" all
     command: str = ""  # as typed, for the record
 
     def __post_init__(self) -> None:
@@ -80,6 +82,7 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}, found {value}.")
+        read_selection(self.select)
         if self.max_errors is not None and not 0 <= self.max_errors <= 1:
             raise UsageError(f"max_errors is a share between 0 and 1, found {self.max_errors}.")
 
@@ -101,6 +104,7 @@ class Request:
             scoring=self.scoring,
             root=self.data_root,
             condition=self.condition,
+            select=self.select,
         )
 
     def model(self) -> ModelChoice:

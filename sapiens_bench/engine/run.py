@@ -374,7 +374,7 @@ def _about_files(data: FoundData) -> dict[str, Any]:
             facts[key] = str(value)
     facts |= {name: _texts(adapter, name) for name in ("notes", "boxes_notes")}
     measure = getattr(adapter, "box_quality", None)
-    quality = None if measure is None else measure(data.facts.n_samples)
+    quality = None if measure is None else measure(range(data.facts.n_samples))
     if quality is not None:
         facts["box_quality"] = asdict(quality)
     return facts

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from sapiens_bench.adapters.conditions.condition import Condition
+from sapiens_bench.adapters.selection.rule import Selection
 from sapiens_bench.cards.catalog import ModelEntry
 from sapiens_bench.cards.locate import WeightFiles
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, InputSpec, SpaceCard
@@ -40,6 +41,7 @@ class DataSpec:
     max_pixels: int
     code_sha256: str  # of the adapter's file, when the card names one beside itself
     condition: Condition | None = None  # what is done to every picture
+    select: Selection | None = None  # which samples; None: all
 
     @property
     def id(self) -> str:

@@ -65,6 +65,8 @@ def block_alarms(record: RunRecord, rows: Sequence[TableRow]) -> tuple[str, ...]
         alarms.append(f"SUBSET: only the first {limit} images (--limit); not comparable with full results.")
     if split := record.request.get("split"):
         alarms.append(f"SUBSET: split {split!r} (--split); not comparable with other splits.")
+    if rule := record.request.get("select"):
+        alarms.append(f"SUBSET: only images with {rule} (--select); not comparable with full results.")
     if condition := condition_text(record):
         alarms.append(f"CONDITION: {condition}; not comparable with the data set as it is.")
     found = _with_interval(rows)

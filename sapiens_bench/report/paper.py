@@ -212,6 +212,8 @@ def _other(record: RunRecord, cell: CellRecord, entry: PublishedEntry, catalog: 
         reasons.append(f"SUBSET: the first {limit} images (--limit)")
     if split := record.request.get("split"):
         reasons.append(f"SUBSET: split {split!r} (--split)")
+    if rule := record.request.get("select"):
+        reasons.append(f"SUBSET: images with {rule} (--select)")
     if condition := condition_text(record):
         reasons.append(f"CONDITION: {condition}")
     if boxes := other_boxes(record, protocol):

@@ -36,7 +36,7 @@ def printed_numbers(record: RunRecord, cell: CellRecord, catalog: Catalog | None
     if catalog is None or cell.model not in catalog.models or cell.dataset not in catalog.datasets:
         return []
     protocol: EvalProtocol | None = catalog.datasets[cell.dataset].protocols.get(cell.protocol)
-    changed = any(record.request.get(name) for name in ("data_options", "scoring", "condition"))
+    changed = any(record.request.get(name) for name in ("data_options", "scoring", "condition", "select"))
     if protocol is None or other_boxes(record, protocol) or changed:
         return []
     rows = catalog.published_rows(catalog.models[cell.model].variant, protocol)

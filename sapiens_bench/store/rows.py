@@ -97,11 +97,8 @@ def commit_shard(
         StorageFull: no room or no permission.
         ShapeError: a value is neither a number, text nor a 1-D array.
     """
-    names = list(BASE) + sorted({name for row in rows for name in row} - set(BASE))
-    names = [name for name in names if name not in BASE or any(name in row for row in rows)]
-    columns = {name: _column(name, [row.get(name) for row in rows]) for name in names}
     footer = {**meta, "schema": SCHEMA, "rows": str(len(rows))}
-    table = pa.table(columns).replace_schema_metadata({k: footer[k] for k in sorted(footer)})
+    table = rows_table(rows).replace_schema_metadata({k: footer[k] for k in sorted(footer)})
     sink = pa.BufferOutputStream()  # a shard is small; writing it in one call keeps the error handling in one place
     pq.write_table(table, sink, compression="zstd")
     data = memoryview(sink.getvalue())
@@ -117,6 +114,17 @@ def commit_shard(
     path = write_atomic(shard_path(folder, number), data, sync_folder=False)
     write_commit(folder, commit)
     return path
+
+
+def rows_table(rows: Sequence[Row]) -> pa.Table:
+    """Rows as a table: base columns first, the others by name; absent keys become null.
+
+    Raises:
+        ShapeError: a value is neither a number, text nor a 1-D array.
+    """
+    names = list(BASE) + sorted({name for row in rows for name in row} - set(BASE))
+    names = [name for name in names if name not in BASE or any(name in row for row in rows)]
+    return pa.table({name: _column(name, [row.get(name) for row in rows]) for name in names})
 
 
 def remove_shard(folder: Path, number: int) -> None:

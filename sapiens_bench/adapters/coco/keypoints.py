@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -171,12 +171,12 @@ class CocoKeypoints:
         points = points if self._people.order_K is None else points[self._people.order_K]
         return points if self._keep is None else points[self._keep]
 
-    def box_quality(self, n_images: int) -> BoxQuality | None:
-        """The boxes of the first images against the people that are scored; None where no box drives a model."""
+    def box_quality(self, indices: Sequence[int]) -> BoxQuality | None:
+        """The boxes of some images against the people that are scored; None where no box drives a model."""
         if self._boxes.is_none:
             return None
         images = []
-        for index in range(n_images):
+        for index in indices:
             target = self.target(index)
             is_ignored = ~target.is_scored_N
             boxes, scores = self._boxes.xyxy_px[index], self._boxes.scores[index]

@@ -35,6 +35,7 @@ PICTURE: dict[str, Callable[[NDArray[np.uint8], int, Draw], NDArray[np.uint8]]] 
 SHIFT = (0.05, 0.1, 0.16, 0.23, 0.3)  # of a box's width and height, in a direction of its own
 # Of the set below, what looks past its pictures and boxes: it would tell of the set without the condition.
 _HIDDEN = ("without_pictures", "box_quality")
+_LOOKED_FOR = ("identity", "materialise", "prepare", "person_boxes")  # by protocols of types.py and prepare.py
 
 
 class Conditioned:
@@ -56,6 +57,9 @@ class Conditioned:
         self.base_manifest_sha256 = base.manifest_sha256
         covered = f"{base.manifest_sha256}\n{VERSION}\n{condition.model_dump_json()}"
         self.manifest_sha256 = hashlib.sha256(covered.encode()).hexdigest()
+        for name in _LOOKED_FOR:  # from Python 3.12 on, isinstance does not see what __getattr__ gives
+            if hasattr(base, name):
+                setattr(self, name, getattr(base, name))
 
     def __len__(self) -> int:
         return len(self._base)

@@ -147,6 +147,10 @@ class SyntheticHumans:
         factor = f", {self.factor}" if self.factor else ""
         return f"version {VERSION}, kit {_kit_sha256()[:16]}, {self.keys[index]}{factor}"
 
+    def person_boxes(self, index: int) -> NDArray[np.float64]:
+        """Outer edges of everybody who shows enough of themselves, px [N, 4]."""
+        return _instances(self._picture(index, ("instance",)).instance_HW)[1]
+
     def materialise(self, indices: Sequence[int], workers: int, progress: Callable[[int, int], None]) -> None:
         """Render what is missing; see ``files.make_all``."""
         make_all(self._store, indices, workers, progress)

@@ -10,6 +10,7 @@ import numpy as np
 from sapiens_bench.cards.options import Options
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import SampleFault
+from sapiens_bench.tasks.boxes import box_around
 from sapiens_bench.tasks.depth.alignment import Alignment
 from sapiens_bench.tasks.depth.codec import DepthCodec
 from sapiens_bench.tasks.depth.convention import Direction
@@ -43,6 +44,7 @@ def make(scoring: DepthScoring, space: SpaceCard | None) -> Task:
         miss=miss,
         perfect=perfect,
         attributes=attributes,
+        person_boxes=lambda target: box_around(target.mask_HW),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from sapiens_bench.cards.options import Options
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import SampleFault
+from sapiens_bench.tasks.boxes import box_around
 from sapiens_bench.tasks.normal.codec import NormalCodec
 from sapiens_bench.tasks.normal.convention import Axes
 from sapiens_bench.tasks.normal.floors import flat, inflated
@@ -33,6 +34,7 @@ def make(scoring: NormalScoring, space: SpaceCard | None) -> Task:
         miss=miss,
         perfect=perfect,
         attributes=attributes,
+        person_boxes=lambda target: box_around(target.mask_HW),
     )
 
 

@@ -65,6 +65,7 @@ def make(scoring: PoseScoring, space: SpaceCard | None) -> Task:
         to_columns=prediction_to_columns,
         from_columns=from_columns,
         attributes=attributes,
+        person_boxes=lambda target: target.boxes_xyxy_px_N4[target.is_scored_N],
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sapiens_bench.cards.options import Options
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError, SampleFault
+from sapiens_bench.tasks.boxes import box_around
 from sapiens_bench.tasks.seg.codec import LabelCodec
 from sapiens_bench.tasks.seg.metrics import BoundaryMetric, SegMetric
 from sapiens_bench.tasks.seg.noise import SegNoise, add_noise
@@ -47,6 +48,7 @@ def make(scoring: SegScoring, space: SpaceCard | None) -> Task:
         perfect=perfect,
         names=space.names,
         remap=remap,
+        person_boxes=person_boxes,
     )
 
 
@@ -100,6 +102,11 @@ def miss(target: SegTarget) -> SegPrediction:
 def perfect(target: SegTarget) -> SegPrediction:
     """The truth; ignored pixels, which never count, become background."""
     return SegPrediction(np.where(target.labels_HW == IGNORE, 0, target.labels_HW).astype(np.uint8))
+
+
+def person_boxes(target: SegTarget) -> NDArray[np.float64]:
+    """One box around every pixel of a person: neither background (0) nor ignored."""
+    return box_around((target.labels_HW != 0) & (target.labels_HW != IGNORE))
 
 
 def remap(prediction: SegPrediction, index: NDArray[np.int64]) -> SegPrediction:
