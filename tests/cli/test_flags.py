@@ -39,7 +39,7 @@ FLAGS = {
         "--train-limit", "--validation", "--views", "--warm-up", "--weight-decay", "--width",
     ],
     "profile": [
-        "--batch", "--cards", "--compile", "--counts", "--device", "--format", "--input", "--models",
+        "--batch", "--cards", "--channels-last", "--compile", "--counts", "--device", "--format", "--input", "--models",
         "--option", "--out", "--precision", "--rounds", "--seconds", "--task", "--threads", "--weights-root",
     ],
     "report": [
@@ -48,11 +48,11 @@ FLAGS = {
     ],
     "rerun": ["--data-root", "--device", "--format", "--out", "--weights-root"],
     "run": [
-        "--batch-size", "--boxes", "--cards", "--config", "--data-option", "--data-root", "--dataset",
-        "--device", "--dry-run", "--format", "--input", "--limit", "--max-errors", "--max-pixels",
-        "--models", "--n-boot", "--no-save-preds", "--normalise", "--option", "--out", "--output",
-        "--pipeline", "--precision", "--protocol", "--save-maps", "--save-preds", "--scoring", "--seed",
-        "--shard", "--shard-size", "--space", "--split", "--strict", "--task", "--threads",
+        "--batch-size", "--boxes", "--cards", "--channels-last", "--compile", "--config", "--data-option",
+        "--data-root", "--dataset", "--device", "--dry-run", "--format", "--input", "--limit",
+        "--max-errors", "--max-pixels", "--models", "--n-boot", "--no-save-preds", "--normalise", "--option", "--out", "--output",
+        "--pipeline", "--precision", "--prefetch", "--protocol", "--save-maps", "--save-preds", "--scoring",
+        "--seed", "--shard", "--shard-size", "--space", "--split", "--strict", "--task", "--threads",
         "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "score": [
