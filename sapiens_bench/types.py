@@ -102,8 +102,10 @@ class Model(Protocol):
     CPU, possibly in several threads at once. ``forward`` gets the crops of several images packed along the first axis,
     already on the model's device, under ``torch.inference_mode``; it must treat every crop independently of its
     neighbours. A model with a true attribute ``is_reentrant`` says that ``forward`` may run in several threads at once;
-    on a CPU its crops then do. It is not called for zero crops: ``finish`` then gets ``outputs == {}``. An attribute
-    ``notes``, a tuple of sentences, may say what a user should know about how it ran.
+    on a CPU its crops then do. An attribute ``on_host`` names tensors that ``forward`` reads as numbers (sizes): they
+    stay in the host's memory, where reading them does not wait for the device. It is not called for zero crops:
+    ``finish`` then gets ``outputs == {}``. An attribute ``notes``, a tuple of sentences, may say what a user should
+    know about how it ran.
     """
 
     def prepare(self, x: ModelInput) -> Prepared: ...

@@ -124,6 +124,12 @@ Datasets = Annotated[
 BatchSize = Annotated[
     int | None, typer.Option("--batch-size", min=1, help="Crops per forward pass. Default: 8, on a GPU 32.")
 ]
+Prefetch = Annotated[
+    int | None,
+    typer.Option("--prefetch", min=0, help="Batches queued on the device ahead. Default: 0, on a GPU 1."),
+]
+Compile = Annotated[bool, typer.Option("--compile", help="torch.compile the networks.")]
+ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Convolution weights in that order.")]
 DataRoot = Annotated[
     Path | None,
     typer.Option(

@@ -10,7 +10,9 @@ from sapiens_bench.errors import StoreError, UsageError
 from sapiens_bench.store.record import RunRecord, read_run
 
 # What belongs to the machine at hand: a new request may say it anew without asking another question.
-_OF_THIS_MACHINE = ("workers", "threads", "weights_root", "trust", "max_errors", "own")
+_OF_THIS_MACHINE = (
+    "prefetch", "compile", "channels_last", "workers", "threads", "weights_root", "trust", "max_errors", "own",
+)  # fmt: skip
 NO_PART = (0, 0)  # of a run: nothing is computed, what is there is scored
 
 

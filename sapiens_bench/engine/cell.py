@@ -7,7 +7,8 @@ commit. Metrics that can measure the images of a shard together, in one pass ove
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.engine.events import BatchDone, Event, ShardDone
-from sapiens_bench.engine.forward import Arrays, Forward
+from sapiens_bench.engine.forward import Done, Forward
 from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
 from sapiens_bench.engine.measure import Measured, is_together, measure_all
 from sapiens_bench.engine.retry import worth_another_try
 from sapiens_bench.engine.stopping import end, result_of
+from sapiens_bench.engine.streams import Arrays
 from sapiens_bench.engine.threads import Threads
 from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.store.files import write_atomic
@@ -74,16 +76,40 @@ class Stage:
     backlog: int  # images that may wait for finish
 
 
-def run_shard(shard: Shard, stage: Stage, on_batch: Callable[[int], None] = lambda n_images: None) -> list[Scored]:
-    """One result per sample of the shard, in index order."""
-    finished: list[Future[Scored | Finished]] = []
-    for batch in pack(stage.loader.take(len(shard.indices)), stage.budget):  # adapter[i], prepare
-        for item, outputs in stage.forward(batch):  # the only device work
-            finished.append(stage.pool.submit(stage.finish, item, outputs))  # finish, remap, check
-            if len(finished) > stage.backlog:
-                result_of(finished[-stage.backlog])
-        on_batch(len(batch))
-    return stage.measure([result_of(future) for future in finished])
+def run_shards(
+    shards: Sequence[Shard], stage: Stage, on_batch: Callable[[int], None] = lambda n_images: None
+) -> Iterator[tuple[Shard, list[Scored]]]:
+    """Every shard with one result per sample, in index order.
+
+    A batch never holds images of two shards, so rows do not depend on where a run was stopped before. Where the device
+    takes batches ahead (``Forward.depth``) it works on the next shard while this one is finished and committed.
+    """
+    waiting: deque[_Open] = deque()
+
+    def landed(batches: Iterable[Done]) -> Iterator[tuple[Shard, list[Scored]]]:
+        for batch in batches:
+            shard, finished = waiting[0]
+            for item, outputs in batch:
+                finished.append(stage.pool.submit(stage.finish, item, outputs))  # finish, remap, check
+                if len(finished) > stage.backlog:
+                    result_of(finished[-stage.backlog])
+            on_batch(len(batch))
+            if len(finished) == len(shard.indices):
+                waiting.popleft()
+                yield shard, stage.measure([result_of(future) for future in finished])
+
+    for shard in shards:
+        waiting.append(_Open(shard, []))
+        for batch in pack(stage.loader.take(len(shard.indices)), stage.budget):  # adapter[i], prepare
+            yield from landed(stage.forward.push(batch))  # the only device work
+    yield from landed(stage.forward.flush())
+
+
+class _Open(NamedTuple):
+    """A shard, some of whose images are on their way."""
+
+    shard: Shard
+    finished: list[Future[Scored | Finished]]
 
 
 def run_cell(
@@ -99,16 +125,19 @@ def run_cell(
     # Before the first image is read: a file that changes meanwhile must not be taken for the one that was scored.
     item_keys = {shard.number: job.item_key(shard, adapter.keys) for shard in missing}
     with staged(job, adapter, model, task, missing) as stage:
-        for shard in missing:
-            began = time.perf_counter()
-            scored = run_shard(shard, stage, lambda n_images: on_event(BatchDone(job.cell, n_images)))
+        began = time.perf_counter()
+        for shard, scored in run_shards(missing, stage, lambda n_images: on_event(BatchDone(job.cell, n_images))):
             job.commit(shard, item_keys[shard.number], scored)
-            seconds = time.perf_counter() - began
+            now = time.perf_counter()
+            seconds, began = now - began, now
+            if timing.images == 0:
+                stage.forward.streams.forget()  # the first shard holds first calls, which a longer run has once
             add_times(timing, scored, seconds)
             failed = sum(s.row["status"] == "error" for s in scored)
             on_event(ShardDone(job.cell, shard.number, len(scored), failed, len(scored) / max(seconds, 1e-9)))
     timing.wait_s, timing.prepare_s = stage.loader.wait_s, stage.loader.prepare_s
     timing.forward_s = stage.forward.seconds
+    timing.device_busy_s, timing.device_gap_s = stage.forward.streams.busy_s, stage.forward.streams.gap_s
     return timing, [*_notes(job, stage.forward), *(f"{job.cell.model}: {note}" for note in getattr(model, "notes", ()))]
 
 
@@ -122,6 +151,7 @@ class CellJob:
     threads: Threads
     device: str
     save_preds: bool
+    prefetch: int = 0  # batches queued on the device ahead of the one that is waited for
     save_maps: bool = False  # keep dense predictions as PNG files below maps/
     index_K: NDArray[np.int64] | None = None  # the model's set -> the protocol's; None: nothing to map
     identity: Callable[[int], str] | None = None  # of the files behind a sample; None: the data set cannot tell
@@ -185,7 +215,7 @@ def staged(job: CellJob, adapter: Adapter, model: Model, task: Task, shards: Seq
     keep = job.save_preds and task.to_columns is not None
     window = job.threads.loaders + job.batch_size
     pool = ThreadPoolExecutor(job.threads.scorers, thread_name_prefix="sapiens-score")
-    forward = Forward(model, job.device, job.batch_size, job.threads.operators)
+    forward = Forward(model, job.device, job.batch_size, job.threads.operators, job.prefetch)
     finished = False
     try:
         with Loader(adapter, model.prepare, indices, job.threads.loaders, window) as loader:

@@ -91,3 +91,19 @@ def cpu_facts(cpuinfo: Path = CPUINFO) -> dict[str, str]:
 def default_batch_size(device: str) -> int:
     """Crops per forward pass when the user says nothing."""
     return 8 if device == "cpu" else 32
+
+
+def default_prefetch(device: str) -> int:
+    """Batches queued ahead on the device when the user says nothing: only a GPU can be given work in advance."""
+    return 1 if device.startswith("cuda") else 0
+
+
+def use_full_fp32(device: str) -> str:
+    """The device, on which fp32 is from now on computed as fp32: left alone, torch lets convolutions on a CUDA device
+    round to TF32 (10 bits).
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    return device

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sapiens_bench.engine.loader import Loaded, model_fault
 from sapiens_bench.engine.stopping import end, result_of
-from sapiens_bench.errors import SampleFault, out_of_memory, raise_if_machine
+from sapiens_bench.engine.streams import Arrays, Flight, streams_of
+from sapiens_bench.errors import MachineFault, SampleFault, out_of_memory, raise_if_machine
 from sapiens_bench.types import Model
 
-Arrays = dict[str, NDArray[Any]]
+Done = list[tuple[Loaded, Arrays | SampleFault]]  # of one batch
 
 
 class Forward:
@@ -25,88 +26,178 @@ class Forward:
     device, halves the number of crops for the rest of the run; at one crop it ends the run, and no image is charged.
     On a CPU the crops of a model that says ``is_reentrant`` run beside each other, each with one operator thread:
     nothing waits for anything, and a busy machine stays usable.
+
+    Args:
+        depth: batches that may be queued on the device when the outputs of an earlier one are waited for. 0: each is
+            read out before the next is given; 1: the device always has one to go on with.
     """
 
-    def __init__(self, model: Model, device: str, budget: int, operators: int = 1) -> None:
-        self.model, self.device, self.budget = model, device, budget
+    def __init__(self, model: Model, device: str, budget: int, operators: int = 1, depth: int = 0) -> None:
+        self.model, self.device, self.budget, self.depth = model, device, budget, depth
         is_parallel = device == "cpu" and operators > 1 and bool(getattr(model, "is_reentrant", False))
         self._pool = ThreadPoolExecutor(operators, "sapiens-crop", _one_operator_thread) if is_parallel else None
-        self.seconds = 0.0
+        self.streams = streams_of(device, getattr(model, "on_host", ()))
+        self._in_flight: deque[tuple[Sequence[Loaded], list[_Group]]] = deque()
+        self.seconds = 0.0  # spent in launching, and in waiting for outputs
         self.halved = 0  # how often memory ran out
 
     def __call__(self, batch: Sequence[Loaded]) -> Iterator[tuple[Loaded, Arrays | SampleFault]]:
         """Each image of ``batch`` with its outputs (``{}`` for zero crops), or with its fault."""
-        live = [item for item in batch if item.fault is None and item.n_crops > 0]
+        for done in (*self.push(batch), *self.flush()):
+            yield from done
+
+    def push(self, batch: Sequence[Loaded]) -> Iterator[Done]:
+        """Give a batch to the device; what comes back are earlier ones, in order, until ``depth`` are queued."""
         began = time.perf_counter()
-        outputs = self._batch(live) if live else {}
+        groups: list[_Group] = []
+        self._in_flight.append((batch, groups))  # first: where memory runs out, all that is queued is waited for
+        self._launch([item for item in batch if item.fault is None and item.n_crops > 0], groups)
         self.seconds += time.perf_counter() - began
-        for item in batch:
-            yield item, item.fault or outputs.get(item.index, {})
+        yield from self._landed(self.depth)
 
-    def _batch(self, items: Sequence[Loaded]) -> dict[int, Arrays | SampleFault]:
-        if self._pool is not None:
-            return self._beside_each_other(items)
-        try:
-            packed = {name: np.concatenate([_tensors(item)[name] for item in items]) for name in _tensors(items[0])}
-            outputs = self._chunks(packed, sum(item.n_crops for item in items))
-        except Exception as error:  # any model may raise anything
-            raise_if_machine(error)
-            if len(items) == 1:
-                return {items[0].index: model_fault(error)}
-            return {index: part for item in items for index, part in self._batch([item]).items()}
-        ends = np.cumsum([item.n_crops for item in items])
-        return {
-            item.index: {name: array[end - item.n_crops : end] for name, array in outputs.items()}
-            for item, end in zip(items, ends)
-        }
-
-    def _beside_each_other(self, items: Sequence[Loaded]) -> dict[int, Arrays | SampleFault]:
-        assert self._pool is not None
-        futures = {
-            item.index: [
-                self._pool.submit(self._once, {name: array[i : i + 1] for name, array in _tensors(item).items()}, 1)
-                for i in range(item.n_crops)
-            ]
-            for item in items
-        }
-        return {index: _joined(crops) for index, crops in futures.items()}
+    def flush(self) -> Iterator[Done]:
+        """All that is still queued."""
+        yield from self._landed(0)
 
     def close(self) -> None:
-        """End the threads; what has not begun is dropped."""
+        """End the threads and forget what is queued; what has not begun is dropped."""
+        self._in_flight.clear()
         if self._pool is not None:
             end(self._pool, wait=True)
 
-    def _chunks(self, packed: Arrays, n: int) -> Arrays:
-        import torch
+    def _landed(self, depth: int) -> Iterator[Done]:
+        while len(self._in_flight) > depth:
+            began = time.perf_counter()
+            batch, groups = self._in_flight[0]
+            outputs = {index: part for group in groups for index, part in self._outputs(group).items()}
+            self._in_flight.popleft()
+            self.seconds += time.perf_counter() - began
+            yield [(item, item.fault or outputs.get(item.index, {})) for item in batch]
 
-        parts: list[Arrays] = []
+    def _launch(self, items: Sequence[Loaded], groups: list[_Group]) -> None:
+        """Launch the images together where that goes well, and add to ``groups`` what they became."""
+        if self._pool is not None:
+            groups.extend(_Group([item], self._beside_each_other(item)) for item in items)
+            return
+        if not items:
+            return
+        try:
+            packed = self.streams.packed([_tensors(item) for item in items])
+            groups.append(_Group(items, self._chunks(packed, sum(item.n_crops for item in items))))
+        except Exception as error:  # any model may raise anything
+            raise_if_machine(error)
+            self._refuse_lost_device(error)
+            if len(items) == 1:
+                groups.append(_Group(items, model_fault(error)))
+                return
+            for item in items:
+                self._launch([item], groups)
+
+    def _outputs(self, group: _Group) -> dict[int, Arrays | SampleFault]:
+        """The outputs of every image of a group, waited for."""
+        if isinstance(group.parts, SampleFault):
+            return {item.index: group.parts for item in group.items}
+        try:
+            parts = [part.arrays() for part in group.parts]
+        except Exception as error:  # of a thread; a CUDA device that fails now is lost
+            raise_if_machine(error)
+            self._refuse_lost_device(error)
+            return {item.index: model_fault(error) for item in group.items}
+        whole = parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
+        ends = np.cumsum([item.n_crops for item in group.items])
+        return {
+            item.index: {name: array[end - item.n_crops : end] for name, array in whole.items()}
+            for item, end in zip(group.items, ends, strict=True)
+        }
+
+    def _beside_each_other(self, item: Loaded) -> list[Flight]:
+        assert self._pool is not None
+        tensors = _tensors(item)
+        crops = ({name: array[i : i + 1] for name, array in tensors.items()} for i in range(item.n_crops))
+        return [_Thread(self._pool.submit(self._once, crop, 1)) for crop in crops]
+
+    def _chunks(self, packed: Arrays, n: int) -> list[Flight]:
+        parts: list[Flight] = []
         start = 0
         while start < n:
             stop = min(start + self.budget, n)
             try:
                 parts.append(self._once({name: array[start:stop] for name, array in packed.items()}, stop - start))
             except Exception as error:
-                if stop - start == 1 or not out_of_memory(error):
+                if not out_of_memory(error):
                     raise
-                self.budget, self.halved = (stop - start) // 2, self.halved + 1
-                torch.cuda.empty_cache()
+                if not self._settle(parts):  # what is queued holds memory, too: only then is the batch too large
+                    if stop - start == 1:
+                        raise
+                    self.budget, self.halved = (stop - start) // 2, self.halved + 1
+                _free_memory()
                 continue
             start = stop
-        if len(parts) == 1:
-            return parts[0]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return parts
 
-    def _once(self, arrays: Arrays, n: int) -> Arrays:
+    def _settle(self, parts: Sequence[Flight]) -> bool:
+        """Wait for all that is queued, so that it leaves the device; False: nothing was."""
+        groups = [group for _, groups in self._in_flight for group in groups]
+        earlier = [part for group in groups if not isinstance(group.parts, SampleFault) for part in group.parts]
+        waiting = [part for part in (*earlier, *parts) if not part.is_landed]
+        for part in waiting:
+            part.arrays()
+        return bool(waiting)
+
+    def _once(self, arrays: Arrays, n: int) -> Flight:
         import torch
 
+        def network(tensors: dict[str, Any]) -> dict[str, Any]:
+            outputs = self.model.forward(tensors)
+            wrong = {name: tuple(t.shape) for name, t in outputs.items() if t.ndim == 0 or len(t) != n}
+            if wrong:
+                raise ValueError(f"forward was given {n} crops and returned {wrong}")
+            return outputs
+
         with torch.inference_mode():
-            # Strides are left as prepare made them: convolutions on the CPU may be twice as fast channels-last.
-            tensors = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
-            outputs = {name: _to_numpy(tensor) for name, tensor in self.model.forward(tensors).items()}
-        wrong = {name: array.shape for name, array in outputs.items() if array.ndim == 0 or len(array) != n}
-        if wrong:
-            raise ValueError(f"forward was given {n} crops and returned {wrong}")
-        return outputs
+            return self.streams.launch(arrays, network)
+
+    def _refuse_lost_device(self, error: Exception) -> None:
+        """A CUDA device that has failed answers nothing any more: no image is to be charged for that.
+
+        Raises:
+            MachineFault: it has.
+        """
+        if not self.device.startswith("cuda"):
+            return
+        import torch
+
+        try:
+            torch.cuda.synchronize(self.device)
+        except Exception as lost:
+            raise MachineFault(
+                f"The device {self.device} failed and computes nothing more in this process: {type(lost).__name__}: "
+                f"{' '.join(str(lost).split())[:200]}. What is committed is kept; the same command goes on from there. "
+                "CUDA_LAUNCH_BLOCKING=1 with --batch-size 1 --prefetch 0 shows where it happens."
+            ) from error
+
+
+class _Group(NamedTuple):
+    """Images that were launched together, and what comes of them."""
+
+    items: Sequence[Loaded]
+    parts: Sequence[Flight] | SampleFault
+
+
+class _Thread:
+    """Outputs of a thread."""
+
+    def __init__(self, future: Future[Flight]) -> None:
+        self._future = future
+
+    @property
+    def is_landed(self) -> bool:
+        """See ``Flight``."""
+        return self._future.done()
+
+    def arrays(self) -> Arrays:
+        """See ``Flight``."""
+        return result_of(self._future).arrays()
 
 
 def _one_operator_thread() -> None:
@@ -115,25 +206,12 @@ def _one_operator_thread() -> None:
     torch.set_num_threads(1)  # of this thread alone
 
 
-def _joined(crops: Sequence[Future[Arrays]]) -> Arrays | SampleFault:
-    """One image's outputs from those of its crops."""
-    try:
-        parts = [result_of(crop) for crop in crops]
-    except Exception as error:  # any model may raise anything
-        raise_if_machine(error)
-        return model_fault(error)
-    return parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+def _free_memory() -> None:
+    import torch
+
+    torch.cuda.empty_cache()
 
 
 def _tensors(item: Loaded) -> Arrays:
     assert item.prepared is not None
     return item.prepared.tensors
-
-
-def _to_numpy(tensor: Any) -> NDArray[Any]:
-    import torch
-
-    if tensor.dtype in (torch.bfloat16, torch.float16):  # NumPy has no bf16, and decoding in fp16 loses sub-pixels
-        tensor = tensor.float()
-    array: NDArray[Any] = tensor.detach().cpu().numpy()
-    return array

@@ -266,7 +266,7 @@ class _Profile:
     def _one(self, job: _Job, here: dict[str, CeilingRecord], number: int, total: int) -> ProfileRow:
         row = self._row(
             job.chosen, "failed", precision=job.precision, batch=job.batch, batch_asked=job.batch, counts=job.counts,
-            is_compiled=self.request.compile, notes=list(job.notes),
+            is_compiled=self.request.compile, is_channels_last=self.request.channels_last, notes=list(job.notes),
         )  # fmt: skip
         try:
             resolve_device(self.device, job.precision)
@@ -309,6 +309,7 @@ class _Profile:
             "device": self.device,
             "batch": row.batch,
             "compile": request.compile,
+            "channels_last": request.channels_last,
             "budget": asdict(request.budget),
             "threads": request.threads,
         }

@@ -11,6 +11,7 @@ from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.cards.locate import WeightFiles, weight_files
 from sapiens_bench.cards.schema import InputSpec, SpaceCard
 from sapiens_bench.engine.build import build_model
+from sapiens_bench.engine.device import use_full_fp32
 from sapiens_bench.engine.model_specs import Candidate, exactly, space_of, with_options, with_weights
 from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import CardError, SapiensBenchError, UnknownName, UsageError, WeightsMissing
@@ -253,6 +254,7 @@ def build_in_child(*, spec: str, encoder_only: bool, device: str) -> tuple[Calla
     from sapiens_bench.profiling.subject import EncoderOnly, Subject, network_of, randomise
 
     model = ModelSpec.from_json(spec)
+    use_full_fp32(device)
 
     def build() -> Subject:
         wrapper = build_model(model, device)

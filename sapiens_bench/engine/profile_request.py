@@ -25,6 +25,7 @@ class ProfileRequest:
     batches: tuple[int, ...] = (1,)
     input_hw: tuple[int, int] | None = None  # height, width; None: the card's
     compile: bool = False
+    channels_last: bool = False
     counts_only: bool = False
     rounds: int = 1  # the whole list is gone through so often; the median round is kept
     budget: Budget = field(default_factory=Budget)

@@ -15,7 +15,8 @@ from sapiens_bench.cards.schema import MAX_INPUT_SIDE
 from sapiens_bench.engine.choices import DataChoice, ModelChoice, RunChoice
 from sapiens_bench.errors import UsageError
 
-_LEAST = {"limit": 1, "batch_size": 1, "workers": 1, "threads": 1, "shard_size": 1, "n_boot": 0, "max_pixels": 1}
+_LEAST = {"limit": 1, "batch_size": 1, "prefetch": 0, "workers": 1, "threads": 1, "shard_size": 1, "n_boot": 0}
+_LEAST["max_pixels"] = 1
 
 
 class OwnModel(NamedTuple):
@@ -39,6 +40,9 @@ class Request:
     out: Path | None = None  # None: a folder named after the request, so that the same command resumes
     device: str = "auto"
     batch_size: int | None = None  # crops per forward pass; 8 on a CPU, 32 on a GPU
+    prefetch: int | None = None  # batches queued ahead on the device; 0 on a CPU, 1 on a GPU
+    compile: bool = False  # torch.compile the networks
+    channels_last: bool = False  # their convolutions' weights in that order
     workers: int | None = None  # loader threads
     threads: int | None = None  # cores to be used; None: all that this process may use
     seed: int = 0
@@ -124,6 +128,9 @@ class Request:
         return RunChoice(
             device=self.device,
             batch_size=self.batch_size,
+            prefetch=self.prefetch,
+            compile=self.compile,
+            channels_last=self.channels_last,
             workers=self.workers,
             threads=self.threads,
             shard_size=self.shard_size,

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, cast
 
 from sapiens_bench import __version__
 from sapiens_bench.engine import provenance, scores
-from sapiens_bench.engine.build import TargetBook, build_model
+from sapiens_bench.engine.build import TargetBook, build_model, tuned
 from sapiens_bench.engine.cell import CellJob, run_cell
 from sapiens_bench.engine.complete import complete_before
 from sapiens_bench.engine.conventions import Conventions, examine, refuse_wrong
 from sapiens_bench.engine.data_specs import FoundData
-from sapiens_bench.engine.device import default_batch_size, resolve_device
+from sapiens_bench.engine.device import default_batch_size, default_prefetch, resolve_device, use_full_fp32
 from sapiens_bench.engine.events import CellFinished, CellStarted, DataProgress, Event, Note, ignore
 from sapiens_bench.engine.kept_scores import KeptScores, SetFacts, cell_key, set_key
 from sapiens_bench.engine.plan import Plan, first_reason
@@ -125,8 +125,7 @@ class _Run:
             self._save("running")
             for note in self.plan.data_notes:
                 self.on_event(Note(note))
-            for note in (*self.plan.notes, *folder.notes):
-                self._note(note)
+            self._note(*self.plan.notes, *folder.notes)
             for spec in self.plan.cells:
                 self._cell(spec)
             self._score()
@@ -161,6 +160,7 @@ class _Run:
             batch_size=self.batch_size,
             threads=self.threads,
             device=self.device,
+            prefetch=default_prefetch(self.device) if self.how.prefetch is None else self.how.prefetch,
             save_preds=self.how.save_preds,
             save_maps=self.how.save_maps,
             index_K=None if spec.space_map is None else spec.space_map.index,
@@ -168,8 +168,7 @@ class _Run:
         )
         missing, notes = job.missing_shards(data.open.adapter, data.open.task)
         missing = [shard for shard in missing if self.how.is_mine(shard.number)]
-        for note in notes:
-            self._note(note)
+        self._note(*notes)
         n_missing = sum(len(shard.indices) for shard in missing)
         self.on_event(CellStarted(cell, spec.title, cell.n_samples - n_missing))
         if n_missing and self.before is not None:  # a shard was damaged, or its files changed
@@ -236,7 +235,7 @@ class _Run:
 
     def _find_device(self) -> str:
         """The device that was asked for; loads torch."""
-        return resolve_device(self.plan.how.device, self.plan.cells[0].model.precision)
+        return use_full_fp32(resolve_device(self.plan.how.device, self.plan.cells[0].model.precision))
 
     def _verdict(self) -> RunRecord:
         """Write the final record, then complain if there is reason to."""
@@ -275,6 +274,7 @@ class _Run:
         self.loaded = None  # frees the device before the next model comes
         book = TargetBook(adapter, n_kept=8 * (self.threads.loaders + self.batch_size))
         model = build_model(spec.model, self.device, task=data.open.task, targets=book, adapter=own)
+        self._note(*tuned(spec.model, model, self.how.compile, self.how.channels_last))
         self.loaded = (spec.model.id, model)
         if not needs_pictures(model) and hasattr(own, "without_pictures"):
             return cast("Adapter", own.without_pictures()), model
@@ -306,9 +306,10 @@ class _Run:
     def _record(self, spec: CellSpec) -> CellRecord:
         return self.records[spec.cell.dataset, spec.cell.model]
 
-    def _note(self, text: str) -> None:
-        self.record.notes.append(text)
-        self.on_event(Note(text))
+    def _note(self, *texts: str) -> None:
+        for text in texts:
+            self.record.notes.append(text)
+            self.on_event(Note(text))
 
     def _save(self, status: RunStatus) -> None:
         self.record.status = status

@@ -3,7 +3,7 @@
 The job names its builder as "module:function", because this folder knows no engine.
 
 Jobs: ``{"kind": "ceiling", "device", "precision", "threads"}`` and ``{"kind": "profile", "build", "arguments",
-"device", "batch", "compile", "budget", "threads"}``.
+"device", "batch", "compile", "channels_last", "budget", "threads"}``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
         device=job["device"],
         batch=int(job["batch"]),
         compiled=bool(job["compile"]),
+        channels_last=bool(job["channels_last"]),
         budget=Budget(**job["budget"]),
     )
     return measured.model_dump(mode="json")

@@ -180,6 +180,7 @@ class ProfileRow(Record):
     batch: int = 1
     batch_asked: int = 1  # larger than ``batch`` when memory ran out
     is_compiled: bool = False
+    is_channels_last: bool = False
     weights: str = ""  # "card", or "random": timing does not depend on the values
     counts: CountRecord | None = None
     paper: PaperRecord | None = None

@@ -14,7 +14,7 @@ from torch import Tensor
 from sapiens_bench.errors import DeviceError
 from sapiens_bench.profiling import machine, timing
 from sapiens_bench.profiling.record import EnergyRecord, LatencyRecord, MachineState, MemoryRecord, StageRecord
-from sapiens_bench.profiling.subject import Subject, tiled
+from sapiens_bench.profiling.subject import Subject, tiled, tune
 from sapiens_bench.profiling.timing import Budget, Clock, CudaClock, WallClock
 from sapiens_bench.store.record import Record
 from sapiens_bench.types import ModelInput
@@ -35,7 +35,14 @@ class Measured(Record):
 
 
 def profile(
-    build: Callable[[], Subject], x: ModelInput, *, device: str, batch: int, compiled: bool, budget: Budget
+    build: Callable[[], Subject],
+    x: ModelInput,
+    *,
+    device: str,
+    batch: int,
+    compiled: bool,
+    budget: Budget,
+    channels_last: bool = False,
 ) -> Measured:
     """Build the model and time every stage.
 
@@ -56,8 +63,12 @@ def profile(
     prepare = timing.measure(lambda: model.prepare(x), WallClock(), _SMALL)
     prepared = model.prepare(x)
     arrays = tiled(prepared.tensors, batch)
-    tensors = _upload(arrays, device)
-    upload = timing.measure(lambda: _upload(arrays, device), clock, _SMALL) if clock.name != "perf_counter" else None
+    if channels_last and not tune(model, compiled=False, channels_last=True):
+        raise DeviceError("--channels-last: there is no torch network inside this model. Leave it out.")
+    stay = frozenset(getattr(model, "on_host", ()))
+    tensors = _upload(arrays, device, stay)
+    on_gpu = clock.name != "perf_counter"
+    upload = timing.measure(lambda: _upload(arrays, device, stay), clock, _SMALL) if on_gpu else None
     with torch.inference_mode():
         first_s, compile_s, warm, times, n, spent, energy = _forward(subject, tensors, clock, gpu, compiled, budget)
         outputs = model.forward(tensors)
@@ -112,9 +123,8 @@ def _forward(
     first_s = WallClock().timed(waited)
     with_compiler = float("nan")
     if compiled:
-        if subject.network is None:
+        if not tune(subject.model, compiled=True, channels_last=False):
             raise DeviceError("--compile: there is no torch network inside this model. Leave it out.")
-        subject.network.compile()
         with_compiler = WallClock().timed(waited)
     if clock.name != "perf_counter":
         torch.cuda.reset_peak_memory_stats()
@@ -140,8 +150,9 @@ def _forward(
     return first_s, max(0.0, with_compiler - median) if compiled else with_compiler, warm, times, n, spent, energy
 
 
-def _upload(arrays: dict[str, NDArray[Any]], device: str) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in arrays.items()}
+def _upload(arrays: dict[str, NDArray[Any]], device: str, stay: frozenset[str]) -> dict[str, Tensor]:
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    return {name: tensor if name in stay else tensor.to(device) for name, tensor in tensors.items()}
 
 
 def _download(outputs: dict[str, Tensor]) -> dict[str, NDArray[Any]]:

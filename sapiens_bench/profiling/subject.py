@@ -53,6 +53,23 @@ def network_of(model: Model) -> nn.Module | None:
     return nn.ModuleList(found)
 
 
+def tune(model: Model, *, compiled: bool, channels_last: bool) -> bool:
+    """Compile the networks of a model, and lay the weights of their convolutions out channels-last, in place.
+
+    Returns:
+        Whether there is a network in it.
+    """
+    network = network_of(model)
+    if network is None:
+        return False
+    if channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if compiled:
+        for each in network if isinstance(network, nn.ModuleList) else (network,):
+            each.compile()
+    return True
+
+
 class EncoderOnly:
     """A model cut off behind its encoder, one pass per crop, whatever the wrapper does around it.
 
@@ -69,6 +86,7 @@ class EncoderOnly:
         if not children:
             raise UsageError(f"{name} has no separate encoder; profile the whole model.")
         self.whole, self.encoder = model, children[0]
+        self.on_host = getattr(model, "on_host", ())
         self._tensors: dict[str, Tensor] | None = None
         self._input = torch.empty(0)
 

@@ -123,7 +123,7 @@ def document(groups: Sequence[Group]) -> Document:
 def costs_by_model(rows: Sequence[ProfileRow]) -> tuple[dict[str, dict[str, float]], tuple[Cost, ...]]:
     """Costs by model. Times and memory come from one device, precision and batch: the one most models have."""
     found: dict[str, dict[str, float]] = {}
-    timed = Counter((r.device, r.precision, r.batch, r.is_compiled) for r in rows if r.latency)
+    timed = Counter((r.device, r.precision, r.batch, r.is_compiled, r.is_channels_last) for r in rows if r.latency)
     chosen = min(timed, key=lambda key: (-timed[key], key[2], key)) if timed else None
     precision = chosen[1] if chosen else next((r.precision for r in rows), "fp32")
     for row in rows:
@@ -134,7 +134,7 @@ def costs_by_model(rows: Sequence[ProfileRow]) -> tuple[dict[str, dict[str, floa
         floor = row.floors.get(FLOOR_DEVICE)
         if floor and row.precision == precision:
             costs["floor"] = floor.seconds * 1e3 / row.batch
-        if row.latency and (row.device, row.precision, row.batch, row.is_compiled) == chosen:
+        if row.latency and (row.device, row.precision, row.batch, row.is_compiled, row.is_channels_last) == chosen:
             costs["latency"] = row.latency.stages.forward.p50 * 1e3
             if row.memory:
                 peak = row.memory.peak_allocated_bytes or row.memory.peak_rss_bytes

@@ -236,7 +236,8 @@ def missing_sheet(rows: Sequence[ProfileRow]) -> Sheet | None:
 
 def _combination(row: ProfileRow) -> str:
     halved = f" (asked {row.batch_asked})" if row.batch_asked != row.batch else ""
-    return f"{row.precision}, {row.batch}{halved}{', compiled' if row.is_compiled else ''}"
+    form = f"{', compiled' if row.is_compiled else ''}{', channels last' if row.is_channels_last else ''}"
+    return f"{row.precision}, {row.batch}{halved}{form}"
 
 
 def _floor_text(row: ProfileRow, device: str) -> str:

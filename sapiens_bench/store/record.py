@@ -99,6 +99,9 @@ class Timing(Record):
     images: int = 0  # images evaluated in that time
     first_shard_s: float = 0.0  # part of wall_s; holds first calls and the loading of libraries
     first_shard_images: int = 0
+    # By events on the device, without the first shard; 0 where the device is a CPU. Idle in steady state: gap / (both).
+    device_busy_s: float = 0.0
+    device_gap_s: float = 0.0  # between two batches
     measured_on: str = ""  # another machine or setting than the record's own: an earlier run of this folder
 
     @property
@@ -108,6 +111,12 @@ class Timing(Record):
         if images <= 0:
             images, seconds = self.images, self.wall_s
         return images / seconds if seconds > 0 else math.nan
+
+    @property
+    def device_idle(self) -> float:
+        """Share of the time in which a GPU had nothing to do, first shard left out; NaN where that is not known."""
+        seen = self.device_busy_s + self.device_gap_s
+        return self.device_gap_s / seen if seen > 0 else math.nan
 
 
 class CellRecord(Record):
@@ -216,7 +225,7 @@ class RunRecord(Record):
     git: GitRecord = Field(default_factory=GitRecord)
     packages: dict[str, str] = {}
     hardware: HardwareRecord = Field(default_factory=HardwareRecord)
-    request: dict[str, Any] = {}  # as asked, with what was filled in: fields of engine.request.Request as JSON
+    request: dict[str, Any] = {}  # as asked, with what was filled in: the request as JSON
     cards: dict[str, dict[str, Any]] = {}  # cards as used, by id: their YAML as JSON
     datasets: dict[PathPart, DatasetRecord] = {}
     seeds: dict[str, int] = {}

@@ -45,8 +45,9 @@ def _setting(record: RunRecord) -> str:
     """What a throughput depends on beside the model."""
     hardware, request = record.hardware, record.request
     machine = ", ".join(hardware.gpus) if hardware.device.startswith("cuda") else hardware.cpu
-    threads = [f"{name} {request[name]}" for name in _THREADS if request.get(name) is not None]
-    return ", ".join([f"{hardware.device} ({machine})", f"batch {request.get('batch_size')}", *threads])
+    numbers = [f"{name} {request[name]}" for name in (*_THREADS, "prefetch") if request.get(name) is not None]
+    forms = [name for name in ("compile", "channels_last") if request.get(name)]
+    return ", ".join([f"{hardware.device} ({machine})", f"batch {request.get('batch_size')}", *numbers, *forms])
 
 
 def summed(a: Timing, b: Timing) -> Timing:

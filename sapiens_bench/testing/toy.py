@@ -152,6 +152,7 @@ class ToyModel:
     """Mean grey per box."""
 
     Options = ToyModelOptions
+    on_host = ("index",)
 
     def __init__(self, context: ModelContext) -> None:
         assert context.targets is None

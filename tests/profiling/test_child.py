@@ -19,7 +19,7 @@ def job(fault: str = "", batch: int = 1) -> dict[str, Any]:
     budget = {"min_seconds": 0.0, "min_calls": 5, "max_seconds": 1.0, "warmup_seconds": 0.05}
     return {
         "kind": "profile", "build": "toy_child:build", "arguments": {"fault": fault}, "device": "cpu", "batch": batch,
-        "compile": False, "budget": budget, "threads": 1,
+        "compile": False, "channels_last": False, "budget": budget, "threads": 1,
     }  # fmt: skip
 
 

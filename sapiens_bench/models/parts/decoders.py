@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sapiens_bench.models.parts import heatmaps, simcc_vectors
+from sapiens_bench.models.parts.constants import constant
 
 Answers = tuple[Tensor, ...]
 Arrays = Mapping[str, NDArray[Any]]
@@ -106,7 +107,7 @@ class Coordinates:
 
     def merged(self, plain: Answers, mirrored: Answers, flip_index: NDArray[Any]) -> Answers:
         """Column u of a picture is column width - 1 - u of its mirror image, as in MMPose's ``flip_coordinates``."""
-        index = torch.as_tensor(flip_index, device=plain[0].device)
+        index = constant(np.asarray(flip_index, np.int64), plain[0].device)
         unit = self.width if self.units == "pixel" else 1.0
         back = mirrored[0][:, index].clone()
         back[..., 0] = unit - unit / self.width - back[..., 0]

@@ -6,6 +6,11 @@ it matters only where clipping bites. We blur the nine values alone, and follow 
 for the few channels whose nine values come near a clip bound or are nearly flat. Splits in two: ``peaks`` runs on the
 model's device and shrinks 308 maps to 308 windows; ``refine`` is float64 algebra on the host.
 
+That care for last bits is for the CPU, where networks give the reference's own numbers. On a GPU they do not (sums are
+taken in another order), and following the reference there would make every batch wait for the host. So a GPU blurs
+every map in full for its factor and trusts its own float32: a peak moves by as much as the network's own rounding
+moves it.
+
 ViTPose's own code blurs likewise, but lets the blur see the map mirrored at its border (not zeros) and does not rescale
 to the old maximum, so that clipping bites earlier: ``modulate="vitpose"``. ``quarter_steps`` is the older decoding
 without a model of the peak.
@@ -16,6 +21,7 @@ Source: behaviour of MMPose 1.x ``UDPHeatmap.decode`` with ``refine_keypoints_da
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import cv2
@@ -24,12 +30,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sapiens_bench.models.parts.constants import constant
+
 CLIP_LOW, CLIP_HIGH = 1e-3, 50.0
 # A channel is recomputed from its full map when clipping could touch its nine values. The true factor (old maximum over
 # blurred maximum of the whole map) lies between 1, as a blur raises no maximum, and the factor of the window alone.
 # It is recomputed, too, when the peak is so flat that float32 rounding moves the result: one rounding of the logarithm
 # (about 1e-7) divided by the smallest curvature is the shift in pixels. A sigma-6 Gaussian has curvature 0.025 here.
 FLAT_CURVATURE = 0.01
+_MAPS_AT_ONCE = 1024  # that are blurred in full
 Modulation = Literal["mmpose1", "vitpose"]
 
 
@@ -49,7 +58,7 @@ def gaussian_kernel(kernel: int) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum())
 
 
-def peaks(heatmaps: Tensor, kernel: int = 11, modulate: Modulation = "mmpose1") -> Peaks:
+def peaks(heatmaps: Tensor, kernel: int = 11, modulate: Modulation = "mmpose1", *, exact: bool | None = None) -> Peaks:
     """Maximum and blurred logarithmic 3x3 neighbourhood of every map.
 
     Args:
@@ -57,26 +66,61 @@ def peaks(heatmaps: Tensor, kernel: int = 11, modulate: Modulation = "mmpose1") 
         kernel: odd size of the Gaussian.
         modulate: how the map is blurred: "mmpose1" (zeros outside, old maximum restored) or "vitpose" (mirrored at
             the border, nothing restored).
+        exact: follow the reference's roundings where the outcome hangs on them, on the host; None: on a CPU.
     """
     maps = heatmaps.float()
     b, k, h, w = maps.shape
-    flat = maps.reshape(b * k, h * w)
+    maps_NHW, flat = maps.reshape(b * k, h, w), maps.reshape(b * k, h * w)
     best = _first_maximum(flat)
     score = flat.gather(1, best[:, None])[:, 0]
     x, y = best % w, torch.div(best, w, rounding_mode="floor")
-    patch = _blurred_patch(maps.reshape(b * k, h, w), x, y, kernel, mirrored=modulate == "vitpose")
-    scaled = patch if modulate == "vitpose" else patch * (score / patch.amax(dim=(1, 2)))[:, None, None]
+    patch = _blurred_patch(maps_NHW, x, y, kernel, mirrored=modulate == "vitpose")
+    is_exact = maps.device.type in ("cpu", "meta") if exact is None else exact  # counts are those of the CPU
+    if modulate == "vitpose":
+        scaled = patch
+    else:
+        highest = patch.amax(dim=(1, 2)) if is_exact else _blurred_maximum(maps_NHW, kernel)
+        scaled = patch * (score / highest)[:, None, None]
     logs = scaled.clamp(CLIP_LOW, CLIP_HIGH).log()
+    if is_exact:
+        logs = _with_exact(logs, maps_NHW, (x, y), patch, scaled, kernel, modulate)
+    return Peaks(torch.stack([x, y], 1).view(b, k, 2), score.view(b, k), logs.view(b, k, 3, 3))
+
+
+def _with_exact(
+    logs: Tensor,
+    maps_NHW: Tensor,
+    at: tuple[Tensor, Tensor],
+    patch: Tensor,
+    scaled: Tensor,
+    kernel: int,
+    modulate: Modulation,
+) -> Tensor:
+    """``logs``, those that hang on last bits replaced by the reference's own."""
     clear = (patch.amin(dim=(1, 2)) > CLIP_LOW) & (scaled.amax(dim=(1, 2)) < CLIP_HIGH)
     safe = clear & (_smallest_curvature(logs) > FLAT_CURVATURE)
     if modulate == "vitpose":  # no factor to know: a patch wholly below the bound is exactly flat
         safe |= patch.amax(dim=(1, 2)) < 0.99 * CLIP_LOW
     index = (~safe).nonzero()[:, 0]
     if len(index):
-        chosen = maps.reshape(b * k, h, w)[index].cpu().numpy()
-        exact = _exact_patches(chosen, x[index].cpu().numpy(), y[index].cpu().numpy(), kernel, modulate)
+        x, y = (axis[index].cpu().numpy() for axis in at)
+        exact = _exact_patches(maps_NHW[index].cpu().numpy(), x, y, kernel, modulate)
         logs[index] = torch.from_numpy(exact).to(logs.device)
-    return Peaks(torch.stack([x, y], 1).view(b, k, 2), score.view(b, k), logs.view(b, k, 3, 3))
+    return logs
+
+
+def _blurred_maximum(maps_NHW: Tensor, kernel: int) -> Tensor:
+    """Maximum of every map after the Gaussian blur (zeros outside), [N]."""
+    rows, columns = (constant(_band(size, kernel), maps_NHW.device) for size in maps_NHW.shape[1:])
+    return torch.cat([(rows @ part @ columns).amax(dim=(1, 2)) for part in maps_NHW.split(_MAPS_AT_ONCE)])
+
+
+@lru_cache(maxsize=32)
+def _band(size: int, kernel: int) -> NDArray[np.float32]:
+    """The blur along one axis as a symmetric matrix [size, size]."""
+    weights, reach = gaussian_kernel(kernel), (kernel - 1) // 2
+    bands = [np.eye(size, k=i - reach) * weights[i] for i in range(kernel)]
+    return np.sum(bands, axis=0, dtype=np.float64).astype(np.float32)
 
 
 def _first_maximum(flat_NP: Tensor) -> Tensor:
@@ -136,7 +180,7 @@ def _blurred_patch(maps: Tensor, x: Tensor, y: Tensor, kernel: int, mirrored: bo
     window = maps.reshape(n, h * w).gather(1, flat.reshape(n, -1)).view(n, 2 * reach + 1, 2 * reach + 1)
     if not mirrored:
         window = torch.where(inside, window, window.new_zeros(()))
-    weights = torch.as_tensor(gaussian_kernel(kernel), dtype=maps.dtype, device=maps.device)
+    weights = constant(gaussian_kernel(kernel).astype(np.float32), maps.device)
     blur = maps.new_zeros(3, kernel + 2)
     for i in range(3):
         blur[i, i : i + kernel] = weights
@@ -240,7 +284,7 @@ def to_image_space(
 
 def merge_flipped(heatmaps: Tensor, of_flipped_input: Tensor, flip_index: Any) -> Tensor:
     """Mean of a map and the map of the mirrored input: mirrored back, channels swapped, no shift."""
-    index = torch.as_tensor(np.asarray(flip_index), device=heatmaps.device, dtype=torch.long)
+    index = constant(np.asarray(flip_index, np.int64), heatmaps.device)
     return (heatmaps + of_flipped_input.flip(-1).index_select(1, index)) * 0.5
 
 
