@@ -53,6 +53,11 @@ class ClassWeights(StrEnum):
     paper = "paper"
 
 
+class HeadSize(StrEnum):
+    small = "small"
+    large = "large"
+
+
 class HeadPrecision(StrEnum):
     fp32 = "fp32"
     bf16 = "bf16"
@@ -80,11 +85,19 @@ def probe(
     validation: Annotated[
         float, typer.Option("--validation", min=0.01, max=0.9, help="Share of the training groups kept back.")
     ] = 0.1,
-    views: Annotated[int, typer.Option("--views", min=1, max=64, help="Of each picture; the first is plain.")] = 2,
+    views: Annotated[
+        int, typer.Option("--views", min=0, max=64, help="Of each picture; the first is plain. 0: new ones every step.")
+    ] = 2,
     input_: Annotated[str, typer.Option("--input", metavar="HxW", help="Of the trunk.")] = "256x192",
-    width: Annotated[int, typer.Option("--width", min=8, max=1024, help="Channels of the head.")] = 48,
+    head: Annotated[HeadSize, typer.Option("--head", help="large: about 2 M parameters, attention.")] = HeadSize.small,
+    width: Annotated[
+        int | None, typer.Option("--width", min=8, max=1024, help="Channels of the head. Default: its size's.")
+    ] = None,
     stem: Annotated[bool, typer.Option("--stem/--no-stem", help="The head also sees the picture itself.")] = True,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Batches; the budget, equal for all trunks.")] = 1000,
+    max_seconds: Annotated[
+        float | None, typer.Option("--max-seconds", min=0.1, help="Of training: as many of the steps as fit.")
+    ] = None,
     epochs: Annotated[float | None, typer.Option("--epochs", min=0.01, help="Passes, instead of --steps.")] = None,
     batch: Annotated[int, typer.Option("--batch-size", min=1, help="Views a step.")] = 16,
     lr: Annotated[
@@ -132,10 +145,12 @@ def probe(
         validation=validation,
         views=views,
         input_hw=parse_input(input_),
+        head=head.value,
         width=width,
         stem=stem,
         epochs=epochs,
         steps=steps,
+        max_seconds=max_seconds,
         batch=batch,
         lr=lr,
         weight_decay=weight_decay,

@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from sapiens_bench.errors import ShapeError, UsageError
 from sapiens_bench.models.parts.trunks import Trunk
 from sapiens_bench.probe.views import Arrays, Grid, draws, make_view
 from sapiens_bench.store.files import write_atomic
-from sapiens_bench.types import Adapter, Sample
+from sapiens_bench.types import Adapter
 
-BLOCK = 32  # rows between two commits
+BLOCK = 64  # rows between two commits
+ON_DEVICE_SHARE = 0.5  # of a device's free memory that rows may take
 VERSION = 1  # of views: raised whenever one could come out differently
 Progress = Callable[[str, int, int], None]
 
@@ -41,7 +43,6 @@ class TrainingData:
     n_views: int
     grid: Grid
     seed: int
-    _kept: dict[int, dict[str, Sample]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def first(self) -> Adapter:
@@ -63,30 +64,25 @@ class TrainingData:
         parts = [VERSION, manifests, self.keys, self.n_views, self.grid.input_hw, self.grid.stride, self.seed, flips]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
 
-    def view(self, row: int) -> tuple[Arrays, str]:
-        """One view, and the hash of its picture as it lies in the data set.
+    def views(self, place: int, numbers: Sequence[int]) -> tuple[list[Arrays], str]:
+        """Views of the sample at a place, and the hash of its picture as it lies in the data set.
 
         Raises:
             SampleFault: the picture or its truth is damaged.
             ShapeError: the tasks' samples are not the same.
         """
-        place, number = divmod(row, self.n_views)
         index = self.indices[place]
-        samples = self._samples(index)
+        samples = {task: adapter[index] for task, adapter in self.adapters.items()}
         pictures = [sample.input for sample in samples.values()]
         if len({picture.key for picture in pictures}) != 1:
             raise ShapeError(f"sample {index} is not the same for every task: {[picture.key for picture in pictures]}")
-        rng = draws("probe view", self.seed, pictures[0].key, number)
         targets = {task: sample.target for task, sample in samples.items()}
-        view = make_view(pictures[0].image_HW3, targets, number, self.grid, rng, self.flip_index)
-        return view, picture_hash(pictures[0].image_HW3)
-
-    def _samples(self, index: int) -> dict[str, Sample]:
-        """One sample for each task; the last one is remembered, since its views are asked for in a row."""
-        if index not in self._kept:
-            self._kept.clear()
-            self._kept[index] = {task: adapter[index] for task, adapter in self.adapters.items()}
-        return self._kept[index]
+        image = pictures[0].image_HW3
+        made = [
+            make_view(image, targets, n, self.grid, draws("probe view", self.seed, pictures[0].key, n), self.flip_index)
+            for n in numbers
+        ]
+        return made, picture_hash(image)
 
 
 def picture_hash(image_HW3: NDArray[np.uint8]) -> str:
@@ -107,8 +103,43 @@ class Rows:
         return {name: torch.from_numpy(np.array(array[order])) for name, array in self.arrays.items()}
 
 
-def views_of(data: TrainingData, root: Path, progress: Progress) -> Rows:
-    """The views, made where they are missing.
+@dataclass(frozen=True)
+class DeviceRows:
+    """Rows that lie on the device that trains."""
+
+    arrays: dict[str, torch.Tensor]
+
+    def batch(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
+        """Copies of some rows, on the device."""
+        order = torch.tensor(list(rows))
+        index = order.to(next(iter(self.arrays.values())).device, non_blocking=True)
+        return {name: array[index] for name, array in self.arrays.items()}
+
+
+def near(rows: Rows, device: str) -> Rows | DeviceRows:
+    """The rows in the memory of a CUDA device where they take at most half of what is free; else as they are."""
+    kind = torch.device(device)
+    if kind.type != "cuda":
+        return rows
+    size = sum(array.nbytes for array in rows.arrays.values())
+    if size > ON_DEVICE_SHARE * torch.cuda.mem_get_info(kind)[0]:
+        return rows
+    return on_device(rows, device)
+
+
+def on_device(rows: Rows, device: str) -> DeviceRows:
+    """All rows on a device, copied in parts: the host holds few at a time."""
+    found = {}
+    for name, array in rows.arrays.items():
+        first = torch.from_numpy(np.array(array[:1]))
+        found[name] = torch.empty(array.shape, dtype=first.dtype, device=device)
+        for start in range(0, len(array), BLOCK):
+            found[name][start : start + BLOCK] = torch.from_numpy(np.array(array[start : start + BLOCK])).to(device)
+    return DeviceRows(found)
+
+
+def views_of(data: TrainingData, root: Path, progress: Progress, workers: int = 1) -> Rows:
+    """The views, made where they are missing, several pictures at a time.
 
     Raises:
         UsageError: there is no sample. SampleFault: a damaged one. StorageFull: no room.
@@ -118,10 +149,14 @@ def views_of(data: TrainingData, root: Path, progress: Progress) -> Rows:
     folder = root / f"views-{data.key()}"
 
     def make(first: int, last: int) -> tuple[list[Arrays], list[str]]:
-        made = [data.view(row) for row in range(first, last)]
-        return [view for view, _ in made], [picture for _, picture in made]
+        numbers: dict[int, list[int]] = {}
+        for row in range(first, last):
+            numbers.setdefault(row // data.n_views, []).append(row % data.n_views)
+        made = list(pool.map(data.views, numbers, numbers.values()))
+        return [view for views, _ in made for view in views], [picture for views, picture in made for _ in views]
 
-    return _filled(folder, data.n_rows, make, lambda done: progress("views", done, data.n_rows))
+    with ThreadPoolExecutor(max(1, workers), "sapiens-views") as pool:  # decoding and warping leave Python to others
+        return _filled(folder, data.n_rows, make, lambda done: progress("views", done, data.n_rows))
 
 
 def maps_of(data: TrainingData, views: Rows, trunk: Trunk, root: Path, device: str, progress: Progress) -> Rows:

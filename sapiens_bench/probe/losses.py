@@ -54,17 +54,15 @@ def aligned_depth(pred_BHW: Tensor, depth_BHW: Tensor) -> Tensor:
     """
     valid = (depth_BHW > 0).float()
     n = valid.sum(dim=(1, 2))
-    used = n >= 16
-    if not bool(used.any()):
-        return pred_BHW.sum() * 0.0
-    pred, depth, valid, n = pred_BHW[used], depth_BHW[used], valid[used], n[used]
-    mean_pred = ((pred * valid).sum(dim=(1, 2)) / n)[:, None, None]
-    mean_depth = ((depth * valid).sum(dim=(1, 2)) / n)[:, None, None]
-    p, d = (pred - mean_pred) * valid, (depth - mean_depth) * valid
+    used = (n >= 16).float()
+    valid, n = valid * used[:, None, None], n.clamp_min(1)
+    mean_pred = ((pred_BHW * valid).sum(dim=(1, 2)) / n)[:, None, None]
+    mean_depth = ((depth_BHW * valid).sum(dim=(1, 2)) / n)[:, None, None]
+    p, d = (pred_BHW - mean_pred) * valid, (depth_BHW - mean_depth) * valid
     scale = ((p * d).sum(dim=(1, 2)) / ((p * p).sum(dim=(1, 2)) + EPS * n)).abs()  # depth upside down costs
-    error = (scale[:, None, None] * p - d).abs() / torch.where(valid > 0, depth, torch.ones_like(depth))
+    error = (scale[:, None, None] * p - d).abs() / torch.where(valid > 0, depth_BHW, torch.ones_like(depth_BHW))
     per_image: Tensor = (error * valid).sum(dim=(1, 2)) / n
-    return per_image.mean()
+    return (per_image * used).sum() / used.sum().clamp_min(1)
 
 
 def valid_normals(target_B3HW: Tensor) -> Tensor:
@@ -76,12 +74,18 @@ def valid_normals(target_B3HW: Tensor) -> Tensor:
 def normal_cosine(pred_B3HW: Tensor, target_B3HW: Tensor, valid_BHW: Tensor) -> Tensor:
     """Mean of 1 - cos over valid pixels."""
     cosine = functional.cosine_similarity(pred_B3HW, target_B3HW, dim=1)
-    return (1 - cosine)[valid_BHW].mean()
+    return _mean_over(1 - cosine, valid_BHW)
 
 
 def normal_l1(pred_B3HW: Tensor, target_B3HW: Tensor, valid_BHW: Tensor) -> Tensor:
     """Sum of absolute differences over the three channels, divided by the number of valid pixels."""
-    return (pred_B3HW - target_B3HW).abs().sum(dim=1)[valid_BHW].mean()
+    return _mean_over((pred_B3HW - target_B3HW).abs().sum(dim=1), valid_BHW)
+
+
+def _mean_over(values_BHW: Tensor, valid_BHW: Tensor) -> Tensor:
+    """Mean over the valid pixels, 0 where there is none. Picking them out would wait for a GPU to count them."""
+    weight = valid_BHW.to(values_BHW.dtype)
+    return (values_BHW * weight).sum() / weight.sum().clamp_min(1)
 
 
 def weighted_cross_entropy(logits_BCHW: Tensor, labels_BHW: Tensor, class_weight_C: Tensor) -> Tensor:

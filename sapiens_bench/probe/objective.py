@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class Objective:
         return {task: SHARE[task] * getattr(self, f"_{task}")(predictions[task], batch[task]) for task in self.tasks}
 
     def _seg(self, logits: Tensor, labels: Tensor) -> Tensor:
-        weight = torch.tensor(self.class_weight, dtype=logits.dtype, device=logits.device)
+        weight = _on_device(self.class_weight, logits.device)
         pixels = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])  # the classes of a pixel lie side by side
         return losses.weighted_cross_entropy(pixels[..., None, None], labels.reshape(-1, 1, 1), weight)
 
@@ -49,12 +50,13 @@ class Objective:
 
     def _normal(self, raw: Tensor, normals: Tensor) -> Tensor:
         known = (normals != 0).any(dim=1)
-        if not bool(known.any()):
-            return raw.sum() * 0
-        target = normals.permute(0, 2, 3, 1)[known].float().T[None, :, :, None] / NORMAL_STEPS  # [1, 3, pixels, 1]
-        pred = raw.permute(0, 2, 3, 1)[known].T[None, :, :, None]
-        valid = torch.ones_like(target[:, 0], dtype=torch.bool)
-        return losses.normal_cosine(pred, target, valid) + losses.normal_l1(pred, target, valid)
+        target = normals.float() / NORMAL_STEPS
+        return losses.normal_cosine(raw, target, known) + losses.normal_l1(raw, target, known)
+
+
+@lru_cache(maxsize=8)
+def _on_device(weights: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(weights, dtype=torch.float32, device=device)
 
 
 def class_weights(labels: NDArray[Any], n_classes: int) -> tuple[float, ...]:

@@ -13,6 +13,11 @@ from sapiens_bench.probe.schedule import Decay
 DepthLoss = Literal["silog", "aligned"]
 TASKS = ("seg", "depth", "normal")
 RATES = (3e-4, 1e-3, 3e-3)  # tried by ``lr=None``
+HeadSize = Literal["small", "large"]
+HEADS: dict[HeadSize, dict[str, int]] = {  # the rest of a ``HeadPlan``
+    "small": {"width": 48, "fine_width": 24, "stem": 12},
+    "large": {"width": 96, "fine_width": 48, "stem": 16, "blocks": 2, "context": 2, "fine_below": 4, "own": 1},
+}
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,14 @@ class ProbeRequest:
     name: str = ""  # of the model; "" after the backbone
     train_limit: int | None = None  # the first so many samples
     validation: float = 0.1  # share of the training groups kept for validation
-    views: int = 2  # of each sample; the first is plain, the others are changed
+    views: int = 2  # of each sample, kept on disk; the first is plain, the others are changed. 0: new ones every step
     input_hw: tuple[int, int] = (256, 192)
-    width: int = 48
+    head: HeadSize = "small"
+    width: int | None = None  # of the head; None: its size's
     stem: bool = True
     epochs: float | None = None  # passes over the views; or
     steps: int = 1000
+    max_seconds: float | None = None  # of training; the steps that fit are chosen before the first, ``steps`` at most
     batch: int = 16
     lr: float | None = None  # None: chosen on the validation groups among ``RATES``
     weight_decay: float = 0.1
@@ -76,6 +83,10 @@ class ProbeRequest:
         wrong = [task for task in self.tasks if task not in TASKS]
         if wrong or not self.tasks:
             raise UsageError(f"--task {','.join(self.tasks)}: a probe is fitted for {', '.join(TASKS)}, or several.")
+        if self.finetune and not self.views:
+            raise UsageError("--views 0 with --finetune is not supported: views of a trained trunk lie on disk.")
+        if self.max_seconds is not None and self.lr is None:
+            raise UsageError("--max-seconds needs --lr: trying rates would take a share of them that nobody knows.")
         if self.finetune and self.backbone.startswith("sapiens"):
             raise UsageError(f"--finetune of {self.backbone} is not supported: its file could not be read back.")
         if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,40}", self.name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,15 +23,18 @@ from sapiens_bench.errors import UsageError
 from sapiens_bench.models.parts.dense_head import DenseHead, HeadPlan
 from sapiens_bench.models.parts.head_file import HeadFile, save_head
 from sapiens_bench.models.parts.trunks import Trunk, open_trunk
-from sapiens_bench.probe.cache import Rows, TrainingData, maps_of, views_of
+from sapiens_bench.probe.budget import steps_within
+from sapiens_bench.probe.cache import DeviceRows, Rows, TrainingData, maps_of, near, views_of
+from sapiens_bench.probe.fresh import Draws, fresh_views, source_hw
 from sapiens_bench.probe.leakage import refuse_shared_groups, refuse_shared_pictures, split_groups
 from sapiens_bench.probe.objective import Objective, class_weights
 from sapiens_bench.probe.paper import PAPER_CLASS_WEIGHTS
 from sapiens_bench.probe.plot import plot_losses, write_tensorboard
-from sapiens_bench.probe.request import RATES, DataName, ProbeRequest
+from sapiens_bench.probe.request import HEADS, RATES, DataName, ProbeRequest
 from sapiens_bench.probe.train import Job, Losses, Settings, fit
 from sapiens_bench.probe.views import Grid
 from sapiens_bench.probe.write import Fitted, write_cards, write_head
+from sapiens_bench.tasks.seg.types import IGNORE
 from sapiens_bench.types import Materialised
 
 CHANNELS = {"depth": 1, "normal": 3}
@@ -57,8 +61,8 @@ class ProbeData:
 
     request: ProbeRequest
     data: TrainingData
-    views: Rows
-    maps: Rows | None  # None: the trunk is trained, or random per run
+    views: Rows | DeviceRows  # sources of views, if they are made at every step
+    maps: Rows | DeviceRows | None  # None: the trunk runs at every step
     trunk: Trunk
     plan: HeadPlan
     objective: Objective
@@ -79,7 +83,7 @@ def probe(request: ProbeRequest, catalog: Catalog, watch: Watch) -> list[Fitted]
     fitted = []
     for seed in range(request.seeds):
         settings = _settings(prepared, rate, seed)
-        head, loss = train_one(prepared, settings, request.out / f"seed-{seed}", watch)
+        head, loss, settings = train_one(prepared, settings, request.out / f"seed-{seed}", watch, request.max_seconds)
         about = _about(prepared, settings, tried, loss)
         own = prepared.trunk.state_dict() if _keeps_trunk(prepared) else None
         fitted.append(write_head(request, seed, save_head(about, head, own), loss, request.out))
@@ -97,6 +101,7 @@ def probe_data(request: ProbeRequest, catalog: Catalog, watch: Watch) -> ProbeDa
     Raises: see ``probe``.
     """
     device = resolve_device(request.device, "fp32")
+    torch.backends.cudnn.benchmark = device.startswith("cuda")  # every step has the same sizes
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     torch.manual_seed(0)
@@ -114,20 +119,20 @@ def probe_data(request: ProbeRequest, catalog: Catalog, watch: Watch) -> ProbeDa
     space = found["seg"].spec.space if "seg" in found else None
     flips = np.array(space.flip_index or range(len(space.names)), np.int64) if space is not None else None
     adapters = {task: data.open.adapter for task, data in found.items()}
-    grid = Grid(request.input_hw, plan.out_stride)
-    data = TrainingData(adapters, flips, indices, request.views, grid, seed=0)
+    fresh = not request.views
+    grid = Grid(source_hw(request.input_hw), 1) if fresh else Grid(request.input_hw, plan.out_stride)
+    data = TrainingData(adapters, flips, indices, request.views or 1, grid, seed=0)
     root = cache_root() / "probe"
-    views = views_of(data, root, watch)
+    views = views_of(data, root, watch, request.threads or os.cpu_count() or 1)
     for each in judged[:1]:
         refuse_shared_pictures(views.pictures, each.open.adapter, names)
-    maps = None if request.finetune else maps_of(data, views, trunk, root, device, watch)
+    maps = None if request.finetune or fresh else near(maps_of(data, views, trunk, root, device, watch), device)
     groups = [first.open.adapter.groups[index] for index in indices]
     fitted, held = split_groups(groups, request.validation)
-    train_rows = [i * request.views + view for i in fitted for view in range(request.views)]
-    plain = [i * request.views for i in held]
-    return ProbeData(
-        request, data, views, maps, trunk, plan, _objective(request, plan, views), train_rows, plain, device
-    )
+    train_rows = [i * data.n_views + view for i in fitted for view in range(data.n_views)]
+    plain = [i * data.n_views for i in held]
+    objective = _objective(request, plan, views)
+    return ProbeData(request, data, near(views, device), maps, trunk, plan, objective, train_rows, plain, device)
 
 
 def open_part(request: ProbeRequest, name: DataName, task: str, catalog: Catalog) -> FoundData:
@@ -169,7 +174,8 @@ def _plan(request: ProbeRequest, trunk: Trunk, found: dict[str, FoundData]) -> H
     for task, data in found.items():
         space = data.spec.space
         outputs[task] = len(space.names) if task == "seg" and space is not None else CHANNELS[task]
-    plan = HeadPlan(trunk.taps, outputs, width=request.width)
+    plan = HeadPlan(trunk.taps, outputs, **HEADS[request.head])
+    plan = plan if request.width is None else replace(plan, width=request.width)
     return plan if request.stem else replace(plan, stem=0)
 
 
@@ -177,7 +183,8 @@ def _objective(request: ProbeRequest, plan: HeadPlan, views: Rows) -> Objective:
     weights: tuple[float, ...] = ()
     if "seg" in request.tasks:
         n = plan.outputs["seg"]
-        weights = class_weights(views.arrays["seg"][:: request.views], n)
+        labels = views.arrays["seg"][:: request.views] if request.views else views.arrays["seg"][:, ::4, ::4]
+        weights = class_weights(labels, n)
         if request.class_weights == "paper":
             if n not in PAPER_CLASS_WEIGHTS:
                 raise UsageError(f"--class-weights paper: the paper has none for {n} classes.")
@@ -218,37 +225,45 @@ def choose_rate(prepared: ProbeData, watch: Watch) -> tuple[float, dict[str, flo
         full = _settings(prepared, rate, 0)
         steps = max(10, full.steps // 8)
         short = replace(full, steps=steps, warm_up=min(full.warm_up, steps // 4), validate_every=0)
-        _, loss = train_one(prepared, short, prepared.request.out / f"lr-{rate:g}", watch)
+        _, loss, _ = train_one(prepared, short, prepared.request.out / f"lr-{rate:g}", watch)
         found[f"{rate:g}"] = loss
     best = min(RATES, key=lambda rate: (found[f"{rate:g}"], rate))
     return best, found
 
 
-def train_one(prepared: ProbeData, settings: Settings, folder: Path, watch: Watch) -> tuple[DenseHead, float]:
-    """One training. Returns the head, folded, and its loss on the validation rows."""
+def train_one(
+    prepared: ProbeData, settings: Settings, folder: Path, watch: Watch, seconds: float | None = None
+) -> tuple[DenseHead, float, Settings]:
+    """One training. Returns the head, folded, its loss on the validation rows, and the settings.
+
+    Args:
+        seconds: the settings get as many steps as fit, those they have at most.
+    """
     torch.manual_seed(int.from_bytes(hashlib.sha256(f"head {settings.seed}".encode()).digest()[:6], "big"))
     head = DenseHead(prepared.plan).to(prepared.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     head.standardise(*_statistics(prepared))
     if prepared.request.start_from is not None:
         head.load_state_dict(_earlier(prepared.request.start_from, settings.seed))
-    finetune = prepared.maps is None
+    finetune = prepared.request.finetune
     module: nn.Module = Probed(prepared.trunk, head) if finetune else head
     if finetune:
         for parameter in prepared.trunk.parameters():
             parameter.requires_grad_(True)
     job = Job(
         module=module,
-        losses=lambda _, rows: _losses(prepared, head, rows),
+        losses=lambda _, rows, step: _losses(prepared, head, rows, settings.seed, step),
         train_rows=prepared.train_rows,
         validation_rows=prepared.validation_rows,
         layer_name=_layer_name(prepared.trunk) if finetune else str,
         n_layers=prepared.trunk.n_layers if finetune else 0,
         device=prepared.device,
     )
+    if seconds is not None:
+        settings = steps_within(job, settings, seconds, folder)
     loss = fit(
         job, settings, folder, lambda step, value: watch(f"{folder.name}, loss {value:.3f}", step, settings.steps)
     )
-    return head.fold(), loss
+    return head.fold(), loss, settings
 
 
 def _earlier(folder: Path, seed: int) -> dict[str, Tensor]:
@@ -271,14 +286,40 @@ def _layer_name(trunk: Trunk) -> Callable[[str], str]:
     return name
 
 
-def _losses(prepared: ProbeData, head: DenseHead, rows: Sequence[int]) -> Losses:
-    views = {name: t.to(prepared.device) for name, t in prepared.views.batch(rows).items()}
-    if prepared.maps is None:
-        maps = prepared.trunk(views["image"])
-    else:
+def _losses(prepared: ProbeData, head: DenseHead, rows: Sequence[int], seed: int, step: int | None) -> Losses:
+    views = _views(prepared, rows, seed, step)
+    if prepared.maps is not None:
         found = prepared.maps.batch(rows)
         maps = [found[tap.name].to(prepared.device, memory_format=torch.channels_last) for tap in prepared.plan.taps]
+    elif prepared.request.finetune:
+        maps = prepared.trunk(views["image"])
+    else:
+        maps = _frozen(prepared, views["image"])
     return prepared.objective(head(maps, views["image"]), views)
+
+
+def _views(prepared: ProbeData, rows: Sequence[int], seed: int, step: int | None) -> dict[str, Tensor]:
+    """Views of rows on the device; with ``--views 0`` those of a step, plain ones without a step."""
+    views = {name: tensor.to(prepared.device) for name, tensor in prepared.views.batch(rows).items()}
+    if prepared.request.views:
+        return views
+    drawn = Draws.plain(len(rows)) if step is None else Draws.of_step(len(rows), seed, step)
+    grid = Grid(prepared.request.input_hw, prepared.plan.out_stride)
+    flips = prepared.data.flip_index
+    mirror = None
+    if flips is not None:
+        table = np.append(flips, np.full(256 - len(flips), IGNORE)).astype(np.uint8)
+        mirror = torch.from_numpy(table).to(prepared.device)
+    return fresh_views(views, drawn, grid, mirror, noise_seed=seed * 1_000_003 + (step or 0))
+
+
+def _frozen(prepared: ProbeData, image: Tensor) -> list[Tensor]:
+    """The trunk's maps without gradient; in float16 on a GPU whose head is trained in 16 bits."""
+    kind = torch.device(prepared.device).type
+    half = kind == "cuda" and prepared.request.precision == "bf16"
+    with torch.no_grad(), torch.autocast(kind, torch.float16 if half else torch.bfloat16, enabled=half):
+        maps: list[Tensor] = prepared.trunk(image)
+    return maps
 
 
 def _statistics(prepared: ProbeData) -> tuple[list[Tensor], list[Tensor]]:
@@ -286,9 +327,7 @@ def _statistics(prepared: ProbeData) -> tuple[list[Tensor], list[Tensor]]:
     rows = prepared.train_rows[:: max(1, len(prepared.train_rows) // STATISTICS_ROWS)]
     means, deviations = [], []
     if prepared.maps is None:
-        with torch.inference_mode():
-            images = prepared.views.batch(rows[:16])["image"].to(prepared.device)
-            maps = [m.float().cpu() for m in prepared.trunk(images)]
+        maps = [m.float().cpu() for m in _frozen(prepared, _views(prepared, rows[:16], 0, None)["image"])]
     else:
         found = prepared.maps.batch(rows)
         maps = [found[tap.name].float() for tap in prepared.plan.taps]

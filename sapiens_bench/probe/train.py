@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ class Job:
     """What is trained on what."""
 
     module: nn.Module
-    losses: Callable[[nn.Module, Sequence[int]], Losses]  # rows -> task losses, with gradient
+    losses: Callable[[nn.Module, Sequence[int], int | None], Losses]  # rows, step (None: validation) -> task losses
     train_rows: Sequence[int]
     validation_rows: Sequence[int]
     layer_name: Callable[[str], str] = str  # a parameter's name as ``layer_decay`` reads it
@@ -88,22 +89,36 @@ def fit(
     step, lines = _resume(job.module, optimizer, settings, folder)
     rates = [group["lr"] for group in optimizer.param_groups]
     last = float("nan")
+    waits = stops_to_look(job.device)
+    pending: list[Losses] = []
     while step < settings.steps:
         share = factor(step, settings.steps, settings.warm_up, settings.decay)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * share
-        losses = _one_step(job, settings, optimizer, rows_of_step(step, settings, job.train_rows), step)
+        pending.append(one_step(job, settings, optimizer, rows_of_step(step, settings, job.train_rows), step))
         step += 1
-        if step % settings.log_every == 0:
+        is_validated = step == settings.steps or bool(settings.validate_every and step % settings.validate_every == 0)
+        is_saved = step == settings.steps or step % settings.checkpoint_every == 0
+        is_logged = step % settings.log_every == 0
+        if waits and not (is_logged or is_validated or is_saved):
+            continue
+        losses = _numbers(pending, step, settings)
+        pending.clear()
+        if is_logged:
             lines.append(_line(step, "train", settings.lr * share, losses))
-        if step == settings.steps or (settings.validate_every and step % settings.validate_every == 0):
+        if is_validated:
             found = validate(job, settings)
             lines.append(_line(step, "validation", settings.lr * share, found))
             last = found["loss"]
-        if step == settings.steps or step % settings.checkpoint_every == 0:
+        if is_saved:
             _save(job.module, optimizer, rates, settings, step, lines, folder)
         on_step(step, losses["loss"])
     return last if last == last else _last_validation(lines)
+
+
+def stops_to_look(device: str) -> bool:
+    """Whether to read a loss costs time, so that it is read only where a line of the log or a checkpoint needs it."""
+    return device.startswith("cuda")
 
 
 def make_optimizer(job: Job, settings: Settings) -> torch.optim.AdamW:
@@ -125,29 +140,40 @@ def make_optimizer(job: Job, settings: Settings) -> torch.optim.AdamW:
     )
 
 
-def _one_step(
-    job: Job, settings: Settings, optimizer: torch.optim.Optimizer, rows: Sequence[int], step: int
-) -> dict[str, float]:
+def one_step(job: Job, settings: Settings, optimizer: torch.optim.Optimizer, rows: Sequence[int], step: int) -> Losses:
+    """Change the weights once. Returns the losses before, on the device, without gradient."""
     job.module.train()
     optimizer.zero_grad(set_to_none=True)
-    losses = _autocast(job, settings, rows)
+    losses = _autocast(job, settings, rows, step)
     total = torch.stack(list(losses.values())).sum()
-    if not bool(torch.isfinite(total)):
-        bad = ", ".join(f"{task} {float(loss.detach()):g}" for task, loss in losses.items())
-        raise ProbeDiverged(
-            f"The loss of step {step + 1} is not finite ({bad}). The last good checkpoint is kept. Give a smaller --lr "
-            f"(it was {settings.lr:g}) or --precision fp32, and another --out."
-        )
     total.backward()  # type: ignore[no-untyped-call]
     if settings.clip:
         nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], settings.clip)
     optimizer.step()
-    return {"loss": float(total.detach()), **{task: float(loss.detach()) for task, loss in losses.items()}}
+    return {"loss": total.detach(), **{task: loss.detach() for task, loss in losses.items()}}
 
 
-def _autocast(job: Job, settings: Settings, rows: Sequence[int]) -> Losses:
+def _numbers(pending: Sequence[Losses], step: int, settings: Settings) -> dict[str, float]:
+    """The losses of the last step.
+
+    Raises:
+        ProbeDiverged: one of those since the last look is not finite; says the first.
+    """
+    names = list(pending[0])
+    table = torch.stack([torch.stack([losses[name].float() for name in names]) for losses in pending]).tolist()
+    for number, row in enumerate(table):
+        if not math.isfinite(row[0]):
+            bad = ", ".join(f"{task} {value:g}" for task, value in zip(names[1:], row[1:], strict=True))
+            raise ProbeDiverged(
+                f"The loss of step {step - len(table) + number + 1} is not finite ({bad}). The last good checkpoint is "
+                f"kept. Give a smaller --lr (it was {settings.lr:g}) or --precision fp32, and another --out."
+            )
+    return dict(zip(names, table[-1], strict=True))
+
+
+def _autocast(job: Job, settings: Settings, rows: Sequence[int], step: int | None) -> Losses:
     with torch.autocast(job.device.split(":")[0], torch.bfloat16, enabled=settings.bf16):
-        return job.losses(job.module, rows)
+        return job.losses(job.module, rows, step)
 
 
 def validate(job: Job, settings: Settings) -> dict[str, float]:
@@ -158,7 +184,7 @@ def validate(job: Job, settings: Settings) -> dict[str, float]:
     with torch.no_grad():
         for first in range(0, len(rows), settings.batch):
             part = rows[first : first + settings.batch]
-            for task, loss in _autocast(job, settings, part).items():
+            for task, loss in _autocast(job, settings, part, None).items():
                 sums[task] = sums.get(task, 0.0) + float(loss) * len(part)
     means = {task: total / max(len(rows), 1) for task, total in sums.items()}
     return {"loss": sum(means.values()), **means}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from sapiens_bench.cards.catalog import Catalog
@@ -27,11 +30,11 @@ def command(cards: Path, out: Path, *more: str) -> list[str]:
     return [*words, "--cards", str(cards), "--out", str(out), *SMALL, *more]
 
 
-def request(cards: Path, out: Path, **changed: object) -> ProbeRequest:
+def request(folder: Path, out: Path, **changed: object) -> ProbeRequest:
     chosen: dict[str, object] = {
         "backbone": "movenet-lightning", "tasks": ("seg",), "train": DataName("discs", "train"), "out": out,
         "evaluate": DataName("discs", "test"), "input_hw": (64, 64), "batch": 4, "width": 8, "steps": 4, "lr": 1e-3,
-        "cards": (cards,), "device": "cpu", "threads": 1,
+        "cards": (folder,), "device": "cpu", "threads": 1,
     }  # fmt: skip
     return ProbeRequest(**{**chosen, **changed})  # type: ignore[arg-type]
 
@@ -167,3 +170,34 @@ def test_a_misspelt_split_to_judge_on_is_refused_before_a_picture_is_rendered(
         probe(asked, Catalog.load(), quiet)
     assert not list((tmp_path / "cache").rglob("*.npz"))
     assert not list((tmp_path / "cache").rglob("*.png"))
+
+
+def test_views_made_at_every_step_fit_a_large_head_within_a_time(cards: Path, tmp_path: Path, catalog: Catalog) -> None:
+    out = tmp_path / "out"
+    asked = request(
+        cards, out, tasks=("seg", "depth", "normal"), backbone="blazepose-full", views=0, head="large", width=32,
+        steps=100_000, max_seconds=3.0, checkpoint_every=1,
+    )  # fmt: skip
+    (fitted,) = probe(asked, catalog, quiet)
+    about, head, trunk = load_head(out / fitted.file)
+    steps = about.made["settings"]["steps"]
+    assert 1 <= steps < 1000
+    assert about.plan.context == 2
+    assert head.levels["stride2"].lateral.out_channels == about.plan.fine_width  # the mask branch's fine maps
+    assert not trunk
+    first = load_file(out / fitted.file)
+    probe(asked, catalog, quiet)  # finished already: the number of steps is the checkpoint's, nothing is trained again
+    assert load_head(out / fitted.file)[0].made["settings"] == about.made["settings"]
+    second = load_file(out / fitted.file)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    again = replace(asked, out=tmp_path / "again", steps=steps, max_seconds=None)
+    probe(again, catalog, quiet)  # the number of steps is all that the time decides
+    tensors = [load_file(folder / fitted.file) for folder in (out, tmp_path / "again")]
+    assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
+
+
+def test_what_a_time_or_new_views_cannot_be_combined_with_is_said(cards: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--max-seconds needs --lr"):
+        request(cards, tmp_path, max_seconds=3.0, lr=None)
+    with pytest.raises(UsageError, match="--views 0 with --finetune"):
+        request(cards, tmp_path, views=0, finetune=True)

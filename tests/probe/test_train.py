@@ -25,7 +25,7 @@ def job(poison_at: int = -1) -> Job:
     module = nn.Sequential(nn.Linear(1, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
     calls = 0
 
-    def losses(module: nn.Module, rows: Sequence[int]) -> dict[str, Tensor]:
+    def losses(module: nn.Module, rows: Sequence[int], step: int | None) -> dict[str, Tensor]:
         nonlocal calls
         calls += 1
         x = torch.tensor([[float(row)] for row in rows]) / 10
@@ -120,7 +120,22 @@ def test_every_pass_takes_each_row_once_and_batches_run_over_its_end() -> None:
 def test_a_fine_tuned_trunk_has_falling_rates_and_no_decay_of_vectors() -> None:
     module = nn.ModuleDict({"backbone": nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])})})
     module["head"] = nn.Linear(2, 2)
-    job = Job(module, lambda m, rows: {}, [0], [0], n_layers=2)
+    job = Job(module, lambda m, rows, step: {}, [0], [0], n_layers=2)
     groups = make_optimizer(job, Settings(steps=1, lr=1.0, layer_decay=0.5, weight_decay=0.1)).param_groups
     found = {(group["lr"], group["weight_decay"], len(group["params"])) for group in groups}
     assert found == {(0.25, 0.1, 1), (0.25, 0.0, 1), (0.5, 0.1, 1), (0.5, 0.0, 1), (1.0, 0.1, 1), (1.0, 0.0, 1)}
+
+
+def test_the_first_bad_step_is_named_where_losses_are_looked_at_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sapiens_bench.probe.train.stops_to_look", lambda device: True)
+    with pytest.raises(ProbeDiverged, match="step 8 is not finite"):
+        fit(job(poison_at=8), SETTINGS, tmp_path)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 5
+    whole, watched = job(), job()
+    fit(whole, SETTINGS, tmp_path / "whole")
+    monkeypatch.undo()
+    fit(watched, SETTINGS, tmp_path / "watched")
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(watched), strict=True))
+    assert (tmp_path / "whole" / "log.csv").read_bytes() == (tmp_path / "watched" / "log.csv").read_bytes()
