@@ -52,7 +52,7 @@ def card(task: str, heads: list[tuple[HeadFile, Path]]) -> dict[str, Any]:
     if len(input_hw) != 1:
         raise SystemExit(f"The heads have different input sizes: {input_hw}.")
     height, width = input_hw.pop()
-    commands = " ".join(f"`{about.made['command']}`" for about, _ in heads)
+    commands = " ".join(f"`{about.made['command']}` ({about.made['settings']['steps']} steps)" for about, _ in heads)
     made = (
         "Frozen trunk, trained head with a small image stem (it also sees the picture itself). One file holds heads "
         f"for segmentation, depth and normals, fitted together. Seed 0; logs in results/probes. Commands: {commands}"

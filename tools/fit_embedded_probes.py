@@ -22,6 +22,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TRUNKS = "movenet-lightning,blazepose-full,movenet-thunder"
+TASKS = ("seg", "depth", "normal")
+INPUT_HW = (384, 288)
 START_S = 18.0  # of a trunk's command before and after its training: start, copies to the device, files
 RAM_NEEDED = 16e9  # bytes free in /dev/shm for pictures and views
 BOOT = "import sys; sys.argv[0] = 'sapiens-bench'; from sapiens_bench.cli import main; main()"
@@ -39,11 +41,10 @@ def main() -> int:
     trunks = asked.trunks.split(",")
     say(out, f"{os.cpu_count()} cores, work in {work}")
     status = 0
+    prepare(asked, trunks[0], work)
+    say(out, f"pictures and views: {time.monotonic() - began:.0f} s since the start")
     for number, trunk in enumerate(trunks):
         folder = work / "probes" / trunk
-        if number == 0:  # makes pictures and views, which the others find
-            prepared = run(probe(asked, trunk, "views", ["--steps", "1", "--device", "cpu"]), work, 600)
-            say(out, f"pictures and views: {prepared}, {time.monotonic() - began:.0f} s since the start")
         left = asked.seconds - (time.monotonic() - began)
         seconds = max(5.0, left / (len(trunks) - number) - START_S)
         started = time.monotonic()
@@ -67,15 +68,45 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def prepare(asked: argparse.Namespace, trunk: str, work: Path) -> None:
+    """Make pictures and views, which the commands then find in the cache."""
+    sys.path.insert(0, str(ROOT))
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.probe.request import DataName, ProbeRequest
+    from sapiens_bench.probe.run import probe_data
+
+    request = ProbeRequest(
+        trunk,
+        TASKS,
+        DataName("synthetic-humans", "train"),
+        work,
+        train_limit=6 if asked.quick else asked.pictures,
+        views=0,
+        input_hw=INPUT_HW,
+        head="large",
+        threads=os.cpu_count() or 1,
+        device="cpu",
+    )
+    shown = {"at": 0.0}
+
+    def watch(what: str, done: int, total: int) -> None:
+        if done == total or time.monotonic() - shown["at"] > 10:
+            shown["at"] = time.monotonic()
+            print(f"{what}: {done}/{total}", flush=True)
+
+    probe_data(request, Catalog.load(), watch)
+
+
 def probe(asked: argparse.Namespace, trunk: str, folder: str, more: list[str]) -> list[str]:
     """The command of one trunk; ``folder`` is relative, so that cards name no place of this machine."""
     size = ["--train-limit", "6", "--batch-size", "2"] if asked.quick else []
     if not asked.quick:
         size = ["--train-limit", str(asked.pictures), "--batch-size", "32", "--precision", "bf16"]
     words = [
-        "probe", "--backbone", trunk, "--task", "seg,depth,normal", "--train", "synthetic-humans:train", "--views", "0",
-        "--input", "384x288", "--head", "large", "--lr", "1.5e-3", "--weight-decay", "0.05", "--warm-up", "200",
-        "--validation", "0.04", "--depth-loss", "aligned", "--checkpoint-every", "1000",
+        "probe", "--backbone", trunk, "--task", ",".join(TASKS), "--train", "synthetic-humans:train", "--views", "0",
+        "--input", f"{INPUT_HW[0]}x{INPUT_HW[1]}", "--head", "large", "--lr", "1.5e-3",
+        "--weight-decay", "0.05", "--warm-up", "200", "--validation", "0.04", "--depth-loss", "aligned",
+        "--checkpoint-every", "1000",
         "--threads", str(os.cpu_count() or 1), "--name", f"probe-{trunk}", "--out", folder, *size, *more,
     ]  # fmt: skip
     return [sys.executable, "-c", BOOT, *words]
