@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sapiens_bench.errors import UsageError
+from sapiens_bench.errors import UsageError, nearest
 from sapiens_bench.probe.schedule import Decay
 
 DepthLoss = Literal["silog", "aligned"]
@@ -75,7 +75,10 @@ class ProbeRequest:
     def __post_init__(self) -> None:
         wrong = [task for task in self.tasks if task not in TASKS]
         if wrong or not self.tasks:
-            raise UsageError(f"--task {','.join(self.tasks)}: a probe is fitted for {', '.join(TASKS)}, or several.")
+            close = nearest(wrong[0], TASKS) if wrong else []
+            meant = f" Did you mean {close[0]!r}?" if close else ""
+            asked = ",".join(self.tasks)
+            raise UsageError(f"--task {asked}: a probe is fitted for {', '.join(TASKS)}, or several.{meant}")
         if self.finetune and self.backbone.startswith("sapiens"):
             raise UsageError(f"--finetune of {self.backbone} is not supported: its file could not be read back.")
         if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,40}", self.name):
