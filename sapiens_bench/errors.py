@@ -36,8 +36,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import ClassVar, Literal
+
+_LISTED = 12  # names in one message
 
 
 class SapiensBenchError(Exception):
@@ -70,8 +72,16 @@ class UnknownName(UsageError):
         if self.nearest:
             advice = f"Did you mean {' or '.join(repr(n) for n in self.nearest)}?"
         else:
-            advice = f"Known: {', '.join(names) if names else 'none'}."
+            more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            advice = f"Known: {', '.join(_likest(name, names)) + more if names else 'none'}."
         super().__init__(" ".join(part for part in (f"Unknown {kind} {name!r}.", advice, hint) if part))
+
+
+def _likest(name: str, known: Sequence[str]) -> list[str]:
+    """All of a few names, as they come; of many the likest, so that no message is a page long."""
+    if len(known) <= _LISTED:
+        return list(known)
+    return sorted(known, key=lambda k: -SequenceMatcher(None, name.lower(), k.lower()).ratio())[:_LISTED]
 
 
 def nearest(name: str, known: Sequence[str], limit: int = 3) -> list[str]:
@@ -235,12 +245,16 @@ class SampleFault(SapiensBenchError):
         super().__init__(f"{code}: {self.detail}")
 
 
-# What a machine runs out of, and disks that fail. Everything else that the system says is the file's fault.
+# What a machine runs out of, disks that fail and network disks that went away. Everything else that the system says is
+# the file's fault.
 _MACHINE_ERRNOS = frozenset(
     number
-    for name in ("ENOSPC", "EDQUOT", "ENOMEM", "EMFILE", "ENFILE", "EIO", "EROFS")
+    for name in (
+        "ENOSPC", "EDQUOT", "EFBIG", "ENOMEM", "EMFILE", "ENFILE", "EIO", "EROFS",
+        "ESTALE", "ETIMEDOUT", "EREMOTEIO", "EHOSTDOWN", "ENOTCONN",
+    )
     if (number := getattr(errno, name, None)) is not None
-)
+)  # fmt: skip
 # cv::Error::StsNoMem, in OpenCV's text: the attribute `code` is set on the class, and may be of another thread's error.
 _CV2_NO_MEMORY = ("error: (-4:", "std::bad_alloc")
 _PIL_NO_MEMORY = "out of memory"  # code -9 of Pillow's decoders and encoders, as an OSError without number

@@ -13,6 +13,9 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from sapiens_bench.errors import ChecksumMismatch, WeightsMissing
 
 _REST_NS = 2_000_000_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAY_WRITE = ContextVar("_MAY_WRITE", default=True)
 Stamp = tuple[str, int, int, int, int, int]  # real path, device, inode, size, mtime_ns, ctime_ns
 
 
@@ -32,6 +36,16 @@ class HashedFile:
     sha256: str
     stamp: Stamp
     carries_code: bool = False  # its format can: hashed anew before it is opened, whatever the stamp says
+
+
+@contextmanager
+def without_notes() -> Iterator[None]:
+    """Inside, hashes are made and remembered nowhere, for commands that promise to write nothing."""
+    before = _MAY_WRITE.set(False)
+    try:
+        yield
+    finally:
+        _MAY_WRITE.reset(before)
 
 
 def file_sha256(path: Path) -> str:
@@ -63,7 +77,7 @@ def hash_file(path: Path, *, fresh: bool = False) -> HashedFile:
         after = _stamp(path)
     except OSError as error:
         raise WeightsMissing(f"{path} cannot be read: {error.strerror or error}.") from None
-    if rested and after == before:
+    if rested and after == before and _MAY_WRITE.get():
         _write_note(note, before, sha256)
     return HashedFile(path, sha256, before)
 

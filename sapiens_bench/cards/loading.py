@@ -29,6 +29,7 @@ from sapiens_bench.errors import CardError, nearest
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 16
+A_CARD = "a card is a mapping that begins with 'schema:'"
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # only its event parser is used
 _RESOLVERS: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
@@ -175,12 +176,13 @@ def _check_node(event: Any) -> None:
         raise _Refused(_line(event), f"tags ({event.tag:.60}) are not allowed in a card")
 
 
-def parse_yaml(text: str, name: str, lines: dict[Location, int] | None = None) -> dict[str, Any]:
+def parse_yaml(text: str, name: str, lines: dict[Location, int] | None = None, *, what: str = A_CARD) -> dict[str, Any]:
     """The mapping that the text holds, of plain dicts, lists, texts, numbers, truth values and None.
 
     Args:
         name: the file, for messages.
         lines: filled with the line (from 1) of every key and list entry when given.
+        what: says what such a file is, for one that holds no mapping.
 
     Raises:
         CardError: not one YAML mapping, or it uses tags, anchors, aliases, repeated keys, deep nesting or a word that
@@ -199,7 +201,7 @@ def parse_yaml(text: str, name: str, lines: dict[Location, int] | None = None) -
         reason = " ".join(str(error).split())[:120]
         raise CardError(f"{name}: not valid YAML ({reason}).") from None
     if not isinstance(builder.root, dict):
-        raise CardError(f"{name}: a card is a mapping that begins with 'schema:'; this file holds something else.")
+        raise CardError(f"{name}: {what}; this file holds something else.")
     return builder.root
 
 

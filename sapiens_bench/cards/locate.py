@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,13 +40,15 @@ class WeightFiles:
 def layout_faults(card: DatasetCard, root: Path) -> list[str]:
     """Globs of the card's layout that match nothing below ``root``; one entry may hold several, joined by ``|``.
 
+    Pictures of any name ("val2017/*.jpg") may be of another kind than the publisher's: people convert them.
+
     Raises:
         CardError: no glob at all, or one that could leave the root.
     """
     missing: list[str] = []
     for pattern in card.layout:
         try:
-            choices = [relative_path(choice) for choice in pattern.split("|")]
+            choices = [any_kind for choice in pattern.split("|") for any_kind in _any_kind(relative_path(choice))]
             # pathlib's ** does not enter folders that are links
             found = any(next(glob.iglob(choice, root_dir=root, recursive=True), None) for choice in choices)
         except (ValueError, NotImplementedError, OSError) as error:
@@ -54,6 +56,15 @@ def layout_faults(card: DatasetCard, root: Path) -> list[str]:
         if not found:
             missing.append(pattern.replace("|", " or "))
     return missing
+
+
+def _any_kind(pattern: str) -> list[str]:
+    """The glob, and where it stands for every picture of a folder, that for pictures of the other kinds."""
+    folder, _, name = pattern.rpartition("/")
+    if name not in ("*.jpg", "*.png"):
+        return [pattern]
+    kinds = (".[jJ][pP][gG]", ".[jJ][pP][eE][gG]", ".[pP][nN][gG]", ".[wW][eE][bB][pP]", ".[bB][mM][pP]")
+    return [pattern, *(f"{folder}/*{kind}" if folder else f"*{kind}" for kind in kinds)]
 
 
 def checksum_faults(card: DatasetCard, root: Path) -> list[str]:
@@ -68,12 +79,16 @@ def checksum_faults(card: DatasetCard, root: Path) -> list[str]:
     return faults
 
 
-def dataset_root(card: DatasetCard, data_root: Path | None, *, pictures: bool = True) -> Path:
+def dataset_root(
+    card: DatasetCard, data_root: Path | None, *, pictures: bool = True, without: Sequence[str] = ()
+) -> Path:
     """Folder of a data set: ``data_root/<id>``, or ``data_root`` itself, whichever has the card's layout.
 
-    ``pictures`` False does without the pictures of the layout, for results made elsewhere.
-
     Embedded sets live in the cache and are made there on first use.
+
+    Args:
+        pictures: False does without the pictures of the layout, for results made elsewhere.
+        without: files and folders of the layout that need not be there, since others were named in their place.
 
     Raises:
         DataMissing: names what was not found, and how to obtain the data set.
@@ -89,7 +104,12 @@ def dataset_root(card: DatasetCard, data_root: Path | None, *, pictures: bool = 
         if not root.is_dir():
             tried.append(f"{root} does not exist")
             continue
-        missing = [glob for glob in layout_faults(card, root) if pictures or not glob.lower().endswith(_PICTURES)]
+        missing = [
+            pattern
+            for pattern in layout_faults(card, root)
+            if (pictures or not pattern.lower().endswith(_PICTURES))
+            and not any(pattern == name or pattern.startswith(f"{name}/") for name in without)
+        ]
         if missing:
             tried.append(f"{root} has no {', '.join(missing)}")
             from sapiens_bench.pixels.files import link_as_text  # only where something is amiss

@@ -21,7 +21,7 @@ def _read(ctx: typer.Context, value: Path | None) -> Path | None:
         text = read_regular(path, most=1_000_000).decode("utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(f"--config {path}: {getattr(error, 'strerror', None) or error}.") from None
-    said = parse_yaml(text, str(path))
+    said = parse_yaml(text, str(path), what="options of a command are a mapping, 'task: pose' on a line of its own")
     known = {opt.lstrip("-"): p for p in ctx.command.params for opt in p.opts if opt.startswith("--")}
     known.pop("config", None)
     defaults = dict(ctx.default_map or {})

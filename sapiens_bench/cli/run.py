@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -195,12 +196,14 @@ def execute(request: Request, *, dry_run: bool, fmt: str) -> None:
         ModelsRefused: likewise, where some models ran and others were refused.
     """
     from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.cards.hashes import without_notes
     from sapiens_bench.engine.again import with_added
 
     request = with_added(request)
     catalog = Catalog.load(request.cards)
     try:
-        plan = _plan(request, catalog, dry_run=dry_run)
+        with without_notes() if dry_run else nullcontext():
+            plan = _plan(request, catalog, dry_run=dry_run)
     except UnknownName as error:
         if (error.kind, error.name) != ("option", "pipeline"):
             raise

@@ -71,6 +71,8 @@ def parse_published(text: str, headline: str, infos: Mapping[str, ScoreInfo]) ->
             value = math.nan
         if not keys or not math.isfinite(value):
             raise UsageError(f"--published {part!r}: give NUMBER or SCORE=NUMBER; scores are {', '.join(infos)}.")
+        if infos[keys[0]].percent and not 0 <= value <= 100:
+            raise UsageError(f"--published {part!r}: {infos[keys[0]].title} is in per cent, from 0 to 100.")
         decimals = len(number.strip().partition(".")[2])
         scale = 0.01 if infos[keys[0]].percent else 1.0
         found.append(Published(keys[0], value * scale, 0.5 * 10.0**-decimals * scale))

@@ -98,7 +98,10 @@ def open_named(card: DatasetCard, protocol: str, choice: DataChoice, catalog: Ca
 
 def _opened(unrooted: DataSpec, choice: DataChoice) -> FoundData:
     root = truth_root(unrooted.card, unrooted.path, choice.root)
-    spec = replace(unrooted, root=root or dataset_root(unrooted.card, choice.root, pictures=choice.pictures))
+    was = unrooted.card.protocols[unrooted.protocol_name].options
+    instead = [str(was[name]) for name in choice.options if name in was]  # annotations, images: others were named
+    found = root or dataset_root(unrooted.card, choice.root, pictures=choice.pictures, without=instead)
+    spec = replace(unrooted, root=found)
     opened = open_data(spec)
     facts = DataFacts.of(opened.adapter, choice.limit)
     if facts.n_samples == 0:
@@ -140,6 +143,8 @@ def find_data(choice: DataChoice, catalog: Catalog, boxes: Mapping[str, Path]) -
                 raise
             unusable[spec.id] = error
     if not found:
+        here = [name for name in unusable if catalog.dataset(name).embedded]  # the others may not be on this machine
+        unusable = {name: unusable[name] for name in (*here, *unusable)}
         raise _nothing_found(choice, missing, unusable, foreign)
     notes += [f"Data set {name} is left out: {error}" for name, error in unusable.items()]
     if choice.names:

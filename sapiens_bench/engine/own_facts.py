@@ -45,6 +45,11 @@ class Named:
     path: Path  # file or folder; of a hub model its snapshot
     detail: str = ""  # class of code, repository of a hub model, weight format of a program, content of a given network
 
+    @property
+    def shown(self) -> str:
+        """Its name in messages: of a network in memory its class, not what stands in for its content."""
+        return self.path.name if self.kind == "given" else self.text
+
 
 class Found(NamedTuple):
     """What a card has to say."""
@@ -317,7 +322,7 @@ def _refuse_space(model: Named, task: str, said: OwnModel) -> None:
 
 
 def _ask(model: Named, what: str, flag: str) -> UsageError:
-    return UsageError(f"{model.text} does not say {what}. Give {flag}.")
+    return UsageError(f"{model.shown} does not say {what}. Give {flag}.")
 
 
 def _set_of(task: str) -> str:

@@ -74,6 +74,11 @@ def _named(request: Request, catalog: Catalog) -> Iterator[Named]:
             yield found
 
 
+def named_by_file(text: str) -> bool:
+    """Whether a request's text means a file or folder with a model; raises what is wrong with it."""
+    return _one(text) is not None
+
+
 def _one(text: str) -> Named | None:
     """What a name of the request means, None when it is the name of a card."""
     if given := _GIVEN.fullmatch(text):

@@ -13,6 +13,7 @@ from sapiens_bench.cards.schema import InputSpec, SpaceCard
 from sapiens_bench.engine.build import build_model
 from sapiens_bench.engine.device import use_full_fp32
 from sapiens_bench.engine.model_specs import Candidate, exactly, space_of, with_options, with_weights
+from sapiens_bench.engine.own_models import named_by_file
 from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import CardError, SapiensBenchError, UnknownName, UsageError, WeightsMissing
 from sapiens_bench.profiling.paper import Encoder, mae_parameters, paper_macs, true_macs
@@ -79,6 +80,7 @@ def choose(
         name = pattern.removesuffix(ENCODER)
         found = _matching(catalog, tasks, name, explain=task is not None)
         if not found:
+            _refuse_file(name)
             raise UnknownName("model", name, catalog.models, "`sapiens-bench list` shows all models.")
         for entry in found:
             if entry.card.kind == "network" or entry.id == name:
@@ -89,6 +91,19 @@ def choose(
     by_id = {candidate.entry.id: candidate for candidate in asked.all}
     found_all = [Chosen(by_id[entry.id], part, space_of(entry, catalog)) for entry, part in chosen.values()]
     return found_all, asked.notes
+
+
+def _refuse_file(name: str) -> None:
+    """A profile is of models that have a card.
+
+    Raises:
+        WeightsMissing: a file that does not exist. UsageError: one that has no card.
+    """
+    if named_by_file(name):
+        raise UsageError(
+            f"{name} has no card, and a profile is of models that have one. Write it (`sapiens-bench card init {name} "
+            "--task TASK`), then name the model by its id and give --cards FOLDER."
+        )
 
 
 def _matching(catalog: Catalog, tasks: Sequence[str], pattern: str, explain: bool) -> list[ModelEntry]:

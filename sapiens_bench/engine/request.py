@@ -14,6 +14,7 @@ from sapiens_bench.adapters.selection.rule import read_selection
 from sapiens_bench.cards.schema import MAX_INPUT_SIDE
 from sapiens_bench.engine.choices import DataChoice, ModelChoice, RunChoice
 from sapiens_bench.errors import UsageError
+from sapiens_bench.pixels.files import shown
 
 _LEAST = {"limit": 1, "batch_size": 1, "prefetch": 0, "workers": 1, "threads": 1, "shard_size": 1, "n_boot": 0}
 _LEAST["max_pixels"] = 1
@@ -77,6 +78,9 @@ class Request:
         for name in ("out", "data_root", "weights_root"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value).expanduser())
+        folders = (*self.cards, self.out, self.data_root, self.weights_root)
+        for said in (*self.models, *self.datasets, *folders, self.boxes):
+            _refuse_unprintable(said)
         object.__setattr__(self, "trust", parse_trust(self.trust))
         if self.part is not None:
             object.__setattr__(self, "part", (int(self.part[0]), int(self.part[1])))
@@ -150,6 +154,21 @@ class Request:
         return {name: plain(value) for name, value in values.items()}
 
 
+def _refuse_unprintable(said: str | Path | None) -> None:
+    """Names of a request go into its record, which is UTF-8; names inside data sets may hold any bytes.
+
+    Raises:
+        UsageError: bytes that are not UTF-8.
+    """
+    try:
+        str(said).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{shown(str(said))}: the name holds bytes that are not UTF-8, and a run's record cannot name it. "
+            "Rename it, or give a link with another name."
+        ) from None
+
+
 def parse_trust(given: Mapping[str, str] | str | tuple[str, ...] | list[str]) -> dict[str, str]:
     """``PATH:SHA256`` texts (or a mapping) -> resolved path -> sha256.
 
@@ -160,13 +179,14 @@ def parse_trust(given: Mapping[str, str] | str | tuple[str, ...] | list[str]) ->
         pairs = [(str(path), str(sha256)) for path, sha256 in given.items()]
     else:
         texts = (given,) if isinstance(given, str) else tuple(given)
-        pairs = [(path, sha256) for path, _, sha256 in (text.rpartition(":") for text in texts)]
+        parts = [(text, text.rpartition(":")) for text in texts]
+        pairs = [(path, sha256) if colon else (text, "") for text, (path, colon, sha256) in parts]
     trusted: dict[str, str] = {}
     for path, sha256 in pairs:
         if not path or not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
             raise UsageError(
-                f"--trust-checkpoint {path}:{sha256}: write PATH:SHA256 with the 64 hexadecimal digits that "
-                "`sapiens-bench weights check PATH` prints."
+                f"--trust-checkpoint {path}{':' if sha256 else ''}{sha256}: write PATH:SHA256 with the 64 hexadecimal "
+                "digits that `sapiens-bench weights check PATH` prints."
             )
         file = Path(path).expanduser()
         if not file.exists():

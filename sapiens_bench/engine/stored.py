@@ -21,7 +21,7 @@ from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, Get, Licence, ModelCard, SpaceCard, Variant, Weights
 from sapiens_bench.engine.card_ids import free_id, plain_id, shown_title
 from sapiens_bench.engine.request import Request
-from sapiens_bench.errors import CheckpointRejected, UsageError, WeightsMissing
+from sapiens_bench.errors import CheckpointRejected, UnknownName, UsageError, WeightsMissing
 from sapiens_bench.models.result_files import points_of
 
 PROTOCOL = "people"
@@ -68,7 +68,8 @@ def _register_maps(request: Request, catalog: Catalog) -> None:
     from sapiens_bench.adapters.dense import score as maps  # its codecs take time to load
 
     if request.task not in maps.TASKS:
-        raise UsageError(f"{(truths + results)[0][0]}: no task {request.task!r} is scored from files.")
+        scored = ("pose", *sorted(maps.TASKS))
+        raise UnknownName("task", request.task, scored, f"{', '.join(scored)} are scored from files.")
     is_seg = request.task == "seg"
     if not is_seg and (named := next((named for named in truths + results if named[1]), None)):
         raise UsageError(f"{named[0]}: {request.task} is scored in no set, so none is to be named ({named[1]!r}).")

@@ -41,7 +41,7 @@ def read_regular(path: Path | str, most: int | None = None) -> bytes:
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if most is not None and size > most:
-            raise OSError(errno.EFBIG, f"{size} bytes, at most {most} make sense here", str(path))
+            raise OSError(errno.EOVERFLOW, f"{size} bytes, at most {most} make sense here", str(path))
         return file.read()
 
 

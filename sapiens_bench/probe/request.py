@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sapiens_bench.errors import UsageError
+from sapiens_bench.errors import UsageError, nearest
 from sapiens_bench.probe.schedule import Decay
 
 DepthLoss = Literal["silog", "aligned"]
@@ -82,7 +82,10 @@ class ProbeRequest:
     def __post_init__(self) -> None:
         wrong = [task for task in self.tasks if task not in TASKS]
         if wrong or not self.tasks:
-            raise UsageError(f"--task {','.join(self.tasks)}: a probe is fitted for {', '.join(TASKS)}, or several.")
+            close = nearest(wrong[0], TASKS) if wrong else []
+            meant = f" Did you mean {close[0]!r}?" if close else ""
+            asked = ",".join(self.tasks)
+            raise UsageError(f"--task {asked}: a probe is fitted for {', '.join(TASKS)}, or several.{meant}")
         if self.finetune and not self.views:
             raise UsageError("--views 0 with --finetune is not supported: views of a trained trunk lie on disk.")
         if self.max_seconds is not None and self.lr is None:

@@ -14,6 +14,7 @@ from sapiens_bench.store.files import read_json, write_atomic
 
 FILE = "cell.json"
 SCHEMA = "cell/2"
+_FEW = 12  # entries of a list that are shown whole
 UNSEALED = "cell/1"  # of versions whose shards had no commit records
 
 
@@ -53,7 +54,7 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") 
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             found += differing(a, b, f"{prefix}{name}.")
         elif a != b:
-            found.append(f"{prefix}{name}: {_short(a)} there, {_short(b)} now")
+            found.append(f"{prefix}{name}: {_both(a, b)}")
     return found
 
 
@@ -120,6 +121,13 @@ def is_sealed(folder: Path) -> bool:
     if schema in (SCHEMA, UNSEALED):
         return bool(schema == SCHEMA)
     return folder.is_dir() and any(path.name.startswith("commit-") for path in folder.iterdir())
+
+
+def _both(old: Any, new: Any) -> str:
+    if isinstance(old, list) and isinstance(new, list) and max(len(old), len(new)) > _FEW:
+        at = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+        return f"{len(old)} there, {len(new)} now, not the same from number {at + 1} on"
+    return f"{_short(old)} there, {_short(new)} now"
 
 
 def _short(value: Any) -> str:

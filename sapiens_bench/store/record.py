@@ -225,7 +225,7 @@ class RunRecord(Record):
     git: GitRecord = Field(default_factory=GitRecord)
     packages: dict[str, str] = {}
     hardware: HardwareRecord = Field(default_factory=HardwareRecord)
-    request: dict[str, Any] = {}  # as asked, with what was filled in: the request as JSON
+    request: dict[str, Any] = {}  # as asked, with what was filled in: the fields of a Request as JSON
     cards: dict[str, dict[str, Any]] = {}  # cards as used, by id: their YAML as JSON
     datasets: dict[PathPart, DatasetRecord] = {}
     seeds: dict[str, int] = {}
@@ -296,6 +296,7 @@ def read_run(folder: Path) -> RunRecord:
 
 def _faults(error: ValidationError) -> str:
     """The first faults, each with its place; the library's own text points to pages about itself."""
-    found = [f"{'.'.join(map(str, fault['loc'])) or 'top'}: {fault['msg']}" for fault in error.errors()[:3]]
+    texts = [(".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")) for fault in error.errors()]
+    found = [f"{place or 'top'}: {text}" for place, text in texts[:3]]
     more = len(error.errors()) - len(found)
     return "; ".join(found) + (f"; and {more} more" if more > 0 else "")

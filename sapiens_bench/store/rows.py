@@ -297,7 +297,7 @@ def _checked_bytes(folder: Path, number: int) -> tuple[bytes | None, Commit | No
     except FileNotFoundError:
         return None, None
     except StoreError as error:
-        raise ShardDamaged(f"{path.name}: {error}") from None
+        raise ShardDamaged(f"{path.name}: {str(error).rstrip('.')}") from None
     if commit is not None and hashlib.sha256(data).hexdigest() != commit.sha256:
         raise ShardDamaged(f"{path.name}: {_what_else(data, commit)}")
     return data, commit

@@ -36,7 +36,7 @@ def test_a_threshold_after_the_name_leaves_boxes_out_and_says_so(coco: ModuleTyp
     data = driven(coco, tmp_path, entries, "boxes.json,0.3")
     assert counts(data) == [1, 2]
     assert data.boxes == "boxes.json, score at least 0.3"
-    assert any("1 boxes with a score below 0.3" in note for note in data.notes)
+    assert any("1 box with a score below 0.3 was left out" in note for note in data.notes)
     (tmp_path / "boxes.json,0.3").write_text(json.dumps(entries[:1] + entries[1:2]))
     assert counts(coco.small(tmp_path, coco.document(coco.person(1, 1)), boxes="boxes.json,0.3")) == [1, 1]
     with pytest.raises(UsageError, match="'much' is no number"):

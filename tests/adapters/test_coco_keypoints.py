@@ -77,10 +77,10 @@ def test_detections_keep_all_scores_and_are_not_clipped(coco: ModuleType, tmp_pa
     np.testing.assert_allclose(data[1].input.box_scores, [0.01])
     assert data.boxes == "boxes.json"
     assert len(data.boxes_sha256) == 64
-    assert [note.partition(" were left")[0] for note in data.notes] == [
-        "boxes.json: 1 boxes of other categories",
-        "boxes.json: 1 boxes of images that are not annotated",
-        "boxes.json: 1 boxes without extent",
+    assert [note.partition(" was left")[0] for note in data.notes] == [
+        "boxes.json: 1 box of other categories",
+        "boxes.json: 1 box of images that are not annotated",
+        "boxes.json: 1 box without extent",
         "boxes.json: only 0 of 1 images with people have a box: is it the box file of this data set?",
     ]
 

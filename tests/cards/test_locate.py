@@ -321,6 +321,15 @@ def test_data_are_found_below_their_id_or_at_the_root_itself(tmp_path: Path) -> 
     assert locate.dataset_root(dataset(), tmp_path / "two") == tmp_path / "two" / "set"
 
 
+def test_pictures_of_another_kind_and_files_named_instead_satisfy_the_layout(tmp_path: Path) -> None:
+    put(tmp_path / "own" / "mine.json")
+    put(tmp_path / "img" / "a.PNG")
+    with pytest.raises(DataMissing, match=r"has no ann/a\.json"):
+        locate.dataset_root(dataset(layout=("ann/a.json", "img/*.jpg")), tmp_path)
+    other = dataset(layout=("ann/a.json", "img/*.jpg", "old/*.jpg"))
+    assert locate.dataset_root(other, tmp_path, without=["ann/a.json", "old"]) == tmp_path
+
+
 def test_missing_data_name_the_globs_and_the_way_to_get_them(tmp_path: Path) -> None:
     put(tmp_path / "ann" / "a.json")
     with pytest.raises(DataMissing) as caught:

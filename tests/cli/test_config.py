@@ -54,7 +54,7 @@ def test_what_is_typed_wins(tmp_path: Path) -> None:
         ("task: {a: 1}\n", "cannot be a mapping"),
         ("task: pose\nlimit: many\n", "--limit"),
         ("task: pose\ntask: seg\n", "task"),
-        ("- a\n", "run.yaml"),
+        ("- a\n", "options of a command are a mapping"),
         ("config: other.yaml\n", "Unknown option 'config'"),
     ],
 )

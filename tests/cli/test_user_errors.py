@@ -39,6 +39,13 @@ Call = Callable[..., tuple[int, str, str]]
         (["weights", "get", "sapiens-1b", "--accept-licence", "MIT"], "--accept-licence CC-BY-NC-4.0"),
         (["weights", "get", "sapiens-1b", "--accept-licence", "CC-BY-NC-4.0"], "HF_HUB_OFFLINE"),
         (["weights", "list", "--task", "x"], "Unknown task"),
+        (["run", "--task", "pose", "--protocol", "ok"], "and 18 more"),
+        (["profile", "--models", "./nofile.onnx"], "nofile.onnx does not exist"),
+        (["score", "--task", "poze", "--truth", "a.json", "b.json"], "Did you mean 'pose'?"),
+        (["run", "--task", "pose", "--trust-checkpoint", "foo"], "--trust-checkpoint foo: write PATH:SHA256"),
+        (["run", "--task", "pose", "--models", "oracle", "--scoring", "scor="], "data set synthetic-humans"),
+        (["probe", "--backbone", "movenet-thunder", "--task", "dept", "--train", "x"], "Did you mean 'depth'?"),
+        (["run", "--task", "pose", "--out", "odd\udcff"], r"odd\xff: the name holds bytes that are not UTF-8"),
     ],
 )  # fmt: skip
 def test_a_mistake_exits_2_and_says_what_to_do(call: Call, arguments: list[str], expected: str) -> None:
@@ -46,6 +53,13 @@ def test_a_mistake_exits_2_and_says_what_to_do(call: Call, arguments: list[str],
     assert code == 2
     assert expected in " ".join(err.split())
     assert "Traceback" not in out + err
+
+
+def test_a_dry_run_writes_nothing_at_all(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
+    code, *_ = call("run", "--task", "pose", "--models", "movenet-lightning", "--split", "tiny", "--dry-run")
+    assert (code, list(tmp_path.iterdir())) == (0, [])
 
 
 def test_a_broken_card_of_the_user_is_named_and_the_others_go_on(call: Call, tmp_path: Path) -> None:

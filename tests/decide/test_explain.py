@@ -76,7 +76,7 @@ def test_numbers_are_read_in_the_unit_of_the_table(poses: ModuleType) -> None:
     (one,) = parse_published("71.2", "oks/AP", infos)
     assert (one.key, one.value, one.rounding) == ("oks/AP", pytest.approx(0.712), pytest.approx(0.0005))
     assert [p.key for p in parse_published("AP=71.2, oks/AR=74", "oks/AP", infos)] == ["oks/AP", "oks/AR"]
-    for wrong in ("", "AP=", "XP=3", "nan", "71.2;3"):
+    for wrong in ("", "AP=", "XP=3", "nan", "71.2;3", "900", "AR=-1"):
         with pytest.raises(UsageError, match="--published"):
             parse_published(wrong, "oks/AP", infos)
 

@@ -29,6 +29,7 @@ from sapiens_bench.errors import (
 )
 from sapiens_bench.pixels.codecs import read_rgb
 from sapiens_bench.pixels.dense_maps import Limits, read_depth_map
+from sapiens_bench.pixels.files import read_regular
 from sapiens_bench.store.record import read_run
 
 PLACES = ["ToyAdapter.__getitem__", "ToyModel.prepare", "ToyModel.forward", "ToyModel.finish", "MeanError.measure"]
@@ -102,6 +103,9 @@ def test_a_shortage_is_known_in_every_library(starve: Callable[[], Any]) -> None
         onnx_error("bad allocation"),
         ExceptionGroup("two", [ValueError("x"), MemoryError()]),
         StorageFull("a cache cannot be written"),
+        OSError(errno.ESTALE, "a server forgot the file"),
+        OSError(errno.ETIMEDOUT, "a server does not answer"),
+        OSError(errno.EFBIG, "a limit on the size of files"),
     ],
 )
 def test_other_words_for_a_shortage_are_known_too(error: Exception) -> None:
@@ -114,6 +118,7 @@ def test_other_words_for_a_shortage_are_known_too(error: Exception) -> None:
         raised(lambda: cv2.resize(np.zeros((0, 0), np.uint8), (2, 2))),
         raised(lambda: torch.zeros(2) @ torch.zeros(3)),
         OSError(errno.ENOENT, "x"),
+        raised(lambda: read_regular(Path(__file__), most=1)),
         ValueError("out of memory"),
         SampleFault("model.exception", "out of memory"),
         DatasetRejected("std::bad_alloc.json", ["not JSON"]),

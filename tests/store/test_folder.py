@@ -69,9 +69,14 @@ def test_the_same_request_finds_the_record_and_changes_nothing(finished: Path) -
     [
         ({**PLAN, "seed": 1}, CLAIMS, "seed: 0 there, 1 now"),
         (PLAN, [CellClaim(CELL, {**FIELDS, "precision": "bf16"}, 2)], "precision: 'fp32' there, 'bf16' now"),
+        (
+            {**PLAN, "datasets": {"set": {"keys": [f"{i}" for i in range(13)]}}},
+            CLAIMS,
+            "2 there, 13 now, not the same from number 1 on",
+        ),
         (PLAN, [CellClaim("pose/set/plain/other", FIELDS, 2), CellClaim(CELL, FIELDS, 3)], "shard_size: 2 there"),
     ],
-    ids=["plan", "fields", "cut"],
+    ids=["plan", "fields", "keys", "cut"],
 )
 def test_a_refused_request_leaves_a_finished_run_as_it_was(
     finished: Path, plan: dict[str, Any], claims: list[CellClaim], named: str

@@ -105,7 +105,8 @@ def _rows(
             [f"boxes.none: no box is left of {len(entries)}: {why}"],
             "Is it the box file of this data set, with its image and category ids?",
         )
-    return rows_I, [*category_notes, *(f"{n} boxes {what} were left out" for what, n in left.items())]
+    said = [f"{n} boxes {what} were left out" if n > 1 else f"1 box {what} was left out" for what, n in left.items()]
+    return rows_I, [*category_notes, *said]
 
 
 def _detection(entry: Any, position: int, faults: Faults) -> tuple[int, tuple[float, ...]] | None:

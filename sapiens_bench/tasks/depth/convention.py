@@ -29,7 +29,8 @@ class Direction:
         """See ``types.Convention``. The option is called ``depth_kind``, or ``kind`` by older wrappers."""
         kind = INVERSE if best == NEARER else "affine_invariant_depth"
         name = next((name for name in ("depth_kind", "kind") if name in options), "")
-        what = f"write options: {{{name}: {kind}}} into its card" if name else "its wrapper has no option for it"
+        said = f"write options: {{{name}: {kind}}} into its card, or give --option {name}={kind}"
+        what = said if name else "its wrapper has no option for it"
         return f"its depth direction is declared wrongly; {what}" + ("" if name else f", but has to return {kind!r}")
 
     def doubt(self, targets: Sequence[DepthTarget]) -> str:

@@ -41,7 +41,9 @@ class Axes:
         text = ", ".join(f"{name}: {value}" for name, value in wanted.items())
         absent = [name for name in wanted if name not in options]
         if not absent:
-            return f"its normals are declared in the wrong axes; write options: {{{text}}} into its card"
+            flags = " ".join(f"--option {name}={value.replace(' ', '')}" for name, value in wanted.items())
+            said = f"write options: {{{text}}} into its card, or give {flags}"
+            return f"its normals are declared in the wrong axes; {said}"
         what = "its channels are in the order z, y, x" if is_reversed else "its normals are in the wrong axes"
         return (
             f"{what} ('{best}' is right), and its wrapper has no option {' or '.join(absent)} to say so: it has to "
