@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from sapiens_bench.errors import DeviceError
 from sapiens_bench.profiling import machine, timing
@@ -114,7 +114,9 @@ def _forward(
     if compiled:
         if subject.network is None:
             raise DeviceError("--compile: there is no torch network inside this model. Leave it out.")
-        subject.network.compile()
+        several = isinstance(subject.network, nn.ModuleList)  # a list itself is never called
+        for module in subject.network.children() if several else (subject.network,):
+            module.compile()
         with_compiler = WallClock().timed(waited)
     if clock.name != "perf_counter":
         torch.cuda.reset_peak_memory_stats()

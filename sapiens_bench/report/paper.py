@@ -194,7 +194,7 @@ def _measured(
 
 
 def _printed_row(cell: CellRecord, entry: PublishedEntry, catalog: Catalog) -> str:
-    known = catalog.models.get(cell.model)
+    known = catalog.of_row(cell.model)
     if known is None or (known.variant.published_in and entry.id not in known.variant.published_in):
         return ""
     return next((name for name in known.variant.published_as if name in entry.rows), "")

@@ -15,7 +15,10 @@ FLAGS = {
     "": ["--debug", "--install-completion", "--show-completion", "--version"],
     "box-study": ["--format", "--out"],
     "card init": ["--cards", "--input", "--normalise", "--out", "--output", "--space", "--task"],
-    "compare": ["--by", "--correction", "--format", "--models", "--n-boot", "--out", "--scores", "--seed"],
+    "compare": [
+        "--by", "--correction", "--data-root", "--device", "--drift", "--format", "--models", "--n-boot", "--out",
+        "--scores", "--seed", "--weights-root",
+    ],
     "data check": ["--cards", "--data-root", "--split"],
     "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
     "data path": ["--cards", "--data-root"],
@@ -26,7 +29,7 @@ FLAGS = {
     "export": ["--as", "--cards", "--data-root", "--models", "--out", "--with-pictures"],
     "gate": [
         "--benchmark", "--format", "--json", "--junit", "--markdown", "--models", "--require-equal",
-        "--spec", "--write-baseline",
+        "--spec", "--speed-base", "--speed-cand", "--write-baseline",
     ],
     "list": ["--cards", "--data-root", "--json", "--task", "--weights-root"],
     "merge": ["--cards", "--data-root", "--format", "--out", "--weights-root"],
