@@ -25,7 +25,10 @@ FLAGS = {
     "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
     "data show": ["--cards", "--data-root"],
     "errors": ["--format", "--out"],
-    "explain-number": ["--cards", "--data-root", "--format", "--model", "--n-boot", "--out", "--published"],
+    "explain-number": [
+        "--boxes", "--cards", "--data-root", "--format", "--model", "--n-boot", "--out", "--published", "--rerun-model",
+        "--weights-root",
+    ],
     "export": ["--as", "--cards", "--data-root", "--models", "--out", "--with-pictures"],
     "gate": [
         "--benchmark", "--format", "--json", "--junit", "--markdown", "--models", "--require-equal",
