@@ -251,4 +251,4 @@ def load_model(
         seed=0,
     )
     spec = one_model(name, choice, catalog)
-    return build_model(spec, device if device == "meta" else resolve_device(device, precision))
+    return build_model(spec, device if device == "meta" else resolve_device(device, spec.precision))

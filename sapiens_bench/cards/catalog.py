@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from sapiens_bench.cards.entries import MARK, Form, parse_form, without_form
 from sapiens_bench.cards.entries import DetectorEntry as DetectorEntry
 from sapiens_bench.cards.entries import ModelEntry as ModelEntry
 from sapiens_bench.cards.loading import load_card
@@ -218,10 +219,15 @@ class Catalog:
         return found
 
     def model(self, name: str) -> ModelEntry:
-        """The variant with this id; raises UnknownName with the nearest ids."""
-        if name not in self.models:
-            raise self.unknown("model", name, self.models, "models")
-        return self.models[name]
+        """The variant with this id, in the form that it ends in; raises UnknownName with the nearest ids."""
+        base, form = without_form(name)
+        if base not in self.models:
+            raise self.unknown("model", base, self.models, "models")
+        return replace(self.models[base], form=parse_form(form))
+
+    def of_row(self, name: str) -> ModelEntry | None:
+        """The variant that a row of a run is of, whatever its form; None when no card here has it."""
+        return self.models.get(without_form(name)[0])
 
     def detector(self, name: str) -> DetectorEntry:
         """The person detector with this id; raises UnknownName with the nearest ids."""
@@ -268,30 +274,42 @@ class Catalog:
 
         A pattern is ``all`` (networks and floors that are part of the default), a variant's or family's id, or a
         glob over variant ids; one text may hold several, separated by commas. Diagnostics are chosen by name or glob,
-        never by ``all``.
+        never by ``all``. Any of them may end in a form (``movenet-*@bf16``), which is a row of its own.
 
         Raises:
             UsageError: no pattern, or the id of a model for another task.
-            UnknownName: no model card of this task, or a pattern that matches nothing.
+            UnknownName: no model card of this task, a pattern that matches nothing, or no such form.
         """
         entries = [entry for entry in self.models.values() if entry.card.task == task]
         if not entries:
             raise UnknownName("task", task, self.tasks, "No model card has it.")
-        wanted: list[str] = []
-        for pattern in patterns:
-            parts = [pattern] if pattern in self.aliases else pattern.split(",")
-            wanted += [self.aliases.get(part, part) for part in map(str.strip, parts) if part]
+        wanted = self._named_forms(patterns)
         if not wanted:
             raise UsageError("No model was named. Use --models all, an id, or a pattern such as 'sapiens-*'.")
-        chosen: set[str] = set()
-        for pattern in wanted:
+        chosen: dict[str, dict[Form, None]] = {}  # variant id -> its forms, in the order asked for
+        for pattern, form in wanted:
             found = [entry.id for entry in entries if _matches(entry, pattern)]
             if not found:
                 if pattern in self.models:
                     raise UsageError(f"{pattern!r} is a model for {self.models[pattern].card.task}, not for {task}.")
                 raise self.unknown(f"{task} model", pattern, [entry.id for entry in entries], "models")
-            chosen.update(found)
-        return [entry for entry in entries if entry.id in chosen]
+            for name in found:
+                chosen.setdefault(name, {})[form] = None
+        return [replace(entry, form=form) for entry in entries for form in chosen.get(entry.id, ())]
+
+    def _named_forms(self, patterns: Sequence[str]) -> list[tuple[str, Form]]:
+        """Every single pattern with its form; files and the like by the id of the card that was made for them."""
+        found: list[tuple[str, Form]] = []
+        for pattern in patterns:
+            parts = [pattern] if without_form(pattern)[0] in self.aliases else pattern.split(",")
+            for part in filter(None, map(str.strip, parts)):
+                name, form = (part, "") if part in self.aliases else without_form(part)
+                found.append((self.aliases.get(name, name), parse_form(form)))
+        return found
+
+    def names(self, patterns: Sequence[str]) -> set[str]:
+        """Row names in ``patterns``, forms included; what ``all``, a glob or a family brings in is not among them."""
+        return {name + (f"{MARK}{form.text}" if form.text else "") for name, form in self._named_forms(patterns)}
 
     def space_map(self, source: str, target: str) -> SpaceMap:
         """How a prediction or label of one set becomes one of another.

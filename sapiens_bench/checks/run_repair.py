@@ -84,7 +84,7 @@ def _cell(root: Path, folder: Path, catalog: Catalog) -> tuple[CellRecord, pa.Ta
         fields, fingerprint = {}, ""
     rows = read_rows(folder)
     record = CellRecord(task=task, dataset=dataset, protocol=protocol, model=model, title=model, status="done")
-    entry, card = catalog.models.get(model), catalog.datasets.get(dataset)
+    entry, card = catalog.of_row(model), catalog.datasets.get(dataset)
     if entry is not None and card is not None and protocol in card.protocols:
         record = blank_record(entry, card, protocol, "done")
     samples = fields.get("samples")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sapiens_bench.cli.flags import Format, FormatOption, OutFile, expanded, split_commas
+from sapiens_bench.cli.flags import DataRoot, Format, FormatOption, OutFile, OwnWeightsRoot, expanded, split_commas
 from sapiens_bench.cli.output import show
 from sapiens_bench.errors import IncompleteRun, UsageError
 
@@ -17,6 +17,8 @@ EXAMPLES = """Examples:
     sapiens-bench compare results/runs/BEFORE results/runs/AFTER
 
     sapiens-bench compare results/runs/NAME --models movenet-thunder,blazepose-full --by part
+
+    sapiens-bench compare results/runs/NAME --models movenet-thunder@fp32,movenet-thunder@bf16 --drift 16
 """
 
 
@@ -60,6 +62,13 @@ def compare(
     ] = Correction.holm,
     n_boot: Annotated[int, typer.Option("--n-boot", min=1, help="Bootstrap draws.")] = 2000,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    drift: Annotated[
+        int | None,
+        typer.Option("--drift", metavar="N", min=1, help="Two forms of a model: run N images again, compare outputs."),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="Of --drift.", show_default="as the run")] = "",
+    data_root: DataRoot = None,
+    weights_root: OwnWeightsRoot = None,
     format_: FormatOption = Format.text,
     out: OutFile = None,
 ) -> None:  # fmt: skip
@@ -78,6 +87,11 @@ def compare(
         seed=seed,
         correction=correction.value,
     )
-    show(body.document(found), format_.value, out)
+    document = body.document(found)
+    if drift is not None:
+        from sapiens_bench.decide.forms import Places, drifts, with_drift
+
+        document = with_drift(document, drifts(found, drift, Places(data_root, weights_root, device)))
+    show(document, format_.value, out)
     if found.incomplete:
         raise IncompleteRun(f"INCOMPLETE: {found.incomplete}")

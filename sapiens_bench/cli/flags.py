@@ -86,7 +86,7 @@ Models = Annotated[
     typer.Option(
         "--models",
         help="all, ids, families, globs, or files: NET.onnx, NET.pt2, CODE.py:CLASS, a hub folder, hf:ORG/NAME, "
-        "predictions:PATH. Comma list or repeated.",
+        "predictions:PATH. NAME@bf16, @compile or @onnx: in that form. Comma list or repeated.",
         show_default="all",
     ),
 ]

@@ -13,9 +13,10 @@ from sapiens_bench.errors import IncompleteRun, VerificationFailed
 
 if TYPE_CHECKING:
     from sapiens_bench.decide.gate import Outcome
+    from sapiens_bench.decide.speed import SpeedChange
 
-EXAMPLES = """Exit codes: 0 the gate is open; 1 it is closed: a score failed; 2 the two cannot be compared: the field
-that differs is named; 4 rows are missing, nothing is decided.
+EXAMPLES = """Exit codes: 0 the gate is open; 1 it is closed: a score, joint or benchmark failed; 2 the two cannot be
+compared: the field that differs is named; 4 rows are missing, nothing is decided.
 
 Examples:
 
@@ -44,6 +45,14 @@ def gate(
     require_equal: Annotated[
         str | None,
         typer.Option("--require-equal", metavar="M", help="Pass only where a loss of M (0.5, or 1%) is ruled out."),
+    ] = None,
+    speed_base: Annotated[
+        list[Path] | None,
+        typer.Option("--speed-base", callback=expanded, help="Times of BASE: profile or pytest-benchmark file."),
+    ] = None,
+    speed_cand: Annotated[
+        list[Path] | None,
+        typer.Option("--speed-cand", callback=expanded, help="Times of CAND, taken in turn. Both are repeated."),
     ] = None,
     json_: JsonOut = None,
     junit: Annotated[
@@ -78,7 +87,12 @@ def gate(
         asked = asked.model_copy(update={"models": names})
     if require_equal is not None:
         asked = requiring_equal(asked, require_equal)
-    outcome = body.gate(read_side(base), read_side(cand), asked)
+    speed: tuple[SpeedChange, ...] = ()
+    if speed_base or speed_cand:
+        from sapiens_bench.decide.speed import judge_speed
+
+        speed = judge_speed(speed_base or (), speed_cand or (), asked.speed.max_slowdown / 100)
+    outcome = body.gate(read_side(base), read_side(cand), asked, speed)
     if benchmark is not None:
         from sapiens_bench.decide.gate_report import benchmark_text
 

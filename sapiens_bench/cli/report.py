@@ -23,7 +23,7 @@ class PaperTable(StrEnum):
     """Tables of the paper."""
 
     pose, seg, depth, normal = "paper-pose", "paper-seg", "paper-depth", "paper-normal"
-    costs = "costs"
+    ablation, costs = "paper-ablation", "costs"
 
 
 def report(
@@ -169,7 +169,11 @@ def _paper_table(folders: list[Path], name: str, *, fmt: str, out: Path | None, 
     others = [folder for folder in folders if folder not in profiles or (folder / "run.json").is_file()]
     labels = _labels(others)
     runs = [(label, read_run(folder)) for label, folder in zip(labels, others)]
-    if name == "costs":
+    if name == PaperTable.ablation:
+        from sapiens_bench.report.gains import ablation_table
+
+        document = ablation_table(Catalog.load(cards), runs)
+    elif name == "costs":
         from sapiens_bench.profiling.record import read_profile
         from sapiens_bench.report.costs import cost_table
 

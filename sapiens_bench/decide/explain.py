@@ -176,7 +176,7 @@ def document(
         ),
         notes=(
             words,
-            f"{len(ranked)} ways to score the stored results, nearest first. Probability: against each other, by the "
+            f"{len(ranked)} ways to score, nearest first. Probability: against each other, by the "
             "bootstrap over groups; that other weights, boxes or pictures were used, it cannot know.",
         ),
         data={

@@ -12,6 +12,7 @@ from sapiens_bench.decide.joints import JointChange, joint_changes
 from sapiens_bench.decide.pairs import Difference, Pair
 from sapiens_bench.decide.sides import Side
 from sapiens_bench.decide.spec import GateSpec, ScoreRule, Tier, in_score_units
+from sapiens_bench.decide.speed import SpeedChange
 from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import UsageError
 from sapiens_bench.stats.paired import PairedDifference, holm
@@ -43,6 +44,7 @@ class Outcome:
     rows: tuple[Judged, ...]
     remarks: tuple[str, ...]
     joints: tuple[JointChange, ...] = ()  # of pose models
+    speed: tuple[SpeedChange, ...] = ()  # where files were given to judge it by
 
     @property
     def incomplete(self) -> str:
@@ -59,8 +61,13 @@ class Outcome:
         return tuple(joint for joint in self.joints if joint.is_failed)
 
     @property
+    def slower(self) -> tuple[SpeedChange, ...]:
+        """Benchmarks and counts that close the gate."""
+        return tuple(change for change in self.speed if change.is_failed)
+
+    @property
     def is_closed(self) -> bool:
-        return bool(self.failed or self.moved)
+        return bool(self.failed or self.moved or self.slower)
 
     @property
     def verdict(self) -> str:
@@ -68,11 +75,15 @@ class Outcome:
         return "incomplete" if self.incomplete else "fail" if self.is_closed else "pass"
 
 
-def gate(base: Side, cand: Side, spec: GateSpec) -> Outcome:
+def gate(base: Side, cand: Side, spec: GateSpec, speed: tuple[SpeedChange, ...] = ()) -> Outcome:
     """Judge CAND against BASE on the rows they share.
 
+    Args:
+        speed: what ``speed.judge_speed`` found, where there are files to judge it by.
+
     Raises:
-        UsageError: a model of BASE was not measured in CAND, or the two cannot be compared; names what differs.
+        UsageError: a model of BASE was not measured in CAND, the two cannot be compared (names what differs), or not a
+            single score is defined.
         UnknownName: no such score.
     """
     excluded = pairs.left_out((*base.members, *cand.members))
@@ -91,11 +102,13 @@ def gate(base: Side, cand: Side, spec: GateSpec) -> Outcome:
         _judged(d, rule, spec.level, one_sided.get(str(i), math.nan), adjusted.get(str(i), math.nan))
         for i, (d, rule) in enumerate(found)
     )
+    if rows and not any(math.isfinite(v) for d, _ in found for v in (d.found.a, d.found.b)):
+        raise UsageError(f"Not one score is defined in {base.path} or {cand.path}: nothing can be judged.")
     in_base = {(*m.place, m.model) for m in base.members}
     joints, unchecked = joint_changes(made_pairs, excluded, spec.joints, spec.level)
     new = [m for m in cand.members if (*m.place, m.model) not in in_base and not spec.models]
     remarks = (*unchecked, *(f"{m.title} on {m.dataset} is not in BASE: not judged." for m in new))
-    return Outcome(base, cand, spec, rows, remarks, tuple(joints))
+    return Outcome(base, cand, spec, rows, remarks, tuple(joints), speed)
 
 
 def _pairs(base: Side, cand: Side) -> list[Pair]:
@@ -139,10 +152,11 @@ def _judged(d: Difference, rule: ScoreRule, level: float, p: float, p_holm: floa
     else:
         size = rule.min_effect if rule.tier == "accuracy" else rule.margin
         threshold = in_score_units(size, info, found.a)
-    if len(undefined) == 2:
+    if len(undefined) == 2 and rule.tier != "non-inferiority":
         return Judged(d, rule.tier, threshold, p, p_holm, "pass", "undefined on both sides")
     if undefined:
-        return Judged(d, rule.tier, threshold, p, p_holm, "fail", f"undefined in {undefined[0]} only")
+        where = f"in {undefined[0]} only" if len(undefined) == 1 else "on both sides: no loss is ruled out"
+        return Judged(d, rule.tier, threshold, p, p_holm, "fail", f"undefined {where}")
     if rule.tier == "exact":
         verdict, reason = _exact(found, rule.tolerance)
     elif rule.tier == "accuracy":
@@ -184,11 +198,12 @@ def _size(value: float, d: Difference) -> str:
     return f"{wording.shown(value, d.info, wording.digits(value, d.info))} {wording.unit(d.info)}"
 
 
-def describe(rows: Sequence[Judged], joints: Sequence[JointChange] = ()) -> str:
+def describe(rows: Sequence[Judged], joints: Sequence[JointChange] = (), speed: Sequence[SpeedChange] = ()) -> str:
     """One line each."""
     lines = [
         f"  - {r.difference.pair.a.title} on {r.difference.pair.a.dataset}, {r.difference.key}: {r.reason}"
         for r in rows
     ]
     lines += [f"  - {j.pair.a.title} on {j.pair.a.dataset}: {j.words}" for j in joints]
+    lines += [f"  - {change.words}" for change in speed]
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from sapiens_bench.decide import wording
 from sapiens_bench.decide.gate import Judged, Outcome, describe
 from sapiens_bench.decide.joints import JointChange
 from sapiens_bench.decide.sides import Member
+from sapiens_bench.decide.speed import SpeedChange
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
 from sapiens_bench.stats.ends import FEW_GROUPS
@@ -30,7 +31,11 @@ def document(outcome: Outcome) -> Document:
     few = bool(groups) and min(groups) < FEW_GROUPS
     return Document(
         title=f"sapiens-bench gate: {words[outcome.verdict]}",
-        sheets=(Sheet("", heads, tuple(map(_line, rows)), (0, 1, 2, 3, 9), bold=bold), *_joint_sheets(outcome)),
+        sheets=(
+            Sheet("", heads, tuple(map(_line, rows)), (0, 1, 2, 3, 9), bold=bold),
+            *_joint_sheets(outcome),
+            *_speed_sheets(outcome),
+        ),
         facts={"BASE": str(outcome.base.path), "CAND": str(outcome.cand.path)},
         notes=(
             *([f"INCOMPLETE: {outcome.incomplete}. Nothing is decided."] if outcome.incomplete else []),
@@ -38,6 +43,7 @@ def document(outcome: Outcome) -> Document:
             f"{outcome.spec.draws} draws, seed {outcome.spec.seed}.",
             *([f"{min(groups)} independent groups, fewer than {FEW_GROUPS}: Student's t."] if few else []),
             *_joint_notes(outcome),
+            *_speed_notes(outcome),
             *outcome.remarks,
         ),
         data=data(outcome),
@@ -45,9 +51,13 @@ def document(outcome: Outcome) -> Document:
 
 
 def counted(outcome: Outcome) -> str:
-    """``"1 of 4"``, ``"0 of 4, and 3 joints"``."""
-    joints = f", and {len(outcome.moved)} joint{'s' if len(outcome.moved) > 1 else ''}" if outcome.moved else ""
-    return f"{len(outcome.failed)} of {len(outcome.rows)}{joints}"
+    """``"1 of 4"``, ``"0 of 4, and 3 joints"``, ``"0 of 4, and 1 benchmark"``."""
+    more = [
+        f", and {len(found)} {word}{'s' if len(found) > 1 else ''}"
+        for found, word in ((outcome.moved, "joint"), (outcome.slower, "benchmark"))
+        if found
+    ]
+    return f"{len(outcome.failed)} of {len(outcome.rows)}{''.join(more)}"
 
 
 def _joint_sheets(outcome: Outcome) -> tuple[Sheet, ...]:
@@ -81,6 +91,25 @@ def _joint_sheets(outcome: Outcome) -> tuple[Sheet, ...]:
     )
     bold = {(i, c) for i, j in enumerate(shown) if j.is_failed for c in (0, 2)}
     return (Sheet("Joints", heads, lines, (0, 1, 2), bold=bold),)
+
+
+def _speed_sheets(outcome: Outcome) -> tuple[Sheet, ...]:
+    """Every benchmark, those that close the gate first."""
+    if not outcome.speed:
+        return ()
+    shown = sorted(outcome.speed, key=lambda change: not change.is_failed)
+    lines = tuple(("FAIL" if change.is_failed else "pass", change.words) for change in shown)
+    bold = {(i, 0) for i, change in enumerate(shown) if change.is_failed}
+    return (Sheet("Speed", ("Verdict", "Benchmark"), lines, (0, 1), bold=bold),)
+
+
+def _speed_notes(outcome: Outcome) -> list[str]:
+    if not outcome.speed:
+        return []
+    return [
+        f"Speed: the least time of each benchmark over all files of a side, taken in turn on one machine; fails above "
+        f"{outcome.spec.speed.max_slowdown:g} %. Parameters and multiply-adds are exact."
+    ]
 
 
 def _joint_notes(outcome: Outcome) -> list[str]:
@@ -124,6 +153,20 @@ def data(outcome: Outcome) -> dict[str, Any]:
         "seed": outcome.spec.seed,
         "rows": [_row(row) for row in outcome.rows],
         "joints": [_joint(joint) for joint in outcome.joints],
+        "speed": [_speed(change) for change in outcome.speed],
+    }
+
+
+def _speed(change: SpeedChange) -> dict[str, Any]:
+    """Times in seconds."""
+    return {
+        "benchmark": change.name,
+        "kind": change.kind,
+        "verdict": "fail" if change.is_failed else "pass",
+        "base": change.base,
+        "cand": change.cand,
+        "change": change.change,
+        "reason": change.words,
     }
 
 
@@ -206,7 +249,7 @@ def benchmark_text(outcome: Outcome) -> str:
 
 
 def junit_text(outcome: Outcome) -> str:
-    """JUnit XML: a test case for each model and score, and one for the joints of each pose model."""
+    """JUnit XML: a test case for each model and score, for the joints of each pose model and for each benchmark."""
     name = "sapiens-bench gate"
     cases = [_case(r.difference.pair.a, r.difference.key, _failure(r), outcome.incomplete) for r in outcome.rows]
     watched = {id(joint.pair): joint.pair for joint in outcome.joints}
@@ -214,12 +257,23 @@ def junit_text(outcome: Outcome) -> str:
         moved = [joint for joint in outcome.moved if joint.pair is pair]
         told = ("; ".join(j.words for j in moved), "joints", [_joint(j) for j in moved]) if moved else None
         cases.append(_case(pair.a, "joints", told, outcome.incomplete))
+    cases += [_speed_case(change) for change in outcome.speed]
     found = {kind: str(sum(case.find(kind) is not None for case in cases)) for kind in ("failure", "error")}
     counts = {"tests": str(len(cases)), "failures": found["failure"], "errors": found["error"]}
     root = ElementTree.Element("testsuites", {"name": name, **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": name, **counts})
     suite.extend(cases)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _speed_case(change: SpeedChange) -> ElementTree.Element:
+    case = ElementTree.Element(
+        "testcase", {"classname": "speed", "name": _xml(f"{change.name}: {change.kind}"), "time": "0"}
+    )
+    if change.is_failed:
+        failure = ElementTree.SubElement(case, "failure", {"message": _xml(change.words), "type": "speed"})
+        failure.text = _xml(json.dumps({name: value for name, value in _speed(change).items() if value == value}))
+    return case
 
 
 _Told = tuple[str, str, Any] | None  # message, type, numbers
@@ -248,4 +302,4 @@ def _xml(text: str) -> str:
 
 def message(outcome: Outcome) -> str:
     """For the error line of a closed gate."""
-    return f"The gate is closed: {counted(outcome)} failed.\n{describe(outcome.failed, outcome.moved)}"
+    return f"The gate is closed: {counted(outcome)} failed.\n{describe(outcome.failed, outcome.moved, outcome.slower)}"

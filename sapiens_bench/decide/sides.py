@@ -62,7 +62,7 @@ class Side:
         return "" if self.status == "done" else f"{self.path}: the run's status is {self.status!r}"
 
     def chosen(self, models: Sequence[str]) -> Side:
-        """The side with these models alone; all of them when none is named.
+        """The side with these models alone, in the order named; all of them, in the run's, when none is.
 
         Raises:
             UsageError: one of them was not measured here.
@@ -70,8 +70,13 @@ class Side:
         known = {m.model for m in self.members}
         if absent := [name for name in models if name not in known]:
             raise UsageError(f"{self.path} has no measured model {absent[0]!r}. It has: {', '.join(sorted(known))}.")
-        kept = tuple(m for m in self.members if not models or m.model in models)
-        return Side(self.path, self.status, kept)
+        if not models:
+            return self
+        place = {name: rank for rank, name in enumerate(models)}
+        sets = list(dict.fromkeys(m.place for m in self.members))
+        kept = [m for m in self.members if m.model in place]
+        kept.sort(key=lambda m: (sets.index(m.place), place[m.model]))
+        return Side(self.path, self.status, tuple(kept))
 
 
 def read_side(path: Path) -> Side:

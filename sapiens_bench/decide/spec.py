@@ -42,6 +42,13 @@ class JointRule(Options):
     """Smallest mean shift of a joint that matters, in per cent of the longer side of a person's box."""
 
 
+class SpeedRule(Options):
+    """How the files of ``--speed-base`` and ``--speed-cand`` are judged."""
+
+    max_slowdown: float = Field(default=10.0, ge=0)
+    """By how many per cent the least time of a benchmark may grow."""
+
+
 class GateSpec(Options):
     """gate.yaml."""
 
@@ -49,6 +56,8 @@ class GateSpec(Options):
     """"<metric>/<score>" -> rule; the score that ranks, in the accuracy tier, when empty."""
     joints: JointRule = JointRule()
     """Did a joint move, or is it farther from the truth?"""
+    speed: SpeedRule = SpeedRule()
+    """How much slower CAND may be, where there are files that say it."""
     models: tuple[str, ...] = ()
     """Only these ids; all of BASE when empty."""
     level: float = Field(default=0.95, gt=0.5, lt=1)

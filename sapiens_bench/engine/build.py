@@ -13,11 +13,12 @@ from sapiens_bench.cards.locate import confirm
 from sapiens_bench.cards.options import Options, read_options
 from sapiens_bench.engine import declared
 from sapiens_bench.engine.declared import model_options as model_options  # for whoever reads options before building
+from sapiens_bench.engine.device import resolve_device
 from sapiens_bench.engine.specs import DataSpec, ModelSpec
 from sapiens_bench.engine.threads import usable_cores
 from sapiens_bench.errors import CardError, SapiensBenchError
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.tasks import task_for
+from sapiens_bench.tasks import task_for, task_kind
 from sapiens_bench.types import Adapter, Model, Sample, Task
 
 
@@ -100,8 +101,11 @@ def build_model(
         CheckpointRejected, UntrustedCheckpoint: the weight file cannot be used.
         ChecksumMismatch: it is no longer the file that was verified.
         CardError: the wrapper cannot be built; names the reason.
+        DeviceError: the device lacks the precision of its form, or the backend cannot compute it.
     """
     entry = spec.entry
+    if entry.form.precision:
+        resolve_device(device, spec.precision)
     context = ModelContext(
         card=entry.card,
         variant=entry.variant,
@@ -126,7 +130,11 @@ def build_model(
     except Exception as error:  # a wrapper of a third party may fail in any way
         raise CardError(f"{entry.id} cannot be built: {type(error).__name__}: {error}") from error
     declared.check_methods(model, declared.MODEL_METHODS, f"{entry.path}: wrapper {entry.card.wrapper!r}")
-    return model
+    if entry.form.backend is None:
+        return model
+    from sapiens_bench.engine.backends import on_backend
+
+    return on_backend(model, spec.backend, entry.id, device, task_kind(entry.card.task).is_whole_image)
 
 
 def tuned(spec: ModelSpec, model: Model, compiled: bool, channels_last: bool) -> list[str]:

@@ -17,7 +17,7 @@ from sapiens_bench.engine.build import model_options
 from sapiens_bench.engine.choices import ModelChoice
 from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.engine.stored import results_root
-from sapiens_bench.errors import CardError, SapiensBenchError, UnknownName
+from sapiens_bench.errors import CardError, DeviceError, SapiensBenchError, UnknownName, UsageError
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,7 @@ def candidates(choice: ModelChoice, catalog: Catalog) -> Candidates:
     """
     entries = catalog.select(choice.task, choice.patterns)
     _check_weights_root(choice.weights_root, entries)
-    return with_options(entries, choice.options, exactly(choice.patterns, catalog))
-
-
-def exactly(patterns: Sequence[str], catalog: Catalog) -> set[str]:
-    """The names in ``patterns``; what ``all``, a glob or a family brings in is not among them."""
-    parts = [part.strip() for text in patterns for part in ([text] if text in catalog.aliases else text.split(","))]
-    return {catalog.aliases.get(part, part) for part in parts}
+    return with_options(entries, choice.options, catalog.names(choice.patterns))
 
 
 def with_options(entries: Sequence[ModelEntry], asked: Mapping[str, Any], named: Collection[str]) -> Candidates:
@@ -181,13 +175,32 @@ def model_spec(candidate: Candidate, choice: ModelChoice, catalog: Catalog) -> M
 
     Raises:
         WeightsMissing, ChecksumMismatch: its files are not here, or have other bytes.
+        UsageError, DeviceError: it cannot be computed in the form that its name says.
         SapiensBenchError: why it was refused before.
     """
     if candidate.refusal is not None:
         raise candidate.refusal
     entry = candidate.entry
+    precision = entry.form.precision or choice.precision
+    _check_form(entry, precision)
     files = weight_files(entry.variant, results_root(entry) or choice.weights_root, choice.trust)
-    return with_weights(candidate, files, space_of(entry, catalog), choice.precision, choice.seed)
+    return with_weights(candidate, files, space_of(entry, catalog), precision, choice.seed)
+
+
+def _check_form(entry: ModelEntry, precision: str) -> None:
+    """Refuse a form that this kind of model cannot have; whether the device can do it is asked when it is built."""
+    form = entry.form
+    if not form.text:
+        return
+    weights = entry.variant.weights
+    if entry.card.kind != "network" or (weights is not None and weights.format == "predictions"):
+        raise UsageError(
+            f"{entry.id}: {entry.variant.id} is no network, so it has no other form. Leave out @{form.text}."
+        )
+    if form.backend is not None and weights is not None and weights.format == "onnx":
+        raise UsageError(f"{entry.id}: {entry.variant.id} is an ONNX file already. Leave out @{form.text}.")
+    if form.backend == "onnx" and precision != "fp32":
+        raise DeviceError(f"{entry.id}: exports to ONNX compute in fp32, not in {precision}.")
 
 
 def with_weights(
@@ -202,6 +215,7 @@ def with_weights(
         options=candidate.options,
         precision=precision,
         seed=seed,
+        backend=entry.form.backend or "torch",
         code_sha256=code_hash(entry.card.wrapper, entry.path),
     )
 

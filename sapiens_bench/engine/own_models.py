@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.entries import without_form
 from sapiens_bench.cards.hub_cache import FOLDER_FILES, cached
 from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.cards.schema import Get, HubFile, Licence, ModelCard, Variant, Weights
@@ -70,7 +71,8 @@ WANTED = "NET.onnx, NET.pt2 (torch.export), NET.pt (TorchScript), CODE.py:CLASS,
 
 def _named(request: Request, catalog: Catalog) -> Iterator[Named]:
     for text in dict.fromkeys(part.strip() for names in request.models for part in names.split(",")):
-        if text not in catalog.models and (found := _one(text)) is not None:
+        name = text if Path(text).exists() else without_form(text)[0]
+        if name not in catalog.models and (found := _one(name)) is not None:
             yield found
 
 

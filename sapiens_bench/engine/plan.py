@@ -210,7 +210,7 @@ def _default_out(
         "protocols": {data.spec.id: [data.spec.protocol_name, data.facts.manifest_sha256] for data in found},
         "request": {**{name: value for name, value in request.items() if name in names}, **optional},
     }
-    entries = [candidate.entry for candidate in asked if candidate.entry.id in of_files]
+    entries = [candidate.entry for candidate in asked if candidate.entry.variant.id in of_files]
     if files := {entry.id: _content(entry) for entry in entries}:
         question["files"] = files
     sets = "+".join(data.spec.id for data in found)

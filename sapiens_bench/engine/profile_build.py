@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
+from sapiens_bench.cards.entries import without_form
 from sapiens_bench.cards.locate import WeightFiles, weight_files
 from sapiens_bench.cards.schema import InputSpec, SpaceCard
 from sapiens_bench.engine.build import build_model
 from sapiens_bench.engine.device import use_full_fp32
-from sapiens_bench.engine.model_specs import Candidate, exactly, space_of, with_options, with_weights
+from sapiens_bench.engine.model_specs import Candidate, space_of, with_options, with_weights
 from sapiens_bench.engine.own_models import named_by_file
 from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.errors import CardError, SapiensBenchError, UnknownName, UsageError, WeightsMissing
@@ -73,6 +74,8 @@ def choose(
     wanted = [part.strip() for pattern in patterns for part in pattern.split(",") if part.strip()]
     if not wanted:
         raise UsageError("No model was named. Use --models all, an id, or a pattern such as 'sapiens-*'.")
+    if formed := [part for part in wanted if without_form(part.removesuffix(ENCODER))[1]]:
+        raise UsageError(f"{formed[0]}: name the model alone; profile takes --precision and --compile for its form.")
     tasks = [task] if task else list(dict.fromkeys(entry.card.task for entry in catalog.models.values()))
     chosen: dict[str, tuple[ModelEntry, bool]] = {}
     for pattern in wanted:
@@ -86,7 +89,7 @@ def choose(
             if entry.card.kind == "network" or entry.id == name:
                 chosen.setdefault(entry.id + (ENCODER if encoder_only else ""), (entry, encoder_only))
     entries = list({entry.id: entry for entry, _ in chosen.values()}.values())
-    named = exactly([name.removesuffix(ENCODER) for name in wanted], catalog)
+    named = catalog.names([name.removesuffix(ENCODER) for name in wanted])
     asked = with_options(entries, options or {}, named)
     by_id = {candidate.entry.id: candidate for candidate in asked.all}
     found_all = [Chosen(by_id[entry.id], part, space_of(entry, catalog)) for entry, part in chosen.values()]

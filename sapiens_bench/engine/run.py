@@ -235,7 +235,8 @@ class _Run:
 
     def _find_device(self) -> str:
         """The device that was asked for; loads torch."""
-        return use_full_fp32(resolve_device(self.plan.how.device, self.plan.cells[0].model.precision))
+        found = {spec.model.precision for spec in self.plan.cells}  # of several, rows are refused by ``build_model``
+        return use_full_fp32(resolve_device(self.plan.how.device, found.pop() if len(found) == 1 else "fp32"))
 
     def _verdict(self) -> RunRecord:
         """Write the final record, then complain if there is reason to."""

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from sapiens_bench.adapters.conditions.condition import Condition
 from sapiens_bench.adapters.selection.rule import Selection
-from sapiens_bench.cards.catalog import ModelEntry
+from sapiens_bench.cards.entries import Backend, ModelEntry
 from sapiens_bench.cards.locate import WeightFiles
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, InputSpec, SpaceCard
 from sapiens_bench.cards.spaces import SourceSpace, SpaceMap
@@ -60,10 +60,11 @@ class ModelSpec:
     precision: str
     seed: int
     code_sha256: str  # of the wrapper's file, when the card names one beside itself
+    backend: Backend = "torch"  # what computes the forward pass
 
     @property
     def id(self) -> str:
-        """The variant's id."""
+        """The variant's id, with the form where the request names one."""
         return self.entry.id
 
     @property

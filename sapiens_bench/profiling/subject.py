@@ -42,12 +42,17 @@ def whole_image(x: ModelInput) -> ModelInput:
     return ModelInput(x.key, x.image_HW3, np.array([[0, 0, width, height]], np.float32), x.box_scores)
 
 
-def network_of(model: Model) -> nn.Module | None:
-    """The torch modules a wrapper holds: its own, or those among its attributes; None when there is none."""
+def modules_of(model: Model) -> list[nn.Module]:
+    """The torch modules a wrapper holds: itself, or those among its attributes."""
     if isinstance(model, nn.Module):
-        return model
+        return [model]
     slots = [getattr(model, name, None) for name in getattr(type(model), "__slots__", ())]
-    found = [value for value in [*vars(model).values(), *slots] if isinstance(value, nn.Module)]
+    return [value for value in [*vars(model).values(), *slots] if isinstance(value, nn.Module)]
+
+
+def network_of(model: Model) -> nn.Module | None:
+    """Those of ``modules_of`` as one module; None when there is none."""
+    found = modules_of(model)
     if len(found) <= 1:
         return found[0] if found else None
     return nn.ModuleList(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from sapiens_bench.report.causes import first_causes
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS
@@ -158,3 +159,17 @@ def legend(blocks: Sequence[Block]) -> tuple[str, ...]:
     used = dict.fromkeys(c.confidence for c in cells if c.confidence in CONFIDENCE)
     lines += [f"{MARKS[name]} {CONFIDENCE[name]}." for name in used]
     return tuple(lines)
+
+
+@dataclass
+class Letters:
+    """Letters for what is other about a measured row, in the order of their first use."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def __call__(self, text: str) -> str:
+        if not text:
+            return ""
+        if text not in self.texts:
+            self.texts.append(text)
+        return f"({chr(ord('a') + self.texts.index(text) % 26)})"

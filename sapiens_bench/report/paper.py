@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.entries import without_form
 from sapiens_bench.cards.schema import PublishedEntry, PublishedTable, PublishedValue
 from sapiens_bench.errors import UsageError
-from sapiens_bench.report.footnotes import FEWEST_GROUPS, Footnotes, condition_text
+from sapiens_bench.report.footnotes import FEWEST_GROUPS, Footnotes, Letters, condition_text
+from sapiens_bench.report.gains import Cell, GainColumn, PartGains, as_data, part_gains, printed_cells
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS, UNDEFINED
 from sapiens_bench.report.published import other_boxes
 from sapiens_bench.report.sheet import Document, Sheet
@@ -99,20 +101,6 @@ def name_of(m: Measured) -> str:
     return "/".join((m.run, m.cell.dataset, m.cell.protocol, m.cell.model))
 
 
-@dataclass
-class _Marks:
-    """Letters for what is other about a measured row, in the order of their first use."""
-
-    texts: list[str] = field(default_factory=list)
-
-    def __call__(self, text: str) -> str:
-        if not text:
-            return ""
-        if text not in self.texts:
-            self.texts.append(text)
-        return f"({chr(ord('a') + self.texts.index(text) % 26)})"
-
-
 def paper_table(
     name: str, runs: Sequence[tuple[str, RunRecord]], catalog: Catalog, telling: Telling | None = None
 ) -> Document:
@@ -139,9 +127,10 @@ def paper_table(
         columns = _columns(entry, measured)
         chosen = telling(measured, columns) if telling is not None and measured else Chosen()
         sheet = _sheet(table, entry, columns, measured, several=len(runs) > 1, chosen=chosen)
-        data.append(_data(entry, columns, measured, chosen))
+        won = _gains(entry, columns, measured)
+        data.append({**_data(entry, columns, measured, chosen), "gains": as_data(won.found)})
         if sheet.rows:
-            sheets.append(sheet)
+            sheets += [sheet, *won.sheets(sheet.title)]
         else:
             empty.append(f"{sheet.title}: no number was recovered from the paper, and none was measured.")
     caption = catalog.published[parts[0].entry][0].caption
@@ -194,7 +183,7 @@ def _measured(
 
 
 def _printed_row(cell: CellRecord, entry: PublishedEntry, catalog: Catalog) -> str:
-    known = catalog.models.get(cell.model)
+    known = catalog.of_row(cell.model)
     if known is None or (known.variant.published_in and entry.id not in known.variant.published_in):
         return ""
     return next((name for name in known.variant.published_as if name in entry.rows), "")
@@ -208,6 +197,8 @@ def _other(record: RunRecord, cell: CellRecord, entry: PublishedEntry, catalog: 
     if entry.rows and (protocol is None or entry.id not in protocol.published):
         caveat = cell.caveat or (protocol.title if protocol else "not a protocol of this installation")
         reasons.append(f"measured under {cell.dataset}/{cell.protocol}, not the printed protocol: {caveat.rstrip('.')}")
+    if form := without_form(cell.model)[1]:
+        reasons.append(f"computed in another form (@{form})")
     if limit := record.request.get("limit"):
         reasons.append(f"SUBSET: the first {limit} images (--limit)")
     if split := record.request.get("split"):
@@ -264,7 +255,7 @@ def _sheet(
     several: bool,
     chosen: Chosen,
 ) -> Sheet:
-    footnotes, marks = Footnotes(), _Marks()
+    footnotes, marks = Footnotes(), Letters()
     lines = list(_rows(entry, columns, measured, several, footnotes, marks))
     rows = [texts for texts, _ in lines]
     used = {c.confidence for row in entry.rows.values() for c in row.values() if c is not None}
@@ -295,6 +286,18 @@ def _sheet(
     )
 
 
+def _gains(entry: PublishedEntry, columns: Sequence[ScoreColumn], measured: Sequence[Measured]) -> PartGains:
+    """Of the printed rows, and of what one run measured under one protocol."""
+    places: dict[str, dict[str, dict[str, Cell]]] = {}
+    for m in measured:
+        if m.cell.kind == "network" and m.cell.counts.done == m.cell.counts.planned:
+            scores = {c.key: m.cell.scores[c.key].value / c.scale for c in columns if c.key in m.cell.scores}
+            place = places.setdefault("/".join((m.run, m.cell.dataset, m.cell.protocol)), {})
+            place[m.cell.title] = {key: Cell(value) for key, value in scores.items() if math.isfinite(value)}
+    plain = [GainColumn(c.key, c.head, c.decimals, c.higher_is_better) for c in columns]
+    return part_gains(printed_cells(entry, {c.key: c.printed_key for c in columns}), places, plain)
+
+
 def _places(
     names: Sequence[str | None], columns: Sequence[ScoreColumn], chosen: Set[tuple[str, str]]
 ) -> set[tuple[int, int]]:
@@ -307,7 +310,7 @@ def _rows(
     measured: Sequence[Measured],
     several: bool,
     footnotes: Footnotes,
-    marks: _Marks,
+    marks: Letters,
 ) -> Iterator[tuple[tuple[str, ...], Measured | None]]:
     """Printed rows, each followed by what was measured of it; then measured models that the paper does not have."""
     for name, values in entry.rows.items():
@@ -330,7 +333,7 @@ def _has_numbers(entry: PublishedEntry, name: str) -> bool:
     return any(_number(value) is not None for value in entry.rows[name].values())
 
 
-def _from(m: Measured, several: bool, marks: _Marks) -> str:
+def _from(m: Measured, several: bool, marks: Letters) -> str:
     return " ".join(p for p in ("measured", m.run if several else "", marks(m.other)) if p)
 
 

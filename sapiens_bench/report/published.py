@@ -33,13 +33,14 @@ def other_boxes(record: RunRecord, protocol: EvalProtocol | None) -> str:
 
 def printed_numbers(record: RunRecord, cell: CellRecord, catalog: Catalog | None) -> list[Printed]:
     """Numbers for a cell, in the order of the protocol's entries; empty where no card allows a comparison."""
-    if catalog is None or cell.model not in catalog.models or cell.dataset not in catalog.datasets:
+    entry = None if catalog is None else catalog.of_row(cell.model)
+    if catalog is None or entry is None or cell.dataset not in catalog.datasets:
         return []
     protocol: EvalProtocol | None = catalog.datasets[cell.dataset].protocols.get(cell.protocol)
     changed = any(record.request.get(name) for name in ("data_options", "scoring", "condition", "select"))
     if protocol is None or other_boxes(record, protocol) or changed:
         return []
-    rows = catalog.published_rows(catalog.models[cell.model].variant, protocol)
+    rows = catalog.published_rows(entry.variant, protocol)
     return [number for row in rows for number in _numbers(row)]
 
 

@@ -276,7 +276,7 @@ def _remedies(cells: Sequence[CellRecord], catalog: Catalog | None) -> tuple[Rem
 
 def _command(cell: CellRecord, catalog: Catalog | None) -> str:
     """What fetches the weights of a cell, or tells how; NAME stands for the model."""
-    entry = catalog.models.get(cell.model) if catalog is not None and cell.status == "weights missing" else None
+    entry = catalog.of_row(cell.model) if catalog is not None and cell.status == "weights missing" else None
     if entry is None or entry.variant.weights is None:
         return ""
     get = entry.variant.weights.get
@@ -287,7 +287,7 @@ def _command(cell: CellRecord, catalog: Catalog | None) -> str:
 
 def _how(cell: CellRecord, catalog: Catalog | None) -> str:
     """The card's own advice for missing weights: the record's names folders of the machine it was made on."""
-    entry = catalog.models.get(cell.model) if catalog is not None and cell.status == "weights missing" else None
+    entry = catalog.of_row(cell.model) if catalog is not None and cell.status == "weights missing" else None
     if entry is not None and entry.variant.weights is not None:
         return " ".join(entry.variant.weights.get.how.split())
     return " ".join(cell.how.split())

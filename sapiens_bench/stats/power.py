@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from statistics import NormalDist
 
 from sapiens_bench.stats.ends import FEW_GROUPS
@@ -14,6 +15,8 @@ POWER = 0.8
 def smallest_seen(found: PairedDifference) -> float:
     """The true difference that a set like this one would call out in 80 % of cases; NaN without an interval.
 
+    NaN as well where no group differs from another, as with two rows of one model: the scatter is then unknown.
+
     (z of 1 - alpha / 2, plus z of the power) standard errors; the error is that of the interval, and the first z
     Student's t, as the interval has it.
 
@@ -22,4 +25,6 @@ def smallest_seen(found: PairedDifference) -> float:
     is_few = 2 <= found.n_groups < FEW_GROUPS
     share = 0.5 + found.level / 2
     reach = t_quantile(share, found.n_groups - 1) if is_few else NormalDist().inv_cdf(share)
+    if found.high == found.low:
+        return math.nan
     return (found.high - found.low) / (2 * reach) * (reach + NormalDist().inv_cdf(POWER))

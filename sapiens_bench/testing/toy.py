@@ -149,7 +149,7 @@ class ToyModelOptions(Options):
 
 
 class ToyModel:
-    """Mean grey per box."""
+    """Mean grey per box; rounded to bf16 where that is the precision."""
 
     Options = ToyModelOptions
     on_host = ("index",)
@@ -158,6 +158,7 @@ class ToyModel:
         assert context.targets is None
         assert context.task is None
         self.options: ToyModelOptions = context.options
+        self.precision = context.precision
         if self.options.fail_at_build:
             raise RuntimeError("no such layer")
         self.batches: list[int] = []
@@ -182,7 +183,8 @@ class ToyModel:
 
             raise torch.OutOfMemoryError("pretended")
         time.sleep(self.options.forward_s)
-        return {"grey": tensors["crop"].mean(dim=(1, 2, 3)) / 255}
+        grey = tensors["crop"].mean(dim=(1, 2, 3)) / 255
+        return {"grey": grey.bfloat16() if self.precision == "bf16" else grey}
 
     def finish(self, outputs: dict[str, Any], geometry: Any) -> Any:
         index = geometry.index

@@ -120,3 +120,25 @@ def test_a_variant_of_the_truth_leaves_the_truth_alone(poses: ModuleType) -> Non
     for old, new in zip(before, targets):
         np.testing.assert_array_equal(old.visible_NK, new.visible_NK)
         np.testing.assert_array_equal(old.area_N, new.area_N)
+
+
+@pytest.mark.slow
+def test_a_hidden_crop_is_named_when_the_model_may_run_again(tmp_path: Path, call: Call) -> None:
+    """The published number comes from another crop padding, which no stored pose can show."""
+    asked = ("--models", "movenet-lightning", "--split", "tiny", "--limit", "6", "--n-boot", "0")
+    for name, more in (("mine", ()), ("theirs", ("--option", "padding=1.5"))):
+        assert call("run", "--task", "pose", *asked, *more, "--out", tmp_path / name)[0] == 0
+    theirs = json.loads((tmp_path / "theirs" / "run.json").read_text())["cells"][0]["scores"]
+    said = ",".join(f"{key}={100 * theirs[f'oks/{key}']['value']:.3f}" for key in ("AP", "AR"))
+    code, text, _ = call("explain-number", tmp_path / "mine", "--published", said)
+    assert code == 0
+    assert "Not tried, for the model would have to run again: padding 1.0" in text
+    assert "padding 1.25," not in text  # the run's own
+    code, text, _ = call(
+        "explain-number", tmp_path / "mine", "--published", said, "--rerun-model", "--boxes", "jitter:0.2",
+        "--format", "json",
+    )  # fmt: skip
+    found = json.loads(text)
+    assert found["nearest"].startswith("padding 1.5; ")
+    assert any(row["protocol"].startswith("boxes jitter:0.2; ") for row in found["rows"])
+    assert sum(row["is_declared"] for row in found["rows"]) == 1

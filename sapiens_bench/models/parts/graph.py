@@ -312,7 +312,8 @@ class Graph(nn.Module):
         if wanted not in self._plans:
             self._plans[wanted] = self._plan(wanted)
         x = x.to(self.dtype, memory_format=torch.channels_last)
-        if x.device.type == "cpu" and len(x) > 1 and not torch.is_grad_enabled():
+        is_traced = torch.is_grad_enabled() or torch.compiler.is_compiling()  # a loop would be unrolled for this batch
+        if not is_traced and x.device.type == "cpu" and len(x) > 1:
             # One image at a time: the maps stay in the cache, and the bits do not depend on the batch.
             parts = [self._run(part, wanted) for part in torch.tensor_split(x, len(x))]
             return {name: torch.cat([part[name] for part in parts]) for name in wanted}
