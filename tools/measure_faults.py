@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fault_suite import disks, flips, growth, renders, toy_runs
+from fault_suite import disks, flips, fuzz, growth, renders, toy_runs
 from fault_suite.hostile.corpus import judged
 from fault_suite.toy_runs import Starter
 
@@ -62,6 +62,13 @@ def _hostile(folder: Path, n: int, seed: int) -> dict[str, Any]:
     return judged(folder / "files").figures()
 
 
+def _fuzz(folder: Path, n: int, seed: int) -> dict[str, Any]:
+    made = {name: fuzz.fuzzed(name, 400 * n, seed, folder) for name in fuzz.TARGETS}
+    keys = ("runs", "read", "crashes")
+    return {**{key: sum(f[key] for f in made.values()) for key in keys},
+            "slowest_s": max(f["slowest_s"] for f in made.values()), "targets": made}  # fmt: skip
+
+
 def _commit(folder: Path, n: int, seed: int) -> dict[str, Any]:
     return growth.commit_ms(folder, 8 * n)
 
@@ -76,6 +83,7 @@ KINDS: dict[str, Measure] = {
     "long_run": _long_run,
     "commit_ms": _commit,
     "hostile_files": _hostile,
+    "fuzz": _fuzz,
 }
 
 

@@ -67,13 +67,13 @@ def _below(folder: Path, parts: list[str]) -> Path | None:
         if is_junk(part):
             return None
         exact = place / part
-        if not exact.exists():
+        if not os.path.exists(exact):  # a name longer than any file may have is not there, and no error
             same = [child for child in listing(place) if _plain(child.name) == _plain(part)]
             if not same:
                 return None
             exact = same[0]
         place = exact
-    return place if place.is_file() else None
+    return place if os.path.isfile(place) else None
 
 
 def _plain(name: str) -> str:

@@ -41,9 +41,11 @@ def built(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 def test_the_source_distribution_is_complete(built: dict[str, Path], repository: Path) -> None:
     there = {str(p.relative_to(built["source"])) for p in built["source"].rglob("*") if p.is_file()}
     for name in ("docs/contact_sheet.jpg", "constraints.txt", "tools/check", "tests/conftest.py", ".ci/run", "NOTICE",
-                 "CHANGELOG.md", "CONTRIBUTING.md", "results/published/README.md", "setup.py"):  # fmt: skip
+                 "CHANGELOG.md", "CONTRIBUTING.md", "results/published/README.md", "setup.py",
+                 "results/faults/README.md"):  # fmt: skip
         assert name in there
-    tracked = {str(p.relative_to(repository)) for f in ("sapiens_bench", "tests", "tools", "baselines", "datasets")
+    folders = ("sapiens_bench", "tests", "tools", "baselines", "datasets", "docs")
+    tracked = {str(p.relative_to(repository)) for f in folders
                for p in (repository / f).rglob("*") if p.is_file() and "__pycache__" not in p.parts}  # fmt: skip
     assert tracked - there == set()
 
