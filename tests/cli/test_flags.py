@@ -49,11 +49,11 @@ FLAGS = {
     "rerun": ["--data-root", "--device", "--format", "--out", "--weights-root"],
     "run": [
         "--batch-size", "--boxes", "--cards", "--channels-last", "--compile", "--config", "--data-option",
-        "--data-root", "--dataset", "--device", "--dry-run", "--format", "--input", "--limit", "--max-errors",
-        "--max-pixels", "--models", "--n-boot", "--no-save-preds", "--normalise", "--option", "--out",
-        "--output", "--pipeline", "--precision", "--prefetch", "--protocol", "--save-maps", "--save-preds",
-        "--scoring", "--seed", "--shard", "--shard-size", "--space", "--split", "--strict", "--task",
-        "--threads", "--trust-checkpoint", "--weights-root", "--workers",
+        "--data-root", "--dataset", "--device", "--dry-run", "--format", "--gpus", "--input", "--limit",
+        "--max-errors", "--max-pixels", "--models", "--n-boot", "--no-save-preds", "--normalise", "--option",
+        "--out", "--output", "--pipeline", "--precision", "--prefetch", "--price-per-hour", "--protocol",
+        "--save-maps", "--save-preds", "--scoring", "--seed", "--shard", "--shard-size", "--space", "--split",
+        "--strict", "--task", "--threads", "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "score": [
         "--cards", "--data-option", "--format", "--limit", "--max-errors", "--max-pixels", "--n-boot",
