@@ -42,10 +42,9 @@ def ways(low: str) -> Iterator[Way]:
     for task in TASKS:
         for prefetch in (1, 0):
             yield Way(task, low, prefetch, {})
-    yield Way("depth", "fp32", 1, {})
-    yield Way("pose", "fp32", 1, {})
     yield Way("depth", low, 2, {})
     yield Way("depth", low, 1, {"channels_last": True})
+    yield Way("depth", "fp32", 1, {})
     yield Way("depth", low, 1, {"compile": True})
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sapiens_bench.report.numbers import duration, size
 from sapiens_bench.report.sheet import Document, Sheet
 
 if TYPE_CHECKING:
+    from sapiens_bench.engine.forecast import Forecast
     from sapiens_bench.engine.plan import Plan
+    from sapiens_bench.store.record import CellRecord
 
 _HEADS = ("Data set", "Protocol", "Model", "Images", "Weights", "")
 
 
-def plan_document(plan: Plan) -> Document:
-    """What would run, what cannot and why, how long it may take and what it needs on disk."""
+def plan_document(plan: Plan, gpus: int = 0, price_per_hour: float | None = None) -> Document:
+    """What would run, what cannot and why, and what it will take: time, memory, disk, money."""
+    from sapiens_bench.engine.forecast import forecast
+
+    found = forecast(plan, gpus=gpus, price_per_hour=price_per_hour)
     will = [(c.record, c.cell.n_samples, "will run") for c in plan.cells]
     will += [(record, 0, record.status) for record in plan.unavailable]
     rows = [
@@ -26,6 +31,7 @@ def plan_document(plan: Plan) -> Document:
         {
             "dataset": r.dataset, "protocol": r.protocol, "model": r.model, "title": r.title, "status": status,
             "images": n, "weights_bytes": r.weights_bytes, "how": r.how,
+            **_pace(found, r),
         }
         for r, n, status in will
     ]  # fmt: skip
@@ -34,20 +40,39 @@ def plan_document(plan: Plan) -> Document:
         (Sheet("", _HEADS, tuple(rows), left=(2, 0, 1, 5)),),
         facts={
             "Images": f"{plan.n_images} over {len(plan.cells)} model(s)",
-            "Time": f"about {duration(plan.estimate_s)} (a rough estimate; rows on disk are not done again)",
-            "Disk": f"{size(plan.disk_bytes)} needed, {size(plan.free_bytes)} free",
+            "Time": f"about {duration(found.seconds)}{f' on {gpus} GPU(s)' if gpus else ''} (from {_sources(found)})",
+            **({} if found.cost is None else {"Cost": f"{found.cost:.2f} at {price_per_hour:g} per hour"}),
+            "Memory": f"about {size(found.host_bytes)} a process"
+            + (f", {size(found.device_bytes)} on each GPU" if found.device_bytes else ""),
+            "Disk": f"about {size(found.disk_bytes)} needed, {size(plan.free_bytes)} free",
             "Output": str(plan.out),
         },
-        notes=(*(f"Note: {note}" for note in (*plan.data_notes, *plan.notes)), *(f"Missing: {text}" for text in how)),
+        notes=(
+            *(f"Note: {note}" for note in (*found.caveats, *plan.data_notes, *plan.notes)),
+            *(f"Missing: {text}" for text in how),
+        ),
         data={
             "schema": "dry-run/1",
             "task": plan.task,
             "out": str(plan.out),
             "images": plan.n_images,
-            "seconds": plan.estimate_s,
-            "disk_bytes": plan.disk_bytes,
+            "seconds": found.seconds,
+            "disk_bytes": found.disk_bytes,
+            "host_bytes": found.host_bytes,
+            "device_bytes": found.device_bytes,
+            "gpus": gpus,
+            "cost": found.cost,
             "free_bytes": plan.free_bytes,
             "cells": cells,
             "notes": [*plan.data_notes, *plan.notes],
         },
     )
+
+
+def _pace(found: Forecast, cell: CellRecord) -> dict[str, Any]:
+    pace = found.paces.get((cell.dataset, cell.model))
+    return {} if pace is None else {"image_s": pace.image_s, "from": pace.source}
+
+
+def _sources(found: Forecast) -> str:
+    return "; ".join(sorted({pace.source for pace in found.paces.values()})) or "nothing"

@@ -42,4 +42,4 @@ def merge(
         records[0], models=models, cards=known, out=out, part=NO_PART, command=typed(),
         **{name: value for name, value in places.items() if value is not None},
     )  # fmt: skip
-    execute(request, dry_run=False, fmt=format_.value)
+    execute(request, fmt=format_.value)

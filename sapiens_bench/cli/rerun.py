@@ -35,4 +35,4 @@ def rerun(
     record = read_run(run)
     places = {"device": device or None, "data_root": data_root, "weights_root": weights_root}
     changes = {name: value for name, value in places.items() if value is not None}
-    execute(request_of(record, out=out, part=None, command=typed(), **changes), dry_run=False, fmt=format_.value)
+    execute(request_of(record, out=out, part=None, command=typed(), **changes), fmt=format_.value)

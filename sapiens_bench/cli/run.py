@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -134,7 +134,13 @@ def run(
     ] = False,
     format_: Annotated[Format, typer.Option("--format", help="Of the table (or plan) printed.")] = Format.text,
     config: Config = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, its time and disk; run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, its time, memory and disk; run nothing.")
+    ] = False,
+    gpus: Annotated[int, typer.Option("--gpus", min=0, help="With --dry-run: predict for so many GPUs.")] = 0,
+    price: Annotated[
+        float | None, typer.Option("--price-per-hour", min=0, help="With --dry-run: of one GPU, or of this machine.")
+    ] = None,
 ) -> None:
     """Evaluate models on data sets and print the table."""
     from sapiens_bench.adapters.context import MAX_PIXELS
@@ -179,16 +185,26 @@ def run(
         command=typed(),
         max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
     )
+    if (gpus or price is not None) and not dry_run:
+        raise UsageError("--gpus and --price-per-hour belong to --dry-run: they predict, and change nothing of a run.")
+    asked = DryRun(gpus, price) if dry_run else None
     if task == ALL_TASKS:
         from sapiens_bench.cli.run_all import execute_all
 
-        execute_all(request, lambda each: execute(each, dry_run=dry_run, fmt=format_.value), format_.value)
+        execute_all(request, lambda each: execute(each, dry_run=asked, fmt=format_.value), format_.value)
         return
-    execute(request, dry_run=dry_run, fmt=format_.value)
+    execute(request, dry_run=asked, fmt=format_.value)
 
 
-def execute(request: Request, *, dry_run: bool, fmt: str) -> None:
-    """Run a request and print its table.
+class DryRun(NamedTuple):
+    """What a prediction is for."""
+
+    gpus: int  # 0: the device that is asked for
+    price_per_hour: float | None
+
+
+def execute(request: Request, *, dry_run: DryRun | None = None, fmt: str) -> None:
+    """Run a request and print its table; or print what it would be and take.
 
     Raises:
         SapiensBenchError: whatever the plan or the run refuses; after a run that is complete but has too many errors,
@@ -202,8 +218,8 @@ def execute(request: Request, *, dry_run: bool, fmt: str) -> None:
     request = with_added(request)
     catalog = Catalog.load(request.cards)
     try:
-        with without_notes() if dry_run else nullcontext():
-            plan = _plan(request, catalog, dry_run=dry_run)
+        with without_notes() if dry_run is not None else nullcontext():
+            plan = _plan(request, catalog, dry_run=dry_run is not None)
     except UnknownName as error:
         if (error.kind, error.name) != ("option", "pipeline"):
             raise
@@ -211,10 +227,10 @@ def execute(request: Request, *, dry_run: bool, fmt: str) -> None:
             f"--pipeline {request.options['pipeline']}: only Sapiens v1 has pipelines, and {', '.join(request.models)} "
             "names none of its models. Leave --pipeline out, or add --models 'sapiens-*'."
         ) from None
-    if dry_run:
+    if dry_run is not None:
         from sapiens_bench.cli.dry_run import plan_document
 
-        show(plan_document(plan), fmt)
+        show(plan_document(plan, *dry_run), fmt)
         say("Nothing was run or written (--dry-run).", to_stderr=fmt != "text")
         return
     complaint: SapiensBenchError | None = None

@@ -108,7 +108,7 @@ def score(
         command=typed(),
         **more,
     )
-    execute(request, dry_run=False, fmt=format_.value)
+    execute(request, fmt=format_.value)
 
 
 def _folder(files: list[Path], choices: list[str]) -> Path:

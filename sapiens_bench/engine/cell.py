@@ -25,7 +25,7 @@ from sapiens_bench.engine.measure import Measured, is_together, measure_all
 from sapiens_bench.engine.retry import worth_another_try
 from sapiens_bench.engine.stopping import end, result_of
 from sapiens_bench.engine.streams import Arrays
-from sapiens_bench.engine.threads import Threads
+from sapiens_bench.engine.threads import Threads, prompt_launches
 from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.store.files import write_atomic
 from sapiens_bench.store.record import Timing
@@ -218,7 +218,10 @@ def staged(job: CellJob, adapter: Adapter, model: Model, task: Task, shards: Seq
     forward = Forward(model, job.device, job.batch_size, job.threads.operators, job.prefetch)
     finished = False
     try:
-        with Loader(adapter, model.prepare, indices, job.threads.loaders, window) as loader:
+        with (
+            prompt_launches(job.device),
+            Loader(adapter, model.prepare, indices, job.threads.loaders, window) as loader,
+        ):
 
             def measure(images: Sequence[Scored | Finished]) -> list[Scored]:
                 return measured(images, task, keep)

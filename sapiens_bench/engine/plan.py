@@ -27,8 +27,6 @@ from sapiens_bench.tasks import task_kind, task_names
 
 SCHEMA = "plan/1"
 _BYTES_PER_ROW = 6_000  # rows and predictions of a pose image with a few people; dense rows are smaller
-_CPU_FLOPS, _GPU_FLOPS = 4e10, 3e13  # a few cores; a current GPU in fp32. Only for the estimate
-_LOAD_S = 0.02  # decode, crop, measure
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,6 @@ class Plan:
     unavailable: list[CellRecord]
     order: list[tuple[str, str]]  # (data set, model) of every row of the table
     data: list[FoundData]  # opened while planning; a cell of another process opens its own
-    estimate_s: float  # a rough estimate, from parameter counts and input sizes
     asked: dict[str, Any]  # the request, for the record
     cards: dict[str, Any]  # every card that is used, for the record
     identity: dict[str, Any]  # plan.json: what must not change while a folder is being filled
@@ -135,7 +132,6 @@ def resolve(request: Request, catalog: Catalog, boxes: Mapping[str, Path] | None
         unavailable=unavailable,
         order=[(name, candidate.entry.id) for name in sets for candidate in asked.all],
         data=search.found,
-        estimate_s=sum(_estimate_s(spec, how.device, kind.crops_per_image) for spec in cells),
         asked=request.as_json(),
         cards=_cards(asked.all, search.found),
         identity=_identity(request, asked.all, search.found),
@@ -224,12 +220,3 @@ def _content(entry: ModelEntry) -> str:
     if weights is not None and weights.sha256 is not None:
         return weights.sha256
     return file_sha256(entry.path) if entry.path.is_file() else str(entry.variant.options)
-
-
-def _estimate_s(spec: CellSpec, device: str, crops: int) -> float:
-    """Seconds, roughly: two operations per parameter and 16 x 16 patch, as in a plain transformer."""
-    variant, size = spec.model.entry.variant, spec.model.input
-    params = (variant.params_m or (spec.record.weights_bytes or 0) / 4e6) * 1e6
-    patches = (size.height * size.width if size else 256 * 256) / 256
-    rate = _CPU_FLOPS if device in ("cpu", "auto") else _GPU_FLOPS
-    return spec.cell.n_samples * (_LOAD_S + crops * 2 * params * patches / rate)

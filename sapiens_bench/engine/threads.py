@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,3 +76,21 @@ def prepare_process(threads: int | None = None) -> None:
         import torch
 
         torch.set_num_threads(threads or usable_cores())
+
+
+@contextmanager
+def prompt_launches(device: str) -> Iterator[None]:
+    """While a GPU is fed, the thread that launches kernels soon has the interpreter's lock again.
+
+    Every launch gives the lock away; loaders and scorers may keep it for ``sys.getswitchinterval``, 5 ms as a rule, and
+    hundreds of launches a batch would each wait for that. Here it is a tenth of a millisecond.
+    """
+    if not device.startswith("cuda"):
+        yield
+        return
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)

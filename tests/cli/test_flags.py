@@ -63,6 +63,11 @@ FLAGS = {
         "--save-maps", "--save-preds", "--scoring", "--seed", "--select", "--shard", "--shard-size",
         "--space", "--split", "--strict", "--task", "--threads", "--trust-checkpoint", "--weights-root",
         "--workers",
+        "--data-root", "--dataset", "--device", "--dry-run", "--format", "--gpus", "--input", "--limit",
+        "--max-errors", "--max-pixels", "--models", "--n-boot", "--no-save-preds", "--normalise", "--option",
+        "--out", "--output", "--pipeline", "--precision", "--prefetch", "--price-per-hour", "--protocol",
+        "--save-maps", "--save-preds", "--scoring", "--seed", "--shard", "--shard-size", "--space", "--split",
+        "--strict", "--task", "--threads", "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "score": [
         "--cards", "--data-option", "--format", "--limit", "--max-errors", "--max-pixels", "--n-boot",

@@ -53,6 +53,22 @@ def test_dry_run_prints_the_plan_and_writes_nothing(call: Call, command: list[st
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_predicts_time_memory_disk_and_cost_of_gpus(call: Call) -> None:
+    asked = ["run", "--task", "pose", "--models", "movenet-thunder", "--dataset", "synthetic-humans", "--dry-run"]
+    code, out, _ = call(*asked, "--gpus", "8", "--price-per-hour", "2")
+    assert code == 0
+    for part in ("on 8 GPU(s)", "Cost:", "at 2 per hour", "Memory:", "Disk:"):
+        assert part in out
+    plan = json.loads(call(*asked, "--gpus", "8", "--price-per-hour", "2", "--format", "json")[1])
+    assert plan["cost"] == pytest.approx(8 * plan["seconds"] / 3600 * 2)
+
+
+def test_gpus_and_prices_without_a_dry_run_are_refused(call: Call) -> None:
+    code, _, err = call("run", "--task", "pose", "--gpus", "8")
+    assert code == 2
+    assert "--dry-run" in err
+
+
 @pytest.mark.parametrize("name", ["text", "md", "latex", "html", "csv", "json"])
 def test_report_writes_every_format(call: Call, command: list[str], tmp_path: Path, name: str) -> None:
     call(*command)

@@ -16,7 +16,7 @@ import torch
 from sapiens_bench.api import load_model
 from sapiens_bench.engine.forward import Forward
 from sapiens_bench.engine.loader import Loaded
-from sapiens_bench.engine.threads import division, usable_cores
+from sapiens_bench.engine.threads import division, prompt_launches, usable_cores
 from sapiens_bench.errors import SampleFault
 from sapiens_bench.types import ModelInput
 
@@ -86,6 +86,15 @@ def test_a_crop_that_fails_charges_its_own_image_alone(toy: ModuleType) -> None:
     assert found[1].side == "prediction"
     np.testing.assert_array_equal(found[2]["y"], np.full((2, 3), 4))  # type: ignore[index,call-overload]
     forward.close()
+
+
+def test_a_gpu_is_fed_with_short_turns_and_the_old_ones_come_back() -> None:
+    before = sys.getswitchinterval()
+    with prompt_launches("cpu"):
+        assert sys.getswitchinterval() == before
+    with prompt_launches("cuda:1"):
+        assert sys.getswitchinterval() == pytest.approx(1e-4)
+    assert sys.getswitchinterval() == before
 
 
 def test_waiting_is_passive_before_torch_is_loaded(tmp_path: Path) -> None:

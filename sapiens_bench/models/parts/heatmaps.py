@@ -112,7 +112,9 @@ def _with_exact(
 def _blurred_maximum(maps_NHW: Tensor, kernel: int) -> Tensor:
     """Maximum of every map after the Gaussian blur (zeros outside), [N]."""
     rows, columns = (constant(_band(size, kernel), maps_NHW.device) for size in maps_NHW.shape[1:])
-    return torch.cat([(rows @ part @ columns).amax(dim=(1, 2)) for part in maps_NHW.split(_MAPS_AT_ONCE)])
+    starts = range(0, max(1, len(maps_NHW)), _MAPS_AT_ONCE)
+    parts = (maps_NHW[start : start + _MAPS_AT_ONCE] for start in starts)
+    return torch.cat([(rows @ part @ columns).amax(dim=(1, 2)) for part in parts])
 
 
 @lru_cache(maxsize=32)
@@ -120,7 +122,7 @@ def _band(size: int, kernel: int) -> NDArray[np.float32]:
     """The blur along one axis as a symmetric matrix [size, size]."""
     weights, reach = gaussian_kernel(kernel), (kernel - 1) // 2
     bands = [np.eye(size, k=i - reach) * weights[i] for i in range(kernel)]
-    return np.sum(bands, axis=0, dtype=np.float64).astype(np.float32)
+    return np.asarray(np.sum(bands, axis=0), np.float32)
 
 
 def _first_maximum(flat_NP: Tensor) -> Tensor:
