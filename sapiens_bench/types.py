@@ -41,6 +41,8 @@ class Sample:
     group: str  # the independent unit for statistics: subject, sequence, scan, or the key itself
     input: ModelInput
     target: Any  # the task's target type; only metrics see it
+    # what the data set knows about the picture, by which scores may be split ("attr/<name>" in its row): numbers, words
+    about: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -372,5 +372,5 @@ def _taken(path: Path, key: str, name: str) -> CardError:
 
 def _matches(entry: ModelEntry, pattern: str) -> bool:
     if pattern == "all":
-        return entry.variant.in_all and entry.card.kind != "diagnostic"
+        return entry.variant.in_all is True and entry.card.kind != "diagnostic"
     return pattern in (entry.id, entry.card.id) or fnmatchcase(entry.id, pattern)

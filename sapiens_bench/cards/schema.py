@@ -114,7 +114,8 @@ class Variant(Card):
     input: InputSpec | None = None
     published_as: tuple[str, ...] = ()  # row names in results/published, exact
     published_in: tuple[Name, ...] = ()  # published entries those names count for; empty: every entry
-    in_all: bool = True  # part of `--models all`
+    # part of `--models all`; a list: only where a protocol scores in one of these sets
+    in_all: bool | tuple[Name, ...] = True
     trained_on: str | None = None  # overrides the family's
     params_m: float | None = None  # millions, as published; shown until measured
 

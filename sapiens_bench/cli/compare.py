@@ -76,6 +76,9 @@ def compare(
     from sapiens_bench.decide import compare as body
     from sapiens_bench.decide.sides import read_side
 
+    if any((path / "study.json").is_file() for path in runs):
+        _compare_studies(runs, split_commas(models or ()), split_commas(scores or ()), n_boot, seed, format_.value, out)
+        return
     if len(runs) > 2:
         raise UsageError(f"`compare` takes one run or two, found {len(runs)}.")
     found = body.compare(
@@ -95,3 +98,26 @@ def compare(
     show(document, format_.value, out)
     if found.incomplete:
         raise IncompleteRun(f"INCOMPLETE: {found.incomplete}")
+
+
+def _compare_studies(
+    folders: list[Path], models: list[str], scores: list[str], n_boot: int, seed: int, fmt: str, out: Path | None
+) -> None:
+    """Which of two models a condition costs more: of one study, or each model's profiles in two.
+
+    Raises:
+        UsageError: a study beside a run, or more than two studies or scores.
+        IncompleteRun: conditions are missing; the tables are written first.
+    """
+    from sapiens_bench.study import contrast
+    from sapiens_bench.study.stored import is_study, read_study
+
+    if lone := [path for path in folders if not is_study(path)]:
+        raise UsageError(f"{lone[0]} is no study: a study is compared with a study. `report` tells one by itself.")
+    if len(folders) > 2 or len(scores) > 1:
+        raise UsageError("`compare` takes one study or two, and of studies one score.")
+    studies = [read_study(path) for path in folders]
+    found = contrast.contrasts(studies, models=models, score="".join(scores), n_draws=n_boot, seed=seed)
+    show(contrast.document(studies, found, n_draws=n_boot, seed=seed), fmt, out)
+    if missing := [name for study in studies for name in study.missing]:
+        raise IncompleteRun(f"INCOMPLETE: conditions without a run: {', '.join(missing)}.")

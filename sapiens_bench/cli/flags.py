@@ -181,11 +181,12 @@ RunFolder = Annotated[
 
 
 def _runs_inside(value: list[Path]) -> list[Path]:
-    """The folders, and in place of one that ``run --task all`` made the runs in it."""
+    """The folders, and in place of one that ``run --task all`` made the runs in it; a study stays one thing."""
     found: list[Path] = []
     for path in map(_expanded, value):
         inside = sorted(record.parent for record in path.glob("*/run.json")) if path.is_dir() else []
-        found += inside if inside and not (path / "run.json").exists() else [path]
+        is_one = any((path / name).exists() for name in ("run.json", "study.json"))
+        found += inside if inside and not is_one else [path]
     return found
 
 

@@ -159,7 +159,7 @@ def models(catalog: Catalog, task: str | None, weights_root: Path | None) -> lis
             "size_bytes": entry.variant.weights.size_bytes if entry.variant.weights else None,
             **_licence_facts(entry.card.licence),
             "trained_on": entry.variant.trained_on or entry.card.trained_on,
-            "in_all": entry.variant.in_all and entry.card.kind != "diagnostic",
+            "in_all": entry.variant.in_all is True and entry.card.kind != "diagnostic",
         }
         for entry in in_task_order(catalog)
         if task is None or entry.card.task == task

@@ -80,6 +80,9 @@ def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path
     from sapiens_bench.report.tables import build
     from sapiens_bench.store.record import read_run
 
+    if len(folders) == 1 and (folders[0] / "study.json").is_file():
+        _show_study(folders[0], fmt, out)
+        return
     if len(folders) != 1:
         raise UsageError("`report` prints one run, or a page of several (--format html); see box-study and pareto.")
     folder = folders[0]
@@ -96,6 +99,21 @@ def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path
         raise IncompleteRun(f"INCOMPLETE: {table.incomplete}")
     if strict:
         _be_strict([record])
+
+
+def _show_study(folder: Path, fmt: str, out: Path | None) -> None:
+    """Print or write the tables of a study.
+
+    Raises:
+        StoreError: it cannot be read, or no condition was run.
+        IncompleteRun: conditions are missing; the tables are written first.
+    """
+    from sapiens_bench.study.stored import read_study, told
+
+    study = read_study(folder)
+    show(told(study, n_draws=2000, seed=0), fmt, out)
+    if study.missing:
+        raise IncompleteRun(f"INCOMPLETE: conditions without a run: {', '.join(study.missing)}.")
 
 
 def _page(

@@ -152,6 +152,9 @@ def _carry_out(study: Study, asked: Asked) -> None:
         return _plan(request, catalog, dry_run=False)
 
     out = asked.out or folder.default_folder(study, plan_of(study.request(study.reference, None)))
+    if study.kind == "factor":
+        folder.begin(study, out)
+        _render(study, plan_of(study.request(study.reference, out / study.reference.name)))
     complaints = folder.fill(study, out, plan_of, lambda plan, trial, number: _run(study, plan, trial, number))
     sides = [(trial, read_side(out / trial.name)) for trial in study.all]
     found = effects.profiles(
@@ -167,6 +170,16 @@ def _carry_out(study: Study, asked: Asked) -> None:
     if complaints:
         raise IncompleteRun(f"INCOMPLETE: {complaints[0]}")
     complain_of_refusals(record)
+
+
+def _render(study: Study, plan: Plan) -> None:
+    from sapiens_bench.cli.progress import ProgressView
+    from sapiens_bench.engine.events import DataProgress
+    from sapiens_bench.engine.threads import usable_cores
+    from sapiens_bench.study.rendered import ahead
+
+    with ProgressView(stderr()) as view:
+        ahead(study, plan, plan.how.threads or usable_cores(), lambda n, of: view(DataProgress("all levels", n, of)))
 
 
 def _run(study: Study, plan: Plan, trial: Trial, number: int) -> None:

@@ -46,12 +46,22 @@ def slices(member: Member, excluded: set[str]) -> list[Slice]:
     is_in = np.array([key not in excluded for key in keys], bool)
     found: list[Slice] = []
     for name in names:
-        values = np.array([math.nan if v is None else float(v) for v in rows[name].to_pylist()])
-        for title, chosen in _ranges(values, is_in & np.isfinite(values)):
+        for title, chosen in _parts(rows[name].to_pylist(), is_in):
             if len(set(groups[chosen].tolist())) >= FEWEST:
                 about = name.removeprefix(ATTRIBUTE).replace("_", " ")
                 found.append(Slice(f"{about} {title}", frozenset(keys[chosen].tolist())))
     return found
+
+
+def _parts(values: list[float | str | None], is_in: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Words each by itself, numbers in ranges."""
+    if any(isinstance(value, str) for value in values):
+        words = np.array(values, dtype=object)
+        kinds = sorted({str(word) for word in words[is_in] if word is not None})
+        yield from ((kind, is_in & (words == kind)) for kind in kinds if len(kinds) > 1)
+        return
+    numbers = np.array([math.nan if value is None else float(value) for value in values])
+    yield from _ranges(numbers, is_in & np.isfinite(numbers))
 
 
 def _ranges(values: np.ndarray, is_in: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

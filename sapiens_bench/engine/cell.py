@@ -252,6 +252,7 @@ def finish_item(
         return Scored(row | status_of(fault), None, finish_s, 0.0)
     if job.save_maps:
         job.keep_map(sample, prediction, task)
+    row |= {f"{ATTRIBUTE}{name}": value for name, value in sample.about.items()}
     if task.attributes is not None:
         row |= {f"{ATTRIBUTE}{name}": float(value) for name, value in task.attributes(sample.target).items()}
     return Finished(row, sample.target, prediction, fault, finish_s)

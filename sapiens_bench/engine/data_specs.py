@@ -109,6 +109,14 @@ def _opened(unrooted: DataSpec, choice: DataChoice) -> FoundData:
     return FoundData(opened, facts)
 
 
+def scored_in(choice: DataChoice, catalog: Catalog) -> set[str]:
+    """Sets that the data sets asked for by name are scored in; names that do not exist are told of elsewhere."""
+    cards = [catalog.datasets[name] for name in choice.names if name in catalog.datasets]
+    names = [(card, choice.protocol or card.default_protocol(choice.task) or "") for card in cards]
+    found = [card.protocols[name].space for card, name in names if name in card.protocols]
+    return {space for space in found if space}
+
+
 def find_data(choice: DataChoice, catalog: Catalog, boxes: Mapping[str, Path]) -> DataSearch:
     """Data sets that are here, those asked for by name that are not, and notes on the others.
 

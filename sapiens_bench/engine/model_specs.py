@@ -37,18 +37,29 @@ class Candidates:
     notes: list[str]
 
 
-def candidates(choice: ModelChoice, catalog: Catalog) -> Candidates:
+def candidates(choice: ModelChoice, catalog: Catalog, spaces: Collection[str] = ()) -> Candidates:
     """The variants that are meant, with their options.
 
     An option of the request reaches every model that has it; the others keep their card's.
+
+    Args:
+        spaces: sets that are scored in; models that join ``all`` only there do.
 
     Raises:
         UnknownName: no such model, or an option that none of the models has.
         CardError: an option's value is wrong, or see ``with_options``.
     """
     entries = catalog.select(choice.task, choice.patterns)
+    if "all" in catalog.names(choice.patterns):
+        joining = [e for e in catalog.models.values() if e.card.task == choice.task and _joins(e, spaces)]
+        entries += [entry for entry in joining if entry not in entries]
     _check_weights_root(choice.weights_root, entries)
     return with_options(entries, choice.options, catalog.names(choice.patterns))
+
+
+def _joins(entry: ModelEntry, spaces: Collection[str]) -> bool:
+    where = entry.variant.in_all
+    return not isinstance(where, bool) and not set(where).isdisjoint(spaces)
 
 
 def with_options(entries: Sequence[ModelEntry], asked: Mapping[str, Any], named: Collection[str]) -> Candidates:

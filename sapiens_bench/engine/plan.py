@@ -14,7 +14,7 @@ from sapiens_bench.cards.hashes import file_sha256
 from sapiens_bench.engine import own_models, stored
 from sapiens_bench.engine.cells import cell_spec, missing_record, unavailable_record
 from sapiens_bench.engine.choices import RunChoice
-from sapiens_bench.engine.data_specs import FoundData, find_data
+from sapiens_bench.engine.data_specs import FoundData, find_data, scored_in
 from sapiens_bench.engine.device import check_device_name
 from sapiens_bench.engine.model_specs import Candidate, candidates, model_spec, trust_notes
 from sapiens_bench.engine.request import Request
@@ -103,7 +103,7 @@ def resolve(request: Request, catalog: Catalog, boxes: Mapping[str, Path] | None
     catalog.refuse_unknown_tasks(task_names())
     if how.save_maps and kind.codec is None:
         raise UsageError(f"--save-maps keeps maps; predictions of {kind.name} are kept without it.")
-    asked = candidates(what, catalog)
+    asked = candidates(what, catalog, scored_in(where, catalog))
     search = find_data(where, catalog, boxes or {})
     cells: list[CellSpec] = []
     unavailable: list[CellRecord] = []

@@ -22,7 +22,8 @@ FINGER_JOINTS = (1, 2, 3)
 class Traits:
     """What an identity is like."""
 
-    is_female: bool
+    is_female: bool  # what is worn and how hair is cut is drawn by this
+    gender: float  # of the shape: 0 male to 1 female
     age: float  # 0.5 a child of ten, 0.67 a young adult, 1 about eighty
     weight: float
     height: float
@@ -63,7 +64,8 @@ def draw_body(rng: np.random.Generator, kit: Kit) -> RestBody:
     gender, age, weight, height, _ = (1 - share) * kit.attributes_N5[first] + share * kit.attributes_N5[second]
     offset = np.tensordot(coefficients.astype(np.float32), kit.basis_CP3, 1).astype(np.float64)
     n = len(kit.mean_V3)
-    return RestBody(kit.mean_V3 + offset[:n], kit.mean_heads_B3 + offset[n:], Traits(gender > 0.5, age, weight, height))
+    traits = Traits(gender > 0.5, gender, age, weight, height)
+    return RestBody(kit.mean_V3 + offset[:n], kit.mean_heads_B3 + offset[n:], traits)
 
 
 def draw_expression(rng: np.random.Generator) -> dict[str, float]:

@@ -1,15 +1,18 @@
 """One factor of a scene at a time: what may be set to a level while every other draw keeps its bits.
 
-All factors here change appearance alone. Geometry (people, poses, garments, room, seats, camera) comes from streams of
-its own, so labels, depth, normals and keypoints of a picture are bit-equal at every level; sensor noise is too.
+Factors of appearance leave geometry (people, poses, garments, room, seats, camera) alone: it comes from streams of its
+own, so labels, depth, normals and keypoints of a picture are bit-equal at every level; sensor noise is too. Factors of
+geometry change the truth with the picture: the same people in the same poses and clothes under the same light, seen by
+the same camera but for the one thing that is set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sapiens_bench.errors import UnknownName, UsageError
+from sapiens_bench.render.body_shape import AS_BORN, BodyRedraw
 
 Rgb = tuple[int, int, int]  # sRGB, 0..255
 HAIR: Mapping[str, Rgb] = {
@@ -36,6 +39,21 @@ class Redraw:
     background: Rgb | None = None  # of walls, floor and furniture, without pattern; seats and sky stay
     light_turn_deg: float | None = None  # 0 from behind the camera, positive from the right of the picture
     light_stops: float | None = None  # all light times 2 ** stops
+    body: BodyRedraw = AS_BORN
+    pitch_deg: float | None = None  # the camera looks down by so much, as far from what it frames as before
+    focal: float | None = None  # in heights of the picture; the camera moves so that people stay as large
+    distance: float | None = None  # times the distance drawn
+    cut_off: float | None = None  # share of the first person's rows that the lower edge of the picture cuts off
+    hidden: float | None = None  # share of the first person's rows that a board in front hides, from below
+    people: int | None = None
+
+    @property
+    def is_appearance(self) -> bool:
+        """Geometry, and with it all ground truth, is that of the scene as drawn."""
+        return (
+            replace(self, skin_tone=None, hair=None, cloth=None, background=None, light_turn_deg=None, light_stops=None)
+            == Redraw()
+        )
 
 
 AS_DRAWN = Redraw()
@@ -93,6 +111,28 @@ FACTORS: Mapping[str, Factor] = {
         "degrees to the right of the camera's side", lambda v: Redraw(light_turn_deg=float(v)), span=(-90, 90)
     ),
     "light_level": Factor("all light, in stops", lambda v: Redraw(light_stops=float(v)), span=(-4, 2)),
+    "age": Factor("years of everyone's body", lambda v: Redraw(body=BodyRedraw(age_years=float(v))), span=(10, 80)),
+    "body_shape": Factor(
+        "0 thin to 1 heavy (MakeHuman's weight)", lambda v: Redraw(body=BodyRedraw(weight=float(v))), span=(0, 1)
+    ),
+    "gender_shape": Factor(
+        "shape of the body, 0 male to 1 female; clothes and hair stay",
+        lambda v: Redraw(body=BodyRedraw(gender=float(v))),
+        span=(0, 1),
+    ),
+    "height": Factor("stature, metres", lambda v: Redraw(body=BodyRedraw(height_m=float(v))), span=(1.45, 1.95)),
+    "camera_pitch": Factor("degrees the camera looks down", lambda v: Redraw(pitch_deg=float(v)), span=(0, 60)),
+    "focal_length": Factor(
+        "heights of the picture; people stay as large", lambda v: Redraw(focal=float(v)), span=(0.7, 3.1)
+    ),
+    "distance": Factor("times the distance drawn", lambda v: Redraw(distance=float(v)), span=(1, 4)),
+    "truncation": Factor(
+        "share of a person that the lower edge cuts off", lambda v: Redraw(cut_off=float(v)), span=(0, 0.6)
+    ),
+    "occluder": Factor(
+        "share of a person behind a board, from below", lambda v: Redraw(hidden=float(v)), span=(0, 0.6)
+    ),
+    "people": Factor("how many", lambda v: Redraw(people=int(v)), ("1", "2", "3", "4")),
 }
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from sapiens_bench.render.body import Traits, draw_body, draw_expression, express, keypoints, posing
+from sapiens_bench.render.body_shape import reshaped, stature
 from sapiens_bench.render.draws import stream
 from sapiens_bench.render.factors import AS_DRAWN, Redraw
 from sapiens_bench.render.garments import HIDE_MARGIN_M, Tailor, Wardrobe, covered_level, draw_wardrobe
@@ -26,7 +27,8 @@ from sapiens_bench.render.human_kit import (
 )
 from sapiens_bench.render.parts import LimbJoints, Material, Part, plain_part
 from sapiens_bench.render.pose_library import Pose, draw_pose
-from sapiens_bench.render.shell import TemplateFields, cut, template_fields
+from sapiens_bench.render.shell import Cut, TemplateFields, cut, template_fields
+from sapiens_bench.render.surface_points import load_points
 
 # sRGB values; used as linear albedo after ``linear``
 SKIN_TONES = (
@@ -69,6 +71,7 @@ class Looks:
     """Colours of one person."""
 
     skin: Doubles
+    skin_tone: float  # position along SKIN_TONES
     hair: Doubles
     iris: Doubles
     lip: Doubles
@@ -83,11 +86,17 @@ class Person:
     """Posed, standing on z = 0 at the origin, looking along -y."""
 
     parts: tuple[Part, ...]
-    keypoints_K3: Doubles
+    keypoints_K3: Doubles  # of body.keypoints
+    surface_N3: Doubles  # of surface_points
     looks: Looks
     pose: Pose
     traits: Traits
+    born: Traits  # as drawn; clothes, hair and colours go with these
+    height_m: float  # stature, standing upright
+    wear: Wardrobe
+    hair: Hair
     hip_height_m: float
+    seed: tuple[str | int, ...]
 
 
 def linear(srgb: tuple[int, int, int] | Doubles) -> Doubles:
@@ -98,11 +107,13 @@ def linear(srgb: tuple[int, int, int] | Doubles) -> Doubles:
 def make_person(*seed: str | int, family: str = "", redraw: Redraw = AS_DRAWN) -> Person:
     """The person of a seed; every aspect has a stream of its own, so that one change leaves the others alone."""
     kit = load_kit()
-    body = draw_body(stream(*seed, "identity"), kit)
+    born = draw_body(stream(*seed, "identity"), kit)
+    body = reshaped(born, redraw.body, kit)
+    height_m = stature(body, kit)
     body = express(body, draw_expression(stream(*seed, "expression")), kit)
-    wear = draw_wardrobe(stream(*seed, "clothes"), body.traits.is_female)
-    hair = draw_hair(stream(*seed, "hair"), body.traits.is_female, body.traits.age)
-    looks = _restyled(draw_looks(stream(*seed, "looks"), body.traits, redraw.skin_tone), redraw)
+    wear = draw_wardrobe(stream(*seed, "clothes"), born.traits.is_female)
+    hair = draw_hair(stream(*seed, "hair"), born.traits.is_female, born.traits.age)
+    looks = _restyled(draw_looks(stream(*seed, "looks"), born.traits, redraw.skin_tone), redraw)
     pose = draw_pose(stream(*seed, "pose"), family)
     move = posing(body, pose, kit)
     posed = move.apply(body.vertices_V3, kit.skin_VB)
@@ -112,12 +123,25 @@ def make_person(*seed: str | int, family: str = "", redraw: Redraw = AS_DRAWN) -
         *Tailor(body, move, wear, kit).garments(),
         *Hairdresser(body, move, hair, kit).parts(),
     ]
-    points = keypoints(posed, body.heads_B3, move, kit)
+    points, surface = keypoints(posed, body.heads_B3, move, kit), load_points().on(posed)
     ground = min(float(part.vertices_V3[:, 2].min()) for part in parts if len(part.vertices_V3)) - pose.lift_m
     lift = np.array([0.0, 0.0, -ground])
     parts = [Part(p.material, p.vertices_V3 + lift, p.faces_F3, p.template_V3, p.fields_VK, p.colour_V3) for p in parts]
     hips = points[[11, 12]].mean(0)[2] - ground
-    return Person(tuple(parts), points + lift, looks, pose, body.traits, float(hips))
+    return Person(
+        tuple(parts),
+        points + lift,
+        surface + lift,
+        looks,
+        pose,
+        body.traits,
+        born.traits,
+        height_m,
+        wear,
+        hair,
+        float(hips),
+        seed,
+    )
 
 
 def turned(person: Person, rotation_33: Doubles, shift_3: Doubles) -> Person:
@@ -126,8 +150,18 @@ def turned(person: Person, rotation_33: Doubles, shift_3: Doubles) -> Person:
         Part(p.material, p.vertices_V3 @ rotation_33.T + shift_3, p.faces_F3, p.template_V3, p.fields_VK, p.colour_V3)
         for p in person.parts
     )
-    points = person.keypoints_K3 @ rotation_33.T + shift_3
-    return Person(parts, points, person.looks, person.pose, person.traits, person.hip_height_m)
+    points, surface = (p @ rotation_33.T + shift_3 for p in (person.keypoints_K3, person.surface_N3))
+    return replace(person, parts=parts, keypoints_K3=points, surface_N3=surface)
+
+
+def restyled(person: Person, redraw: Redraw) -> Person:
+    """The person in other colours, as ``make_person`` would colour it; every vertex stays where it is."""
+    kit = load_kit()
+    looks = _restyled(draw_looks(stream(*person.seed, "looks"), person.born, redraw.skin_tone), redraw)
+    skin = person.parts[0]
+    piece, fields = _skin_piece(person.wear, kit), _body_fields()
+    recoloured = replace(skin, colour_V3=piece.carry(_skin_colour(looks, person.hair, kit, fields)))
+    return replace(person, parts=(recoloured, *person.parts[1:]), looks=looks)
 
 
 def _restyled(looks: Looks, redraw: Redraw) -> Looks:
@@ -166,6 +200,7 @@ def draw_looks(rng: np.random.Generator, traits: Traits, skin_tone: float | None
         lip = 0.45 * lip + 0.55 * linear((160, 40, 56)) * rng.uniform(0.6, 1.2)
     return Looks(
         skin,
+        float(tone),
         hair * rng.uniform(0.8, 1.2),
         linear(IRIS_TONES[int(rng.integers(2 if dark else 5))]),
         lip,
@@ -214,9 +249,7 @@ def _lower_lip() -> Doubles:
 
 def _skin(posed_V3: Doubles, wear: Wardrobe, hair: Hair, looks: Looks, kit: Kit) -> Part:
     """The bare body where no garment hides it."""
-    fields = _body_fields()
-    covered = covered_level(wear, kit.mean_V3, fields)
-    piece = cut(triangles(kit.quads(BODY)), -(covered + HIDE_MARGIN_M))
+    fields, piece = _body_fields(), _skin_piece(wear, kit)
     columns = np.stack([*fields, kit.masks["lips"], _lower_lip()], 1)
     colour = _skin_colour(looks, hair, kit, fields)
     return Part(
@@ -227,6 +260,11 @@ def _skin(posed_V3: Doubles, wear: Wardrobe, hair: Hair, looks: Looks, kit: Kit)
         piece.carry(columns),
         piece.carry(colour),
     )
+
+
+def _skin_piece(wear: Wardrobe, kit: Kit) -> Cut:
+    covered = covered_level(wear, kit.mean_V3, _body_fields())
+    return cut(triangles(kit.quads(BODY)), -(covered + HIDE_MARGIN_M))
 
 
 def _skin_colour(looks: Looks, hair: Hair, kit: Kit, fields: TemplateFields) -> Doubles:

@@ -64,6 +64,9 @@ class Backdrop:
     depth_HW: Doubles  # along the optical axis; inf in the sky
     seat_depth_HW: Doubles  # of seats alone; inf elsewhere
     is_sky_HW: NDArray[np.bool_]
+    surface_HW: NDArray[np.int64]  # which surface of the room each pixel sees
+    in_room_HW3: Image  # the points in the room's own frame
+    ray_HW3: Doubles  # in the room's frame
 
 
 def _tone(rng: np.random.Generator, tones: tuple[tuple[int, int, int], ...]) -> Doubles:
@@ -164,7 +167,14 @@ def backdrop(room: Room, camera: Camera) -> Backdrop:
     albedo, normal = _paint(room, surface, point)
     albedo[sky] = _sky(ray[sky])
     back = to_room.astype(np.float32)
-    return Backdrop(albedo, normal @ back, point @ back, depth, seat_depth, sky)
+    return Backdrop(albedo, normal @ back, point @ back, depth, seat_depth, sky, surface, point, ray)
+
+
+def recoloured(seen: Backdrop, room: Room) -> Backdrop:
+    """The backdrop of a room that differs in its colours alone."""
+    albedo, _ = _paint(room, seen.surface_HW, seen.in_room_HW3)
+    albedo[seen.is_sky_HW] = _sky(seen.ray_HW3[seen.is_sky_HW])
+    return replace(seen, albedo_HW3=albedo)
 
 
 def _slab_hit(slab: Slab, eye: Doubles, ray: Doubles) -> tuple[Doubles, NDArray[np.int64]]:

@@ -143,11 +143,32 @@ class _Finish:
     wrap: Image  # light that creeps round the terminator
 
 
-def light_people(samples: Samples, looks: tuple[Looks, ...], light: Light, lamp: ShadowMap, above: ShadowMap) -> Image:
+@dataclass(frozen=True, slots=True, eq=False)
+class Shadows:
+    """How much of each light reaches the points, 0..1; of the sky: of the room's floor, or of people."""
+
+    lamp_P: Image
+    sky_P: Image
+
+
+def shadows_on_people(samples: Samples, lamp: ShadowMap, above: ShadowMap) -> Shadows:
+    """Shadows of people on people; they depend on the lamp's direction and on no colour."""
+    return Shadows(
+        lamp.lit(samples.point_P3 + samples.normal_P3 * np.float32(0.008), 9),
+        above.lit(samples.point_P3 + samples.normal_P3 * np.float32(0.02), 5),
+    )
+
+
+def shadows_on_room(point: Image, lamp: ShadowMap, above: ShadowMap) -> Shadows:
+    """Shadows of people on the room."""
+    return Shadows(lamp.lit(point, 9), above.lit(point, 9))
+
+
+def light_people(samples: Samples, looks: tuple[Looks, ...], light: Light, shadows: Shadows) -> Image:
     """Linear colour of every sample [P, 3]."""
     finish = _finish(samples, looks)
-    lit = lamp.lit(samples.point_P3 + samples.normal_P3 * np.float32(0.008), 9)
-    open_sky = 0.35 + 0.65 * above.lit(samples.point_P3 + samples.normal_P3 * np.float32(0.02), 5)
+    lit = shadows.lamp_P
+    open_sky = 0.35 + 0.65 * shadows.sky_P
     n, direction = samples.normal_P3, light.direction.astype(np.float32)
     cosine = n @ direction
     wrapped = np.clip((cosine + finish.wrap) / (1 + finish.wrap), 0, 1)
@@ -164,12 +185,11 @@ def light_people(samples: Samples, looks: tuple[Looks, ...], light: Light, lamp:
     return np.asarray(out, np.float32)
 
 
-def light_room(albedo: Image, normal: Image, point: Image, light: Light, lamp: ShadowMap, above: ShadowMap) -> Image:
+def light_room(albedo: Image, normal: Image, point: Image, light: Light, shadows: Shadows) -> Image:
     """Linear colour of the room [P, 3]."""
-    lit = lamp.lit(point, 9)
-    cosine = np.clip(normal @ light.direction.astype(np.float32), 0, 1) * lit
+    cosine = np.clip(normal @ light.direction.astype(np.float32), 0, 1) * shadows.lamp_P
     is_floor = normal[:, 2] > 0.9
-    shade = np.where(is_floor, 0.45 + 0.55 * above.lit(point, 9), 1.0)
+    shade = np.where(is_floor, 0.45 + 0.55 * shadows.sky_P, 1.0)
     facing = 0.5 + 0.5 * normal[:, 2]
     ambient = light.ground * (1 - facing)[:, None] + light.sky * facing[:, None]
     corner = np.clip(0.72 + 0.5 * point[:, 2], 0.72, 1.0)  # walls darken towards the floor

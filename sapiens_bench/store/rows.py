@@ -277,6 +277,8 @@ def _column(name: str, values: list[Any]) -> pa.Array:
             raise ShapeError(f"column {name!r}: every value must be a 1-D array")
         kind = np.result_type(*(v.dtype for v in present))
         return pa.array(values, type=pa.list_(pa.from_numpy_dtype(kind)))
+    if present and name.startswith(ATTRIBUTE) and all(isinstance(v, str) for v in present):
+        return pa.array(values, type=pa.string())
     if any(isinstance(v, np.ndarray) or not isinstance(v, (int, float, np.number, np.bool_)) for v in present):
         raise ShapeError(f"column {name!r}: values must be numbers or 1-D arrays, found {type(present[0]).__name__}")
     whole = all(isinstance(v, (int, np.integer, np.bool_)) for v in present)

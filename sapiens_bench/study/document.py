@@ -11,6 +11,7 @@ from sapiens_bench.decide import wording
 from sapiens_bench.report.footnotes import FEW_GROUPS
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.stats.paired import holm
 from sapiens_bench.stats.power import POWER, smallest_seen
 from sapiens_bench.study.effects import Effect, Profile
 from sapiens_bench.study.folder import SCHEMA
@@ -36,6 +37,8 @@ def document(
     for _, members in groupby(found, key=lambda p: p.place):
         of_place = list(members)
         sheets.append(_summary(kind, of_place))
+        if len({e.trial.series for e in of_place[0].effects}) > 1:
+            sheets.append(_sensitivity(of_place))
         sheets += [_conditions(profile) for profile in of_place]
     return Document(
         title=f"sapiens-bench study: {TITLES[kind]}",
@@ -67,6 +70,43 @@ def _summary(kind: str, found: Sequence[Profile]) -> Sheet:
         rows=tuple(rows),
         left=(0, 4),
     )
+
+
+def _sensitivity(found: Sequence[Profile]) -> Sheet:
+    """What each thing that is changed does to each model at most: the sensitivity profile."""
+    series = list(dict.fromkeys(e.trial.series for e in found[0].effects))
+    p_of = [series_p(p) for p in found]
+    rows, bold = [], []
+    for row, name in enumerate(series):
+        cells = [name.replace("_", " ")]
+        for column, p in enumerate(found):
+            most = max((e for e in p.effects if e.trial.series == name), key=lambda e: _size(e.found.difference))
+            places = wording.digits(most.found.difference, p.info)
+            cells.append(f"{wording.shown(most.found.difference, p.info, places)} at {most.trial.level}")
+            if p_of[column][name] <= SURE:
+                bold.append((row, column + 1))
+        rows.append(tuple(cells))
+    unit = f"{found[0].info.title} %" if found[0].info.percent else wording.unit(found[0].info)
+    return Sheet(
+        title=f"Largest change of {unit} by each; in bold with an effect (Holm over what is changed)",
+        heads=("Changed", *(p.title for p in found)),
+        rows=tuple(rows),
+        left=(0,),
+        bold=bold,
+    )
+
+
+def _size(change: float) -> float:
+    return abs(change) if change == change else -1.0
+
+
+def series_p(p: Profile) -> dict[str, float]:
+    """p of each thing that is changed: the smallest of its levels times their number, then Holm over the things."""
+    raw: dict[str, list[float]] = {}
+    for e in p.effects:
+        raw.setdefault(e.trial.series, []).append(e.found.p_value)
+    known = {name: [v for v in values if v == v] for name, values in raw.items()}
+    return holm({name: min(1.0, len(raw[name]) * min(v)) if v else float("nan") for name, v in known.items()})
 
 
 def _share(p: Profile) -> str:
@@ -132,7 +172,7 @@ def _data(kind: str, found: Sequence[Profile], n_draws: int, seed: int, facts: d
                 "task": p.task, "dataset": p.dataset, "protocol": p.protocol, "model": p.model, "metric": p.key,
                 "unit": p.info.unit, "higher_is_better": p.info.higher_is_better, "n": p.n, "n_groups": p.n_groups,
                 "reference": p.reference, "mean": p.kept.b, "kept": p.kept.difference, "kept_low": p.kept.low,
-                "kept_high": p.kept.high,
+                "kept_high": p.kept.high, "p_of_series": series_p(p),
                 "conditions": [
                     {
                         "name": e.trial.name, "series": e.trial.series, "level": e.trial.level, **asdict(e.found),

@@ -23,7 +23,7 @@ from sapiens_bench.stats.bootstrap import draw_scores, point_scores
 from sapiens_bench.stats.ends import percentile_ends
 from sapiens_bench.stats.paired import PairedDifference, difference_of, holm, studentised_p
 from sapiens_bench.study.design import Trial
-from sapiens_bench.types import ScoreInfo
+from sapiens_bench.types import ScoreInfo, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -135,16 +135,8 @@ def _profile(
         require_agreement(reference, alike, "the reference", trial.name)
     task, key = pairs.task_of(reference), score or reference.headline
     info = pairs.score_info(task, key)
-    tables = _joined([reference, *(m for _, m in under)], excluded)
-    groups = tables[0]["group"].to_pylist()
-    prefix, _, name = key.partition("/")
-    metric = next(m for m in task.metrics if m.name == prefix)
-    points, draws = [], []
-    for table in tables:
-        score_fn = metric.aggregate(table)
-        points.append(point_scores(score_fn, table.num_rows, [name])[name])
-        draws.append(draw_scores(score_fn, weights(groups), [name])[name])
-    n_groups = len(set(groups))
+    tables = joined([reference, *(m for _, m in under)], excluded)
+    points, draws, n_groups = scored(tables, task, key, weights)
     return Profile(
         reference.task, reference.dataset, reference.dataset_title, reference.protocol, reference.model,
         reference.title, key, info, tables[0].num_rows, n_groups, points[0],
@@ -181,7 +173,22 @@ def _without_factor(given: object, reference: object) -> object:
     return {**given, "options": options | {n: v for n, v in of_reference.items() if n == "factor"}}
 
 
-def _joined(members: Sequence[Member], excluded: set[str]) -> list[pa.Table]:
+def scored(
+    tables: Sequence[pa.Table], task: Task, key: str, weights: Draws
+) -> tuple[list[float], list[NDArray[np.float64]], int]:
+    """The score of each table, its draws (the same for all), and the number of groups."""
+    groups = tables[0]["group"].to_pylist()
+    prefix, _, name = key.partition("/")
+    metric = next(m for m in task.metrics if m.name == prefix)
+    points, draws = [], []
+    for table in tables:
+        score_fn = metric.aggregate(table)
+        points.append(point_scores(score_fn, table.num_rows, [name])[name])
+        draws.append(draw_scores(score_fn, weights(groups), [name])[name])
+    return points, draws, len(set(groups))
+
+
+def joined(members: Sequence[Member], excluded: set[str]) -> list[pa.Table]:
     """The rows of the pictures that all have and that are scored, in the order of the first."""
     columns = [member.rows["key"].to_pylist() for member in members]
     shared = set(columns[0]).intersection(*columns[1:]) - excluded

@@ -12,10 +12,11 @@ import pytest
 
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.synthetic import files
-from sapiens_bench.adapters.synthetic.humans import KEYPOINTS, SPLITS, SyntheticHumans
+from sapiens_bench.adapters.synthetic.humans import ALIASES, KEYPOINTS, SPLITS, SyntheticHumans, point_names
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.options import read_options
 from sapiens_bench.errors import CardError, SampleFault, UnknownName, UsageError
+from sapiens_bench.render.about import WORDS
 from sapiens_bench.render.scene import render
 from sapiens_bench.store.files import temporary_name
 from sapiens_bench.tasks.depth.types import DepthTarget
@@ -221,14 +222,28 @@ def test_pose_targets_in_17_points(root: Path):
             assert (seen <= box[2:] + 0.5).all()
 
 
-def test_wholebody_points_without_a_counterpart_are_unlabelled(root: Path):
-    space = CATALOG.space("coco-wholebody133")
-    target = make(root, space="coco-wholebody133")[0].target
-    known = [name in KEYPOINTS for name in space.names]
-    assert sum(known) == 65
-    assert (target.visible_NK[:, ~np.array(known)] == 0).all()
-    first = make(root)[0].target
-    np.testing.assert_array_equal(target.keypoints_NK2_px[:, :17], first.keypoints_NK2_px)
+def test_whole_bodies_of_both_sets_are_labelled_and_share_the_points_they_share(root: Path):
+    whole, sapiens = CATALOG.space("coco-wholebody133"), CATALOG.space("goliath308")
+    a, b = (make(root, space=space.id)[1].target for space in (whole, sapiens))  # an upper body, facing the camera
+    assert {*KEYPOINTS, *ALIASES}.isdisjoint(set(point_names()) - {*KEYPOINTS})
+    assert all(ALIASES.get(name, name) in point_names() for name in (*whole.names, *sapiens.names))
+    for name in set(whole.names) & set(sapiens.names):
+        i, j = whole.names.index(name), sapiens.names.index(name)
+        np.testing.assert_array_equal(a.keypoints_NK2_px[:, i], b.keypoints_NK2_px[:, j])
+    face = np.array(whole.groups["face"])
+    assert (a.visible_NK[0, face] == 2).sum() > 20
+    assert (b.visible_NK[0, sapiens.groups["face"]] == 2).sum() > 60
+    first = make(root)[1].target
+    np.testing.assert_array_equal(a.keypoints_NK2_px[:, :17], first.keypoints_NK2_px)
+
+
+def test_a_sample_states_what_the_picture_shows_and_a_factor_of_appearance_states_its_level(root: Path):
+    drawn, dark = make(root), make(root, factor="skin_tone=7")
+    about = drawn[2].about
+    assert {"skin_tone", "age", "height", "camera_pitch", "truncation", "pixel_height", "visible_share"} <= set(about)
+    assert dark[2].about == {**about, "skin_tone": 7.0}
+    assert all(isinstance(about[name], str) == (name in WORDS) for name in about)
+    assert not dark._store.npz(2).parent.samefile(dark._store.folder)
 
 
 @pytest.mark.parametrize(("task", "kind"), [("seg", SegTarget), ("depth", DepthTarget), ("normal", NormalTarget)])

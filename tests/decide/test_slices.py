@@ -49,6 +49,18 @@ def test_pictures_are_cut_in_thirds_or_by_value_and_excluded_ones_are_in_none(po
     assert [len(s.keys) for s in slices(undefined, set())] == [3, 3]
 
 
+def test_words_are_slices_of_their_own(pose: Side) -> None:
+    member = pose.members[0]
+    kept = [c for c in member.rows.column_names if not c.startswith("attr/")]
+    words = pa.array(["room", "street", None, "room", "room", "studio"] * 2)
+    worded = replace(member, rows=member.rows.select(kept).append_column("attr/background", words))
+    assert [(s.title, len(s.keys)) for s in slices(worded, set())] == [
+        ("background room", 6), ("background street", 2), ("background studio", 2),
+    ]  # fmt: skip
+    same = replace(member, rows=member.rows.select(kept).append_column("attr/view", pa.array(["full"] * 12)))
+    assert slices(same, set()) == []
+
+
 def test_rows_that_state_nothing_are_refused(pose: Side) -> None:
     bare = with_attribute(pose.members[0], "x", [0.0] * 12)
     bare = replace(bare, rows=bare.rows.drop("attr/x"))

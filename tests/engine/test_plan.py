@@ -13,7 +13,10 @@ import pytest
 import sapiens_bench.tasks
 from sapiens_bench import models, tasks
 from sapiens_bench.api import evaluate, load_model
+from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.engine.build import TargetBook
+from sapiens_bench.engine.data_specs import scored_in
+from sapiens_bench.engine.model_specs import candidates
 from sapiens_bench.engine.plan import resolve
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import CardError, DataMissing, LabelSpaceMismatch, UnknownName, UsageError, WeightsMissing
@@ -144,3 +147,13 @@ def test_a_data_set_whose_adapter_is_not_here_is_left_out_unless_it_was_named(to
     assert "toy-strange is left out: Unknown adapter 'of-the-future'" in plan.notes[0]
     with pytest.raises(UnknownName, match="of-the-future"):
         resolve(Request(task="toy", models=("toy-plain",), datasets=("toy-strange",), out=tmp_path), catalog)
+
+
+def test_a_model_may_join_all_on_the_sets_it_is_for_alone() -> None:
+    catalog = Catalog.load()
+    for protocol, joined in (("wholebody133", True), ("gt-box", False)):
+        request = Request(task="pose", models=("all",), datasets=("synthetic-humans",), protocol=protocol, split="tiny")
+        where = request.data()
+        found = candidates(request.model(), catalog, scored_in(where, catalog))
+        assert ("holistic-full" in [c.entry.id for c in found.all]) is joined
+    assert scored_in(Request(task="pose", datasets=("no-such-set",)).data(), catalog) == set()

@@ -7,10 +7,13 @@ import pytest
 
 from sapiens_bench.errors import UnknownName, UsageError
 from sapiens_bench.render.factors import FACTORS, find, parse, redraw
-from sapiens_bench.render.scene import Picture, render
+from sapiens_bench.render.picture import Picture
+from sapiens_bench.render.scene import render, render_all
 
 SIZE = {"height": 96, "width": 72}
 TRUTH = ("labels_HW", "instance_HW", "depth_HW_m", "normal_HW3", "keypoints_NK2_px", "visible_NK")
+APPEARANCE = [name for name, f in FACTORS.items() if f.to_redraw(f.levels(2)[0]).is_appearance]
+GEOMETRY = [name for name in FACTORS if name not in APPEARANCE]
 
 
 def picture(text: str, index: int = 2) -> Picture:
@@ -22,7 +25,7 @@ def as_drawn() -> Picture:
     return render("default", 2, **SIZE)
 
 
-@pytest.mark.parametrize("name", FACTORS)
+@pytest.mark.parametrize("name", APPEARANCE)
 def test_a_factor_changes_the_picture_and_no_bit_of_the_truth(name: str, as_drawn: Picture) -> None:
     low, *_, high = (picture(f"{name}={level}") for level in FACTORS[name].levels(2))
     for other in (low, high):
@@ -30,6 +33,54 @@ def test_a_factor_changes_the_picture_and_no_bit_of_the_truth(name: str, as_draw
             np.testing.assert_array_equal(getattr(other, part), getattr(as_drawn, part))
         np.testing.assert_array_equal(other.camera.K, as_drawn.camera.K)
     assert (low.rgb_HW3 != high.rgb_HW3).any(2).mean() > 0.005
+
+
+def test_pictures_of_one_rasterisation_have_the_bits_of_pictures_drawn_alone(as_drawn: Picture) -> None:
+    texts = ["", "skin_tone=6", "clothing=red", "background=white", "light_level=1", "light_direction=30"]
+    together = render_all("default", 2, [redraw(text) for text in texts], **SIZE)
+    for text, found in zip(texts[1:], together[1:]):
+        alone = picture(text)
+        np.testing.assert_array_equal(found.rgb_HW3, alone.rgb_HW3, err_msg=text)
+        assert dict(found.about) == dict(alone.about), text
+    np.testing.assert_array_equal(together[0].rgb_HW3, as_drawn.rgb_HW3)
+    assert dict(together[0].about) == dict(as_drawn.about)
+
+
+# what the picture states about itself -> the level that was set
+STATED = {"age": "age", "body_shape": "body_shape", "gender_shape": "gender_shape", "height": "height",
+          "camera_pitch": "camera_pitch", "focal_length": "focal_length", "people": "people"}  # fmt: skip
+UNTOUCHED = ("skin_tone", "hair", "clothing", "clothing_lightness", "background", "light_level")
+
+
+@pytest.mark.parametrize("name", GEOMETRY)
+def test_a_factor_of_geometry_sets_what_the_picture_states_and_leaves_the_rest(name: str, as_drawn: Picture) -> None:
+    level = FACTORS[name].levels(2)[1]
+    found, before = picture(f"{name}={level}").about, as_drawn.about
+    assert [found[n] for n in UNTOUCHED] == [before[n] for n in UNTOUCHED] or name == "people"
+    if name in STATED:
+        assert found[STATED[name]] == pytest.approx(float(level), rel=1e-3)
+    for other in set(STATED) - {name, "people"}:
+        if name != "people" and (name, other) not in {("camera_pitch", "distance")}:
+            near = (
+                {"abs": 0.2} if name in ("age", "body_shape", "gender_shape") and other == "height" else {"rel": 1e-6}
+            )
+            assert found[other] == pytest.approx(before[other], **near), other
+    if name == "distance":
+        assert found["distance"] == pytest.approx(4 * float(before["distance"]), rel=0.15)
+        assert found["pixel_height"] == pytest.approx(float(before["pixel_height"]) / 4, rel=0.15)
+    if name == "focal_length":
+        assert found["pixel_height"] == pytest.approx(float(before["pixel_height"]), rel=0.1)
+    if name in ("truncation", "occluder"):
+        assert float(found["visible_share"]) < float(before["visible_share"]) - 0.2
+
+
+def test_a_board_hides_the_share_of_rows_that_is_asked_for() -> None:
+    plain, hidden = picture("occluder=0", 0), picture("occluder=0.5", 0)
+    np.testing.assert_array_equal(plain.rgb_HW3, picture("", 0).rgb_HW3)
+    rows = np.flatnonzero((plain.instance_HW == 1).any(1))
+    left = np.flatnonzero((hidden.instance_HW == 1).any(1))
+    assert len(left) / len(rows) == pytest.approx(0.5, abs=0.12)
+    assert left[0] == rows[0]
 
 
 def test_what_a_factor_does_not_touch_keeps_its_colour(as_drawn: Picture) -> None:

@@ -1,9 +1,11 @@
-"""Synthetic humans on disk: one PNG and one NPZ an image, rendered in a process pool, resumable, committed by rename.
+"""Synthetic humans on disk: PNG, NPZ and JSON of an image, rendered in a process pool, resumable, committed by rename.
 
-    <root>/v<version>-<width>x<height>/<split>/<index>.npz   truth; written first
-    <root>/v<version>-<width>x<height>/<split>/<index>.png   colour; renamed into place last: the image is complete
+    <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.npz    truth; written first
+    <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.json   what is known about the picture (render.about)
+    <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.png    colour; renamed into place last: it is complete
 
-With a factor of the scene set to a level, the folder is <split>@<factor>=<level>.
+With a factor of the scene set to a level, the folder is <split>@<factor>=<level>. A factor of appearance leaves the
+truth as it is: its folder has no NPZ, that of the split as drawn is read.
 
 Depth is float32 as rendered, normals are int16 steps of 1 / 32767, both on the pixels of people alone.
 
@@ -13,11 +15,12 @@ Axes: N people, K keypoints, P pixels of people, H, W image.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +32,13 @@ from sapiens_bench.errors import SampleFault, StorageFull, raise_if_machine
 from sapiens_bench.pixels.codecs import read_rgb
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.factors import redraw
-from sapiens_bench.render.scene import VERSION, Picture, render
+from sapiens_bench.render.picture import Picture
+from sapiens_bench.render.scene import VERSION, render, render_all
 from sapiens_bench.store.files import remove_strays, temporary_name
 from sapiens_bench.workers import run_all
 
 NORMAL_STEPS = 32767
+LAYOUT = 2  # raised whenever other things are stored for the same picture
 PARTS = ("instance", "labels", "depth", "normal")  # what ``load`` can leave out; each takes a decompression
 
 
@@ -50,17 +55,22 @@ class Store:
     @property
     def folder(self) -> Path:
         name = f"{self.split}@{self.factor}" if self.factor else self.split
-        return self.root / f"v{VERSION}-{self.width}x{self.height}" / name
+        return self.root / f"v{VERSION}.{LAYOUT}-{self.width}x{self.height}" / name
 
     def png(self, index: int) -> Path:
         return self.folder / f"{index:06d}.png"
 
     def npz(self, index: int) -> Path:
-        return self.folder / f"{index:06d}.npz"
+        """Of the truth, which a factor of appearance shares with the split as drawn."""
+        owner = replace(self, factor="") if self.factor and redraw(self.factor).is_appearance else self
+        return owner.folder / f"{index:06d}.npz"
+
+    def json(self, index: int) -> Path:
+        return self.folder / f"{index:06d}.json"
 
     def has(self, index: int) -> bool:
         """True when the image was committed completely."""
-        return self.png(index).is_file() and self.npz(index).is_file()
+        return all(path.is_file() for path in (self.png(index), self.npz(index), self.json(index)))
 
 
 def make(store: Store, index: int) -> None:
@@ -69,22 +79,51 @@ def make(store: Store, index: int) -> None:
     Raises:
         StorageFull: the folder cannot be written.
     """
-    picture = render(store.split, index, height=store.height, width=store.width, redraw=redraw(store.factor))
-    npz_part, png_part = (store.folder / (temporary_name() + suffix) for suffix in (".npz", ".png"))
+    make_levels(replace(store, factor=""), index, [store.factor])
+
+
+def make_levels(store: Store, index: int, factors: Sequence[str]) -> None:
+    """Render one image under each factor and commit them; those of appearance, and as drawn, from one rasterisation.
+
+    Args:
+        store: of the split as drawn.
+        factors: ``NAME=LEVEL``, or "" for the image as drawn.
+
+    Raises:
+        StorageFull: the folder cannot be written.
+    """
+    wanted = [(replace(store, factor=factor), redraw(factor)) for factor in factors]
+    cheap = [(each, change) for each, change in wanted if change.is_appearance]
+    size = {"height": store.height, "width": store.width}
+    pictures = render_all(store.split, index, [change for _, change in cheap], **size) if cheap else []
+    for (each, _), picture in zip(cheap, pictures, strict=True):
+        _commit(each, index, picture)
+    for each, change in wanted:
+        if not change.is_appearance:
+            _commit(each, index, render(store.split, index, redraw=change, **size))
+
+
+def _commit(store: Store, index: int, picture: Picture) -> None:
+    npz, about, png = store.npz(index), store.json(index), store.png(index)
+    parts = {path: path.with_name(temporary_name() + path.suffix) for path in (npz, about, png)}
     try:
-        store.folder.mkdir(parents=True, exist_ok=True)
-        with open(npz_part, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **_packed(picture))
-        Image.fromarray(picture.rgb_HW3).save(png_part, "PNG", compress_level=3)
-        os.replace(npz_part, store.npz(index))
-        os.replace(png_part, store.png(index))
+        for path in parts:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if not npz.is_file():
+            with open(parts[npz], "wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **_packed(picture))
+            os.replace(parts[npz], npz)
+        parts[about].write_text(json.dumps(dict(picture.about)), "utf-8")
+        os.replace(parts[about], about)
+        Image.fromarray(picture.rgb_HW3).save(parts[png], "PNG", compress_level=3)
+        os.replace(parts[png], png)
     except OSError as error:
         raise StorageFull(
             f"{store.folder} cannot be written ({error.strerror or error}). An image takes about 0.6 MB; set "
             "SAPIENS_BENCH_CACHE to use another folder. The same command goes on where it stopped."
         ) from error
     finally:
-        for part in (npz_part, png_part):
+        for part in parts.values():
             with contextlib.suppress(OSError):
                 part.unlink()
 
@@ -132,8 +171,9 @@ def load(store: Store, index: int, parts: Collection[str] = PARTS) -> Picture:
     path = store.npz(index)
     try:
         rgb = read_rgb(store.png(index), expected_size=(store.width, store.height), root=store.root)
+        about = json.loads(store.json(index).read_bytes())
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return _unpacked(archive, rgb, parts)
+            return replace(_unpacked(archive, rgb, parts), about=about)
     except (SampleFault, OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise_if_machine(error)
         if isinstance(error, SampleFault):
@@ -183,17 +223,31 @@ def make_all(store: Store, indices: Sequence[int], workers: int, progress: Calla
         StorageFull: the folder cannot be written.
         WorkerDied: a worker process died.
     """
+    make_all_levels(replace(store, factor=""), indices, [store.factor], workers, progress)
+
+
+def make_all_levels(
+    store: Store, indices: Sequence[int], factors: Sequence[str], workers: int, progress: Callable[[int, int], None]
+) -> None:
+    """``make_all`` for the split as drawn under several factors at once; a job is one index at all levels it lacks.
+
+    Raises:
+        StorageFull, WorkerDied: see ``make_all``.
+    """
     wanted = list(dict.fromkeys(indices))
-    missing = [index for index in wanted if not store.has(index)]
-    done, total = len(wanted) - len(missing), len(wanted)
+    stores = {factor: replace(store, factor=factor) for factor in dict.fromkeys(factors)}
+    lacking = {index: [name for name, each in stores.items() if not each.has(index)] for index in wanted}
+    total = len(wanted) * len(stores)
+    done = total - sum(map(len, lacking.values()))
     progress(done, total)
-    if missing:
-        remove_strays(store.folder)
-    jobs = [{**asdict(store), "root": os.fspath(store.root.absolute()), "index": index} for index in missing]
+    for name in {name for names in lacking.values() for name in names}:
+        remove_strays(stores[name].folder)
+    plain = {**asdict(store), "root": os.fspath(store.root.absolute())}
+    jobs = [{**plain, "index": index, "factors": names} for index, names in lacking.items() if names]
 
     def on_done(job: int, result: None) -> None:
         nonlocal done
-        done += 1
+        done += len(jobs[job]["factors"])
         progress(done, total)
 
     run_all("sapiens_bench.adapters.synthetic.files:make_one", jobs, workers, on_done)
@@ -202,6 +256,6 @@ def make_all(store: Store, indices: Sequence[int], workers: int, progress: Calla
 
 
 def make_one(job: dict[str, Any]) -> None:
-    """``make`` as a job of ``workers.run_all``."""
-    index = job.pop("index")
-    make(Store(Path(job.pop("root")), **job), index)
+    """``make_levels`` as a job of ``workers.run_all``."""
+    store = Store(Path(job["root"]), job["split"], job["height"], job["width"])
+    make_levels(store, job["index"], job["factors"])

@@ -1,14 +1,14 @@
 """Synthetic humans: rendered people with exact keypoints, part labels, depth and normals; nothing to download.
 
-Keypoints are found by name, so any space made of COCO-WholeBody names works: points the body model lacks (the 68 of the
-face) are unlabelled.
+Keypoints are found by name, so any space made of names of COCO-WholeBody or of Sapiens' 308 points works; points the
+body model lacks are unlabelled.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.adapters.synthetic.files import PARTS, Store, load, make, make_all
+from sapiens_bench.adapters.synthetic.files import PARTS, Store, load, make, make_all, make_all_levels
 from sapiens_bench.cards.options import Options as StrictOptions
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError, UnknownName, UsageError
@@ -26,7 +26,9 @@ from sapiens_bench.render import factors
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.draws import stream
 from sapiens_bench.render.manifest import Comparison, ManifestEntry, compare, digest, read_manifest
-from sapiens_bench.render.scene import HEIGHT, VERSION, WIDTH, Picture
+from sapiens_bench.render.picture import Picture
+from sapiens_bench.render.scene import HEIGHT, VERSION, WIDTH
+from sapiens_bench.render.surface_points import load_points
 from sapiens_bench.tasks.depth.types import DepthTarget
 from sapiens_bench.tasks.normal.types import NormalTarget
 from sapiens_bench.tasks.pose.types import PoseTarget
@@ -56,12 +58,16 @@ KEYPOINTS: tuple[str, ...] = (
         for side in ("left", "right")
         for name in (f"{side}_hand_root", *(f"{side}_{finger}{joint}" for finger in _FINGERS for joint in (1, 2, 3, 4)))
     ),
-)
+)  # of the kit's joints and regressors; points of the surface follow them
+# Names of the 308-point set for points that COCO-WholeBody calls otherwise.
+ALIASES = {
+    f"{side}_{finger}_third_joint": f"{side}_{finger}1" for side in ("left", "right") for finger in _FINGERS
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SyntheticTruth:
-    """Everything known about one image. Axes: N people, K = 65 ``KEYPOINTS``, H, W image."""
+    """Everything known about one image. Axes: N people, K ``point_names()``, H, W image."""
 
     view: str  # full, upper, face, two
     rgb_HW3: NDArray[np.uint8]
@@ -140,7 +146,7 @@ class SyntheticHumans:
             box_scores=np.ones(len(boxes), np.float32),
             intrinsics=np.array(picture.camera.K),
         )
-        return Sample(index, self.keys[index], self.groups[index], model_input, target)
+        return Sample(index, self.keys[index], self.groups[index], model_input, target, picture.about)
 
     def identity(self, index: int) -> str:
         """What the image is drawn from: no file of the user's, so the same on every machine."""
@@ -154,6 +160,12 @@ class SyntheticHumans:
     def materialise(self, indices: Sequence[int], workers: int, progress: Callable[[int, int], None]) -> None:
         """Render what is missing; see ``files.make_all``."""
         make_all(self._store, indices, workers, progress)
+
+    def materialise_levels(
+        self, factors: Sequence[str], indices: Sequence[int], workers: int, progress: Callable[[int, int], None]
+    ) -> None:
+        """Render this split under several factors at once, which is cheaper; see ``files.make_all_levels``."""
+        make_all_levels(replace(self._store, factor=""), indices, factors, workers, progress)
 
     def load_truth(self, index: int) -> SyntheticTruth:
         """Everything about one image; rendered first when it is not there.
@@ -197,14 +209,14 @@ class SyntheticHumans:
 
     def manifest_entry(self, index: int) -> ManifestEntry:
         """Tolerant hashes of everything in one image."""
-        truth = self.load_truth(index)
+        truth, n = self.load_truth(index), len(KEYPOINTS)
         arrays = {
             "rgb": digest("rgb", truth.rgb_HW3),
             "labels": digest("labels", truth.labels_HW),
             "mask": digest("mask", truth.instance_HW),
             "depth": digest("depth", truth.depth_HW_m, truth.mask_HW),
             "normal": digest("normal", truth.normals_HW3, truth.mask_HW),
-            "keypoints": digest("keypoints", truth.keypoints_NK2_px, truth.visible_NK > 0),
+            "keypoints": digest("keypoints", truth.keypoints_NK2_px[:, :n], truth.visible_NK[:, :n] > 0),
         }
         source = {"kit_sha256": _kit_sha256(), "version": VERSION, "split": self.split, "index": index}
         return ManifestEntry(self.keys[index], truth.camera, arrays, source, {"view": truth.view})
@@ -228,7 +240,7 @@ class SyntheticHumans:
 
 
 def pose_target(picture: Picture, keep_K: NDArray[np.int64]) -> PoseTarget:
-    """Keypoints in a space: ``keep_K[k]`` is the index into ``KEYPOINTS``, -1 where this set has no such point."""
+    """Keypoints in a space: ``keep_K[k]`` is the index into ``point_names()``, -1 where this set has no such point."""
     ids, boxes, areas = _instances(picture.instance_HW)
     visible = np.where(keep_K >= 0, picture.visible_NK[ids - 1][:, keep_K], 0).astype(np.float32)
     points = picture.keypoints_NK2_px[ids - 1][:, keep_K] * (visible > 0)[..., None]
@@ -245,12 +257,21 @@ def _kit_sha256() -> str:
     return hashlib.sha256((resources.files("sapiens_bench.embedded") / "human_kit.npz").read_bytes()).hexdigest()
 
 
+@lru_cache(maxsize=1)
+def point_names() -> tuple[str, ...]:
+    """Every point a picture has, in its order: joints and regressors, then points of the surface."""
+    return (*KEYPOINTS, *load_points().names)
+
+
 def _keypoint_index(space: SpaceCard | None, where: str) -> NDArray[np.int64]:
     if space is None or space.kind != "keypoints":
         raise CardError(f"{where}: a pose protocol needs a keypoint space.")
-    index = np.array([KEYPOINTS.index(name) if name in KEYPOINTS else -1 for name in space.names])
+    known = {name: number for number, name in enumerate(point_names())}
+    index = np.array([known.get(ALIASES.get(name, name), -1) for name in space.names])
     if (index < 0).all():
-        raise CardError(f"{where}: no keypoint of space {space.id!r} has a COCO-WholeBody name.")
+        raise CardError(
+            f"{where}: no keypoint of space {space.id!r} has a name of COCO-WholeBody or of the 308 points."
+        )
     return index
 
 

@@ -1,0 +1,182 @@
+"""What is seen of the people through a camera, and the ground truth read from it.
+
+Axes: N people, K keypoints, H, W image, P visible samples of people on the fine grid (see ``render.scene``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.render.camera import Camera
+from sapiens_bench.render.human_kit import Doubles
+from sapiens_bench.render.parts import Surface, labels
+from sapiens_bench.render.person import Person, limb_joints
+from sapiens_bench.render.rasterise import Hits
+from sapiens_bench.render.room import Backdrop
+from sapiens_bench.render.shade import dots
+from sapiens_bench.render.surface_points import load_points
+
+SEAT_TOLERANCE_M = 0.004
+# A keypoint lies inside the body; it counts as visible when the surface seen at its pixel belongs to the same person
+# and is at most this much in front of it (metres: half the thickness of the part, plus clothes).
+VISIBLE_WITHIN_M = np.array(
+    [0.04] * 3
+    + [0.07] * 2
+    + [0.13] * 2
+    + [0.09] * 2
+    + [0.07] * 2
+    + [0.18] * 2
+    + [0.11] * 2
+    + [0.1] * 2
+    + [0.06] * 6
+    + [0.035] * 42
+)
+FACE_WITHIN_M = 0.012  # a point of the face's surface; hair over it is thicker
+SKIN_WITHIN_M = 0.06  # a point of the skin that clothes may cover
+_ON_BODY = ("neck", "olecranon", "cubital_fossa", "acromion")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """An image and its ground truth."""
+
+    view: str
+    rgb_HW3: NDArray[np.uint8]
+    labels_HW: NDArray[np.uint8]  # order of parts.LABELS, 0 background
+    instance_HW: NDArray[np.uint8]  # 0 background, i + 1 for person i
+    depth_HW_m: NDArray[np.float32]  # along the optical axis; NaN off people
+    normal_HW3: NDArray[np.float32]  # unit, viewer frame, n . v > 0 for the direction v to the camera; NaN off people
+    keypoints_NK2_px: Doubles  # undefined where not visible_NK; 65 points of body.keypoints, then the surface points
+    visible_NK: NDArray[np.uint8]  # 0 outside the image, 1 occluded, 2 visible
+    camera: Camera
+    about: Mapping[str, float | str] = field(default_factory=dict)  # see ``render.about``
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """Visible samples of people on the fine grid."""
+
+    pixel_P: NDArray[np.int64]  # flat index in the fine grid
+    face_P: NDArray[np.int64]
+    weight_P3: Doubles
+    depth_P: Doubles
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    labels: NDArray[np.uint8]
+    instance: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    keypoints: Doubles
+    visible: NDArray[np.uint8]
+
+
+def visible(hits: Hits, room: Backdrop) -> Seen:
+    """Samples of people that no seat hides."""
+    seat = np.repeat(np.repeat(room.seat_depth_HW, 2, 0), 2, 1)
+    shown = (hits.face_HW >= 0) & (hits.depth_HW < seat + SEAT_TOLERANCE_M)
+    pixel = np.flatnonzero(shown)
+    return Seen(
+        pixel,
+        hits.face_HW.reshape(-1)[pixel],
+        hits.barycentric_HW3.reshape(-1, 3)[pixel],
+        hits.depth_HW.reshape(-1)[pixel],
+        (hits.face_HW.shape[0], hits.face_HW.shape[1]),
+    )
+
+
+def mixed(
+    seen: Seen, surface: Surface, values_VC: NDArray[Any], chosen: NDArray[np.int64] | slice = slice(None)
+) -> NDArray[Any]:
+    """Vertex values interpolated at the samples, [P, C], in the dtype of the values."""
+    corners = surface.faces_F3[seen.face_P[chosen]]
+    weight = seen.weight_P3[chosen].astype(values_VC.dtype)
+    out = values_VC[corners[:, 0]] * weight[:, :1]
+    out += values_VC[corners[:, 1]] * weight[:, 1:2]
+    out += values_VC[corners[:, 2]] * weight[:, 2:]
+    return np.asarray(out)
+
+
+def normals(seen: Seen, surface: Surface, normals_V3: Doubles, camera: Camera) -> tuple[Doubles, Doubles, Doubles]:
+    """Unit world normals that face the camera, unit directions to the camera, and world points, each [P, 3].
+
+    The inside of an open surface (a sleeve, a skirt) shows its other side: normals are turned with the face. A normal
+    that still leans away, at the silhouette of a smooth surface, is mirrored in the plane of the silhouette.
+    """
+    y_px, x_px = np.divmod(seen.pixel_P, camera.width)
+    ray = np.stack(
+        [(x_px - camera.K[0, 2]) / camera.K[0, 0], (y_px - camera.K[1, 2]) / camera.K[1, 1], np.ones(len(x_px))], 1
+    )
+    ray = ray @ camera.R
+    point = camera.centre + ray * seen.depth_P[:, None]
+    view = -ray / np.sqrt(dots(ray, ray))[:, None]
+    normal = mixed(seen, surface, normals_V3)
+    a, b, c = (surface.vertices_V3[surface.faces_F3[:, k]] for k in range(3))
+    flat = np.cross(b - a, c - a)[seen.face_P]
+    flat_away = dots(flat, view) < 0
+    normal[flat_away] *= -1
+    flat[flat_away] *= -1
+    length = np.sqrt(dots(normal, normal))[:, None]
+    lost = length[:, 0] < 1e-6
+    normal[lost] = flat[lost] / np.maximum(np.sqrt((flat[lost] ** 2).sum(1, keepdims=True)), 1e-300)
+    normal /= np.where(lost[:, None], 1.0, length)
+    along = dots(normal, view)
+    lean = along < 1e-3
+    normal[lean] += (np.maximum(-along[lean], 1e-3) - along[lean])[:, None] * view[lean]
+    normal[lean] /= np.sqrt((normal[lean] ** 2).sum(1, keepdims=True))
+    return normal, view, point
+
+
+def truth_of(seen: Seen, surface: Surface, normal_P3: Doubles, people: tuple[Person, ...], camera: Camera) -> Truth:
+    """Ground truth at the pixel centres: every second sample of the fine grid."""
+    y_px, x_px = np.divmod(seen.pixel_P, seen.shape[1])
+    chosen = np.flatnonzero((y_px % 2 == 0) & (x_px % 2 == 0))
+    at = (y_px[chosen] // 2, x_px[chosen] // 2)
+    size = (camera.height, camera.width)
+    material = surface.material_F[seen.face_P[chosen]]
+    names = labels(
+        material,
+        mixed(seen, surface, surface.template_V3, chosen),
+        mixed(seen, surface, surface.fields_VK, chosen),
+        limb_joints(),
+    )
+    instance, label = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+    depth, normal = np.full(size, np.nan, np.float32), np.full((*size, 3), np.nan, np.float32)
+    label[at] = names
+    instance[at] = surface.owner_F[seen.face_P[chosen]] + 1
+    depth[at] = seen.depth_P[chosen]
+    in_camera = normal_P3[chosen] @ camera.R.T
+    normal[at] = in_camera * np.array([1.0, -1.0, -1.0])
+    points, flags = zip(*(_keypoints(person, instance == i, depth, camera) for i, person in enumerate(people, 1)))
+    return Truth(label, instance, depth, normal, np.array(points), np.array(flags))
+
+
+def _keypoints(
+    person: Person, own_HW: NDArray[np.bool_], depth_HW: NDArray[np.float32], camera: Camera
+) -> tuple[Doubles, NDArray[np.uint8]]:
+    """Where the points of one person are in the image [K, 2], and their flags."""
+    points, flags = [], []
+    for group, within_K in ((person.keypoints_K3, VISIBLE_WITHIN_M), (person.surface_N3, _surface_within())):
+        uv, depth = camera.project(group)
+        near = np.rint(np.nan_to_num(uv, nan=-1e6, posinf=-1e6, neginf=-1e6)).astype(np.int64)
+        inside = (depth > 0) & (near >= 0).all(1) & (near[:, 0] < camera.width) & (near[:, 1] < camera.height)
+        x, y = near[:, 0].clip(0, camera.width - 1), near[:, 1].clip(0, camera.height - 1)
+        own = own_HW[y, x]
+        close = depth - np.where(own, depth_HW[y, x], -np.inf) < within_K
+        flags.append(np.where(inside, np.where(own & close, 2, 1), 0).astype(np.uint8))
+        points.append(np.where(inside[:, None], uv, 0.0))
+    return np.concatenate(points), np.concatenate(flags)
+
+
+@lru_cache(maxsize=1)
+def _surface_within() -> Doubles:
+    """How far in front of each surface point the surface seen there may be, metres."""
+    return np.array([SKIN_WITHIN_M if n.endswith(_ON_BODY) else FACE_WITHIN_M for n in load_points().names])

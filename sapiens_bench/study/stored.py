@@ -1,0 +1,78 @@
+"""A study that lies on disk: its conditions, their runs, what they say. Nothing is rendered or run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sapiens_bench.decide.sides import Side, read_side
+from sapiens_bench.errors import SapiensBenchError, StoreError
+from sapiens_bench.report.sheet import Document
+from sapiens_bench.store.record import read_run
+from sapiens_bench.study import effects, folder
+from sapiens_bench.study.design import KINDS, Trial
+from sapiens_bench.study.document import document
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStudy:
+    """A study with the runs that are there."""
+
+    path: Path
+    kind: str
+    reference: Trial
+    side: Side  # of the reference
+    under: tuple[tuple[Trial, Side], ...]
+    missing: tuple[str, ...]  # conditions whose run is not there
+
+
+def is_study(path: Path) -> bool:
+    """Whether a folder holds a study."""
+    return (path / folder.FILE).is_file()
+
+
+def read_study(path: Path) -> StoredStudy:
+    """The study of a folder.
+
+    Raises:
+        StoreError: no study, or the run of its reference cannot be read.
+    """
+    about = folder.read(path)
+    try:
+        trials = [_trial(entry) for entry in about["conditions"]]
+        kind, name = str(about["kind"]), str(about["reference"])
+        reference = next(trial for trial in trials if trial.name == name)
+        if kind not in KINDS:
+            raise ValueError(kind)
+    except (KeyError, TypeError, ValueError, StopIteration):
+        raise StoreError(f"{path / folder.FILE} is damaged: run the same `study` command again.") from None
+    under: list[tuple[Trial, Side]] = []
+    missing: list[str] = []
+    for trial in trials:
+        if trial is not reference:
+            try:
+                under.append((trial, read_side(path / trial.name)))
+            except SapiensBenchError:
+                missing.append(trial.name)
+    if not under:
+        raise StoreError(f"{path}: no condition of this study was run yet. Run the same `study` command again.")
+    return StoredStudy(path, kind, reference, read_side(path / reference.name), tuple(under), tuple(missing))
+
+
+def _trial(entry: dict[str, Any]) -> Trial:
+    name = str(entry["name"])
+    if not name or "/" in name or "\\" in name or name.startswith("."):
+        raise ValueError(name)
+    return Trial(name, str(entry["series"]), str(entry["level"]), dict(entry["change"]))
+
+
+def told(study: StoredStudy, *, n_draws: int, seed: int, score: str = "", notes: Sequence[str] = ()) -> Document:
+    """The study's tables, as the `study` command tells them."""
+    found = effects.profiles(study.kind, study.side, study.under, n_draws=n_draws, seed=seed, score=score)
+    said = [f"INCOMPLETE: conditions without a run: {', '.join(study.missing)}."] if study.missing else []
+    said += [*notes, *effects.left_out(study.side, study.under)]
+    said += folder.not_measured(read_run(study.path / study.reference.name))
+    facts = {"folder": str(study.path), "conditions": str(len(study.under)), "reference": study.reference.name}
+    return document(study.kind, found, n_draws=n_draws, seed=seed, facts=facts, notes=said)
