@@ -33,6 +33,7 @@ def evaluate(
     *,
     task: str,
     models: Given | Sequence[Given] = ("all",),
+    model: Given | None = None,
     datasets: str | Sequence[str] = (),
     protocol: str | None = None,
     split: str = "",
@@ -74,6 +75,7 @@ def evaluate(
         task: pose, seg, depth, normal, or a plug-in's.
         models: ids, families, globs, files (NET.onnx, CODE.py:CLASS ...), or networks in memory: functions of one
             tensor [B, 3, H, W]; "all" is every network and floor of the task.
+        model: one of them, instead of ``models``.
         datasets: ids; empty means every data set of the task that is on this machine.
         protocol: None means each data set's default.
         split: part of the data set, e.g. "tiny"; "" as the protocol says.
@@ -107,7 +109,9 @@ def evaluate(
         >>> cell = record.cells[0]
         >>> cell.scores[cell.headline].value
     """
-    with _named(models) as names:
+    if model is not None and models != ("all",):
+        raise UsageError("Give either model or models.")
+    with _named(models if model is None else model) as names:
         request = Request(
             task=task,
             models=names,

@@ -25,7 +25,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (  # a module imports from groups above it
     # checks: compares all of the above with what is outside: official outputs, weight files, pycocotools
     ("checks", "decide"),
     ("publish", "study"),  # what leaves a run folder; runs under conditions, and what each does to a score
-    ("api",),
+    ("api", "metrics"),
     ("cli",),
     ("testing", "__main__"),
 )
