@@ -240,8 +240,9 @@ def make_all_levels(
     total = len(wanted) * len(stores)
     done = total - sum(map(len, lacking.values()))
     progress(done, total)
-    for name in {name for names in lacking.values() for name in names}:
-        remove_strays(stores[name].folder)
+    touched = [stores[name].folder for name in {name for names in lacking.values() for name in names}]
+    for folder in touched:
+        remove_strays(folder)
     plain = {**asdict(store), "root": os.fspath(store.root.absolute())}
     jobs = [{**plain, "index": index, "factors": names} for index, names in lacking.items() if names]
 
@@ -251,8 +252,8 @@ def make_all_levels(
         progress(done, total)
 
     run_all("sapiens_bench.adapters.synthetic.files:make_one", jobs, workers, on_done)
-    if missing:
-        remove_strays(store.folder)  # of workers that were killed; their pictures were made by others
+    for folder in touched:
+        remove_strays(folder)  # of workers that were killed; their pictures were made by others
 
 
 def make_one(job: dict[str, Any]) -> None:
