@@ -101,10 +101,14 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def runs(asked: argparse.Namespace) -> None:
     """All ways, one after the other."""
+    from sapiens_bench.errors import Interrupted
+
     rows: list[dict[str, Any]] = []
     for way in ways(asked.low):
         try:
             rows.append(one(way, asked))
+        except Interrupted:  # the time is up
+            raise
         except Exception as error:  # the others are still wanted
             print(f"{way.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             continue
