@@ -50,7 +50,8 @@ def parse_form(text: str) -> Form:
         UnknownName: neither a precision nor a backend. UsageError: two of a kind.
     """
     known = (*PRECISIONS, *BACKENDS)
-    precisions, backends = [], []
+    precisions: list[str] = []
+    backends: list[str] = []
     for part in text.split("+") if text else ():
         if part not in known:
             raise UnknownName(
