@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sapiens_bench.decide import choose, pairs, wording
 from sapiens_bench.decide.pairs import Difference, Pair
 from sapiens_bench.decide.sides import Side
-from sapiens_bench.decide.slices import slices
+from sapiens_bench.decide.slices import Slice, slices
 from sapiens_bench.engine.scores import Draws
 from sapiens_bench.report.footnotes import FEWEST_GROUPS
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
 from sapiens_bench.stats.ends import FEW_GROUPS
-from sapiens_bench.stats.multiple import PROMISES, TITLES, Correction, adjusted
+from sapiens_bench.stats.multiple import PROMISES, TITLES, Correction, adjusted, draws_for
 from sapiens_bench.stats.power import POWER, smallest_seen
 from sapiens_bench.types import Task
 
 SCHEMA = "compare/1"
 By = Literal["", "part", "class", "slice"]
+MOST_DRAWS = 20_000  # that are made unasked
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def compare(
 
     Args:
         sides: one or two.
+        n_draws: of the bootstrap, at least: a large family needs more to call out anything after the correction.
         models: only these; all when empty.
         scores: "<metric>/<score>" keys; the headline score of each task when empty.
         by: "part" (or "class"): the scores of parts or classes as well; "slice": the same scores on parts of the data.
@@ -68,28 +70,53 @@ def compare(
     excluded = pairs.left_out(m for side in sides for m in side.members)
     chosen = [side.chosen(models) for side in sides]
     found, remarks = (choose.within_run(chosen[0]), []) if len(chosen) == 1 else choose.across_runs(*chosen)
-    weights = Draws(n_draws, seed)
-    result: list[Difference] = []
-    for pair in found:
-        task = pairs.task_of(pair.a)
-        keys = list(scores) or [pair.a.headline]
-        keys += [k for k in choose.part_scores(task) if k not in keys] if by in ("part", "class") else []
-        left_out = excluded[pair.a.place]
-        result += pairs.differences(pair, task, keys, weights, left_out)
-        if by == "slice":
-            result += _sliced(pair, task, keys, weights, left_out)
+    asked = [_questions(pair, scores, by, excluded[pair.a.place]) for pair in found]
+    needed = draws_for(sum(len(q.keys) * (1 + len(q.slices)) for q in asked), n_draws)
+    weights = Draws(max(n_draws, min(needed, MOST_DRAWS)), seed)
+    result = [d for pair, question in zip(found, asked) for d in _answers(pair, question, weights)]
     p = adjusted({str(i): d.found.p_value for i, d in enumerate(result)}, correction)
     p_adjusted = tuple(p[str(i)] for i in range(len(result)))
-    return Comparison(tuple(chosen), tuple(result), p_adjusted, tuple(remarks), n_draws, seed, correction)
+    remarks += _left_out(excluded, found)
+    if needed > weights.n_draws:
+        remarks.append(
+            f"{weights.n_draws} draws cannot tell a single one of so many rows from noise where p comes from their "
+            f"shares: ask for fewer rows, or for --n-boot {needed}."
+        )
+    return Comparison(tuple(chosen), tuple(result), p_adjusted, tuple(remarks), weights.n_draws, seed, correction)
 
 
-def _sliced(pair: Pair, task: Task, keys: Sequence[str], weights: Draws, left_out: set[str]) -> list[Difference]:
-    """The same scores on each slice of A's pictures."""
-    everything, found = set(pair.a.rows["key"].to_pylist()), []
-    for part in slices(pair.a, left_out):
-        others = left_out | (everything - part.keys)
-        found += [replace(d, part=part.title) for d in pairs.differences(pair, task, keys, weights, others)]
-    return found
+class _Questions(NamedTuple):
+    """What is asked of one pair."""
+
+    task: Task
+    keys: list[str]
+    slices: list[Slice]
+    left_out: set[str]
+
+
+def _questions(pair: Pair, scores: Sequence[str], by: By, left_out: set[str]) -> _Questions:
+    task = pairs.task_of(pair.a)
+    keys = list(dict.fromkeys(scores)) or [pair.a.headline]
+    keys += [k for k in choose.part_scores(task) if k not in keys] if by in ("part", "class") else []
+    return _Questions(task, keys, slices(pair.a, left_out) if by == "slice" else [], left_out)
+
+
+def _answers(pair: Pair, asked: _Questions, weights: Draws) -> Iterator[Difference]:
+    """On the whole set, then on each slice of A's pictures."""
+    yield from pairs.differences(pair, asked.task, asked.keys, weights, asked.left_out)
+    everything = set(pair.a.rows["key"].to_pylist())
+    for part in asked.slices:
+        others = asked.left_out | (everything - part.keys)
+        found = pairs.differences(pair, asked.task, asked.keys, weights, others)
+        yield from (replace(d, part=part.title) for d in found)
+
+
+def _left_out(excluded: Mapping[tuple[str, str], set[str]], found: Sequence[Pair]) -> Iterator[str]:
+    """A word on images that count for nobody."""
+    for place in dict.fromkeys(pair.a.place for pair in found):
+        if n := len(excluded[place]):
+            of = next(pair.a.n_planned for pair in found if pair.a.place == place)
+            yield f"{'/'.join(place)}: {n} of {of} images leave every score, their picture or label being at fault."
 
 
 def document(found: Comparison) -> Document:

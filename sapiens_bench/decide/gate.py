@@ -15,6 +15,7 @@ from sapiens_bench.decide.spec import GateSpec, ScoreRule, Tier, in_score_units
 from sapiens_bench.decide.speed import SpeedChange
 from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import UsageError
+from sapiens_bench.stats.multiple import draws_for
 from sapiens_bench.stats.paired import PairedDifference, holm
 
 Verdict = Literal["pass", "fail"]
@@ -45,11 +46,13 @@ class Outcome:
     remarks: tuple[str, ...]
     joints: tuple[JointChange, ...] = ()  # of pose models
     speed: tuple[SpeedChange, ...] = ()  # where files were given to judge it by
+    n_draws: int = 0  # that were made; of ``spec`` or more
+    unread: str = ""  # images that BASE scored and CAND could not read
 
     @property
     def incomplete(self) -> str:
         """What is missing on either side; an incomplete gate decides nothing."""
-        return "; ".join(side.incomplete for side in (self.base, self.cand) if side.incomplete)
+        return "; ".join(text for text in (self.base.incomplete, self.cand.incomplete, self.unread) if text)
 
     @property
     def failed(self) -> tuple[Judged, ...]:
@@ -89,8 +92,10 @@ def gate(base: Side, cand: Side, spec: GateSpec, speed: tuple[SpeedChange, ...] 
     excluded = pairs.left_out((*base.members, *cand.members))
     base = base.chosen(spec.models)
     found: list[tuple[Difference, ScoreRule]] = []
-    weights = Draws(spec.draws, spec.seed)
     made_pairs = _pairs(base, cand)
+    n_tests = sum(len(_rules(spec, pair.a.headline)) for pair in made_pairs)
+    # One-sided p is half the two-sided one; with too few draws no loss, however large, would close the gate.
+    weights = Draws(draws_for(n_tests, spec.draws, 2 * (1 - spec.level)), spec.seed)
     for pair in made_pairs:
         rules = _rules(spec, pair.a.headline)
         task = pairs.task_of(pair.a)
@@ -108,7 +113,18 @@ def gate(base: Side, cand: Side, spec: GateSpec, speed: tuple[SpeedChange, ...] 
     joints, unchecked = joint_changes(made_pairs, excluded, spec.joints, spec.level)
     new = [m for m in cand.members if (*m.place, m.model) not in in_base and not spec.models]
     remarks = (*unchecked, *(f"{m.title} on {m.dataset} is not in BASE: not judged." for m in new))
-    return Outcome(base, cand, spec, rows, remarks, tuple(joints), speed)
+    return Outcome(base, cand, spec, rows, remarks, tuple(joints), speed, weights.n_draws, _unread(made_pairs))
+
+
+def _unread(made: Sequence[Pair]) -> str:
+    """Images leave every score when their picture is at fault. Where BASE had no such fault, CAND's code or machine
+    has, and the images that are left may be the easy ones."""
+    told = []
+    for pair in made:
+        of_base, of_cand = (pairs.left_out([m])[m.place] for m in (pair.a, pair.b))
+        if new := sorted(of_cand - of_base):
+            told.append(f"{len(new)} images of {pair.a.dataset} for {pair.a.model} (the first is {new[0]})")
+    return f"CAND could not read what BASE scored: {', '.join(told)}" if told else ""
 
 
 def _pairs(base: Side, cand: Side) -> list[Pair]:

@@ -40,7 +40,7 @@ def document(outcome: Outcome) -> Document:
         notes=(
             *([f"INCOMPLETE: {outcome.incomplete}. Nothing is decided."] if outcome.incomplete else []),
             f"Intervals: each end one-sided, {outcome.spec.level:.0%}; paired bootstrap over groups, "
-            f"{outcome.spec.draws} draws, seed {outcome.spec.seed}.",
+            f"{outcome.n_draws} draws, seed {outcome.spec.seed}.",
             *([f"{min(groups)} independent groups, fewer than {FEW_GROUPS}: Student's t."] if few else []),
             *_joint_notes(outcome),
             *_speed_notes(outcome),
@@ -149,7 +149,7 @@ def data(outcome: Outcome) -> dict[str, Any]:
         "cand": str(outcome.cand.path),
         "incomplete": outcome.incomplete,
         "level": outcome.spec.level,
-        "draws": outcome.spec.draws,
+        "draws": outcome.n_draws,
         "seed": outcome.spec.seed,
         "rows": [_row(row) for row in outcome.rows],
         "joints": [_joint(joint) for joint in outcome.joints],

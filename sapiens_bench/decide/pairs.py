@@ -157,7 +157,7 @@ def _paired(
     found = paired_differences(scores[0], scores[1], weights(groups), level, keys, len(set(groups)), groups)
     if metric.name not in _PERMUTED or len(set(groups)) < 2:
         return found
-    p = swap_p(metric.aggregate(_interleaved(*rows)), groups, keys)
+    p = swap_p(metric.aggregate(_interleaved(*rows)), groups, keys, n_draws=max(1000, weights.n_draws))
     return {key: replace(d, p_value=p[key]) if math.isfinite(d.p_value) else d for key, d in found.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,12 @@ class Member:
     n_planned: int
     fields: Mapping[str, Any]  # what may change a row, as cell.json has it
     rows: pa.Table
+
+    def __post_init__(self) -> None:
+        keys = self.rows["key"].to_pylist()
+        if len(set(keys)) < len(keys):
+            twice = next(key for key, n in Counter(keys).items() if n > 1)
+            raise StoreError(f"The rows of {self.model} on {self.dataset} hold sample {twice!r} more than once.")
 
     @property
     def place(self) -> tuple[str, str]:

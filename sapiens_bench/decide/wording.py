@@ -62,6 +62,8 @@ def effect(d: Difference, p_adjusted: float, correction: str = "Holm") -> str:
     if p_adjusted <= 1 - found.level:
         return f"{better} is better by {size} {interval}, {chance}"
     least = smallest_seen(found)
+    if not math.isfinite(least):
+        return f"no difference seen, {chance}"
     return f"no difference seen, {chance}: this set would see >= {shown(least, info, digits(least, info))} {unit(info)}"
 
 

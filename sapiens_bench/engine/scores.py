@@ -68,14 +68,14 @@ class Draws:
     """Bootstrap weights of one data set: the same for every model, drawn once for each list of groups."""
 
     def __init__(self, n_draws: int, seed: int) -> None:
-        self._n_draws, self._seed = n_draws, seed
+        self.n_draws, self._seed = n_draws, seed
         self._groups: list[str] | None = None
         self._weights: DrawCounts = np.zeros((0, 0), np.uint8)
 
     def __call__(self, groups: list[str]) -> DrawCounts:
         """How often each row is drawn, [draws, rows]."""
         if groups != self._groups:
-            self._groups, self._weights = groups, draw_weights(groups, self._n_draws, self._seed)
+            self._groups, self._weights = groups, draw_weights(groups, self.n_draws, self._seed)
         return self._weights
 
 

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from sapiens_bench.errors import SapiensBenchError
 from sapiens_bench.report.table import Column, TableRow
 from sapiens_bench.report.tables import NO_EMPHASIS, Chosen, Emphasis
+from sapiens_bench.stats.multiple import ALPHA as ALPHA
+from sapiens_bench.stats.multiple import draws_for as draws_for
 from sapiens_bench.store.record import RunRecord
 
 if TYPE_CHECKING:
     from sapiens_bench.decide.sides import Member
     from sapiens_bench.publish.pairwise import Contest
 
-ALPHA = 0.05
 MEANS = (
     "Bold: best network, its lead over the runner-up told from noise (paired bootstrap, 95 %, Holm over the table); "
     "underlined: second best, by the same rule."
@@ -94,11 +95,6 @@ def ranked_leads(key: str, values: Mapping[str, float], higher_is_better: bool) 
     defined = {name: value for name, value in values.items() if math.isfinite(value)}
     order = sorted(defined, key=lambda name: defined[name], reverse=higher_is_better)
     return [Lead(key, place, order[place], order[place + 1]) for place in range(min(2, len(order) - 1))]
-
-
-def draws_for(n_tests: int, n_boot: int) -> int:
-    """Draws that can tell one of so many tests from noise: fewer leave every p above the level that Holm asks for."""
-    return max(n_boot, math.ceil(1.1 * 2 * n_tests / ALPHA))
 
 
 def standing_out(

@@ -13,6 +13,7 @@ from sapiens_bench.decide.agreement import require_agreement
 from sapiens_bench.decide.pairs import left_out, score_info, task_of
 from sapiens_bench.decide.sides import Member
 from sapiens_bench.engine.scores import Draws
+from sapiens_bench.errors import UsageError
 from sapiens_bench.stats.bootstrap import ScoreFn, draw_scores, point_scores
 from sapiens_bench.stats.paired import PairedDifference, holm, paired_differences
 from sapiens_bench.stats.sums import DrawCounts
@@ -63,6 +64,13 @@ class Contest:
         self.task = task_of(first)
         common = set.intersection(*(set(m.rows["key"].to_pylist()) for m in self.members)) - self.excluded
         self._rows = [_of_keys(member, common) for member in self.members]
+        for other, rows in zip(self.members[1:], self._rows[1:]):
+            for name in ("key", "group"):
+                if rows[name] != self._rows[0][name]:
+                    raise UsageError(
+                        f"{first.title} and {other.title} on {first.dataset} list their samples in another order or in "
+                        f"other groups (column {name}): they were made by different versions of the data set."
+                    )
 
     @property
     def n_samples(self) -> int:
@@ -80,9 +88,8 @@ class Contest:
         name = key.partition("/")[2]
         groups = self._rows[0]["group"].to_pylist()
         scores = [self._aggregate(i, key) for i in (a, b)]
-        return paired_differences(scores[0], scores[1], self.weights(groups), keys=[name], n_groups=len(set(groups)))[
-            name
-        ]
+        weights, n = self.weights(groups), len(set(groups))
+        return paired_differences(scores[0], scores[1], weights, keys=[name], n_groups=n, groups=groups)[name]
 
     def draw(self, wanted: Mapping[int, Iterable[str]]) -> None:
         """Draw the scores of members by number together, which takes less time than one after the other."""

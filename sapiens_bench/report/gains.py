@@ -20,6 +20,12 @@ from sapiens_bench.store.record import CellRecord, RunRecord
 OURS = "Sapiens"  # the family whose gains the papers' tables are about
 ABLATION = ("paper-ablation", "sapiens1-t7")  # name of the table, published entry
 _CHANCE = "Whether a measured gain may be chance is for `sapiens-bench compare` to say."
+_HEADS = {  # of the ablation's printed keys
+    "pose_map": "Pose mAP %",
+    "seg_miou": "Parts mIoU %",
+    "depth_rmse": "Depth RMSE",
+    "normal_mean_deg": "Normals mean deg",
+}
 _WEAKEST = tuple(reversed(MARKS))  # conflicting, derived, single-source, verified
 
 
@@ -51,12 +57,14 @@ class Gain:
     relative: float  # difference over the reference
     confidence: str  # the weaker one of the two cells
 
-    def shown(self, column: GainColumn) -> str:
-        """``"+8.0 over DWPose-l§"``; errors with their relative change: ``"-0.033 (-22.4 %) over ..."``."""
+    def shown(self, column: GainColumn, names_reference: bool = True) -> str:
+        """``"+8.0 over DWPose-l§"``; errors with their relative change: ``"-0.033 (-22.4 %) over ..."``. The reference
+        is left out where it is the same for the whole table."""
         text = f"{self.difference:+.{column.decimals}f}"
         if not column.higher_is_better and math.isfinite(self.relative):
             text += f" ({self.relative:+.1%})".replace("%", " %")
-        return f"{text} over {self.reference}{MARKS.get(self.confidence, '')}"
+        over = f" over {self.reference}" if names_reference else ""
+        return f"{text}{over}{MARKS.get(self.confidence, '')}"
 
 
 def gains(
@@ -82,7 +90,8 @@ def gains(
 def gain_sheet(title: str, found: Sequence[Gain], columns: Sequence[GainColumn], notes: Sequence[str]) -> Sheet:
     """A row for each row that gains, a column for each score."""
     used = [column for column in columns if any(gain.key == column.key for gain in found)]
-    texts = {(gain.row, gain.key): gain.shown(next(c for c in used if c.key == gain.key)) for gain in found}
+    several = len({gain.reference for gain in found}) > 1 or not title.endswith(found[0].reference)
+    texts = {(gain.row, gain.key): gain.shown(next(c for c in used if c.key == gain.key), several) for gain in found}
     names = list(dict.fromkeys(gain.row for gain in found))
     weak = {gain.confidence for gain in found}
     return Sheet(
@@ -229,7 +238,7 @@ def _both(cell: Cell | None, gain: Gain | None, column: GainColumn) -> str:
 
 def _head(entry: PublishedEntry, key: str) -> str:
     arrow = "↓" if entry.directions.get(key) == "down" else "↑"
-    return f"{key.replace('_', ' ')} {entry.units[key]} {arrow}"
+    return f"{_HEADS.get(key, key.replace('_', ' '))} {arrow}"
 
 
 def _digits(entry: PublishedEntry, key: str) -> int:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from sapiens_bench.stats.paired import holm
 
+ALPHA = 0.05
 Correction = Literal["holm", "bh"]
 TITLES: dict[Correction, str] = {"holm": "Holm", "bh": "BH"}
 PROMISES: dict[Correction, str] = {
@@ -30,6 +31,16 @@ def benjamini_hochberg(p_values: Mapping[str, float]) -> dict[str, float]:
         running = min(running, p * len(defined) / rank)
         adjusted[name] = running
     return adjusted
+
+
+def draws_for(n_tests: int, n_draws: int, alpha: float = ALPHA) -> int:
+    """Draws that can tell one of so many tests from noise: fewer leave every p above the level that Holm asks for.
+
+    Args:
+        n_draws: what was asked for; the least that is answered.
+        alpha: of two-sided p, which is never below 2 over the number of draws.
+    """
+    return max(n_draws, math.ceil(1.1 * 2 * n_tests / alpha))
 
 
 def adjusted(p_values: Mapping[str, float], correction: Correction) -> dict[str, float]:

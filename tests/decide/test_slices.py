@@ -16,6 +16,8 @@ from sapiens_bench.decide.slices import slices
 from sapiens_bench.errors import UsageError
 from sapiens_bench.tasks.pose.attributes import attributes
 from sapiens_bench.tasks.pose.types import PoseTarget
+from sapiens_bench.tasks.seg.task import attributes as seg_attributes
+from sapiens_bench.tasks.seg.types import SegTarget
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +103,13 @@ def test_slices_of_few_independent_groups_are_left_out(pose: Side, monkeypatch: 
     at = member.rows.column_names.index("group")
     together = replace(member, rows=member.rows.set_column(at, "group", [["a", "b"] * 6]))
     assert slices(together, set()) == []
+
+
+def test_attributes_of_a_label_map_by_hand() -> None:
+    """Eight pixels: two ignored, three background, two of class 4, one of class 9."""
+    labels = np.array([[255, 255, 0, 0], [0, 4, 4, 9]], np.uint8)
+    found = seg_attributes(SegTarget(labels))
+    assert found == {"person_share": 0.5, "classes": 2.0, "ignored_share": 0.25}
+    nothing = seg_attributes(SegTarget(np.full((2, 2), 255, np.uint8)))
+    assert np.isnan(nothing["person_share"])
+    assert nothing["ignored_share"] == 1.0

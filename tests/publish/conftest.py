@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,20 @@ def normal_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Likewise."""
     models = ["floor-flat-normal", "noisy-oracle-normal"]
     return _made(tmp_path_factory, "normal", task="normal", models=models, datasets="synthetic-humans", save_maps=True)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """The command line in this process."""
+
+    def run(*args: object) -> tuple[int, str, str]:
+        import sys
+
+        from sapiens_bench import cli
+
+        monkeypatch.setattr(sys, "argv", ["sapiens-bench", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return (int(end.value.code or 0), *capsys.readouterr())
+
+    return run

@@ -136,23 +136,6 @@ def test_an_unknown_model_and_an_empty_run_are_refused(pose_run: Path, tmp_path:
 Call = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """The command line in this process."""
-
-    def run(*args: object) -> tuple[int, str, str]:
-        import sys
-
-        from sapiens_bench import cli
-
-        monkeypatch.setattr(sys, "argv", ["sapiens-bench", *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return (int(end.value.code or 0), *capsys.readouterr())
-
-    return run
-
-
 def test_the_command_writes_a_folder_or_prints_a_file(call: Call, pose_run: Path, tmp_path: Path) -> None:
     code, _, _ = call("export", pose_run, "--as", "coco", "--out", tmp_path / "c")
     assert code == 0

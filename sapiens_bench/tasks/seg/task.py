@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,21 @@ def make(scoring: SegScoring, space: SpaceCard | None) -> Task:
         names=space.names,
         remap=remap,
         person_boxes=person_boxes,
+        attributes=attributes,
     )
+
+
+def attributes(target: SegTarget) -> dict[str, float]:
+    """``person_share``: scored pixels that are not background (class 0); ``classes``: how many others there are;
+    ``ignored_share``: pixels that are not scored, of all. NaN where there is no pixel to form a share of."""
+    counts = np.bincount(target.labels_HW.ravel(), minlength=256)
+    total, ignored, background = int(counts.sum()), int(counts[IGNORE]), int(counts[0])
+    scored = total - ignored
+    return {
+        "person_share": (scored - background) / scored if scored else math.nan,
+        "classes": float(np.count_nonzero(counts[1:IGNORE])),
+        "ignored_share": ignored / total if total else math.nan,
+    }
 
 
 def _scored(names: tuple[str, ...] | None, space: SpaceCard) -> list[int] | None:
