@@ -58,6 +58,13 @@ class HeadSize(StrEnum):
     large = "large"
 
 
+class Arch(StrEnum):
+    deeplabv3plus = "deeplabv3plus"
+    mask2former = "mask2former"
+    upernet = "upernet"
+    dpt = "dpt"
+
+
 class HeadPrecision(StrEnum):
     fp32 = "fp32"
     bf16 = "bf16"
@@ -90,6 +97,9 @@ def probe(
     ] = 2,
     input_: Annotated[str, typer.Option("--input", metavar="HxW", help="Of the trunk.")] = "256x192",
     head: Annotated[HeadSize, typer.Option("--head", help="large: about 2 M parameters, attention.")] = HeadSize.small,
+    arch: Annotated[
+        Arch | None, typer.Option("--arch", help="A published decoder instead of the head; mask2former: seg only.")
+    ] = None,
     width: Annotated[
         int | None, typer.Option("--width", min=8, max=1024, help="Channels of the head. Default: its size's.")
     ] = None,
@@ -146,6 +156,7 @@ def probe(
         views=views,
         input_hw=parse_input(input_),
         head=head.value,
+        arch=arch.value if arch else "",
         width=width,
         stem=stem,
         epochs=epochs,

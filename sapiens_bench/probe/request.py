@@ -14,6 +14,7 @@ DepthLoss = Literal["silog", "aligned"]
 TASKS = ("seg", "depth", "normal")
 RATES = (3e-4, 1e-3, 3e-3)  # tried by ``lr=None``
 HeadSize = Literal["small", "large"]
+ARCH_WIDTH = 256  # of the published decoders
 HEADS: dict[HeadSize, dict[str, int]] = {  # the rest of a ``HeadPlan``
     "small": {"width": 48, "fine_width": 24, "stem": 12},
     "large": {"width": 96, "fine_width": 48, "stem": 16, "blocks": 2, "context": 2, "fine_below": 4, "own": 1},
@@ -56,6 +57,7 @@ class ProbeRequest:
     views: int = 2  # of each sample, kept on disk; the first is plain, the others are changed. 0: new ones every step
     input_hw: tuple[int, int] = (256, 192)
     head: HeadSize = "small"
+    arch: str = ""  # a published decoder instead of the head: a key of ``dense_head.ARCH_STRIDES``
     width: int | None = None  # of the head; None: its size's
     stem: bool = True
     epochs: float | None = None  # passes over the views; or
@@ -86,6 +88,8 @@ class ProbeRequest:
             meant = f" Did you mean {close[0]!r}?" if close else ""
             asked = ",".join(self.tasks)
             raise UsageError(f"--task {asked}: a probe is fitted for {', '.join(TASKS)}, or several.{meant}")
+        if self.arch == "mask2former" and self.tasks != ("seg",):
+            raise UsageError("--arch mask2former is made of labelled masks: --task seg only.")
         if self.finetune and not self.views:
             raise UsageError("--views 0 with --finetune is not supported: views of a trained trunk lie on disk.")
         if self.max_seconds is not None and self.lr is None:
@@ -98,7 +102,8 @@ class ProbeRequest:
     @property
     def model_name(self) -> str:
         """What the rows are called, without task and seed."""
-        return self.name or re.sub(r"[^A-Za-z0-9._+-]+", "-", f"probe-{self.backbone.removeprefix('timm:')}")[:41]
+        kind = self.arch or "probe"
+        return self.name or re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{kind}-{self.backbone.removeprefix('timm:')}")[:41]
 
     def model_id(self, task: str, seed: int) -> str:
         """Id of one row."""

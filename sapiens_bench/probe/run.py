@@ -21,7 +21,8 @@ from sapiens_bench.engine.data_specs import FoundData, open_named
 from sapiens_bench.engine.device import resolve_device
 from sapiens_bench.errors import UsageError
 from sapiens_bench.models.parts.dense_head import DenseHead, HeadPlan
-from sapiens_bench.models.parts.head_file import HeadFile, save_head
+from sapiens_bench.models.parts.head_file import HeadFile, build_head, save_head
+from sapiens_bench.models.parts.rival_heads import RivalHead
 from sapiens_bench.models.parts.trunks import Trunk, open_trunk
 from sapiens_bench.probe.budget import steps_within
 from sapiens_bench.probe.cache import DeviceRows, Rows, TrainingData, maps_of, near, views_of
@@ -30,7 +31,7 @@ from sapiens_bench.probe.leakage import refuse_shared_groups, refuse_shared_pict
 from sapiens_bench.probe.objective import Objective, class_weights
 from sapiens_bench.probe.paper import PAPER_CLASS_WEIGHTS
 from sapiens_bench.probe.plot import plot_losses, write_tensorboard
-from sapiens_bench.probe.request import HEADS, RATES, DataName, ProbeRequest
+from sapiens_bench.probe.request import ARCH_WIDTH, HEADS, RATES, DataName, ProbeRequest
 from sapiens_bench.probe.train import Job, Losses, Settings, fit
 from sapiens_bench.probe.views import Grid
 from sapiens_bench.probe.write import Fitted, write_cards, write_head
@@ -39,13 +40,14 @@ from sapiens_bench.types import Materialised
 
 CHANNELS = {"depth": 1, "normal": 3}
 STATISTICS_ROWS = 128  # views whose feature maps tell means and deviations
+Head = DenseHead | RivalHead
 Watch = Callable[[str, int, int], None]  # what, done, total
 
 
 class Probed(nn.Module):
     """Trunk and head together, for fine-tuning; the trunk's normalisation layers keep their statistics."""
 
-    def __init__(self, trunk: Trunk, head: DenseHead) -> None:
+    def __init__(self, trunk: Trunk, head: Head) -> None:
         super().__init__()
         self.backbone, self.head = trunk, head
 
@@ -174,6 +176,8 @@ def _plan(request: ProbeRequest, trunk: Trunk, found: dict[str, FoundData]) -> H
     for task, data in found.items():
         space = data.spec.space
         outputs[task] = len(space.names) if task == "seg" and space is not None else CHANNELS[task]
+    if request.arch:
+        return HeadPlan(trunk.taps, outputs, width=request.width or ARCH_WIDTH, stem=0, arch=request.arch)
     plan = HeadPlan(trunk.taps, outputs, **HEADS[request.head])
     plan = plan if request.width is None else replace(plan, width=request.width)
     return plan if request.stem else replace(plan, stem=0)
@@ -233,14 +237,14 @@ def choose_rate(prepared: ProbeData, watch: Watch) -> tuple[float, dict[str, flo
 
 def train_one(
     prepared: ProbeData, settings: Settings, folder: Path, watch: Watch, seconds: float | None = None
-) -> tuple[DenseHead, float, Settings]:
+) -> tuple[Head, float, Settings]:
     """One training. Returns the head, folded, its loss on the validation rows, and the settings.
 
     Args:
         seconds: the settings get as many steps as fit, those they have at most.
     """
     torch.manual_seed(int.from_bytes(hashlib.sha256(f"head {settings.seed}".encode()).digest()[:6], "big"))
-    head = DenseHead(prepared.plan).to(prepared.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    head = build_head(prepared.plan).to(prepared.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     head.standardise(*_statistics(prepared))
     if prepared.request.start_from is not None:
         head.load_state_dict(_earlier(prepared.request.start_from, settings.seed))
@@ -286,7 +290,7 @@ def _layer_name(trunk: Trunk) -> Callable[[str], str]:
     return name
 
 
-def _losses(prepared: ProbeData, head: DenseHead, rows: Sequence[int], seed: int, step: int | None) -> Losses:
+def _losses(prepared: ProbeData, head: Head, rows: Sequence[int], seed: int, step: int | None) -> Losses:
     views = _views(prepared, rows, seed, step)
     if prepared.maps is not None:
         found = prepared.maps.batch(rows)
@@ -295,7 +299,8 @@ def _losses(prepared: ProbeData, head: DenseHead, rows: Sequence[int], seed: int
         maps = prepared.trunk(views["image"])
     else:
         maps = _frozen(prepared, views["image"])
-    return prepared.objective(head(maps, views["image"]), views)
+    own = head.own_losses(maps, views["seg"]) if isinstance(head, RivalHead) and "seg" in views else None
+    return prepared.objective(head(maps, views["image"]), views) if own is None else own
 
 
 def _views(prepared: ProbeData, rows: Sequence[int], seed: int, step: int | None) -> dict[str, Tensor]:

@@ -143,6 +143,7 @@ def make_optimizer(job: Job, settings: Settings) -> torch.optim.AdamW:
 def one_step(job: Job, settings: Settings, optimizer: torch.optim.Optimizer, rows: Sequence[int], step: int) -> Losses:
     """Change the weights once. Returns the losses before, on the device, without gradient."""
     job.module.train()
+    torch.manual_seed(settings.seed * 1_000_003 + step)  # of dropout, and of points that a loss draws
     optimizer.zero_grad(set_to_none=True)
     losses = _autocast(job, settings, rows, step)
     total = torch.stack(list(losses.values())).sum()

@@ -17,6 +17,7 @@ from sapiens_bench.models.parts.trunks import SHIPPED, Trunk
 from sapiens_bench.probe.request import ProbeRequest
 from sapiens_bench.store.files import write_atomic
 
+ARCH_TITLES = {"deeplabv3plus": "DeepLabV3+", "upernet": "UperNet", "dpt": "DPT", "mask2former": "Mask2Former"}
 TITLES = {"seg": "segmentation", "depth": "depth", "normal": "normals"}
 
 
@@ -55,6 +56,8 @@ def card_text(
     backbone = SHIPPED[request.backbone].title if request.backbone in SHIPPED else request.backbone
     how = "fine-tuned trunk" if request.finetune else "frozen trunk"
     eyes = "trained head with a small image stem" if plan.stem else "trained head"
+    if plan.arch:
+        eyes = f"{ARCH_TITLES[plan.arch]} decoder"
     also = (
         {}
         if trunk.identity.startswith("random") or request.backbone_weights is None or request.finetune

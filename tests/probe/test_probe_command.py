@@ -201,3 +201,14 @@ def test_what_a_time_or_new_views_cannot_be_combined_with_is_said(cards: Path, t
         request(cards, tmp_path, max_seconds=3.0, lr=None)
     with pytest.raises(UsageError, match="--views 0 with --finetune"):
         request(cards, tmp_path, views=0, finetune=True)
+
+
+@pytest.mark.parametrize("arch", ["deeplabv3plus", "mask2former"])
+def test_a_published_decoder_is_trained_on_the_same_data_and_ranked(cards: Path, tmp_path: Path, arch: str) -> None:
+    words = command(cards, tmp_path / "out", "--task", "seg", "--arch", arch, "--steps", "3", "--lr", "1e-3")
+    done = CliRunner().invoke(app, [*words, "--width", "32"])
+    assert done.exit_code == 0, done.output
+    (row,) = [cell for cell in read_run(tmp_path / "out" / "run-seg").cells if cell.kind == "network"]
+    assert row.status == "done"
+    assert row.model == f"{arch}-movenet-lightning-seg"
+    assert "decoder" in (tmp_path / "out" / f"{row.model}.yaml").read_text()

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 STEM_STRIDE = 2
 CONTEXT_STRIDE = 16  # attention sees the levels that are no finer
 HEAD_CHANNELS = 32  # of one head of attention
+ARCH_STRIDES = {"deeplabv3plus": 4, "upernet": 4, "mask2former": 4, "dpt": 2}  # decoders of ``rival_heads``: output
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class HeadPlan:
     context: int = 0  # attention layers at each level of stride 16 and more
     fine_below: int = 0  # levels of a smaller stride are as wide as the last map
     own: int = 0  # 3 x 3 convolutions of each task before its 1 x 1
+    arch: str = ""  # another decoder than this one, of ``width`` channels: a key of ``ARCH_STRIDES``
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -55,6 +57,8 @@ class HeadPlan:
     @property
     def out_stride(self) -> int:
         """Input pixels per cell of the result."""
+        if self.arch:
+            return ARCH_STRIDES[self.arch]
         return min(STEM_STRIDE, self.strides[-1]) if self.stem else self.strides[-1]
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sapiens_bench.errors import CheckpointRejected
 from sapiens_bench.models.parts.dense_head import DenseHead, HeadPlan, Tap
+from sapiens_bench.models.parts.rival_heads import RivalHead
 
 FORMAT = "sapiens-bench-probe/1"
 
@@ -32,7 +33,12 @@ class HeadFile:
     made: Mapping[str, Any] = field(default_factory=dict)  # data, settings, seed, command; for people
 
 
-def save_head(about: HeadFile, head: DenseHead, trunk: Mapping[str, Tensor] | None) -> bytes:
+def build_head(plan: HeadPlan) -> DenseHead | RivalHead:
+    """The decoder of a plan, its weights drawn. Raises UsageError: see ``RivalHead``."""
+    return RivalHead(plan) if plan.arch else DenseHead(plan)
+
+
+def save_head(about: HeadFile, head: DenseHead | RivalHead, trunk: Mapping[str, Tensor] | None) -> bytes:
     """The file's bytes; ``head`` is folded. Equal inputs give equal bytes."""
     from safetensors.torch import save
 
@@ -48,7 +54,7 @@ def _half(tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor
 
 
-def load_head(path: Path) -> tuple[HeadFile, DenseHead, dict[str, Tensor]]:
+def load_head(path: Path) -> tuple[HeadFile, DenseHead | RivalHead, dict[str, Tensor]]:
     """The description, the head in evaluation mode (float32), and the trunk's tensors, if the file holds any.
 
     Raises:
@@ -66,7 +72,7 @@ def load_head(path: Path) -> tuple[HeadFile, DenseHead, dict[str, Tensor]]:
         bad = [n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
         if bad:
             raise ValueError(f"{len(bad)} tensors hold NaN or infinity, first {bad[0]!r}")
-        head = DenseHead(about.plan).fold()
+        head = build_head(about.plan).fold()
         head.load_state_dict({n.removeprefix("head."): t.float() for n, t in tensors.items() if n.startswith("head.")})
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = f"missing {error}" if isinstance(error, KeyError) else str(error).replace("\n", " ")
