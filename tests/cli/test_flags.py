@@ -43,7 +43,7 @@ FLAGS = {
         "--option", "--out", "--precision", "--rounds", "--seconds", "--task", "--threads", "--weights-root",
     ],
     "report": [
-        "--box-study", "--cards", "--data-root", "--format", "--out", "--pareto", "--strict", "--table",
+        "--box-study", "--cards", "--data-root", "--format", "--out", "--pareto", "--published", "--strict", "--table",
         "--with-pictures",
     ],
     "rerun": ["--data-root", "--device", "--format", "--out", "--weights-root"],
