@@ -67,11 +67,11 @@ def test_a_file_of_one_picture_at_a_time_runs_whatever_the_batch_size(call: Call
     assert "takes one image at a time" in said
 
 
-@pytest.mark.parametrize("keep", [0, 200])
-def test_a_file_that_ends_too_early_is_named(call: Call, tmp_path: Path, keep: int) -> None:
+@pytest.mark.parametrize(("keep", "said"), [(0, "has the inputs none"), (200, "is not a readable ONNX file")])
+def test_a_file_that_ends_too_early_is_named(call: Call, tmp_path: Path, keep: int, said: str) -> None:
     conv = helper.make_node("Conv", ["x", "w"], ["heatmaps"], strides=[4, 4])
     path = onnx_file(tmp_path / "cut.onnx", conv)
     path.write_bytes(path.read_bytes()[:keep])
     code, _, error = run(call, tmp_path / "r", "--models", str(path))
     assert code == 2
-    assert "cut.onnx is not a readable ONNX file" in error
+    assert f"cut.onnx {said}" in error
