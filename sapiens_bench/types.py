@@ -130,6 +130,18 @@ class ScoreInfo:
     headline: bool = False  # shown in the short table
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """All that is known exactly of a rendered picture; a task that can make its target of it has its first data set."""
+
+    image_HW3: NDArray[np.uint8]  # RGB
+    depth_HW_m: NDArray[np.float32]  # along the optical axis; NaN off people
+    normals_HW3: NDArray[np.float32]  # unit, x right, y up, z towards the viewer; NaN off people
+    labels_HW: NDArray[np.uint8]  # body28
+    mask_HW: NDArray[np.bool_]  # pixels of people
+    intrinsics: NDArray[np.float64]  # [3, 3] pixels; pinhole, pixel centres at integers
+
+
 class Metric(Protocol):
     """Two pure functions: one image -> sums and counts; rows (and image weights) -> scores."""
 
@@ -229,6 +241,7 @@ class TaskKind:
     noise: Noise | None = None  # None: there is no noisy oracle
     floors: Mapping[str, Floor] = field(default_factory=dict)  # rule named by a floor's card -> floor
     convention: Convention | None = None
+    of_scene: Callable[[Scene], Any] | None = None  # the target of a rendered picture; None: it cannot be made of that
     is_whole_image: bool = True  # one full-image box for each picture; False: a box for each person
     crops_per_image: int = 1  # about how many, for estimates
 

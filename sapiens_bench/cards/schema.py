@@ -118,6 +118,9 @@ class Variant(Card):
     in_all: bool | tuple[Name, ...] = True
     trained_on: str | None = None  # overrides the family's
     params_m: float | None = None  # millions, as published; shown until measured
+    # 1e9 multiply-adds of one pass at the card's input size, attention products among them: as `profile --counts` or
+    # FlopCounterMode on the library's class counts them; where only ONNX files exist, as their authors print them
+    gmacs: Annotated[float, Field(gt=0)] | None = None
 
 
 class ModelCard(Card):
@@ -131,6 +134,10 @@ class ModelCard(Card):
     licence: Licence
     paper: Paper | None = None
     wrapper: str  # key of WRAPPERS, an entry point, or ./file.py:Class beside a card given with --cards
+    # What is known of our wrapper. golden: compared with the authors' or the library's own code on tiny random weights,
+    # by `verify golden` or a test; shape: it runs on files of the published form, and nobody compared; quoted: no
+    # network of ours, printed numbers or stored results alone. None: not said, or nothing to compare.
+    verified: Literal["golden", "shape", "quoted"] | None = None
     space: Name | None = None  # keypoint or label set of the raw output; None where the task has none
     input: InputSpec | None = None
     trained_on: str  # shown in the table: "COCO, AI Challenger", "synthetic-humans train", "nothing"

@@ -157,6 +157,9 @@ def models(catalog: Catalog, task: str | None, weights_root: Path | None) -> lis
             "kind": entry.card.kind,
             "status": model_status(entry, weights_root),
             "size_bytes": entry.variant.weights.size_bytes if entry.variant.weights else None,
+            "verified": entry.card.verified,
+            "params_m": entry.variant.params_m,
+            "gflops": None if entry.variant.gmacs is None else 2 * entry.variant.gmacs,
             **_licence_facts(entry.card.licence),
             "trained_on": entry.variant.trained_on or entry.card.trained_on,
             "in_all": entry.variant.in_all is True and entry.card.kind != "diagnostic",
@@ -289,10 +292,22 @@ def _show_datasets(rows: list[dict[str, Any]]) -> None:
 
 
 def _show_models(rows: list[dict[str, Any]]) -> None:
-    heads = ("Model", "Title", "Task", "Kind", "Weights", "Size", "Licence")
-    lines = [(r["id"], r["title"], r["task"], r["kind"], r["status"], size(r["size_bytes"]), _terms(r)) for r in rows]
-    grid(heads, lines, right=(5,))
-    say("")
+    """A table for each task, so that the rest fits; titles are in --json."""
+    for task in dict.fromkeys(row["task"] for row in rows):
+        heads = (f"Model ({task})", "Verified", "Weights", "Size", "Params M", "GFLOPs", "Licence")
+        grid(heads, [_model_line(row) for row in rows if row["task"] == task], right=(3, 4, 5))
+        say("")
+    say(
+        "Verified: golden, compared with the authors' or the library's own code on tiny random weights; shape, it\n"
+        "runs on files of the published form; quoted, printed numbers or stored results alone. GFLOPs: 2 x MAC."
+    )
+
+
+def _model_line(row: dict[str, Any]) -> tuple[str, ...]:
+    verified = row["verified"] or {"floor": "floor", "diagnostic": "sees truth"}.get(row["kind"], "")
+    params = "" if row["params_m"] is None else f"{row['params_m']:,.{1 if row['params_m'] >= 100 else 2}f}"
+    flops = "" if row["gflops"] is None else f"{row['gflops']:,.{0 if row['gflops'] >= 100 else 2}f}"
+    return row["id"], verified, row["status"], size(row["size_bytes"]), params, flops, _terms(row)
 
 
 def _show_detectors(rows: list[dict[str, Any]]) -> None:

@@ -35,6 +35,10 @@ def report(
         PaperTable | None,
         typer.Option("--table", help="The paper's own tables: several runs (costs: and profiles) beside the print."),
     ] = None,
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="--table of the run's own task: every printed row, and what is other here."),
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail when an image was excluded or missed, or a model refused.")
     ] = False,
@@ -44,6 +48,8 @@ def report(
     pareto: Annotated[bool, typer.Option("--pareto", hidden=True)] = False,
 ) -> None:
     """Print the table of a run, or the tables of a profile, as text, Markdown, LaTeX, CSV or JSON; html is a page."""
+    if published and table is None:
+        table = _table_of(runs)
     if table is not None:
         _paper_table(runs, table.value, fmt=format_.value, out=out, cards=cards or [])
     elif pareto:
@@ -64,6 +70,20 @@ def report(
             _be_strict(records)
     else:
         _report(runs, fmt=format_.value, out=out, cards=cards or [], strict=strict)
+
+
+def _table_of(folders: list[Path]) -> PaperTable:
+    """The paper's table about the task of the runs.
+
+    Raises:
+        StoreError: a folder holds no run. UsageError: no printed table is about their task.
+    """
+    from sapiens_bench.store.record import read_run
+
+    task = read_run(folders[0]).task
+    if task not in PaperTable.__members__ or task == "costs":
+        raise UsageError(f"--published: no printed table that is known here is about {task}.")
+    return PaperTable[task]
 
 
 def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path], strict: bool) -> None:

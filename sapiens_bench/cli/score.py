@@ -45,7 +45,8 @@ def score(
         str, typer.Option("--space", help="Keypoint or label set of the truth, where it does not say.")
     ] = "",
     protocol: Annotated[
-        str | None, typer.Option("--protocol", help="Depth: scale_shift (default), scale, median or none.")
+        str | None,
+        typer.Option("--protocol", help="Depth: scale_shift (default) or _l1, scale, median, none."),
     ] = None,
     resize: Annotated[
         str | None, typer.Option("--resize", help="Maps of another size: bilinear, or nearest (labels: nearest).")

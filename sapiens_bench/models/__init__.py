@@ -7,6 +7,7 @@ from sapiens_bench.cards.code import CodeTable
 WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called with the ModelContext
     "blazepose": "sapiens_bench.models.blazepose:BlazePose",
     "depth_anything": "sapiens_bench.models.depth_anything:DepthAnything",
+    "depth_pro": "sapiens_bench.models.metric_depth:DepthPro",
     "exported": "sapiens_bench.models.exported:build",
     "floors": "sapiens_bench.models.floors:build",
     "holistic": "sapiens_bench.models.holistic:Holistic",
@@ -26,6 +27,8 @@ WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called
     "segformer": "sapiens_bench.models.hub_seg:SegFormer",
     "selfie": "sapiens_bench.models.selfie:SelfieSegmentation",
     "simcc": "sapiens_bench.models.simcc:Simcc",
+    "torchvision_seg": "sapiens_bench.models.torchvision_seg:TorchvisionSeg",
     "vitpose": "sapiens_bench.models.vitpose:VitPose",
+    "zoedepth": "sapiens_bench.models.metric_depth:ZoeDepth",
 }
 TABLE = CodeTable("wrapper", WRAPPERS, "sapiens_bench.models")

@@ -1,4 +1,4 @@
-"""The options of stored depth, normals and labels: what the numbers in the files mean."""
+"""Options of dense networks with a file of their own, and of stored depth, normals and labels."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ Sign = Literal[-1, 1]
 class _Stored(Options):
     suffix: str = ""
     """What the file names carry after the sample's name: ``_pred`` for ``<name>_pred.npy``."""
+
+
+class SavedMapsOptions(Options):
+    """Of maps that ``run --save-maps`` kept."""
+
+    maps: Annotated[str, Field(min_length=1)]
+    """The folder RUN/maps/<task>/<data set>/<protocol>/<model>."""
 
 
 class StoredLabels(_Stored):
@@ -57,4 +64,33 @@ class StoredNormals(_Stored):
     """How maps of another size become the picture's; they must cover all of it. Unset: another size is an error."""
 
 
+class MetricDepthOptions(Options):
+    """Of ``depth_pro``."""
+
+    depth_kind: Literal["metric_depth"]
+    """Metres along the optical axis."""
+
+
+class ZoeDepthOptions(MetricDepthOptions):
+    flip_test: bool = True
+    """Mean with the mirrored picture, as the authors' ``infer`` does it."""
+    multiple: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Both sides of the input are rounded to multiples of it."""
+
+
+class TorchvisionSegOptions(Options):
+    architecture: Literal[
+        "fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"
+    ]
+    """Function of torchvision.models.segmentation."""
+    auxiliary: bool = True
+    """The file holds the auxiliary head as well, as the published ones do; its answer is not used."""
+
+
 DENSE_PREDICTIONS: dict[str, type[Options]] = {"seg": StoredLabels, "depth": StoredDepth, "normal": StoredNormals}
+DENSE_WRAPPERS: dict[str, type[Options] | dict[str, type[Options]]] = {
+    "saved_maps": SavedMapsOptions,
+    "depth_pro": {"depth": MetricDepthOptions},
+    "torchvision_seg": {"seg": TorchvisionSegOptions},
+    "zoedepth": {"depth": ZoeDepthOptions},
+}

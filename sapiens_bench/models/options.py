@@ -14,7 +14,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 from sapiens_bench.cards.options import NoOptions, Options
 from sapiens_bench.errors import CardError
 from sapiens_bench.models.box_free_options import OneStageOptions
-from sapiens_bench.models.dense_options import DENSE_PREDICTIONS, Sign
+from sapiens_bench.models.dense_options import DENSE_PREDICTIONS, DENSE_WRAPPERS, Sign
 from sapiens_bench.tasks.depth.types import DepthKind
 from sapiens_bench.types import TaskKind
 
@@ -155,8 +155,13 @@ class CardPoseOptions(Options):
         return self
 
 
-_OF_SIMCC = ("split_ratio", "score")
-_BELONGS_TO = {"codec": "heatmap", "blur_kernel": "heatmap", "units": "coords", **dict.fromkeys(_OF_SIMCC, "simcc")}
+_BELONGS_TO = {
+    "codec": "heatmap",
+    "blur_kernel": "heatmap",
+    "units": "coords",
+    "split_ratio": "simcc",
+    "score": "simcc",
+}
 
 
 class CardMapsOptions(Options):
@@ -298,13 +303,6 @@ def noise_options(kind: TaskKind) -> type[Options]:
     return found
 
 
-class SavedMapsOptions(Options):
-    """Of maps that ``run --save-maps`` kept."""
-
-    maps: Annotated[str, Field(min_length=1)]
-    """The folder RUN/maps/<task>/<data set>/<protocol>/<model>."""
-
-
 class StoredPosesOptions(Options):
     annotations: str = ""
     """COCO-format file whose images give the ids of file names; only for data sets that have no ids of their own."""
@@ -369,6 +367,7 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
         "seg": Sapiens2Options,
         "depth": Sapiens2DepthOptions,
         "normal": Sapiens2NormalOptions,
+        "pointmap": Sapiens2Options,
     },
     "sapiens_v1": {
         "pose": SapiensV1PoseOptions,
@@ -376,12 +375,12 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
         "depth": SapiensV1DepthOptions,
         "normal": SapiensV1NormalOptions,
     },
-    "saved_maps": SavedMapsOptions,
     "segformer": {"seg": NoOptions},
     "selfie": {"seg": SelfieOptions},
     "simcc": {"pose": SimccOptions},
     "torchvision": TorchvisionDetectorOptions,
     "vitpose": {"pose": VitPoseOptions},
+    **DENSE_WRAPPERS,
 }
 
 

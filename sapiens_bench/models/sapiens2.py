@@ -47,7 +47,7 @@ class Sapiens2Pose(TopDown):
 
 
 class Sapiens2Dense(WholeImage):
-    """Parts, normals, or the z of a point map (true depth up to one factor per picture)."""
+    """Parts, normals, points (up to one factor per picture), or their z alone as depth."""
 
     def __init__(self, context: ModelContext) -> None:
         super().__init__(context)
@@ -70,7 +70,8 @@ class Sapiens2Dense(WholeImage):
             return self.checked(out.logits, self.name)
         if self.task == "normal":  # unit before the resize, as the library does it, and again behind it
             return functional.normalize(self.checked(out.normals, self.name), dim=1, eps=1e-8)
-        return self.checked(out.pointmaps[:, 2:3], self.name)
+        points: Tensor = out.pointmaps if self.task == "pointmap" else out.pointmaps[:, 2:3]
+        return self.checked(points, self.name)
 
 
 def build(context: ModelContext) -> Sapiens2Pose | Sapiens2Dense:

@@ -34,9 +34,9 @@ CLASSES = {
     "pose": "Sapiens2ForPoseEstimation",
     "seg": "Sapiens2ForSemanticSegmentation",
     "normal": "Sapiens2ForNormalEstimation",
-    "depth": "Sapiens2ForPointmapEstimation",
+    "pointmap": "Sapiens2ForPointmapEstimation",
 }
-PREDICTORS = {"pose": "conv_pose", "seg": "conv_seg", "normal": "conv_normal", "depth": "conv_pointmap"}
+PREDICTORS = {"pose": "conv_pose", "seg": "conv_seg", "normal": "conv_normal", "pointmap": "conv_pointmap"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,14 @@ class Described:
 
     def __str__(self) -> str:
         size = next((n for n, s in SIZES.items() if s == (self.width, self.layers)), f"width-{self.width}")
-        return f"a Sapiens2 {size} {'point map' if self.task == 'depth' else self.task} network of {self.outputs} maps"
+        return (
+            f"a Sapiens2 {size} {'point map' if self.task == 'pointmap' else self.task} network of {self.outputs} maps"
+        )
+
+
+def head_of(task: str) -> str:
+    """The task whose head a task needs: depth is the z of a point map."""
+    return "pointmap" if task == "depth" else task
 
 
 def build_network(context: ModelContext, outputs: int, input_hw: tuple[int, int]) -> nn.Module:
@@ -62,7 +69,7 @@ def build_network(context: ModelContext, outputs: int, input_hw: tuple[int, int]
     Raises:
         WeightsMissing, CheckpointRejected, UntrustedCheckpoint, CardError
     """
-    path, task = weights_path(context), context.card.task
+    path, task = weights_path(context), head_of(context.card.task)
     if any(side % 16 for side in input_hw):
         raise CardError(f"{context.variant.id}: input {input_hw} is not a multiple of 16 pixels.")
     if path.is_dir():
@@ -112,7 +119,7 @@ def _described_folder(config: Mapping[str, Any], path: Path) -> Described:
 def _compare(found: Described, context: ModelContext, outputs: int, path: Path) -> None:
     size = context.options.size
     wrong_size = size is not None and SIZES[size] != (found.width, found.layers)
-    if wrong_size or (found.task, found.outputs) != (context.card.task, outputs):
+    if wrong_size or (found.task, found.outputs) != (head_of(context.card.task), outputs):
         raise CheckpointRejected(
             f"{path} is {found}, but {context.variant.id} asks for {context.card.task} with {outputs} maps"
             f"{f', size {size}' if size else ''}. Put the right file there, or run the variant it belongs to."

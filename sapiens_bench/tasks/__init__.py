@@ -13,6 +13,7 @@ TASKS: dict[str, str] = {  # name -> "module:TaskKind", imported on first use
     "seg": "sapiens_bench.tasks.seg.task:SEG",
     "depth": "sapiens_bench.tasks.depth.task:DEPTH",
     "normal": "sapiens_bench.tasks.normal.task:NORMAL",
+    "pointmap": "sapiens_bench.tasks.pointmap.task:POINTMAP",
 }
 TABLE = CodeTable("task", TASKS, "sapiens_bench.tasks")
 

@@ -51,7 +51,7 @@ FLAGS = {
         "--weights-root",
     ],
     "report": [
-        "--box-study", "--cards", "--data-root", "--format", "--out", "--pareto", "--strict", "--table",
+        "--box-study", "--cards", "--data-root", "--format", "--out", "--pareto", "--published", "--strict", "--table",
         "--with-pictures",
     ],
     "rerun": ["--data-root", "--device", "--format", "--out", "--weights-root"],

@@ -23,6 +23,24 @@ def test_a_run_says_which_images_were_kept_and_verifies(call: Call, tmp_path: Pa
     assert "3 images" in call("report", out)[1]
 
 
+def test_printed_rows_stand_beside_a_selection_with_the_reason_why_no_difference_is_formed(
+    call: Call, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    ask = ("run", "--task", "pose", "--models", "movenet-lightning", *TINY, "--limit", "2", "--out", out)
+    assert call(*ask, "--select", "people=1")[0] == 0
+    code, said, _ = call("report", out, "--published")
+    assert code == 0
+    assert "Sapiens-2B" in said
+    assert "SUBSET: images with people=1 (--select)" in said
+    assert said == call("report", out, "--table", "paper-pose")[1]
+    record = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps({**record, "task": "pointmap"}))
+    code, _, error = call("report", out, "--published")
+    assert code == 2
+    assert "no printed table that is known here is about pointmap" in error
+
+
 @pytest.mark.parametrize(
     ("rule", "reason"),
     [

@@ -79,6 +79,14 @@ def test_pictures_of_different_size_in_one_batch_do_not_touch_each_other(
         assert np.isclose(a, b, atol=1e-3).mean() > 0.999
 
 
+def test_depth_is_the_z_of_the_point_map(fake: ModuleType, shared: Path, tmp_path: Path) -> None:
+    path, x = official(shared, tmp_path, "pointmap"), fake.picture(120, 90)
+    depth = fake.predict(wrapper(fake, path, "pointmap"), [x])[0]
+    points = fake.predict(build(fake.context("sapiens2", path, "pointmap", "safetensors", INPUT)), [x])[0]
+    assert points.points_HW3.shape == (*x.image_HW3.shape[:2], 3)
+    np.testing.assert_allclose(points.points_HW3[..., 2], depth.depth_HW, atol=1e-5)
+
+
 def test_people_of_one_picture_are_cut_out_and_found_alone(fake: ModuleType, shared: Path, tmp_path: Path) -> None:
     model = wrapper(fake, official(shared, tmp_path, "pose"), "pose", flip_test=False)
     assert isinstance(model, Sapiens2Pose)
@@ -165,5 +173,5 @@ def test_wrong_cards_are_refused(fake: ModuleType, shared: Path, tmp_path: Path)
 
 def test_every_published_card_names_a_known_size() -> None:
     entries = [e for e in Catalog.load().models.values() if e.card.wrapper == "sapiens2"]
-    assert len(entries) == 12
+    assert len(entries) == 20
     assert {e.variant.options["size"] for e in entries} <= set(SIZES)

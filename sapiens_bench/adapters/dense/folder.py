@@ -282,7 +282,7 @@ def _check_declared(frame: Frame, context: DataContext, path: str) -> None:
         raise DataMissing(f"{path} declares nothing about {name}: add the key {name!r}.")
     alignment = context.protocol.scoring.get("alignment", "scale_shift")
     is_relative = name == "depth" and frame.depth is not None and frame.depth.unit == "relative"
-    if is_relative and alignment != "scale_shift":
+    if is_relative and alignment not in ("scale_shift", "scale_shift_l1"):
         raise CardError(f"relative depth can only be scored after scale and shift, not {alignment!r}")
 
 

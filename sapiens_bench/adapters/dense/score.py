@@ -20,6 +20,7 @@ from sapiens_bench.tasks.depth.alignment import Alignment
 TASKS = frozenset(DECLARED_AS)
 FITS: dict[Alignment, str] = {  # protocols of depth; the first is the default
     "scale_shift": "scale and shift fitted per image",
+    "scale_shift_l1": "scale and shift fitted per image by least absolute errors",
     "scale": "scale fitted per image",
     "median": "medians matched per image",
     "none": "as it is, nothing fitted",

@@ -29,11 +29,12 @@ from sapiens_bench.render.manifest import Comparison, ManifestEntry, compare, di
 from sapiens_bench.render.picture import Picture
 from sapiens_bench.render.scene import HEIGHT, VERSION, WIDTH
 from sapiens_bench.render.surface_points import load_points
+from sapiens_bench.tasks import task_kind
 from sapiens_bench.tasks.depth.types import DepthTarget
 from sapiens_bench.tasks.normal.types import NormalTarget
 from sapiens_bench.tasks.pose.types import PoseTarget
 from sapiens_bench.tasks.seg.types import IGNORE, SegTarget
-from sapiens_bench.types import ModelInput, Sample
+from sapiens_bench.types import ModelInput, Sample, Scene
 
 SPLITS = {"default": 120, "tiny": 12, "train": 2000, "study": 1000}
 WITH_MANIFEST = ("default", "tiny")
@@ -91,7 +92,8 @@ class SyntheticHumans:
         size: height and width of the images.
 
     Raises:
-        CardError: the space has no keypoint this set knows, or the task is none of pose, seg, depth, normal.
+        CardError: the space has no keypoint this set knows, or the task is none of pose, seg, depth, normal and cannot
+            make its target of a scene (``TaskKind.of_scene``).
         UnknownName: no such split, factor or level.
         UsageError: boxes that are neither gt nor jitter.
         LabelSpaceMismatch: no map from the 28 body parts to the protocol's set.
@@ -109,7 +111,9 @@ class SyntheticHumans:
     notes: tuple[str, ...] = ()
 
     def __init__(self, context: DataContext, *, size: tuple[int, int] = (HEIGHT, WIDTH)) -> None:
-        context.needs_task(*NEEDS)
+        self._of_scene = None if context.protocol.task in NEEDS else task_kind(context.protocol.task).of_scene
+        if self._of_scene is None:
+            context.needs_task(*NEEDS)
         split = context.split or context.options.split
         if split not in SPLITS:
             raise UnknownName("split", split, SPLITS)
@@ -135,7 +139,7 @@ class SyntheticHumans:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self.keys):
             raise IndexError(index)
-        picture = self._picture(index, NEEDS[self.task])
+        picture = self._picture(index, NEEDS.get(self.task, PARTS))
         target, boxes = self._target(picture)
         if self.task == "pose" and self._jitter is not None:
             boxes = _jittered(boxes, *self._jitter, self.keys[index])
@@ -232,11 +236,19 @@ class SyntheticHumans:
             target = pose_target(picture, self._keep)
             return target, target.boxes_xyxy_px_N4
         whole = _whole(picture.rgb_HW3)
+        if self._of_scene is not None:
+            return self._of_scene(_scene(picture)), whole
         if self.task == "seg":
             return SegTarget(picture.labels_HW if self._labels is None else self._labels[picture.labels_HW]), whole
         if self.task == "depth":
             return DepthTarget(picture.depth_HW_m, picture.instance_HW > 0), whole
         return NormalTarget(picture.normal_HW3, picture.instance_HW > 0), whole
+
+
+def _scene(picture: Picture) -> Scene:
+    people = picture.instance_HW > 0
+    K = np.array(picture.camera.K)
+    return Scene(picture.rgb_HW3, picture.depth_HW_m, picture.normal_HW3, picture.labels_HW, people, K)
 
 
 def pose_target(picture: Picture, keep_K: NDArray[np.int64]) -> PoseTarget:

@@ -29,10 +29,11 @@ from sapiens_bench.models.parts.dense_frame import (
 from sapiens_bench.models.parts.precision import DTYPES
 from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction
 from sapiens_bench.tasks.normal.types import NormalPrediction
+from sapiens_bench.tasks.pointmap.types import PointmapPrediction
 from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import ModelInput, Prepared
 
-CHANNELS = {"depth": 1, "normal": 3}
+CHANNELS = {"depth": 1, "normal": 3, "pointmap": 3}
 
 
 class Fitted(NamedTuple):
@@ -101,10 +102,12 @@ class WholeImage(ABC):
         return image.to(self.dtype)
 
     def at_original(self, raw: Tensor, size_hw: tuple[int, int]) -> Tensor:
-        """Raw map of one image [1, C, h, w] -> uint8 labels or depth [H, W], or normals [3, H, W]."""
+        """Raw map of one image [1, C, h, w] -> uint8 labels or depth [H, W], or normals or points [3, H, W]."""
         if self.task == "seg":
             return labels_at_original(raw, size_hw, size_hw, "lite")
         maps = resize(raw, size_hw)
+        if self.task == "pointmap":
+            return maps[0]
         return maps[0, 0] if self.task == "depth" else functional.normalize(maps, dim=1)[0]
 
     def finish(self, outputs: dict[str, NDArray[Any]], geometry: Any) -> Any:
@@ -115,6 +118,8 @@ class WholeImage(ABC):
             return SegPrediction(found.astype(np.uint8))
         if self.depth_kind is not None:
             return DepthPrediction(found.astype(np.float32), self.depth_kind)
+        if self.task == "pointmap":
+            return PointmapPrediction(np.ascontiguousarray(found.transpose(1, 2, 0).astype(np.float32)))
         return NormalPrediction(np.ascontiguousarray(found.transpose(1, 2, 0).astype(np.float32) * self.axis_sign))
 
     def checked(self, out: Any, source: object) -> Tensor:

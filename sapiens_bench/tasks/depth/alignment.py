@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.stats.sums import BLOCK, tree_sum
+from sapiens_bench.tasks.depth.least_absolute import least_absolute_line
 
-Alignment = Literal["none", "median", "scale", "scale_shift"]
+Alignment = Literal["none", "median", "scale", "scale_shift", "scale_shift_l1"]
+# Those that every row has. The last one takes a sort per step, so only a protocol that asks for it pays for it.
 ALIGNMENTS: tuple[Alignment, ...] = ("none", "median", "scale", "scale_shift")
 
 
@@ -30,6 +32,11 @@ class Values:
         """Values ``start`` to ``stop``; not to be written to."""
         values = self._stored[start:stop].astype(np.float64, copy=False)
         return 1.0 / values if self._is_inverse else values
+
+    @property
+    def whole(self) -> NDArray[np.float64]:
+        """All of them at once."""
+        return self.block(0, len(self))
 
     @cached_property
     def mean(self) -> float:
@@ -66,6 +73,7 @@ def fit(pred: Values, wanted: Values, alignment: Alignment) -> Fit:
 
     ``median``: ratio of medians. ``scale``: argmin of sum (s p - g)^2. ``scale_shift``: argmin of sum (s p + t - g)^2,
     closed form on centred values; a constant prediction has rank 1 and gets scale 0 and the mean as shift.
+    ``scale_shift_l1``: argmin of sum |s p + t - g|; a constant prediction gets scale 0 and the median.
 
     Source: the scale-and-shift fit is that of MiDaS (Ranftl et al. 2020, eq. 3-4), used by the authors of Sapiens
     (facebookresearch/sapiens issue 199) and DAViD (microsoft/DAViD issue 22).
@@ -79,7 +87,10 @@ def fit(pred: Values, wanted: Values, alignment: Alignment) -> Fit:
         return Fit(_product_sum(pred, wanted) / square if square else 0.0, 0.0)
     variance, covariance = _centred_products(pred, wanted)
     # Below this the prediction is constant up to rounding and a slope would be noise.
-    if variance <= len(pred) * (np.finfo(np.float32).eps * abs(pred.mean)) ** 2:
+    is_constant = variance <= len(pred) * (np.finfo(np.float32).eps * abs(pred.mean)) ** 2
+    if alignment == "scale_shift_l1":
+        return Fit(0.0, wanted.median) if is_constant else Fit(*least_absolute_line(pred.whole, wanted.whole))
+    if is_constant:
         return Fit(0.0, wanted.mean)
     scale = covariance / variance
     return Fit(scale, wanted.mean - scale * pred.mean)

@@ -27,6 +27,7 @@ TITLES: dict[Alignment, str] = {
     "median": "median scale",
     "scale": "least-squares scale",
     "scale_shift": "scale + shift",
+    "scale_shift_l1": "scale + shift, least absolute",
 }
 
 
@@ -84,10 +85,11 @@ class DepthMetric:
 
     def __init__(self, alignment: Alignment = "scale_shift") -> None:
         self.alignment = alignment
+        self.alignments = ALIGNMENTS if alignment in ALIGNMENTS else (*ALIGNMENTS, alignment)
         infos = score_infos("", f"{OFFICIAL}; aligned by {TITLES[alignment]}", headline=True)
         infos["coverage"] = _share("coverage", "finite predicted pixels / scored pixels")
         infos |= {f"pooled/{k}": v for k, v in score_infos(" (pooled)", "pixels pooled", headline=False).items()}
-        for a in ALIGNMENTS:
+        for a in self.alignments:
             infos |= {f"{a}/{k}": v for k, v in score_infos(f" ({TITLES[a]})", OFFICIAL, headline=False).items()}
         self.scores: Mapping[str, ScoreInfo] = infos
 
@@ -98,14 +100,14 @@ class DepthMetric:
         if not finite.all():
             pred, gt = pred[finite], gt[finite]
         row: dict[str, int | float | NDArray[Any]] = {"n_mask": len(finite)}
-        for a, sums in all_depth_sums(pred, Truth(gt), prediction.kind).items():
+        for a, sums in all_depth_sums(pred, Truth(gt), prediction.kind, self.alignments).items():
             row |= {f"{a}/{field}": value for field, value in zip(FIELDS, sums, strict=True)}
         return row
 
     def aggregate(self, rows: pa.Table) -> Aggregate:
         """See ``Aggregate``. Means over images are those of the images that have the score."""
-        sums = {a: {f: numbers(rows, f"{self.name}/{a}/{f}") for f in FIELDS} for a in ALIGNMENTS}
-        per_image = {f"{a}/{key}": values for a in ALIGNMENTS for key, values in scores_of(sums[a]).items()}
+        sums = {a: {f: numbers(rows, f"{self.name}/{a}/{f}") for f in FIELDS} for a in self.alignments}
+        per_image = {f"{a}/{key}": values for a in self.alignments for key, values in scores_of(sums[a]).items()}
         n_mask = numbers(rows, f"{self.name}/n_mask")
 
         def batch(weights_BN: DrawCounts, keys: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:

@@ -26,7 +26,8 @@ class DepthScoring(Options):
     """The ``scoring`` keys of a depth protocol."""
 
     alignment: Alignment = "scale_shift"
-    """How a map is fitted to the truth before it is scored; scale_shift is the paper's."""
+    """How a map is fitted to the truth before it is scored; scale_shift is the paper's; scale_shift_l1 takes the least
+    sum of absolute errors instead of squared ones."""
     edges: bool = True
     """F1 of depth edges beside the errors."""
 

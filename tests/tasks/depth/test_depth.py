@@ -17,6 +17,7 @@ from sapiens_bench.errors import CardError
 from sapiens_bench.tasks import task_for
 from sapiens_bench.tasks.depth.alignment import Values, fit
 from sapiens_bench.tasks.depth.edges import THRESHOLDS, edge_counts, edge_f1
+from sapiens_bench.tasks.depth.least_absolute import least_absolute_line
 from sapiens_bench.tasks.depth.metrics import DepthEdgeMetric, DepthMetric
 from sapiens_bench.tasks.depth.sums import Truth, all_depth_sums, depth_sums
 from sapiens_bench.tasks.depth.task import check, miss, perfect
@@ -87,6 +88,42 @@ def test_fits_equal_numpy_least_squares(seed: int) -> None:
     np.testing.assert_allclose(
         fit(Values(pred), Values(gt), "median"), (np.median(gt) / np.median(pred), 0), rtol=1e-12
     )
+
+
+@given(st.integers(0, 10_000), st.integers(2, 12), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_the_least_absolute_line_is_that_of_a_linear_program(seed: int, n: int, tied: bool) -> None:
+    from scipy.optimize import linprog
+
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 4, n).astype(float) if tied else rng.normal(2, 1, n)
+    y = rng.integers(0, 5, n).astype(float) if tied else 2 * x + rng.standard_cauchy(n)
+    slope, shift = least_absolute_line(x, y)
+    line, one = np.stack([x, np.ones(n)], 1), np.eye(n)
+    best = linprog(
+        np.r_[0, 0, np.ones(n)],
+        A_ub=np.block([[line, -one], [-line, -one]]),
+        b_ub=np.r_[y, -y],
+        bounds=[(None, None)] * 2 + [(0, None)] * n,
+    ).fun
+    assert np.abs(slope * x + shift - y).sum() <= best * (1 + 1e-7) + 1e-9
+
+
+def test_wild_pixels_of_the_truth_move_the_least_squares_fit_and_not_the_least_absolute_one() -> None:
+    t = target(3)
+    answer = DepthPrediction((0.5 * t.depth_HW + 1).astype(np.float32), "affine_invariant_depth")
+    t.depth_HW[np.unravel_index(np.flatnonzero(t.mask_HW)[::10], t.mask_HW.shape)] += 50
+    pair = [(t, answer)]
+    robust = DepthMetric("scale_shift_l1")
+    row = robust.measure(*pair[0])
+    found = robust.aggregate(pa.table({f"depth/{k}": [v] for k, v in row.items()}))(None)
+    assert found["delta1"] == pytest.approx(0.9, abs=0.02)
+    assert found["delta1"] == found["scale_shift_l1/delta1"] > found["scale_shift/delta1"]
+    assert not any(key.startswith("scale_shift_l1/") for key in DepthMetric().measure(*pair[0]))
+    constant = DepthPrediction(np.full(t.depth_HW.shape, 0.3, np.float32), "affine_invariant_depth")
+    truth = t.depth_HW[t.mask_HW].astype(float)
+    sums = robust.measure(t, constant)
+    assert sums["scale_shift_l1/sq_error"] == pytest.approx(((truth - np.median(truth)) ** 2).sum(), rel=1e-5)
 
 
 def test_a_constant_prediction_is_scored_as_the_mean() -> None:

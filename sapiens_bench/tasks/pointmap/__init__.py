@@ -1,0 +1,1 @@
+"""Point maps: where in space every pixel of a person is."""

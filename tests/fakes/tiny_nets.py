@@ -1,0 +1,148 @@
+"""The published networks at toy size, random weights, saved as their publishers save them. Nothing is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def lively(net: Any) -> Any:
+    """The network with weights so large that its answer depends on the picture."""
+    torch.manual_seed(0)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.15)
+        if parameter.ndim == 1:  # what ends in a rectifier must not die
+            parameter.data.abs_()
+    return net.eval()
+
+
+def zoedepth() -> Any:
+    from transformers import BeitConfig, ZoeDepthConfig, ZoeDepthForDepthEstimation
+
+    backbone = BeitConfig(
+        image_size=64, patch_size=16, hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=37,
+        out_indices=[1, 2, 3, 4], reshape_hidden_states=False, use_relative_position_bias=True, add_fpn=False,
+    )  # fmt: skip
+    config = ZoeDepthConfig(
+        backbone_config=backbone, backbone=None, neck_hidden_sizes=[16, 16, 16, 16], fusion_hidden_size=16,
+        bottleneck_features=16, num_relative_features=8, num_attractors=[4, 2, 2, 1], bin_embedding_dim=8,
+        bin_configurations=[{"n_bins": 8, "min_depth": 0.001, "max_depth": 10.0, "name": "nyu"}],
+        num_patch_transformer_layers=1, patch_transformer_hidden_size=16, patch_transformer_intermediate_size=16,
+        patch_transformer_num_attention_heads=2,
+    )  # fmt: skip
+    return lively(ZoeDepthForDepthEstimation(config))
+
+
+def depth_pro() -> Any:
+    from transformers import DepthProConfig, DepthProForDepthEstimation
+
+    small = {
+        "model_type": "dinov2", "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 1, "patch_size": 4,
+        "num_labels": 0, "use_mask_token": False, "image_size": 8, "mlp_ratio": 2,
+    }  # fmt: skip
+    config = DepthProConfig(
+        patch_size=8, fusion_hidden_size=8, intermediate_hook_ids=[1, 0], intermediate_feature_dims=[10, 8],
+        scaled_images_ratios=[0.5, 1.0], scaled_images_overlap_ratios=[0.0, 0.2],
+        scaled_images_feature_dims=[12, 12], image_model_config=small, patch_model_config=small,
+        fov_model_config=small, use_fov_model=True, num_fov_head_layers=0,
+    )  # fmt: skip
+    net = lively(DepthProForDepthEstimation(config))
+    for name, parameter in net.named_parameters():
+        if name.startswith("fov_model") and parameter.shape == (1,):
+            parameter.data.fill_(50)  # degrees: a field of view below 0 would put everything at the far end
+    return net
+
+
+def depth_anything() -> Any:
+    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
+
+    backbone = Dinov2Config(
+        image_size=28, patch_size=14, hidden_size=16, num_hidden_layers=4, num_attention_heads=2,
+        out_features=["stage1", "stage2", "stage3", "stage4"], reshape_hidden_states=False,
+    )  # fmt: skip
+    config = DepthAnythingConfig(
+        backbone_config=backbone, reassemble_hidden_size=16, patch_size=14, neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8, head_hidden_size=4,
+    )  # fmt: skip
+    return lively(DepthAnythingForDepthEstimation(config))
+
+
+def dpt() -> Any:
+    from transformers import DPTConfig, DPTForDepthEstimation
+
+    config = DPTConfig(
+        image_size=64, patch_size=16, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=24,
+        backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8, is_hybrid=False,
+    )  # fmt: skip
+    return lively(DPTForDepthEstimation(config))
+
+
+def dpt_swin2() -> Any:
+    from transformers import DPTConfig, DPTForDepthEstimation, Swinv2Config
+
+    backbone = Swinv2Config(
+        image_size=64, patch_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"], reshape_hidden_states=True,
+    )  # fmt: skip
+    config = DPTConfig(
+        backbone_config=backbone, neck_hidden_sizes=[8, 16, 32, 64], fusion_hidden_size=8, is_hybrid=False,
+    )  # fmt: skip
+    return lively(DPTForDepthEstimation(config))
+
+
+def segformer() -> Any:
+    from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+    config = SegformerConfig(
+        num_labels=18, depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 16, 16], num_attention_heads=[1, 1, 2, 2],
+        decoder_hidden_size=8,
+    )  # fmt: skip
+    return lively(SegformerForSemanticSegmentation(config))
+
+
+def mask2former() -> Any:
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+
+    backbone = SwinConfig(
+        image_size=64, patch_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = Mask2FormerConfig(
+        backbone_config=backbone, num_labels=133, hidden_dim=32, feature_size=32, mask_feature_size=32,
+        num_attention_heads=2, encoder_layers=1, decoder_layers=2, num_queries=5, encoder_feedforward_dim=16,
+        dim_feedforward=16,
+    )  # fmt: skip
+    return lively(Mask2FormerForUniversalSegmentation(config))
+
+
+def vitpose() -> Any:
+    from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
+
+    backbone = VitPoseBackboneConfig(
+        image_size=[256, 192], patch_size=[16, 16], hidden_size=24, num_hidden_layers=2, num_attention_heads=2,
+        num_experts=6, part_features=6, out_indices=[2],
+    )  # fmt: skip
+    config = VitPoseConfig(backbone_config=backbone, num_labels=17, use_simple_decoder=False)
+    return lively(VitPoseForPoseEstimation(config))
+
+
+def torchvision(architecture: str) -> Callable[[], Any]:
+    def make() -> Any:
+        from torchvision.models import segmentation
+
+        return lively(
+            getattr(segmentation, architecture)(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
+        )
+
+    return make
+
+
+def save(net: Any, path: Path) -> None:
+    """As a hub folder, or as a state dict, whichever the network knows."""
+    if hasattr(net, "save_pretrained"):
+        net.save_pretrained(path)
+    else:
+        torch.save(net.state_dict(), path)
