@@ -73,7 +73,8 @@ def one(way: Way, asked: argparse.Namespace) -> dict[str, Any]:
         task=way.task, models=(f"random-{asked.size}-{way.task}",), datasets=("synthetic-humans",), split="study",
         limit=asked.images, shard_size=asked.shard, cards=(asked.folder / "cards",), out=out, n_boot=0,
         weights_root=asked.folder / "weights", device=asked.device, precision=way.precision,
-        prefetch=way.prefetch, batch_size=asked.batch, save_preds=False, max_errors=1.0, **way.form,
+        prefetch=way.prefetch, batch_size=asked.batch, save_preds=False, max_errors=1.0,
+        compile=way.form.get("compile", False), channels_last=way.form.get("channels_last", False),
     )  # fmt: skip
     cell, seconds = record.cells[0], time.perf_counter() - began
     timing = cell.timing

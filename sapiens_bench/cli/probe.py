@@ -203,7 +203,6 @@ def _evaluate(request: ProbeRequest, task: str, fitted: list[Fitted], fmt: str) 
             threads=request.threads,
             command=request.command,
         ),
-        dry_run=False,
         fmt=fmt,
     )
 

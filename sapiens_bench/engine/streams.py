@@ -28,7 +28,10 @@ PINNED_MOST = 1 << 30  # bytes of one array; larger ones take the slow way rathe
 class Flight(Protocol):
     """Outputs on their way."""
 
-    is_landed: bool
+    @property
+    def is_landed(self) -> bool:
+        """Whether they are there."""
+        ...
 
     def arrays(self) -> Arrays:
         """The outputs, when they are there; nothing is left on the device then."""

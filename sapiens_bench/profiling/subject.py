@@ -63,7 +63,7 @@ def tune(model: Model, *, compiled: bool, channels_last: bool) -> bool:
     if network is None:
         return False
     if channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
     if compiled:
         for each in network if isinstance(network, nn.ModuleList) else (network,):
             each.compile()

@@ -157,7 +157,12 @@ def test_the_record_tells_how_idle_the_device_was(toy: ModuleType, tmp_path: Pat
 
 
 def test_compiled_and_channels_last_networks_find_the_same(random: Path, tmp_path: Path) -> None:
-    where = {"cards": [random / "cards"], "weights_root": random / "weights", "device": "cuda", "n_boot": 0}
+    where: dict[str, Any] = {
+        "cards": [random / "cards"],
+        "weights_root": random / "weights",
+        "device": "cuda",
+        "n_boot": 0,
+    }
     plain, tuned = (
         evaluate(task="depth", models=("random-tiny-depth",), split="tiny", out=tmp_path / str(form), compile=form,
                  channels_last=form, **where)

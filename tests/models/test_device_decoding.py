@@ -78,7 +78,7 @@ def test_a_constant_is_brought_to_the_device_once_and_may_be_used_in_training() 
     again = constant(np.array([1.0, 2.0], np.float32), torch.device("cpu"))
     assert again is first
     weights = torch.ones(2, requires_grad=True)
-    (weights * first).sum().backward()
+    (weights * first).sum().backward()  # type: ignore[no-untyped-call]
     assert weights.grad is not None
     assert weights.grad.tolist() == [1.0, 2.0]
     assert constant(np.array([1, 2]), torch.device("cpu")).dtype == torch.int64
