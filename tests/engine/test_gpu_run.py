@@ -156,6 +156,7 @@ def test_the_record_tells_how_idle_the_device_was(toy: ModuleType, tmp_path: Pat
     assert 0 <= timing.device_idle < 1
 
 
+@pytest.mark.filterwarnings("ignore")  # a compiler has much to say
 def test_compiled_and_channels_last_networks_find_the_same(random: Path, tmp_path: Path) -> None:
     where: dict[str, Any] = {
         "cards": [random / "cards"],
