@@ -54,12 +54,14 @@ def prepare(asked: argparse.Namespace) -> None:
     from sapiens_bench.testing import random_sapiens
 
     random_sapiens.write(asked.folder, asked.size)
-    # A model without a network: all it does is to have the pictures made.
-    shutil.rmtree(asked.folder / "pictures", ignore_errors=True)
-    evaluate(
-        task="depth", models=("oracle-depth",), split="study", limit=asked.images, device="cpu", n_boot=0,
-        datasets=("synthetic-humans",), out=asked.folder / "pictures",
-    )  # fmt: skip
+    # A model without a network: all it does is to have the pictures made, for the runs and for `precision` of gpu_check.
+    for split, limit in (("study", asked.images), *([("default", None)] if asked.device != "cpu" else [])):
+        out = asked.folder / f"pictures-{split}"
+        shutil.rmtree(out, ignore_errors=True)
+        evaluate(
+            task="depth", models=("oracle-depth",), split=split, limit=limit, device="cpu", n_boot=0,
+            datasets=("synthetic-humans",), out=out,
+        )  # fmt: skip
 
 
 def one(way: Way, asked: argparse.Namespace) -> dict[str, Any]:

@@ -259,7 +259,7 @@ def measure() -> None:
         calls.update(["flush"])
         really(descriptor)
 
-    os.fsync = counted
+    os.fsync = counted  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder:
         times = []
         for number in range(31):
