@@ -54,7 +54,7 @@ def prepare(asked: argparse.Namespace) -> None:
     from sapiens_bench.testing import random_sapiens
 
     random_sapiens.write(asked.folder, asked.size)
-    # A model without a network: all it does is to have the pictures made, for the runs and for `precision` of gpu_check.
+    # A model without a network: all it does is to have the pictures made, for the runs and for gpu_check itself.
     for split, limit in (("study", asked.images), *([("default", None)] if asked.device != "cpu" else [])):
         out = asked.folder / f"pictures-{split}"
         shutil.rmtree(out, ignore_errors=True)
