@@ -69,7 +69,7 @@ def main() -> None:
         seconds, peak = measured(command(task, models, out, *more))
         facts = {"seconds": (seconds, 1.0), "host_bytes": (peak, 1e6), "disk_bytes": (on_disk(out), 1e3)}
         pairs = [(plan[name], fact, unit) for name, (fact, unit) in facts.items()]
-        cells = " | ".join(f"{p / unit:.3g} | {f / unit:.3g} | {p / f:.2f}" for p, f, unit in pairs)
+        cells = " | ".join(f"{p / unit:.3g} | {f / unit:.4g} | {p / f:.2f}" for p, f, unit in pairs)
         print(f"| {task}, {models}, {limit} images | {cells} | {os.getloadavg()[0]:.1f} |", flush=True)
 
 

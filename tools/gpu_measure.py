@@ -54,12 +54,14 @@ def prepare(asked: argparse.Namespace) -> None:
     from sapiens_bench.testing import random_sapiens
 
     random_sapiens.write(asked.folder, asked.size)
-    # A model without a network: all it does is to have the pictures made.
-    shutil.rmtree(asked.folder / "pictures", ignore_errors=True)
-    evaluate(
-        task="depth", models=("oracle-depth",), split="study", limit=asked.images, device="cpu", n_boot=0,
-        datasets=("synthetic-humans",), out=asked.folder / "pictures",
-    )  # fmt: skip
+    # A model without a network: all it does is to have the pictures made, for the runs and for gpu_check itself.
+    for split, limit in (("study", asked.images), *([("default", None)] if asked.device != "cpu" else [])):
+        out = asked.folder / f"pictures-{split}"
+        shutil.rmtree(out, ignore_errors=True)
+        evaluate(
+            task="depth", models=("oracle-depth",), split=split, limit=limit, device="cpu", n_boot=0,
+            datasets=("synthetic-humans",), out=out,
+        )  # fmt: skip
 
 
 def one(way: Way, asked: argparse.Namespace) -> dict[str, Any]:
@@ -73,7 +75,8 @@ def one(way: Way, asked: argparse.Namespace) -> dict[str, Any]:
         task=way.task, models=(f"random-{asked.size}-{way.task}",), datasets=("synthetic-humans",), split="study",
         limit=asked.images, shard_size=asked.shard, cards=(asked.folder / "cards",), out=out, n_boot=0,
         weights_root=asked.folder / "weights", device=asked.device, precision=way.precision,
-        prefetch=way.prefetch, batch_size=asked.batch, save_preds=False, max_errors=1.0, **way.form,
+        prefetch=way.prefetch, batch_size=asked.batch, save_preds=False, max_errors=1.0,
+        compile=way.form.get("compile", False), channels_last=way.form.get("channels_last", False),
     )  # fmt: skip
     cell, seconds = record.cells[0], time.perf_counter() - began
     timing = cell.timing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -105,5 +106,7 @@ def use_full_fp32(device: str) -> str:
     if device.startswith("cuda"):
         import torch
 
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        with warnings.catch_warnings():  # some versions of torch announce another way, which older ones do not have
+            warnings.simplefilter("ignore")
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return device

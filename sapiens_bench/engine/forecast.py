@@ -31,7 +31,6 @@ from sapiens_bench.engine.threads import division
 from sapiens_bench.errors import SapiensBenchError
 from sapiens_bench.profiling.record import ProfileRecord, ProfileRow, read_profile
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
-from sapiens_bench.store.rows import shards_of
 from sapiens_bench.tasks import task_kind
 
 T = TypeVar("T")
@@ -40,9 +39,10 @@ MOST_RUNS = 40  # that are read, newest first
 BASE_BYTES = 640 << 20  # of a process that has loaded torch and its libraries
 START_S, GPU_START_S = 1.3, 6.0  # of a process until its first model: imports and the plan, and CUDA's own start
 CELL_S, GPU_CELL_S, READ_BYTES_S = 0.3, 3.0, 1e9  # of a model beside its images: built, first calls, scores; its file
-# Of rows and predictions, measured on runs of the shipped models: a file, and an image in it.
-FILE_BYTES, ROW_BYTES = 12_000, {"pose": 700}
-OTHER_ROW_BYTES = 150
+# Of rows and predictions, measured on synthetic people: a shard's files, and an image in them (a class of it for seg).
+FILE_BYTES = {"pose": 14_100, "seg": 4_500, "depth": 20_300, "normal": 4_000}
+ROW_BYTES = {"pose": 700, "seg": 25, "depth": 320, "normal": 2_800}
+OTHER_BYTES, CELL_BYTES = (10_000, 300), 2_500
 MAP_BYTES = {"seg": 8_000, "depth": 250_000, "normal": 900_000}  # one picture of 768 x 1024
 
 
@@ -193,7 +193,10 @@ def crowding(cores: int, load: float | None = None) -> float:
 
 def largest_part(n_images: int, shard_size: int, parts: int) -> int:
     """Images of the process that has most: the first shard, and every ``parts``-th after it."""
-    return sum(len(shard.indices) for shard in shards_of(n_images, shard_size)[::parts])
+    n_shards = math.ceil(n_images / shard_size)
+    mine = range(0, n_shards, parts)
+    has_last = bool(mine) and mine[-1] == n_shards - 1
+    return len(mine) * shard_size - (n_shards * shard_size - n_images if has_last else 0)
 
 
 def _host_bytes(plan: Plan) -> int:
@@ -206,7 +209,9 @@ def _host_bytes(plan: Plan) -> int:
 
 def _disk_bytes(spec: CellSpec, plan: Plan) -> int:
     n, files = spec.cell.n_samples, math.ceil(spec.cell.n_samples / spec.cell.shard_size)
-    kept = n * ROW_BYTES.get(spec.cell.task, OTHER_ROW_BYTES) + files * FILE_BYTES
+    a_file, a_row = (known.get(spec.cell.task, other) for known, other in zip((FILE_BYTES, ROW_BYTES), OTHER_BYTES))
+    classes = len(plan.opened(spec).open.task.names) if spec.cell.task == "seg" else 1
+    kept = CELL_BYTES + n * a_row * classes + files * a_file
     return kept + (n * MAP_BYTES.get(spec.cell.task, 0) if plan.how.save_maps else 0)
 
 

@@ -53,7 +53,7 @@ BUDGETS: dict[str, tuple[set[str], set[str]]] = {
     "report PROFILE": (_PARSER | _CARDS | _TABLES, _REPORT | {"profiling"}),
     "run --task pose --models movenet-thunder --split tiny --dry-run": (
         _PARSER | _CARDS | _TABLES | {"PIL", "msgspec"},
-        _PLAN,
+        _PLAN | {"profiling"},  # records of what models cost
     ),
 }
 

@@ -156,8 +156,14 @@ def test_the_record_tells_how_idle_the_device_was(toy: ModuleType, tmp_path: Pat
     assert 0 <= timing.device_idle < 1
 
 
+@pytest.mark.filterwarnings("ignore")  # a compiler has much to say
 def test_compiled_and_channels_last_networks_find_the_same(random: Path, tmp_path: Path) -> None:
-    where = {"cards": [random / "cards"], "weights_root": random / "weights", "device": "cuda", "n_boot": 0}
+    where: dict[str, Any] = {
+        "cards": [random / "cards"],
+        "weights_root": random / "weights",
+        "device": "cuda",
+        "n_boot": 0,
+    }
     plain, tuned = (
         evaluate(task="depth", models=("random-tiny-depth",), split="tiny", out=tmp_path / str(form), compile=form,
                  channels_last=form, **where)

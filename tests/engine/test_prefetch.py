@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -169,18 +171,71 @@ def test_out_of_memory_with_a_batch_in_flight_halves_and_loses_nothing(
 @DEVICES
 @pytest.mark.parametrize("when", [1, 3, 4])
 def test_a_stop_with_a_batch_in_flight_loses_nothing(toy: ModuleType, tmp_path: Path, device: str, when: int) -> None:
-    def stop(event: object) -> None:
-        nonlocal seen
-        seen += isinstance(event, BatchDone | ShardDone)
-        if seen == when:
-            raise KeyboardInterrupt
+    seen: list[object] = []
 
-    seen, given = 0, {"batch_size": 3, "prefetch": 1, "device": device}
+    def stop(event: object) -> None:
+        if isinstance(event, BatchDone | ShardDone):
+            seen.append(event)
+            if len(seen) == when:
+                raise KeyboardInterrupt
+
+    given = {"batch_size": 3, "prefetch": 1, "device": device}
     toy.go(tmp_path / "whole", **given)
     with pytest.raises(Interrupted):
         toy.go(tmp_path / "stopped", on_event=stop, **given)
     toy.go(tmp_path / "stopped", **given)
     assert shard_bytes(tmp_path / "stopped") == shard_bytes(tmp_path / "whole")
+
+
+class Waiting:
+    """Outputs of a thread that stands for a device."""
+
+    def __init__(self, future: Any) -> None:
+        self.future = future
+
+    @property
+    def is_landed(self) -> bool:
+        return bool(self.future.done())
+
+    def arrays(self) -> Arrays:
+        found: Arrays = self.future.result().arrays()
+        return found
+
+
+class SleepingDevice(HostStreams):
+    """A device that takes 30 ms a batch, beside a host that takes 15 ms to pack one."""
+
+    def __init__(self) -> None:
+        super().__init__("cpu", ())
+        self.queue, self.last_end = ThreadPoolExecutor(1), 0.0
+
+    def packed(self, parts: Any) -> Arrays:
+        time.sleep(0.015)
+        return super().packed(parts)
+
+    def launch(self, arrays: Arrays, network: Network) -> Any:
+        return Waiting(self.queue.submit(self._compute, super().launch(arrays, network)))
+
+    def _compute(self, landed: Any) -> Any:
+        began = time.perf_counter()
+        time.sleep(0.03)
+        self.gap_s += began - self.last_end if self.last_end else 0.0
+        self.last_end = time.perf_counter()
+        self.busy_s += self.last_end - began
+        return landed
+
+
+def idle_share(depth: int) -> float:
+    forward = Forward(Doubling(), "cpu", 1, depth=depth)  # type: ignore[arg-type]
+    forward.streams = device = SleepingDevice()
+    through(forward, [[item] for item in images([1] * 12)])
+    device.queue.shutdown()
+    return device.gap_s / (device.gap_s + device.busy_s)
+
+
+def test_a_device_that_is_given_work_ahead_hardly_idles() -> None:
+    assert idle_share(0) > 0.3
+    assert idle_share(1) < 0.15  # nothing at all on a free machine
 
 
 class Log(list[str]):
@@ -226,7 +281,7 @@ class Log(list[str]):
                 return float(end.at - self.at) * 1e3
 
         self.Stream, self.Event, self.own = Stream, Event, Stream.__new__(Stream)
-        self.own.name = "own"  # type: ignore[attr-defined]
+        self.own.name = "own"
 
     def current_stream(self, device: Any) -> Any:
         return self.own
