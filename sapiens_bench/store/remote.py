@@ -108,7 +108,7 @@ class Remote:
         """Send what was committed here while the store could not be reached, or before it was used."""
         there = self._names()
         for kind in ("rows", "preds"):
-            for folder in cell_folders(self.local, kind):  # type: ignore[arg-type]
+            for folder in cell_folders(self.local, kind):
                 for number in shard_files(folder):
                     record = commit_path(folder, number)
                     if record.is_file() and record.relative_to(self.local).as_posix() not in there:
