@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapiens_bench.adapters.context import MAX_PIXELS
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.folders import cache_root
 from sapiens_bench.engine.again import with_added
 from sapiens_bench.engine.build import build_model
 from sapiens_bench.engine.choices import ModelChoice
@@ -20,7 +22,9 @@ from sapiens_bench.engine.plan import resolve
 from sapiens_bench.engine.request import OwnModel, Request, parse_trust
 from sapiens_bench.engine.run import run
 from sapiens_bench.errors import UnknownName, UsageError
+from sapiens_bench.store.addresses import staging, url_of
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
+from sapiens_bench.store.remote import mirrored
 from sapiens_bench.types import Model
 
 if TYPE_CHECKING:
@@ -82,7 +86,8 @@ def evaluate(
         limit: only the first images of each set.
         select: only images of which all of this holds, e.g. "box_score>0.9,box_px>300" (adapters/selection/rule.py).
         boxes: pose: gt, jitter:FRACTION, detector:ID[,SCORE], or a box file; "" as the protocol says.
-        out: run folder; None names one after the request below ``results/runs``, so that the same call resumes.
+        out: run folder, or the address of one on an object store (``s3://...``); None names one after the request below
+            ``results/runs``, so that the same call resumes.
         batch_size: crops per forward pass; None: 8 on a CPU, 32 on a GPU.
         prefetch: batches queued on the device ahead of the one that is waited for; None: 0 on a CPU, 1 on a GPU.
         compile: ``torch.compile`` the networks. channels_last: lay out their convolutions' weights so.
@@ -146,10 +151,18 @@ def evaluate(
             save_maps=save_maps,
             own=OwnModel(space, input, normalise, output),
         )
-        request = with_added(request)
-        catalog = Catalog.load(request.cards)
-        boxes_made = make_box_files(request, catalog, on_event)
-        return run(resolve(request, catalog, boxes_made), on_event)
+        url = "" if request.out is None else url_of(request.out)
+        if not url:
+            return _evaluated(request, on_event)
+        with mirrored(url, staging(url, cache_root())) as local:
+            return _evaluated(replace(request, out=local), on_event)
+
+
+def _evaluated(request: Request, on_event: Callable[[Event], None]) -> RunRecord:
+    request = with_added(request)
+    catalog = Catalog.load(request.cards)
+    boxes_made = make_box_files(request, catalog, on_event)
+    return run(resolve(request, catalog, boxes_made), on_event)
 
 
 @contextmanager

@@ -33,6 +33,10 @@ def _driver(folder: Path, n: int, seed: int) -> dict[str, Any]:
     return toy_runs.driver_killed(Starter(folder / "whole"), folder, n, seed).figures()
 
 
+def _machine(folder: Path, n: int, seed: int) -> dict[str, Any]:
+    return toy_runs.machine_lost(Starter(folder / "whole"), folder, n, seed).figures()
+
+
 def _pairs(folder: Path, n: int, seed: int) -> dict[str, Any]:
     return toy_runs.two_runs(Starter(folder / "whole"), folder, n, seed).figures()
 
@@ -76,6 +80,7 @@ def _commit(folder: Path, n: int, seed: int) -> dict[str, Any]:
 KINDS: dict[str, Measure] = {
     "driver_killed": _driver,
     "renderer_killed": _renderers,
+    "machine_lost": _machine,
     "file_size_limited": _limits,
     "disk_filled": _disk,
     "bit_flipped": _flips,
@@ -125,7 +130,9 @@ def keep(path: Path, kind: str, figures: dict[str, Any]) -> None:
 def totals(kinds: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Sums over the kinds that damage runs."""
     hurt = [figures for figures in kinds.values() if "rows_lost" in figures]
-    killed = [figures for name, figures in kinds.items() if name.endswith("_killed") or name == "long_run"]
+    killed = [
+        figures for name, figures in kinds.items() if name.endswith("_killed") or name in ("long_run", "machine_lost")
+    ]
     files = kinds.get("hostile_files", {})
     return {
         "faults_injected": files.get("injected"),

@@ -31,15 +31,45 @@ class Pipeline(StrEnum):
     full, lite = "full", "lite"
 
 
-def expanded(value: Path | list[Path] | None) -> Path | list[Path] | None:
+def expanded(param: typer.CallbackParam, value: Path | list[Path] | None) -> Path | list[Path] | None:
     """``~`` as the user's home folder, for the spellings that a shell leaves alone (``--out=~/run``).
 
+    An argument that is the address of a run on an object store is brought to this machine.
+
     Raises:
-        UsageError: no such user, or no home folder is known.
+        UsageError: no such user, or no home folder is known; an address where only a path is read.
+        StoreError, StorageFull: no run there, or the store cannot be reached.
     """
-    if isinstance(value, list):
-        return [_expanded(path) for path in value]
-    return None if value is None else _expanded(value)
+    paths = value if isinstance(value, list) else [] if value is None else [value]
+    found = [_here(path, param.param_type_name == "argument") for path in paths]
+    return found if isinstance(value, list) else found[0] if found else None
+
+
+def expanded_or_address(value: Path | None) -> Path | None:
+    """The same for ``run --out``, which may be the address of an object store."""
+    return value if value is None or address_of(value) else _expanded(value)
+
+
+def address_of(path: Path | None) -> str:
+    """The address of an object store that was given as a path; "" for a path."""
+    if path is None or ":" not in str(path):
+        return ""
+    from sapiens_bench.store.addresses import url_of
+
+    return url_of(path)
+
+
+def _here(path: Path, is_read: bool) -> Path:
+    url = address_of(path)
+    if not url:
+        return _expanded(path)
+    if not is_read:
+        raise UsageError(f"{url} is an address, and a path of this machine is wanted. Only `run --out` takes one.")
+    from sapiens_bench.cards.folders import cache_root
+    from sapiens_bench.store.addresses import staging
+    from sapiens_bench.store.remote import fetched
+
+    return fetched(url, staging(url, cache_root()))
 
 
 def _expanded(path: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -40,7 +41,8 @@ from sapiens_bench.cli.flags import (
     Threads,
     Trust,
     Workers,
-    expanded,
+    address_of,
+    expanded_or_address,
     parse_options,
     split_commas,
 )
@@ -90,7 +92,10 @@ def run(
         str, typer.Option("--boxes", help="Pose: gt, jitter:FRACTION, detector:ID[,SCORE], or a box file.")
     ] = "",
     out: Annotated[
-        Path | None, typer.Option("--out", callback=expanded, help="Run folder. Default: results/runs/<name>.")
+        Path | None,
+        typer.Option(
+            "--out", callback=expanded_or_address, help="Run folder, or s3://... Default: results/runs/<name>."
+        ),
     ] = None,
     device: Device = "auto",
     precision: Annotated[Precision, typer.Option("--precision")] = Precision.fp32,
@@ -215,6 +220,9 @@ def execute(request: Request, *, dry_run: DryRun | None = None, fmt: str) -> Non
     from sapiens_bench.cards.hashes import without_notes
     from sapiens_bench.engine.again import with_added
 
+    if url := address_of(request.out):
+        _execute_at(url, request, dry_run=dry_run, fmt=fmt)
+        return
     request = with_added(request)
     catalog = Catalog.load(request.cards)
     try:
@@ -246,6 +254,17 @@ def execute(request: Request, *, dry_run: DryRun | None = None, fmt: str) -> Non
     if complaint is not None:
         raise complaint
     complain_of_refusals(record)
+
+
+def _execute_at(url: str, request: Request, *, dry_run: bool, fmt: str) -> None:
+    """The same where the run folder is on an object store: through a folder of this machine."""
+    from sapiens_bench.cards.folders import cache_root
+    from sapiens_bench.store.addresses import staging
+    from sapiens_bench.store.remote import mirrored
+
+    with mirrored(url, staging(url, cache_root())) as local:
+        execute(replace(request, out=local), dry_run=dry_run, fmt=fmt)
+    say(f"It is at {url} as well.", to_stderr=fmt != "text")
 
 
 def _plan(request: Request, catalog: Catalog, *, dry_run: bool) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -137,7 +138,9 @@ def _check_member(member: zipfile.ZipInfo, limit: int, seen: dict[str, NDArray[A
 def _read_array(file: IO[bytes], size: int, max_bytes: int, name: str) -> NDArray[Any]:
     """The array in ``file``, whose header must account for exactly ``size`` bytes."""
     try:
-        shape, fortran, dtype = _read_header(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a header of Python 2 is read more slowly, which is no news to the user
+            shape, fortran, dtype = _read_header(file)
     except Exception as error:  # numpy parses the header as Python text, down to its tokenizer's own exceptions
         raise_if_machine(error)
         raise DatasetRejected(name, [f"not a NumPy array file: {str(error)[:200]}"], _REMEDY) from None

@@ -16,8 +16,8 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +26,7 @@ from sapiens_bench.errors import PathEscape, StorageFull, StoreError
 TEMPORARY = ".tmp-"
 STRAY_AFTER_S = 3600.0  # a living writer holds its temporary file for seconds
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_watchers: list[tuple[Path, Callable[[Path], None]]] = []  # copies of a run folder elsewhere
 _NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -60,7 +61,24 @@ def write_atomic(path: Path, data: bytes | memoryview, *, sync_folder: bool = Tr
         if isinstance(error, OSError):
             raise storage_error(error, path) from error
         raise
+    for root, tell in _watchers:
+        if path.is_relative_to(root):
+            tell(path)
     return path
+
+
+@contextmanager
+def watched_writes(root: Path, tell: Callable[[Path], None]) -> Iterator[None]:
+    """``tell`` is called with every file that is put below ``root``, once it is in place; what it raises comes through.
+
+    Files may be written by several threads at once.
+    """
+    watcher = (root, tell)
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
 
 
 def storage_error(error: OSError, path: Path) -> StoreError:

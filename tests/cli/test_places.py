@@ -8,8 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+import typer
 
 from sapiens_bench.cli import output
 from sapiens_bench.errors import StorageFull, StoreError, UsageError
@@ -189,7 +192,8 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 def test_folders_are_read_as_they_are_given() -> None:
     from sapiens_bench.cli.flags import expanded
 
-    assert expanded(None) is None
-    assert expanded([Path("a"), Path("/b")]) == [Path("a"), Path("/b")]
+    option = cast("typer.CallbackParam", SimpleNamespace(param_type_name="option"))
+    assert expanded(option, None) is None
+    assert expanded(option, [Path("a"), Path("/b")]) == [Path("a"), Path("/b")]
     with pytest.raises(UsageError, match="no user 'nosuchuser'"):
-        expanded([Path("~nosuchuser/a")])
+        expanded(option, [Path("~nosuchuser/a")])

@@ -38,6 +38,14 @@ def test_a_killed_run_ends_as_an_unbroken_one(starter: Starter, tmp_path: Path, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [2, pytest.param(N_SOAK, marks=pytest.mark.soak)])
+def test_another_machine_goes_on_with_what_the_store_has(starter: Starter, tmp_path: Path, n: int) -> None:
+    tally = toy_runs.machine_lost(starter, tmp_path, n, seed=n)
+    assert tally.damage == UNHARMED
+    assert max(tally.recomputed) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [2, pytest.param(N_SOAK, marks=pytest.mark.soak)])
 def test_a_file_that_may_not_grow_ends_the_run_resumably(starter: Starter, tmp_path: Path, n: int) -> None:
     tally = disks.size_limited(starter, tmp_path, n, seed=n)
     assert tally.damage == UNHARMED

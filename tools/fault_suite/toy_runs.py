@@ -9,14 +9,16 @@ from __future__ import annotations
 import multiprocessing
 import random
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from fault_suite.tally import Tally, Unbroken, committed_shards, judge
+from fault_suite.tally import CELL, Tally, Unbroken, committed_shards, judge
 from sapiens_bench.engine.events import ShardDone
 from sapiens_bench.errors import SapiensBenchError
+from sapiens_bench.store.remote import mirrored
 from sapiens_bench.testing import toy
 
 DATA = {"n": 96}
@@ -113,10 +115,10 @@ def _work(out: str, data: dict[str, Any], fields: dict[str, Any], said: Connecti
         if isinstance(event, ShardDone):
             said.send(("shard", event.number, time.monotonic()))
 
-    code, message = 0, ""
+    code, message, url = 0, "", fields.pop("url", "")
     try:
-        with toy.installed():
-            toy.go(Path(out), data, on_event=watch, **fields)
+        with toy.installed(), mirrored(url, Path(out)) if url else nullcontext(Path(out)) as place:
+            toy.go(place, data, on_event=watch, **fields)
     except SapiensBenchError as error:
         code, message = error.exit_code, f"{type(error).__name__}: {error}"
     except Exception as error:
@@ -144,6 +146,30 @@ def driver_killed(starter: Starter, folder: Path, n_kills: int, seed: int, per_f
         tally.recomputed.append(sum(number in kept for number, _ in resumed.shards))
         _still_there(tally, kept, out)
         judge(tally, out, unbroken)
+    return tally
+
+
+def machine_lost(starter: Starter, folder: Path, n_kills: int, seed: int) -> Tally:
+    """Kill -9 of a run on an object store, and its local folder is gone: another machine goes on, twice in a row.
+
+    The store is a folder behind fsspec, which writes an object less atomically than a real one does.
+    """
+    rng, tally = random.Random(seed), Tally()
+    unbroken, seconds = starter.unbroken()
+    for first in range(0, n_kills, 2):
+        store = folder / f"store-{first}"
+        for number in range(first, min(first + 2, n_kills)):
+            run = starter.start(folder / f"machine-{number}", url=f"file://{store}")
+            time.sleep(rng.random() * seconds)
+            run.kill()
+            tally.injected += 1
+            tally.met += run.ended is None
+        records = (store / "rows" / CELL).glob("commit-*.json")
+        there = {int(path.stem.partition("-")[2]) for path in records if path.read_bytes().endswith(b"}\n")}
+        last = folder / f"machine-last-{first}"
+        made = starter.finish(last, tally, url=f"file://{store}")
+        tally.recomputed.append(sum(number in there for number, _ in made.shards))
+        judge(tally, last, unbroken)
     return tally
 
 
