@@ -256,7 +256,7 @@ def execute(request: Request, *, dry_run: DryRun | None = None, fmt: str) -> Non
     complain_of_refusals(record)
 
 
-def _execute_at(url: str, request: Request, *, dry_run: bool, fmt: str) -> None:
+def _execute_at(url: str, request: Request, *, dry_run: DryRun | None, fmt: str) -> None:
     """The same where the run folder is on an object store: through a folder of this machine."""
     from sapiens_bench.cards.folders import cache_root
     from sapiens_bench.store.addresses import staging
@@ -264,7 +264,8 @@ def _execute_at(url: str, request: Request, *, dry_run: bool, fmt: str) -> None:
 
     with mirrored(url, staging(url, cache_root())) as local:
         execute(replace(request, out=local), dry_run=dry_run, fmt=fmt)
-    say(f"It is at {url} as well.", to_stderr=fmt != "text")
+    if dry_run is None:
+        say(f"It is at {url} as well.", to_stderr=fmt != "text")
 
 
 def _plan(request: Request, catalog: Catalog, *, dry_run: bool) -> Plan:

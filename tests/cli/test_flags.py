@@ -38,7 +38,7 @@ FLAGS = {
     "merge": ["--cards", "--data-root", "--format", "--out", "--weights-root"],
     "pareto": ["--cards", "--format", "--out", "--plots"],
     "probe": [
-        "--backbone", "--backbone-weights", "--batch-size", "--cards", "--checkpoint-every",
+        "--arch", "--backbone", "--backbone-weights", "--batch-size", "--cards", "--checkpoint-every",
         "--class-weights", "--clip", "--data-root", "--decay", "--depth-loss", "--device", "--epochs",
         "--eval", "--finetune", "--format", "--head", "--input", "--lr", "--max-seconds", "--name",
         "--no-stem", "--out", "--precision", "--seeds", "--start-from", "--stem", "--steps", "--task",
@@ -51,8 +51,8 @@ FLAGS = {
         "--weights-root",
     ],
     "report": [
-        "--box-study", "--cards", "--data-root", "--format", "--out", "--pareto", "--published", "--strict", "--table",
-        "--with-pictures",
+        "--box-study", "--cards", "--data-root", "--format", "--out", "--pareto", "--published", "--strict",
+        "--table", "--with-pictures",
     ],
     "rerun": ["--data-root", "--device", "--format", "--out", "--weights-root"],
     "run": [

@@ -126,7 +126,10 @@ class UperNet(nn.Module):
         from transformers import UperNetConfig
         from transformers.models.upernet.modeling_upernet import UperNetHead
 
-        self.head: nn.Module = UperNetHead(UperNetConfig(hidden_size=width, num_labels=outputs), list(channels))
+        self.head: nn.Module = UperNetHead(  # type: ignore[no-untyped-call]
+            UperNetConfig(hidden_size=width, num_labels=outputs),
+            list(channels),  # type: ignore[call-arg]
+        )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         found: Tensor = self.head(list(maps))
@@ -141,7 +144,7 @@ class Dpt(nn.Module):
         from transformers import DPTConfig
         from transformers.models.dpt.modeling_dpt import DPTFeatureFusionStage, DPTSemanticSegmentationHead
 
-        config = DPTConfig(fusion_hidden_size=width, neck_hidden_sizes=list(channels), num_labels=outputs)
+        config = DPTConfig(fusion_hidden_size=width, neck_hidden_sizes=list(channels), num_labels=outputs)  # type: ignore[call-arg]
         self.convs = nn.ModuleList(nn.Conv2d(n, width, 3, padding=1, bias=False) for n in channels)
         self.fusion: nn.Module = DPTFeatureFusionStage(config)
         self.head = nn.Sequential(*DPTSemanticSegmentationHead(config).head[:-1])  # the last enlarges to stride 1
@@ -162,7 +165,7 @@ class MaskQueries(nn.Module):
 
         if width % 32:
             raise UsageError(f"mask2former: --width {width} is no multiple of 32.")
-        self.config = Mask2FormerConfig(
+        self.config = Mask2FormerConfig(  # type: ignore[call-arg]
             feature_size=width,
             mask_feature_size=width,
             hidden_dim=width,
