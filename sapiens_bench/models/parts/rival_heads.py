@@ -126,8 +126,8 @@ class UperNet(nn.Module):
         from transformers import UperNetConfig
         from transformers.models.upernet.modeling_upernet import UperNetHead
 
-        self.head: nn.Module = UperNetHead(  # type: ignore[no-untyped-call]
-            UperNetConfig(hidden_size=width, num_labels=outputs),
+        config = UperNetConfig(hidden_size=width, num_labels=outputs)  # type: ignore[call-arg]
+        self.head: nn.Module = UperNetHead(config, list(channels))  # type: ignore[no-untyped-call]
             list(channels),  # type: ignore[call-arg]
         )
 
