@@ -116,9 +116,17 @@ class DenseResults:
         raise SampleFault(
             "pred.missing",
             f"no file {tail}{endings[0]}.npy (or .npz, .exr, .png) for sample {key!r} in {shown(self._folder)}, which "
-            f"holds {len(self._files)} such as {example}",
+            f"holds {len(self._files)} such as {example}{self._suffix_of(names)}",
             side="prediction",
         )
+
+    def _suffix_of(self, names: Sequence[str]) -> str:
+        """Which option would find a sample whose file's name goes on behind the sample's."""
+        for file in self._files:
+            rest = next((file.removeprefix(name) for name in names if file.startswith(name) and file != name), "")
+            if rest and not rest[0].isalnum():
+                return f"; option suffix={rest} would find it"
+        return ""
 
     def _is_mask(self, path: Path) -> bool:
         return self._task == "seg" and path.suffix.lower() == ".npy" and npy_dtype(path) == np.bool_

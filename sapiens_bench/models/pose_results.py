@@ -23,6 +23,7 @@ from sapiens_bench.tasks.pose.types import PART_SCORES, AnnotationIndex, PosePre
 
 _FAR_PX = 4e4  # farther coordinates are finite misses all the same, but would push an area out of COCO's widest range
 _NUMBERED = re.compile(r"#(-?\d+)$")
+_PICTURE = re.compile(r"\.(?:jpe?g|png|bmp|webp|tiff?)$", re.IGNORECASE)  # AlphaPose names images with it
 
 
 class PoseResults:
@@ -115,11 +116,12 @@ class PoseResults:
     def _known_ids(self, ids: list[Any], index: AnnotationIndex, is_per_picture: bool) -> list[int | None]:
         """Ids of the annotation file; texts are the stems of file names. None: an image that is not in it."""
         known, stems = set(index.image_ids.values()), _by_stem(index)
-        found = [i if i in known else None for i in (stems.get(i) if isinstance(i, str) else i for i in ids)]
+        meant = (stems.get(i, stems.get(_PICTURE.sub("", i))) if isinstance(i, str) else i for i in ids)
+        found = [i if i in known else None for i in meant]
         if is_per_picture and len(set(ids)) == 1 and found[0] is None and len(known) == 1:
             return [next(iter(known))] * len(ids)  # one file, one image
         if any(isinstance(i, str) for i in ids) and not is_per_picture:
-            self.notes.append("image_id is text: taken for the file name of the image, without its ending")
+            self.notes.append("image_id is text: taken for the file name of the image, with its ending or without")
         return found
 
     def _check_cover(self, ids: list[int | None], grouped: dict[Any, list[int]], n_images: int) -> None:

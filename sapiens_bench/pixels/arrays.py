@@ -115,6 +115,7 @@ def _name(member: zipfile.ZipInfo) -> str:
     return member.filename.removesuffix(".npy")
 
 
+_TOO_LARGE = "Store one map for a picture: a number a pixel (of class scores the arg max), three for normals."
 _REMEDY = "Fetch or write the file again; object arrays must be saved as plain numbers."
 
 
@@ -128,7 +129,7 @@ def _check_member(member: zipfile.ZipInfo, limit: int, seen: dict[str, NDArray[A
         fault = f"is packed by method {member.compress_type}, which NumPy never writes"
     elif member.file_size > limit:
         fault = f"member {member.filename[:80]!r} becomes {member.file_size} bytes, the limit is {limit}"
-        raise TooManyBytes(path, [fault], _REMEDY)
+        raise TooManyBytes(path, [fault], _TOO_LARGE)
     elif member.file_size > FREE_BYTES and member.file_size > MAX_RATIO * max(member.compress_size, 1):
         fault = f"grows from {member.compress_size} to {member.file_size} bytes: over {MAX_RATIO} times"
     if fault:
@@ -152,7 +153,7 @@ def _read_array(file: IO[bytes], size: int, max_bytes: int, name: str) -> NDArra
         raise DatasetRejected(name, [fault], _REMEDY)
     if claimed > max_bytes:
         fault = f"{claimed} bytes (shape {shape}, {dtype}), the limit is {max_bytes}"
-        raise TooManyBytes(name, [fault], _REMEDY)
+        raise TooManyBytes(name, [fault], _TOO_LARGE)
     flat = np.frombuffer(file.read(claimed), dtype=dtype) if dtype.itemsize else np.zeros(math.prod(shape), dtype)
     array = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
     return array.copy(order="C")

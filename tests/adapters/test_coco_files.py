@@ -107,6 +107,16 @@ def test_a_category_may_list_more_names_than_there_are_points(
 # ------------------------------------------------------------------------------------------------------------- areas
 
 
+@pytest.mark.parametrize("name", ["day\\one.png", ".\\day\\one.png", "./day/one.png"])
+def test_names_are_read_as_exporters_under_windows_write_them(coco: ModuleType, tmp_path: Path, name: str) -> None:
+    content = coco.document(coco.person(1, 1), n_images=1)
+    content["images"][0]["file_name"] = name
+    (tmp_path / "images/day").mkdir(parents=True)
+    Image.new("RGB", coco.SIZE).save(tmp_path / "images/day/one.png")
+    data = coco.small(tmp_path, json.dumps(content).encode())
+    assert data[0].input.image_HW3.shape == (120, 160, 3)
+
+
 def test_without_any_area_it_is_0_53_of_the_box_and_said(coco: ModuleType, tmp_path: Path) -> None:
     data = coco.small(tmp_path, coco.document(coco.person(1, 1, area=None)))
     assert data[0].target.area_N.tolist() == [40 * 50 * 0.53]

@@ -60,9 +60,17 @@ def test_the_last_part_of_a_longer_name_is_not_enough(tmp_path: Path) -> None:
     assert "holds 1 such as 0001.npy" in found.detail
 
 
+def test_class_scores_in_place_of_labels_are_named_as_such(tmp_path: Path) -> None:
+    put(tmp_path / "a.npy", np.zeros((28, 60, 80)))
+    with pytest.raises(SampleFault, match="arg max"):
+        opened(tmp_path, "seg").prediction("set/a", (60, 80))
+
+
 def test_endings_of_ones_own_are_an_option(tmp_path: Path) -> None:
     put(tmp_path / "a_pred.npy", DEPTH)
-    assert fault(tmp_path, "depth").code == "pred.missing"
+    found = fault(tmp_path, "depth")
+    assert found.code == "pred.missing"
+    assert "option suffix=_pred would find it" in found.detail
     np.testing.assert_array_equal(answer(tmp_path, "depth", suffix="_pred"), DEPTH)
 
 

@@ -137,9 +137,12 @@ def test_dogs_are_left_out_and_a_file_of_dogs_is_refused(tmp_path: Path) -> None
         built("pose", results(tmp_path / "r.json", {**one, "category_id": 18}), of_images(a=1))
 
 
-def test_text_ids_are_file_stems_where_the_data_set_is_known(tmp_path: Path) -> None:
-    model = built("pose", results(tmp_path / "r.json", {"image_id": "0001"}), of_images(**{"0001": 7}))
-    assert len(answer(model, "s/0001").instance_scores_N) == 1
+@pytest.mark.parametrize(
+    ("stem", "said"), [("0001", "0001"), ("0001", "0001.jpg"), ("a.rf.9", "a.rf.9.PNG"), ("a.rf.9", "a.rf.9")]
+)
+def test_text_ids_are_file_names_where_the_data_set_is_known(tmp_path: Path, stem: str, said: str) -> None:
+    model = built("pose", results(tmp_path / "r.json", {"image_id": said}), of_images(**{stem: 7}))
+    assert len(answer(model, f"s/{stem}").instance_scores_N) == 1
     assert "file name" in model.notes[0]
 
 

@@ -143,7 +143,7 @@ def _with_faults(people: CocoPeople, n_labelled_P: NDArray[np.int64], options: C
         empty = _clipped_empty(people, image_P, box_low, box_high)
         checks.append(("label.bbox", empty, f"nothing of the {box} lies within the picture"))
     too_large = has_extent & (people.area_P > _FILLS * (width + 2) * (height + 2))
-    checks.append(("label.bbox", np.asarray(people.area_P <= 0), "area {area:g}"))
+    checks.append(("label.bbox", np.asarray(people.area_P <= 0), "area {area:g}; 'area: 0.53 x box' makes areas"))
     checks.append(("label.area", np.asarray(too_large), "area {area:g} on a box of {w:g} x {h:g}"))
     for code, is_bad, text in checks:
         for p in np.flatnonzero(is_bad & is_scored).tolist():

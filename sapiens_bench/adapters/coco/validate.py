@@ -99,6 +99,8 @@ def _images(document: Document, options: CocoOptions, faults: Faults) -> Images:
             report("label.image_id", f"id {identity} is taken by another image")
         size = tuple(_side(image.get(side), side, report) for side in ("width", "height"))
         name = image.get("file_name")
+        if isinstance(name, str):  # as exporters write it, under Windows too
+            name = name.replace("\\", "/").removeprefix("./")
         if (fault := path_fault(name)) is not None:
             report("label.path", f"file_name {show(name)} {fault}; write it relative to the folder of the pictures")
         if _is_selected(image, options, report):

@@ -19,8 +19,10 @@ def attributes(target: PoseTarget) -> dict[str, float]:
     if not len(scored):
         return {"people": 0.0, "person_px": np.nan, "occluded_share": np.nan, "crowding": np.nan}
     flags = target.visible_NK[scored]
-    overlap = iou(target.boxes_xyxy_px_N4[scored], target.boxes_xyxy_px_N4)
-    overlap[np.arange(len(scored)), scored] = 0.0
+    overlap = np.zeros((1, 0))  # of one person alone: most pictures of most sets
+    if len(target.boxes_xyxy_px_N4) > 1:
+        overlap = iou(target.boxes_xyxy_px_N4[scored], target.boxes_xyxy_px_N4)
+        overlap[np.arange(len(scored)), scored] = 0.0
     return {
         "people": float(len(scored)),
         "person_px": float(np.sqrt(target.area_N[scored]).mean()),
