@@ -128,8 +128,6 @@ class UperNet(nn.Module):
 
         config = UperNetConfig(hidden_size=width, num_labels=outputs)  # type: ignore[call-arg]
         self.head: nn.Module = UperNetHead(config, list(channels))  # type: ignore[no-untyped-call]
-            list(channels),  # type: ignore[call-arg]
-        )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         found: Tensor = self.head(list(maps))
