@@ -14,7 +14,7 @@ Axes: B images, H, W their size, N people of an image, K keypoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
@@ -314,7 +314,7 @@ def _array(value: Any) -> NDArray[Any]:
     return np.asarray(value)
 
 
-def _same_length(a: Sequence[Any], b: Sequence[Any]) -> None:
+def _same_length(a: Sized, b: Sized) -> None:
     if len(a) != len(b):
         raise ShapeError(f"{len(a)} predictions for {len(b)} truths.")
 

@@ -53,18 +53,17 @@ class Selected:
         if isinstance(base, Materialised):
             base.materialise(range(len(base)), workers, lambda done, total: None)
         kept, remark = _passing(base, rule, task, driven, workers)
-        self._of(base, rule, kept)
-        self.notes = (self.notes[0] + remark, *self.notes[1:])
+        self._of(base, rule, kept, remark)
 
-    def _of(self, base: Adapter, rule: Selection, kept: Sequence[int]) -> None:
-        """Become the samples ``kept`` of ``base``."""
+    def _of(self, base: Adapter, rule: Selection, kept: Sequence[int], remark: str = "") -> None:
+        """Become the samples ``kept`` of ``base``; ``remark`` goes behind how many they are."""
         self._base, self._rule, self.kept = base, rule, tuple(kept)
         self.keys: Sequence[str] = [base.keys[index] for index in kept]
         self.groups: Sequence[str] = [base.groups[index] for index in kept]
         self.base_manifest_sha256 = base.manifest_sha256
         covered = f"{base.manifest_sha256}\nselection {VERSION}\n{rule.text}\n{list(self.kept)}"
         self.manifest_sha256 = hashlib.sha256(covered.encode()).hexdigest()
-        said = f"Selected by {rule.text}: {len(kept)} of {len(base)} images."
+        said = f"Selected by {rule.text}: {len(kept)} of {len(base)} images.{remark}"
         self.notes: tuple[str, ...] = (said, *_texts(getattr(base, "notes", ())))
         for name in _AS_IT_IS:
             if hasattr(base, name):

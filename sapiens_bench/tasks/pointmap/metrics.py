@@ -49,7 +49,7 @@ class PointmapMetric:
         """``n_mask`` scored pixels, ``n`` of them with a finite point; sums of |d|, |d|^2 and |d| by axis, float64."""
         wanted_M3 = target.points_HW3[target.mask_HW].astype(np.float64)
         points_M3 = prediction.points_HW3[target.mask_HW].astype(np.float64)
-        found = np.isfinite(points_M3).all(axis=1)
+        found = np.asarray(np.isfinite(points_M3).all(axis=1))
         points_M3, wanted_M3 = points_M3[found], wanted_M3[found]
         if self.alignment == "scale":
             square = float((points_M3 * points_M3).sum())
