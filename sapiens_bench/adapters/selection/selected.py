@@ -56,7 +56,7 @@ class Selected:
         self._of(base, rule, kept, remark)
 
     def _of(self, base: Adapter, rule: Selection, kept: Sequence[int], remark: str = "") -> None:
-        """Become the samples ``kept`` of ``base``."""
+        """Become the samples ``kept`` of ``base``; ``remark`` goes behind how many they are."""
         self._base, self._rule, self.kept = base, rule, tuple(kept)
         self.keys: Sequence[str] = [base.keys[index] for index in kept]
         self.groups: Sequence[str] = [base.groups[index] for index in kept]
