@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sapiens_bench.errors import StoreError, UsageError
-from sapiens_bench.profiling.record import ProfileRecord, ProfileRow, read_profile
+
+if TYPE_CHECKING:
+    from sapiens_bench.profiling.record import ProfileRecord, ProfileRow
 
 FEWEST = 2  # files a side: one of each cannot have been taken in turn
 
@@ -89,6 +91,8 @@ def read_evidence(path: Path) -> Evidence:
     Raises:
         StoreError: neither.
     """
+    from sapiens_bench.profiling.record import read_profile
+
     if path.is_dir():
         return _of_profile(read_profile(path), path)
     try:

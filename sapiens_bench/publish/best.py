@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from sapiens_bench.errors import SapiensBenchError
 from sapiens_bench.report.table import Column, TableRow
 from sapiens_bench.report.tables import NO_EMPHASIS, Chosen, Emphasis
-from sapiens_bench.stats.multiple import ALPHA as ALPHA
-from sapiens_bench.stats.multiple import draws_for as draws_for
 from sapiens_bench.store.record import RunRecord
 
 if TYPE_CHECKING:
@@ -58,6 +56,8 @@ def told_from_noise(record: RunRecord, folder: Path, members: Sequence[Member] |
             return Chosen()
         names = {lead.ahead for lead in leads} | {lead.behind for lead in leads}
         try:
+            from sapiens_bench.stats.multiple import draws_for
+
             if not known:
                 from sapiens_bench.decide.sides import read_side  # rows are read only where something may stand out
 
@@ -109,6 +109,7 @@ def standing_out(
         where: name of a competitor -> (name of its contest, its model there).
     """
     from sapiens_bench.publish.pairwise import adjusted
+    from sapiens_bench.stats.multiple import ALPHA
 
     tests = [_test(lead, contests, where) for lead in leads]
     for name, found in contests.items():

@@ -11,10 +11,10 @@ from sapiens_bench.report.figures import Estimate, Figure
 from sapiens_bench.report.numbers import head
 from sapiens_bench.report.page import Matrix, MatrixCell
 from sapiens_bench.report.table import Block, TableRow
+from sapiens_bench.stats.multiple import ALPHA
 from sapiens_bench.stats.paired import PairedDifference
 from sapiens_bench.types import ScoreInfo
 
-ALPHA = 0.05
 MOST_SCORES = 4  # plots of intervals beside each other
 _COSTS = (("params_m", "Parameters (M)"), ("images_per_s", "Images per second, as measured in this run"))
 

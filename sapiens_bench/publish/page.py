@@ -14,7 +14,7 @@ from sapiens_bench.decide.sides import Member, read_side
 from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import ShardDamaged, UsageError
 from sapiens_bench.publish import dense_groups, overview, pose_groups
-from sapiens_bench.publish.best import draws_for, told_from_noise
+from sapiens_bench.publish.best import told_from_noise
 from sapiens_bench.publish.gallery import MOST_MODELS, case_id, gallery
 from sapiens_bench.publish.layers import colours_of, map_layers, pose_layers
 from sapiens_bench.publish.pairwise import Contest, contest
@@ -26,6 +26,7 @@ from sapiens_bench.report.figures import Curve
 from sapiens_bench.report.page import Gallery, Group, Page, Part
 from sapiens_bench.report.table import Block
 from sapiens_bench.report.tables import build
+from sapiens_bench.stats.multiple import draws_for
 from sapiens_bench.store.record import RunRecord
 
 MOST_POINTS = 160  # of a curve

@@ -9,10 +9,11 @@ from pathlib import Path
 from sapiens_bench.decide.sides import Member, read_side
 from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import SapiensBenchError
-from sapiens_bench.publish.best import Lead, draws_for, ranked_leads, standing_out
+from sapiens_bench.publish.best import Lead, ranked_leads, standing_out
 from sapiens_bench.publish.pairwise import Contest, contest
 from sapiens_bench.report.paper import Measured, ScoreColumn, Telling, name_of
 from sapiens_bench.report.tables import Chosen
+from sapiens_bench.stats.multiple import draws_for
 from sapiens_bench.store.record import RunRecord
 
 

@@ -12,12 +12,13 @@ from sapiens_bench.checks.run_folder import check_run
 from sapiens_bench.decide.sides import Member, read_side
 from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import SapiensBenchError, UsageError
-from sapiens_bench.publish.best import MEANS, draws_for, leads_of, standing_out
+from sapiens_bench.publish.best import MEANS, leads_of, standing_out
 from sapiens_bench.publish.page import page
 from sapiens_bench.publish.pairwise import contest
 from sapiens_bench.report.page import RunLink, SiteBoard, render, render_site
 from sapiens_bench.report.table import Column, TableRow
 from sapiens_bench.report.tables import NO_EMPHASIS, Chosen, Emphasis, build
+from sapiens_bench.stats.multiple import draws_for
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
 
 _MEASURED = ("done",)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sapiens_bench.publish.best import Lead, draws_for, leads_of, ranked_leads, standing_out, told_from_noise
+from sapiens_bench.publish.best import Lead, leads_of, ranked_leads, standing_out, told_from_noise
 from sapiens_bench.publish.pairwise import Contest, Remembered, adjusted
 from sapiens_bench.report.table import Column, TableCell, TableRow
 from sapiens_bench.report.tables import NO_EMPHASIS, Chosen
 from sapiens_bench.stats.bootstrap import draw_weights
+from sapiens_bench.stats.multiple import draws_for
 from sapiens_bench.stats.paired import PairedDifference
 from sapiens_bench.stats.sums import Aggregate, weighted_means
 from sapiens_bench.store.record import RunRecord, read_run
