@@ -14,7 +14,7 @@ from sapiens_bench.errors import UnknownName, UsageError
 from sapiens_bench.render.factors import FACTORS, find
 from sapiens_bench.tasks import task_kind
 
-KINDS = ("corruption", "factor", "boxes", "resolution")
+KINDS = ("corruption", "factor", "boxes", "resolution", "video")
 SIDES_PX = (256, 192, 128, 96, 64, 48, 32)
 RENDERED, FACTOR_SPLIT = "synthetic-humans", "study"
 BOXES = ("jitter:0.1", "jitter:0.2", "jitter:0.3", "jitter:0.4")
