@@ -209,7 +209,8 @@ def _carry_out(study: Study, asked: Asked) -> None:
         study.kind, found, n_draws=asked.n_draws, seed=study.base.seed, facts=facts, notes=notes, beside=beside
     )
     show(told, asked.fmt)
-    _say_where(out, files, study.trials[-1], to_stderr=asked.fmt != "text")
+    worst = next((p.worst.trial for p in found if p.worst is not None), study.trials[-1])
+    _say_where(out, files, worst, to_stderr=asked.fmt != "text")
     if complaints:
         raise IncompleteRun(f"INCOMPLETE: {complaints[0]}")
     complain_of_refusals(record)
@@ -234,10 +235,10 @@ def _run(study: Study, plan: Plan, trial: Trial, number: int) -> None:
         run(plan, view)
 
 
-def _say_where(out: Path, files: list[Path], last: Trial, *, to_stderr: bool) -> None:
+def _say_where(out: Path, files: list[Path], shown: Trial, *, to_stderr: bool) -> None:
     say(f"{'' if to_stderr else chr(10)}Study: {out}", to_stderr=to_stderr)
     for path in files:
         say(f"Figure: {path}", to_stderr=to_stderr)
     if not to_stderr:
-        one = shlex.quote(str(out / last.name))
-        next_commands([(f"sapiens-bench view {one}", "pictures of one condition with what a model made of them")])
+        one = shlex.quote(str(out / shown.name))
+        next_commands([(f"sapiens-bench view {one}", f"pictures of {shown.name} with what each model made of them")])

@@ -221,7 +221,9 @@ class Scene:
             people = tuple(restyled(person, redraw) for person in people)
             room, surface = _coloured(room, redraw), join([person.parts for person in people])
         rgb = self.canvas.paint(people, surface, room, redraw, room is setting.room)
-        told = about(setting.view, people, setting.camera, room, self.canvas.light(room, redraw), truth)
+        told = about(
+            setting.view, people, setting.camera, room, self.canvas.light(room, redraw), self.canvas.seen, truth
+        )
         return Picture(
             setting.view, rgb, truth.labels, truth.instance, truth.depth, truth.normal, truth.keypoints,
             truth.visible, setting.camera, told,

@@ -12,6 +12,7 @@ from sapiens_bench.adapters.synthetic.humans import SPLITS
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import UnknownName, UsageError
 from sapiens_bench.render.factors import FACTORS, find
+from sapiens_bench.render.scene import CLIPS
 from sapiens_bench.tasks import task_kind
 
 KINDS = ("corruption", "factor", "boxes", "resolution", "video")
@@ -124,6 +125,8 @@ def factor(base: Request, names: Sequence[str], levels: str = "5", pairs: int = 
     split = base.split or FACTOR_SPLIT
     if split not in SPLITS:
         raise UnknownName("split", split, SPLITS)
+    if split == CLIPS:
+        raise UsageError("--split clips: frames of a clip are rendered as drawn; `study video` is for them.")
     if not 2 <= pairs <= SPLITS[split]:
         raise UsageError(f"--pairs {pairs}: give 2 to {SPLITS[split]}, the pictures of split {split}.")
     if not names:

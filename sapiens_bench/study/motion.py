@@ -9,7 +9,7 @@ Axes: T frames, K keypoints, H, W image.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ def _mean(values: Doubles, axes: tuple[int, ...] | None) -> Doubles:
 
 
 def label_flicker(
-    pred_T: list[NDArray[np.integer]], truth_T: list[NDArray[np.integer]], ignore: int = 255
+    pred_T: list[NDArray[np.integer[Any]]], truth_T: list[NDArray[np.integer[Any]]], ignore: int = 255
 ) -> tuple[int, int]:
     """(pixels whose prediction changes, pixels looked at) where the true label does not change and is no background."""
     changed = looked_at = 0
@@ -73,7 +73,7 @@ def label_flicker(
 
 
 def normal_flicker(
-    pred_T: list[NDArray[np.floating]], truth_T: list[NDArray[np.floating]], mask_T: list[NDArray[np.bool_]]
+    pred_T: list[NDArray[np.floating[Any]]], truth_T: list[NDArray[np.floating[Any]]], mask_T: list[NDArray[np.bool_]]
 ) -> tuple[float, int]:
     """(sum of degrees by which predictions turn, pixels) where the true normal stands still between two frames."""
     total, looked_at = 0.0, 0
@@ -86,7 +86,7 @@ def normal_flicker(
     return total, looked_at
 
 
-def _angle(a_N3: NDArray[np.floating], b_N3: NDArray[np.floating]) -> Doubles:
+def _angle(a_N3: NDArray[np.floating[Any]], b_N3: NDArray[np.floating[Any]]) -> Doubles:
     """Degrees between vectors of any length."""
     a, b = a_N3.astype(np.float64), b_N3.astype(np.float64)
     sine = np.sqrt((np.cross(a, b) ** 2).sum(-1))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sapiens_bench.decide import pairs, wording
 from sapiens_bench.decide.sides import Member, Side
@@ -106,5 +107,5 @@ def exact_p(a: Sequence[float], b: Sequence[float]) -> float:
     return float(np.mean([rho >= found - 1e-12 for rho in all_orders]))
 
 
-def _ranks(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([(values < v).sum() + ((values == v).sum() + 1) / 2 for v in values], np.float64)
