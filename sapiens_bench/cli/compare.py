@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -87,7 +88,13 @@ def compare(
 
 
 def _compare_studies(
-    folders: list[Path], models: list[str], scores: list[str], n_boot: int, seed: int, fmt: str, out: Path | None
+    folders: list[Path],
+    models: Sequence[str],
+    scores: Sequence[str],
+    n_boot: int,
+    seed: int,
+    fmt: str,
+    out: Path | None,
 ) -> None:
     """Which of two models a condition costs more: of one study, or each model's profiles in two.
 
