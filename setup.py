@@ -17,6 +17,6 @@ setup(
         **{name: ["*.yaml"] for name in (*CARDS, "sapiens_bench.profiling", "sapiens_bench.testing.toy_cards")},
         "sapiens_bench": ["py.typed"],
         "sapiens_bench.report": ["templates/*"],
-        "sapiens_bench.embedded": ["*.npz", "*.safetensors", "*.json", "*.jsonl", "NOTICE*"],
+        "sapiens_bench.embedded": ["*.npz", "*.safetensors", "*.json", "*.jsonl", "*.csv", "NOTICE*"],
     },
 )

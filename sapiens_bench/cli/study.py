@@ -31,6 +31,8 @@ _EXAMPLES = """Examples:
 
     sapiens-bench study resolution --task seg --sides 128,64,32
 
+    sapiens-bench study video --task pose --models 'movenet-*' --clips 4
+
 The same command run again goes on where the first one stopped, and tells a finished study in another --format.
 """
 
@@ -125,6 +127,40 @@ def boxes(
     _carry_out(design.boxes(asked.base, boxes or ()), asked)
 
 
+@app.command("video")
+@with_asked
+def video(
+    asked: Asked,
+    clips: Annotated[int, typer.Option("--clips", help="Rendered clips of 24 frames; even ones stand still.")] = 8,
+) -> None:
+    """Frames in a row with exact motion: errors of velocity and acceleration, jitter, flicker, drift; also on Hi4D."""
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.cli.run import _plan
+    from sapiens_bench.store.record import read_run
+    from sapiens_bench.study import folder
+    from sapiens_bench.study import video as body
+    from sapiens_bench.study.video_document import document
+
+    if asked.beside is not None or asked.score:
+        raise UsageError("study video measures over time: --beside and --score are for studies of scores.")
+    study, catalog = body.design(asked.base, clips), Catalog.load(asked.base.cards)
+    out = asked.out or folder.default_folder(study, _plan(study.request(study.reference, None), catalog, dry_run=False))
+    plans: list[Plan] = []
+
+    def plan_of(request: Request) -> Plan:
+        plans.append(_plan(request, catalog, dry_run=False))
+        return plans[-1]
+
+    complaints = folder.fill(study, out, plan_of, lambda plan, trial, number: _run(study, plan, trial, number))
+    found = body.measure(plans[-1], n_draws=asked.n_draws, seed=study.base.seed)
+    facts = {"folder": str(out)}
+    show(document(found, n_draws=asked.n_draws, seed=study.base.seed, facts=facts), asked.fmt)
+    _say_where(out, [], study.reference, to_stderr=asked.fmt != "text")
+    if complaints:
+        raise IncompleteRun(f"INCOMPLETE: {complaints[0]}")
+    complain_of_refusals(read_run(out / study.reference.name))
+
+
 def _numbers(text: str, flag: str) -> list[int]:
     """Whole numbers of a comma list.
 
@@ -145,8 +181,11 @@ def _carry_out(study: Study, asked: Asked) -> None:
     from sapiens_bench.store.record import read_run
     from sapiens_bench.study import effects, figure, folder
     from sapiens_bench.study.document import document
+    from sapiens_bench.study.realism import agreement
 
     catalog = Catalog.load(study.base.cards)
+    if asked.beside is not None:
+        read_side(asked.beside)  # before hours of work, not after
 
     def plan_of(request: Request) -> Plan:
         return _plan(request, catalog, dry_run=False)
@@ -165,8 +204,13 @@ def _carry_out(study: Study, asked: Asked) -> None:
     notes = [f"INCOMPLETE: {text}" for text in complaints]
     notes += [*effects.left_out(sides[0][1], sides[1:]), *folder.not_measured(record)]
     facts = {"folder": str(out), "conditions": str(len(study.trials)), "reference": study.reference.name}
-    show(document(study.kind, found, n_draws=asked.n_draws, seed=study.base.seed, facts=facts, notes=notes), asked.fmt)
-    _say_where(out, files, study.trials[-1], to_stderr=asked.fmt != "text")
+    beside = [] if asked.beside is None else agreement(found, read_side(asked.beside))
+    told = document(
+        study.kind, found, n_draws=asked.n_draws, seed=study.base.seed, facts=facts, notes=notes, beside=beside
+    )
+    show(told, asked.fmt)
+    worst = next((p.worst.trial for p in found if p.worst is not None), study.trials[-1])
+    _say_where(out, files, worst, to_stderr=asked.fmt != "text")
     if complaints:
         raise IncompleteRun(f"INCOMPLETE: {complaints[0]}")
     complain_of_refusals(record)
@@ -191,10 +235,10 @@ def _run(study: Study, plan: Plan, trial: Trial, number: int) -> None:
         run(plan, view)
 
 
-def _say_where(out: Path, files: list[Path], last: Trial, *, to_stderr: bool) -> None:
+def _say_where(out: Path, files: list[Path], shown: Trial, *, to_stderr: bool) -> None:
     say(f"{'' if to_stderr else chr(10)}Study: {out}", to_stderr=to_stderr)
     for path in files:
         say(f"Figure: {path}", to_stderr=to_stderr)
     if not to_stderr:
-        one = shlex.quote(str(out / last.name))
-        next_commands([(f"sapiens-bench view {one}", "pictures of one condition with what a model made of them")])
+        one = shlex.quote(str(out / shown.name))
+        next_commands([(f"sapiens-bench view {one}", f"pictures of {shown.name} with what each model made of them")])

@@ -53,6 +53,7 @@ class Asked:
     n_draws: int
     score: str
     fmt: str
+    beside: Path | None = None
 
 
 def _asked(
@@ -84,6 +85,15 @@ def _asked(
     scoring: Scoring = None,
     trust_checkpoint: Trust = None,
     format_: FormatOption = Format.text,
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            "--beside",
+            callback=expanded,
+            show_default=False,
+            help="A run of the same models on photographs: do they rank alike there?",
+        ),
+    ] = None,
 ) -> Asked:
     from sapiens_bench.engine.request import Request, parse_trust
 
@@ -113,7 +123,7 @@ def _asked(
         trust=parse_trust(trust_checkpoint or []),
         command=typed(),
     )
-    return Asked(base, out, n_boot, score, format_.value)
+    return Asked(base, out, n_boot, score, format_.value, beside)
 
 
 def with_asked(command: Callable[..., None]) -> Callable[..., None]:

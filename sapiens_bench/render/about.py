@@ -11,9 +11,10 @@ import numpy as np
 
 from sapiens_bench.render.body_shape import age_years
 from sapiens_bench.render.camera import Camera
+from sapiens_bench.render.human_kit import Doubles
 from sapiens_bench.render.parts import Material
 from sapiens_bench.render.person import Person
-from sapiens_bench.render.picture import Truth
+from sapiens_bench.render.picture import Seen, Truth
 from sapiens_bench.render.room import Room
 from sapiens_bench.render.shade import Light
 
@@ -22,10 +23,10 @@ WORDS = ("view", "hair", "clothing", "background")  # attributes that are words;
 
 
 def about(
-    view: str, people: Sequence[Person], camera: Camera, room: Room, light: Light, truth: Truth
+    view: str, people: Sequence[Person], camera: Camera, room: Room, light: Light, seen: Seen, truth: Truth
 ) -> dict[str, float | str]:
     """Attributes of a picture by name; docs/study.md says what each means."""
-    seen = [_seen(person, camera) for person in people]
+    framed = [_framed(person, camera) for person in people]
     toward_camera = camera.centre[:2] - np.mean([p.keypoints_K3[[11, 12]].mean(0)[:2] for p in people], 0)
     return {
         "view": view,
@@ -44,9 +45,9 @@ def about(
         "camera_pitch": float(np.rad2deg(np.arcsin(-camera.R[2, 2]))),
         "focal_length": float(camera.K[1, 1] / camera.height),
         "distance": _mean(float(camera.project(p.keypoints_K3[[5, 6, 11, 12]])[1].mean()) for p in people),
-        "truncation": _mean(outside for _, outside in seen),
-        "occluder": _occluded(truth, len(people)),
-        "pixel_height": _mean(rows for rows, _ in seen),
+        "truncation": _mean(outside for _, outside in framed),
+        "occluder": seen.hidden_share,
+        "pixel_height": _mean(rows for rows, _ in framed),
         "visible_share": float((truth.visible[:, :N_COCO] == 2).mean()),
     }
 
@@ -73,24 +74,17 @@ def _lightness(person: Person) -> float:
     return float(np.mean(np.clip(worn, 0, 1) ** (1 / 2.2)))
 
 
-def _light_turn(light: Light, toward_camera: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+def _light_turn(light: Light, toward_camera: Doubles) -> float:
     """Degrees from the camera's side, positive from the right of the picture."""
     lamp = np.arctan2(light.direction[0], -light.direction[1])
     camera = np.arctan2(toward_camera[0], -toward_camera[1])
     return float((np.rad2deg(lamp - camera) + 180) % 360 - 180)
 
 
-def _seen(person: Person, camera: Camera) -> tuple[float, float]:
+def _framed(person: Person, camera: Camera) -> tuple[float, float]:
     """Rows that the whole person takes, inside the picture or not, and the share of its vertices outside."""
     uv, depth = camera.project(np.concatenate([part.vertices_V3 for part in person.parts]))
     front = depth > 0
     inside = front & (uv > -0.5).all(1) & (uv[:, 0] < camera.width - 0.5) & (uv[:, 1] < camera.height - 0.5)
     rows = float(np.ptp(uv[front, 1])) if front.any() else 0.0
     return rows, float(1 - inside.mean())
-
-
-def _occluded(truth: Truth, n: int) -> float:
-    """Share of people's 17 body points in the picture that are hidden, by others, by things or by themselves."""
-    flags = truth.visible[:n, :N_COCO]
-    labelled = int((flags > 0).sum())
-    return float((flags == 1).sum() / labelled) if labelled else 0.0

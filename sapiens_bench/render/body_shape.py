@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from sapiens_bench.render.body import RestBody
-from sapiens_bench.render.human_kit import Doubles, Kit
+from sapiens_bench.render.human_kit import BODY, Doubles, Ints, Kit, load_kit
 
 AGE_YEARS, AGE_KIT = (10.0, 25.0, 80.0), (0.5, 0.67, 1.0)  # of MakeHuman's age scale; between them straight lines
 TRAITS = ("gender", "age", "weight", "height", "muscle")  # columns of Kit.attributes_N5
@@ -73,18 +73,14 @@ def _moved(body: RestBody, trait: str, by: float, kit: Kit) -> RestBody:
 
 
 @lru_cache(maxsize=1)
-def _body_vertices() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    from sapiens_bench.render.human_kit import BODY, load_kit
-
-    return np.unique(load_kit().quads(BODY))
+def _body_vertices() -> Ints:
+    return np.asarray(np.unique(load_kit().quads(BODY)))
 
 
 @lru_cache(maxsize=1)
 def _directions() -> Doubles:
     """Change of vertices and bone heads per unit of each trait, [5, V + B, 3] metres."""
-    from sapiens_bench.render.human_kit import load_kit
-
     kit = load_kit()
     known = np.concatenate([np.ones((len(kit.attributes_N5), 1)), kit.attributes_N5], 1)
     per_trait = np.linalg.lstsq(known, kit.identities_NC, rcond=None)[0][1:]
-    return np.tensordot(per_trait, kit.basis_CP3.astype(np.float64), 1)
+    return np.asarray(np.tensordot(per_trait, kit.basis_CP3.astype(np.float64), 1))

@@ -60,13 +60,22 @@ class Canvas:
     """Everything of one scene that is the same in every colour.
 
     Args:
+        noise_seed: of the sensor; empty: it goes on where the light's draws end.
         close: the view is a close one: shadow maps cover what is seen and a little around it, for finer texels.
     """
 
     def __init__(
-        self, seed: tuple[str | int, ...], surface: Surface, seen: Seen, room: Backdrop, geometry: Geometry, close: bool
+        self,
+        seed: tuple[str | int, ...],
+        noise_seed: tuple[str | int, ...],
+        surface: Surface,
+        seen: Seen,
+        room: Backdrop,
+        geometry: Geometry,
+        close: bool,
     ) -> None:
-        self.seed, self.surface, self.seen, self.room, self.geometry = seed, surface, seen, room, geometry
+        self.seed, self.noise_seed = seed, noise_seed
+        self.surface, self.seen, self.room, self.geometry = surface, seen, room, geometry
         self.bounds = _lit_bounds(close, surface, geometry.point)
         columns = np.concatenate([surface.template_V3, surface.fields_VK[:, BORDER : BORDER + 1]], 1, dtype=np.float32)
         self.mixed_P4 = np.asarray(mixed(seen, surface, columns), np.float32)
@@ -109,6 +118,8 @@ class Canvas:
             rng = stream(*self.seed, "light")
             light = draw_light(rng, room.kind == "street")
             strength = rng.uniform(0.003, 0.012)
+            if self.noise_seed:
+                rng = stream(*self.noise_seed)
             grain = rng.standard_normal((*self.room.depth_HW.shape, 3), np.float32)
             self.noise = Noise(light, strength, grain)
         return self.noise

@@ -104,8 +104,13 @@ def linear(srgb: tuple[int, int, int] | Doubles) -> Doubles:
     return np.asarray((np.asarray(srgb, np.float64) / 255) ** 2.2)
 
 
-def make_person(*seed: str | int, family: str = "", redraw: Redraw = AS_DRAWN) -> Person:
-    """The person of a seed; every aspect has a stream of its own, so that one change leaves the others alone."""
+def make_person(*seed: str | int, family: str = "", redraw: Redraw = AS_DRAWN, pose: Pose | None = None) -> Person:
+    """The person of a seed; every aspect has a stream of its own, so that one change leaves the others alone.
+
+    Args:
+        family: of the pose; drawn when empty.
+        pose: instead of one that is drawn.
+    """
     kit = load_kit()
     born = draw_body(stream(*seed, "identity"), kit)
     body = reshaped(born, redraw.body, kit)
@@ -114,7 +119,7 @@ def make_person(*seed: str | int, family: str = "", redraw: Redraw = AS_DRAWN) -
     wear = draw_wardrobe(stream(*seed, "clothes"), born.traits.is_female)
     hair = draw_hair(stream(*seed, "hair"), born.traits.is_female, born.traits.age)
     looks = _restyled(draw_looks(stream(*seed, "looks"), born.traits, redraw.skin_tone), redraw)
-    pose = draw_pose(stream(*seed, "pose"), family)
+    pose = pose or draw_pose(stream(*seed, "pose"), family)
     move = posing(body, pose, kit)
     posed = move.apply(body.vertices_V3, kit.skin_VB)
     parts = [

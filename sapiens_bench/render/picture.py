@@ -67,6 +67,7 @@ class Seen:
     weight_P3: Doubles
     depth_P: Doubles
     shape: tuple[int, int]
+    hidden_share: float  # of the samples of people in the picture that things in front hide
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,13 +84,14 @@ def visible(hits: Hits, room: Backdrop) -> Seen:
     """Samples of people that no seat hides."""
     seat = np.repeat(np.repeat(room.seat_depth_HW, 2, 0), 2, 1)
     shown = (hits.face_HW >= 0) & (hits.depth_HW < seat + SEAT_TOLERANCE_M)
-    pixel = np.flatnonzero(shown)
+    pixel, n_covered = np.flatnonzero(shown), int((hits.face_HW >= 0).sum())
     return Seen(
         pixel,
         hits.face_HW.reshape(-1)[pixel],
         hits.barycentric_HW3.reshape(-1, 3)[pixel],
         hits.depth_HW.reshape(-1)[pixel],
         (hits.face_HW.shape[0], hits.face_HW.shape[1]),
+        1 - len(pixel) / n_covered if n_covered else 0.0,
     )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from sapiens_bench.render.about import about
 from sapiens_bench.render.attributes import vertex_normals
 from sapiens_bench.render.camera import Camera
+from sapiens_bench.render.clips import FRAMES, frame
 from sapiens_bench.render.colour import Canvas, Geometry
 from sapiens_bench.render.draws import stream
 from sapiens_bench.render.factors import AS_DRAWN, Redraw
@@ -35,6 +36,7 @@ VERSION = 1  # raised whenever a pixel or a number of the set can change
 HEIGHT, WIDTH = 512, 384
 VIEWS = {"full": 0.5, "upper": 0.2, "face": 0.13, "two": 0.17}
 MOST_PEOPLE = 4
+CLIPS = "clips"  # the split whose pictures are frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +64,7 @@ class Setting:
     room: Room
     seed: tuple[str | int, ...]
     redraw: Redraw = AS_DRAWN  # what of the light is set instead of drawn
+    noise_seed: tuple[str | int, ...] = ()  # of the sensor; with that of the light when empty
 
 
 def seed_of(split: str, index: int) -> tuple[str | int, ...]:
@@ -94,6 +97,8 @@ def draw_setting(
 ) -> Setting:
     """The scene of a split and index. Camera and room are those of the scene as drawn whatever its people become."""
     seed = seed_of(split, index)
+    if split == CLIPS:
+        return _clip_setting(index, height, width)
     rng = stream(*seed, "layout")
     view = str(rng.choice(list(VIEWS), p=list(VIEWS.values())))
     n = 2 if view == "two" else 1
@@ -114,6 +119,14 @@ def draw_setting(
     seats = (*_seats(people, seed), *board(camera, people, redraw, seed))
     room = draw_room(stream(*seed, "room"), float(points[:, 1].max()) + 0.3, side, seats)
     return Setting(view, people, camera, _coloured(room, redraw), seed, redraw)
+
+
+def _clip_setting(index: int, height: int, width: int) -> Setting:
+    """One frame of a clip; frames of all clips are counted through."""
+    number, at = divmod(index, FRAMES)
+    seed = seed_of(CLIPS, number)
+    person, camera, room = frame(seed, number, at, height, width)
+    return Setting("full", (person,), camera, room, seed, noise_seed=(*seed, "sensor", at))
 
 
 def _place(seed: tuple[str | int, ...], i: int, n: int, view: str, rng: np.random.Generator) -> Place:
@@ -198,7 +211,7 @@ class Scene:
         self.truth = truth_of(seen, surface, geometry[0], setting.people, camera)
         small = Geometry(*(part.astype(np.float32) for part in geometry))
         close = setting.view not in ("full", "two")
-        self.canvas = Canvas(setting.seed, surface, seen, room, small, close)
+        self.canvas = Canvas(setting.seed, setting.noise_seed, surface, seen, room, small, close)
 
     def picture(self, redraw: Redraw) -> Picture:
         """The scene in other colours or light; as it is where ``redraw`` is that of its setting."""
@@ -208,7 +221,9 @@ class Scene:
             people = tuple(restyled(person, redraw) for person in people)
             room, surface = _coloured(room, redraw), join([person.parts for person in people])
         rgb = self.canvas.paint(people, surface, room, redraw, room is setting.room)
-        told = about(setting.view, people, setting.camera, room, self.canvas.light(room, redraw), truth)
+        told = about(
+            setting.view, people, setting.camera, room, self.canvas.light(room, redraw), self.canvas.seen, truth
+        )
         return Picture(
             setting.view, rgb, truth.labels, truth.instance, truth.depth, truth.normal, truth.keypoints,
             truth.visible, setting.camera, told,

@@ -12,9 +12,10 @@ from sapiens_bench.adapters.synthetic.humans import SPLITS
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import UnknownName, UsageError
 from sapiens_bench.render.factors import FACTORS, find
+from sapiens_bench.render.scene import CLIPS
 from sapiens_bench.tasks import task_kind
 
-KINDS = ("corruption", "factor", "boxes", "resolution")
+KINDS = ("corruption", "factor", "boxes", "resolution", "video")
 SIDES_PX = (256, 192, 128, 96, 64, 48, 32)
 RENDERED, FACTOR_SPLIT = "synthetic-humans", "study"
 BOXES = ("jitter:0.1", "jitter:0.2", "jitter:0.3", "jitter:0.4")
@@ -124,6 +125,8 @@ def factor(base: Request, names: Sequence[str], levels: str = "5", pairs: int = 
     split = base.split or FACTOR_SPLIT
     if split not in SPLITS:
         raise UnknownName("split", split, SPLITS)
+    if split == CLIPS:
+        raise UsageError("--split clips: frames of a clip are rendered as drawn; `study video` is for them.")
     if not 2 <= pairs <= SPLITS[split]:
         raise UsageError(f"--pairs {pairs}: give 2 to {SPLITS[split]}, the pictures of split {split}.")
     if not names:

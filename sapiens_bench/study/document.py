@@ -13,8 +13,10 @@ from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
 from sapiens_bench.stats.paired import holm
 from sapiens_bench.stats.power import POWER, smallest_seen
+from sapiens_bench.study.design import RENDERED
 from sapiens_bench.study.effects import Effect, Profile
 from sapiens_bench.study.folder import SCHEMA
+from sapiens_bench.study.realism import CAN_SHOW, UNCHECKED, Agreement
 
 TITLES = {
     "corruption": "sensitivity to corruptions",
@@ -26,11 +28,19 @@ SURE = 0.05  # Holm's p below which a condition counts as one that has an effect
 
 
 def document(
-    kind: str, found: Sequence[Profile], *, n_draws: int, seed: int, facts: dict[str, str], notes: Sequence[str] = ()
+    kind: str,
+    found: Sequence[Profile],
+    *,
+    n_draws: int,
+    seed: int,
+    facts: dict[str, str],
+    notes: Sequence[str] = (),
+    beside: Sequence[Agreement] = (),
 ) -> Document:
     """The study for any format.
 
     Args:
+        beside: how the models rank on photographs.
         notes: what went wrong in which run, and what is to be said beside the numbers.
     """
     sheets: list[Sheet] = []
@@ -40,12 +50,13 @@ def document(
         if len({e.trial.series for e in of_place[0].effects}) > 1:
             sheets.append(_sensitivity(of_place))
         sheets += [_conditions(profile) for profile in of_place]
+    sheets += [each.sheet for each in beside]
     return Document(
         title=f"sapiens-bench study: {TITLES[kind]}",
         sheets=tuple(sheets),
         facts=facts,
-        notes=(*notes, *_notes(kind, found, n_draws, seed)),
-        data=_data(kind, found, n_draws, seed, facts),
+        notes=(*notes, *_notes(kind, found, n_draws, seed), *_realism(found, beside)),
+        data={**_data(kind, found, n_draws, seed, facts), "realism": [_agreed(each) for each in beside]},
     )
 
 
@@ -158,6 +169,22 @@ def _notes(kind: str, found: Sequence[Profile], n_draws: int, seed: int) -> Iter
     few = [p.n_groups for p in found if p.n_groups < FEW_GROUPS]
     if few:
         yield f"Only {min(few)} independent groups: below {FEW_GROUPS} the intervals are too narrow."
+
+
+def _realism(found: Sequence[Profile], beside: Sequence[Agreement]) -> Iterator[str]:
+    """What rendered evidence can show, where a study is on rendered people."""
+    if any(p.dataset == RENDERED for p in found):
+        yield CAN_SHOW
+        if not beside:
+            yield UNCHECKED
+
+
+def _agreed(each: Agreement) -> dict[str, Any]:
+    scores = [{"model": title, "rendered": a, "real": b} for title, a, b in each.rows]
+    return {
+        "rendered": each.rendered, "real": each.real, "metric": each.key, "rho": each.rho, "p": each.p_value,
+        "scores": scores,
+    }  # fmt: skip
 
 
 def _data(kind: str, found: Sequence[Profile], n_draws: int, seed: int, facts: dict[str, str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sapiens_bench.store.record import read_run
 from sapiens_bench.study import effects, folder
 from sapiens_bench.study.design import KINDS, Trial
 from sapiens_bench.study.document import document
+from sapiens_bench.study.realism import agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,24 @@ def _trial(entry: dict[str, Any]) -> Trial:
     return Trial(name, str(entry["series"]), str(entry["level"]), dict(entry["change"]))
 
 
-def told(study: StoredStudy, *, n_draws: int, seed: int, score: str = "", notes: Sequence[str] = ()) -> Document:
-    """The study's tables, as the `study` command tells them."""
+def told(
+    study: StoredStudy,
+    *,
+    n_draws: int,
+    seed: int,
+    score: str = "",
+    notes: Sequence[str] = (),
+    beside: Side | None = None,
+) -> Document:
+    """The study's tables, as the `study` command tells them.
+
+    Args:
+        beside: a run of the same models on photographs.
+    """
     found = effects.profiles(study.kind, study.side, study.under, n_draws=n_draws, seed=seed, score=score)
     said = [f"INCOMPLETE: conditions without a run: {', '.join(study.missing)}."] if study.missing else []
     said += [*notes, *effects.left_out(study.side, study.under)]
     said += folder.not_measured(read_run(study.path / study.reference.name))
     facts = {"folder": str(study.path), "conditions": str(len(study.under)), "reference": study.reference.name}
-    return document(study.kind, found, n_draws=n_draws, seed=seed, facts=facts, notes=said)
+    agreed = [] if beside is None else agreement(found, beside)
+    return document(study.kind, found, n_draws=n_draws, seed=seed, facts=facts, notes=said, beside=agreed)

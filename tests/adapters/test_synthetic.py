@@ -61,7 +61,7 @@ def test_it_is_an_adapter_and_is_materialised(root: Path):
     assert isinstance(data, Adapter)
     assert isinstance(data, Materialised)
     assert len(data) == 12 == len(set(data.keys)) == len(set(data.groups))
-    assert [len(make(root, split=split)) for split in SPLITS] == [120, 12, 2000, 1000]
+    assert [len(make(root, split=split)) for split in SPLITS] == [120, 12, 2000, 1000, 480]
 
 
 def test_a_factor_at_a_level_is_a_set_of_its_own_with_the_same_keys_and_truth(root: Path):
@@ -77,6 +77,20 @@ def test_a_factor_at_a_level_is_a_set_of_its_own_with_the_same_keys_and_truth(ro
         dark.verify_manifest([0])
     with pytest.raises(UnknownName, match="skin_tone"):
         make(root, factor="skin_tine=7")
+
+
+def test_clips_are_frames_in_a_row_of_one_group_each(root: Path):
+    clips = make(root, split="clips")
+    assert clips.groups[0] == clips.groups[23] != clips.groups[24]
+    assert len(set(clips.groups)) == 20
+    a, b = clips[0], clips[1]
+    moved = np.abs(a.target.keypoints_NK2_px - b.target.keypoints_NK2_px).max()
+    assert 0 < moved < 12  # a twelfth of the way between two poses, at 96 x 128
+    names = ("skin_tone", "hair", "clothing", "background", "light_level")
+    assert [a.about[n] for n in names] == [b.about[n] for n in names]
+    assert (a.input.image_HW3 != b.input.image_HW3).mean() > 0.3  # the sensor's noise is new
+    with pytest.raises(UsageError, match="rendered as drawn"):
+        make(root, split="clips", factor="skin_tone=7")
 
 
 def test_files_give_back_what_was_rendered(root: Path):

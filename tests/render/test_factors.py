@@ -81,6 +81,9 @@ def test_a_board_hides_the_share_of_rows_that_is_asked_for() -> None:
     left = np.flatnonzero((hidden.instance_HW == 1).any(1))
     assert len(left) / len(rows) == pytest.approx(0.5, abs=0.12)
     assert left[0] == rows[0]
+    n = (plain.instance_HW > 0).sum()
+    share = float(hidden.about["occluder"]) - float(plain.about["occluder"])
+    assert share == pytest.approx(1 - (hidden.instance_HW > 0).sum() / n, abs=0.02)
 
 
 def test_what_a_factor_does_not_touch_keeps_its_colour(as_drawn: Picture) -> None:

@@ -171,6 +171,7 @@ def test_all_tasks_have_twelve_corruptions_or_more() -> None:
         (lambda: rendered(["clothing", "skin_tone"], "black"), UsageError, "one --factor"),
         (lambda: rendered([]), UsageError, "--factor: skin_tone"),
         (lambda: rendered(["skin_tone"], pairs=1), UsageError, "2 to 1000"),
+        (lambda: design.factor(base(task="pose", datasets=(), split="clips"), ["age"]), UsageError, "as drawn"),
         (lambda: design.factor(base(task="pose", datasets=(), split="tiny"), ["skin_tone"]), UsageError, "2 to 12"),
         (lambda: design.factor(base(task="pose"), ["skin_tone"]), UsageError, "toy has no factors"),
     ],

@@ -24,10 +24,11 @@ from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError, UnknownName, UsageError
 from sapiens_bench.render import factors
 from sapiens_bench.render.camera import Camera
+from sapiens_bench.render.clips import FRAMES, N_CLIPS
 from sapiens_bench.render.draws import stream
 from sapiens_bench.render.manifest import Comparison, ManifestEntry, compare, digest, read_manifest
 from sapiens_bench.render.picture import Picture
-from sapiens_bench.render.scene import HEIGHT, VERSION, WIDTH
+from sapiens_bench.render.scene import CLIPS, HEIGHT, VERSION, WIDTH
 from sapiens_bench.render.surface_points import load_points
 from sapiens_bench.tasks import task_kind
 from sapiens_bench.tasks.depth.types import DepthTarget
@@ -36,7 +37,7 @@ from sapiens_bench.tasks.pose.types import PoseTarget
 from sapiens_bench.tasks.seg.types import IGNORE, SegTarget
 from sapiens_bench.types import ModelInput, Sample, Scene
 
-SPLITS = {"default": 120, "tiny": 12, "train": 2000, "study": 1000}
+SPLITS = {"default": 120, "tiny": 12, "train": 2000, "study": 1000, CLIPS: N_CLIPS * FRAMES}
 WITH_MANIFEST = ("default", "tiny")
 NEEDS: dict[str, tuple[str, ...]] = {  # task -> what of an image is decoded beside picture, points and camera
     "pose": ("instance",),
@@ -100,9 +101,9 @@ class SyntheticHumans:
     """
 
     class Options(StrictOptions):
-        split: Literal["default", "tiny", "train", "study"] = "default"
-        """default (120 images), tiny (12), train (2000, for probe heads) or study (1000); people never repeat between
-        splits"""
+        split: Literal["default", "tiny", "train", "study", "clips"] = "default"
+        """default (120 images), tiny (12), train (2000, for probe heads), study (1000) or clips (20 of 24 frames);
+        people never repeat between splits"""
         boxes: str = "gt"
         """pose: gt, or jitter:<fraction>[,<seed>] of the box size"""
         factor: str = ""
@@ -125,8 +126,12 @@ class SyntheticHumans:
         self._keep = _keypoint_index(context.space, context.where) if self.task == "pose" else np.zeros(0, np.int64)
         self._labels = _label_table(context) if self.task == "seg" and context.space is not None else None
         self.boxes = "ground truth" if self._jitter is None else f"ground truth, jittered by {self._jitter[0]:g}"
+        if self.factor and split == CLIPS:
+            raise UsageError(f"factor {self.factor}: clips are rendered as drawn; take another split.")
         self.keys: list[str] = [f"{context.card.id}/{split}/{index:06d}" for index in range(SPLITS[split])]
         self.groups: list[str] = self.keys  # every image has people of its own
+        if split == CLIPS:
+            self.groups = [f"{context.card.id}/{split}/{index // FRAMES:03d}" for index in range(SPLITS[split])]
         size_text = f"{size[0]}x{size[1]}"
         covered = [context.card.id, str(VERSION), split, size_text, _kit_sha256(), self.boxes, str(self._jitter)]
         covered.append(str(self._keep.tolist()))
