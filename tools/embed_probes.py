@@ -3,8 +3,8 @@
     python tools/embed_probes.py probes/movenet-lightning probes/blazepose-full ...
 
 Each folder is one that ``sapiens-bench probe --out`` wrote, of a shipped trunk and one seed. Writes
-``sapiens_bench/embedded/probe_<trunk>.safetensors``, ``baselines/probe_heads_<task>.yaml`` (all trunks given, in that
-order) and ``results/probes/<trunk>.csv``, the log of the training.
+``sapiens_bench/embedded/probe_<trunk>.safetensors``, ``results/probes/<trunk>.csv``, the log of the training, and
+``baselines/probe_heads_<task>.yaml`` with a row for every head that is shipped then, those from before included.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ NOTE = "Heads are ours; trunks are MoveNet's and BlazePose's, see sapiens_bench/
 
 def main(folders: list[str]) -> None:
     """Ship every folder's head."""
-    heads: list[tuple[HeadFile, Path]] = []
     for folder in map(Path, folders):
         (file,) = folder.glob("*.safetensors")
         about, _, trunk = load_head(file)
         if about.backbone not in SHIPPED or trunk:
             raise SystemExit(f"{file} is not the head of a frozen, shipped trunk.")
-        target = ROOT / "sapiens_bench" / "embedded" / f"probe_{about.backbone.replace('-', '_')}.safetensors"
-        shutil.copyfile(file, target)
+        shutil.copyfile(file, embedded(about.backbone))
         log = ROOT / "results" / "probes" / f"{about.backbone}.csv"
         log.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / "seed-0" / "log.csv", log)
-        heads.append((about, target))
+    files = [embedded(trunk) for trunk in SHIPPED if embedded(trunk).is_file()]
+    heads = [(load_head(file)[0], file) for file in files]
     for task in TITLES:
         text = yaml.safe_dump(card(task, heads), sort_keys=False, allow_unicode=True, width=120)
         (ROOT / "baselines" / f"probe_heads_{task}.yaml").write_text(text, encoding="utf-8")
 
 
+def embedded(trunk: str) -> Path:
+    """The head of a trunk in the package."""
+    return ROOT / "sapiens_bench" / "embedded" / f"probe_{trunk.replace('-', '_')}.safetensors"
+
+
 def card(task: str, heads: list[tuple[HeadFile, Path]]) -> dict[str, Any]:
     """The card of one task: a row a trunk."""
-    input_hw = {about.input_hw for about, _ in heads}
-    if len(input_hw) != 1:
-        raise SystemExit(f"The heads have different input sizes: {input_hw}.")
-    height, width = input_hw.pop()
     commands = " ".join(f"`{about.made['command']}` ({about.made['settings']['steps']} steps)" for about, _ in heads)
     made = (
         "Frozen trunk, trained head with a small image stem (it also sees the picture itself). One file holds heads "
@@ -65,7 +65,6 @@ def card(task: str, heads: list[tuple[HeadFile, Path]]) -> dict[str, Any]:
         "licence": {"name": "Apache-2.0", "commercial": True, "may_redistribute": True, "note": NOTE},
         "wrapper": "probe_head",
         **({"space": "body28"} if task == "seg" else {}),
-        "input": {"height": height, "width": width},
         "trained_on": "synthetic-humans train",
         "in_domain": ["synthetic-humans"],
         "notes": made,
@@ -79,6 +78,7 @@ def variant(task: str, about: HeadFile, file: Path) -> dict[str, Any]:
     return {
         "id": f"{about.backbone}-{task}",
         "title": f"{shipped.title} + head",
+        "input": {"height": about.input_hw[0], "width": about.input_hw[1]},
         **({"options": {"depth_kind": "affine_invariant_depth"}} if task == "depth" else {}),
         "weights": {
             "file": file.name,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sapiens_bench.adapters.context import MAX_PIXELS
 from sapiens_bench.cards.catalog import Catalog
@@ -20,27 +20,25 @@ from sapiens_bench.engine.choices import DataChoice
 from sapiens_bench.engine.data_specs import FoundData, open_named
 from sapiens_bench.engine.device import resolve_device
 from sapiens_bench.errors import UsageError
-from sapiens_bench.models.parts.dense_head import DenseHead, HeadPlan
-from sapiens_bench.models.parts.head_file import HeadFile, build_head, save_head
-from sapiens_bench.models.parts.rival_heads import RivalHead
+from sapiens_bench.models.parts.dense_head import HeadPlan
+from sapiens_bench.models.parts.head_file import Head, HeadFile, build_head, save_head
 from sapiens_bench.models.parts.trunks import Trunk, open_trunk
 from sapiens_bench.probe.budget import steps_within
-from sapiens_bench.probe.cache import DeviceRows, Rows, TrainingData, maps_of, near, views_of
-from sapiens_bench.probe.fresh import Draws, fresh_views, source_hw
+from sapiens_bench.probe.cache import Rows, TrainingData, maps_of, near, views_of
+from sapiens_bench.probe.feed import ProbeData, losses_of, statistics_of
+from sapiens_bench.probe.fresh import source_hw
 from sapiens_bench.probe.leakage import refuse_shared_groups, refuse_shared_pictures, split_groups
 from sapiens_bench.probe.objective import Objective, class_weights
 from sapiens_bench.probe.paper import PAPER_CLASS_WEIGHTS
 from sapiens_bench.probe.plot import plot_losses, write_tensorboard
 from sapiens_bench.probe.request import ARCH_WIDTH, HEADS, RATES, DataName, ProbeRequest
-from sapiens_bench.probe.train import Job, Losses, Settings, fit
+from sapiens_bench.probe.train import Job, Settings, fit
+from sapiens_bench.probe.transfer import start_from
 from sapiens_bench.probe.views import Grid
 from sapiens_bench.probe.write import Fitted, write_cards, write_head
-from sapiens_bench.tasks.seg.types import IGNORE
 from sapiens_bench.types import Materialised
 
 CHANNELS = {"depth": 1, "normal": 3}
-STATISTICS_ROWS = 128  # views whose feature maps tell means and deviations
-Head = DenseHead | RivalHead
 Watch = Callable[[str, int, int], None]  # what, done, total
 
 
@@ -55,22 +53,6 @@ class Probed(nn.Module):
         super().train(mode)
         self.backbone.eval()
         return self
-
-
-@dataclass(frozen=True)
-class ProbeData:
-    """All that training with one seed needs."""
-
-    request: ProbeRequest
-    data: TrainingData
-    views: Rows | DeviceRows  # sources of views, if they are made at every step
-    maps: Rows | DeviceRows | None  # None: the trunk runs at every step
-    trunk: Trunk
-    plan: HeadPlan
-    objective: Objective
-    train_rows: list[int]
-    validation_rows: list[int]
-    device: str
 
 
 def probe(request: ProbeRequest, catalog: Catalog, watch: Watch) -> list[Fitted]:
@@ -245,9 +227,9 @@ def train_one(
     """
     torch.manual_seed(int.from_bytes(hashlib.sha256(f"head {settings.seed}".encode()).digest()[:6], "big"))
     head = build_head(prepared.plan).to(prepared.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    head.standardise(*_statistics(prepared))
+    head.standardise(*statistics_of(prepared))
     if prepared.request.start_from is not None:
-        head.load_state_dict(_earlier(prepared.request.start_from, settings.seed))
+        start_from(prepared, head, prepared.request.start_from, settings.seed)
     finetune = prepared.request.finetune
     module: nn.Module = Probed(prepared.trunk, head) if finetune else head
     if finetune:
@@ -255,7 +237,7 @@ def train_one(
             parameter.requires_grad_(True)
     job = Job(
         module=module,
-        losses=lambda _, rows, step: _losses(prepared, head, rows, settings.seed, step),
+        losses=lambda _, rows, step: losses_of(prepared, head, rows, settings.seed, step),
         train_rows=prepared.train_rows,
         validation_rows=prepared.validation_rows,
         layer_name=_layer_name(prepared.trunk) if finetune else str,
@@ -270,76 +252,11 @@ def train_one(
     return head.fold(), loss, settings
 
 
-def _earlier(folder: Path, seed: int) -> dict[str, Tensor]:
-    """The head of an earlier probe's last checkpoint.
-
-    Raises:
-        UsageError: none there.
-    """
-    path = folder / f"seed-{seed}" / "checkpoint.pt"
-    if not path.is_file():
-        raise UsageError(f"--start-from {folder}: {path} is not there; give the --out folder of an earlier probe.")
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["module"]
-    return {name.removeprefix("head."): tensor for name, tensor in state.items() if not name.startswith("backbone.")}
-
-
 def _layer_name(trunk: Trunk) -> Callable[[str], str]:
     def name(full: str) -> str:
         return trunk.layer_name(full.removeprefix("backbone.")) if full.startswith("backbone.") else full
 
     return name
-
-
-def _losses(prepared: ProbeData, head: Head, rows: Sequence[int], seed: int, step: int | None) -> Losses:
-    views = _views(prepared, rows, seed, step)
-    if prepared.maps is not None:
-        found = prepared.maps.batch(rows)
-        maps = [found[tap.name].to(prepared.device, memory_format=torch.channels_last) for tap in prepared.plan.taps]
-    elif prepared.request.finetune:
-        maps = prepared.trunk(views["image"])
-    else:
-        maps = _frozen(prepared, views["image"])
-    own = head.own_losses(maps, views["seg"]) if isinstance(head, RivalHead) and "seg" in views else None
-    return prepared.objective(head(maps, views["image"]), views) if own is None else own
-
-
-def _views(prepared: ProbeData, rows: Sequence[int], seed: int, step: int | None) -> dict[str, Tensor]:
-    """Views of rows on the device; with ``--views 0`` those of a step, plain ones without a step."""
-    views = {name: tensor.to(prepared.device) for name, tensor in prepared.views.batch(rows).items()}
-    if prepared.request.views:
-        return views
-    drawn = Draws.plain(len(rows)) if step is None else Draws.of_step(len(rows), seed, step)
-    grid = Grid(prepared.request.input_hw, prepared.plan.out_stride)
-    flips = prepared.data.flip_index
-    mirror = None
-    if flips is not None:
-        table = np.append(flips, np.full(256 - len(flips), IGNORE)).astype(np.uint8)
-        mirror = torch.from_numpy(table).to(prepared.device)
-    return fresh_views(views, drawn, grid, mirror, noise_seed=seed * 1_000_003 + (step or 0))
-
-
-def _frozen(prepared: ProbeData, image: Tensor) -> list[Tensor]:
-    """The trunk's maps without gradient; in float16 on a GPU whose head is trained in 16 bits."""
-    kind = torch.device(prepared.device).type
-    half = kind == "cuda" and prepared.request.precision == "bf16"
-    with torch.no_grad(), torch.autocast(kind, torch.float16 if half else torch.bfloat16, enabled=half):
-        maps: list[Tensor] = prepared.trunk(image)
-    return maps
-
-
-def _statistics(prepared: ProbeData) -> tuple[list[Tensor], list[Tensor]]:
-    """Mean and deviation of every channel of every feature map, over some of the training rows."""
-    rows = prepared.train_rows[:: max(1, len(prepared.train_rows) // STATISTICS_ROWS)]
-    means, deviations = [], []
-    if prepared.maps is None:
-        maps = [m.float().cpu() for m in _frozen(prepared, _views(prepared, rows[:16], 0, None)["image"])]
-    else:
-        found = prepared.maps.batch(rows)
-        maps = [found[tap.name].float() for tap in prepared.plan.taps]
-    for each in maps:
-        means.append(each.mean((0, 2, 3)))
-        deviations.append(each.std((0, 2, 3)))
-    return means, deviations
 
 
 def _keeps_trunk(prepared: ProbeData) -> bool:

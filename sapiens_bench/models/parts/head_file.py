@@ -20,6 +20,7 @@ from sapiens_bench.models.parts.dense_head import DenseHead, HeadPlan, Tap
 from sapiens_bench.models.parts.rival_heads import RivalHead
 
 FORMAT = "sapiens-bench-probe/1"
+Head = DenseHead | RivalHead
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ class HeadFile:
     made: Mapping[str, Any] = field(default_factory=dict)  # data, settings, seed, command; for people
 
 
-def build_head(plan: HeadPlan) -> DenseHead | RivalHead:
+def build_head(plan: HeadPlan) -> Head:
     """The decoder of a plan, its weights drawn. Raises UsageError: see ``RivalHead``."""
     return RivalHead(plan) if plan.arch else DenseHead(plan)
 
 
-def save_head(about: HeadFile, head: DenseHead | RivalHead, trunk: Mapping[str, Tensor] | None) -> bytes:
+def save_head(about: HeadFile, head: Head, trunk: Mapping[str, Tensor] | None) -> bytes:
     """The file's bytes; ``head`` is folded. Equal inputs give equal bytes."""
     from safetensors.torch import save
 
@@ -54,7 +55,7 @@ def _half(tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor
 
 
-def load_head(path: Path) -> tuple[HeadFile, DenseHead | RivalHead, dict[str, Tensor]]:
+def load_head(path: Path) -> tuple[HeadFile, Head, dict[str, Tensor]]:
     """The description, the head in evaluation mode (float32), and the trunk's tensors, if the file holds any.
 
     Raises:
