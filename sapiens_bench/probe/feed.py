@@ -52,7 +52,7 @@ def losses_of(prepared: ProbeData, head: Head, rows: Sequence[int], seed: int, s
         maps = prepared.trunk(views["image"])
     else:
         maps = frozen_maps(prepared, views["image"])
-    own = head.ownlosses_of(maps, views["seg"]) if isinstance(head, RivalHead) and "seg" in views else None
+    own = head.own_losses(maps, views["seg"]) if isinstance(head, RivalHead) and "seg" in views else None
     return prepared.objective(head(maps, views["image"]), views) if own is None else own
 
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sapiens_bench.errors import CheckpointRejected, UsageError
-from sapiens_bench.models.parts.checkpoints import open_state
+from sapiens_bench.models.parts.checkpoints import only_prefix, open_state
 from sapiens_bench.models.parts.dense_view import framed
 from sapiens_bench.models.parts.trunk_sapiens import MEAN, STD
-from sapiens_bench.models.sapiens_load import load_encoder, only_prefix
+from sapiens_bench.models.sapiens_load import load_encoder
 from sapiens_bench.models.sapiens_net import PATCH, Block, Encoder, EncoderConfig
 
 HEADS = 16  # of the released decoders' attention; no tensor tells it
@@ -119,7 +119,8 @@ class MaskedAutoencoder:
         error = ((values - (truth - mean) / deviation) ** 2)[hidden].mean()
         painted = torch.where(hidden[:, None], values * deviation + mean, truth)
         grey = torch.where(hidden[:, None], torch.zeros_like(truth), truth)
-        return Reconstruction(picture, *(_bytes(each, (rows, columns)) for each in (grey, painted)), float(error))
+        grid = (rows, columns)
+        return Reconstruction(picture, _bytes(grey, grid), _bytes(painted, grid), float(error))
 
     def _encoded(self, image: Tensor, seen: Tensor) -> Tensor:
         tokens, _ = self.encoder.patch_tokens(image)
