@@ -124,7 +124,11 @@ def near(rows: Rows, device: str) -> Rows | DeviceRows:
     size = sum(array.nbytes for array in rows.arrays.values())
     if size > ON_DEVICE_SHARE * torch.cuda.mem_get_info(kind)[0]:
         return rows
-    return on_device(rows, device)
+    try:
+        return on_device(rows, device)
+    except torch.cuda.OutOfMemoryError:  # another process was quicker
+        torch.cuda.empty_cache()
+        return rows
 
 
 def on_device(rows: Rows, device: str) -> DeviceRows:

@@ -130,7 +130,7 @@ def _sampled(image: Tensor, down_Bn: Tensor, across_Bm: Tensor) -> Tensor:
 
 def _recoloured(x: Tensor, table: Tensor, noise_seed: int) -> Tensor:
     """Other light, colours and noise; 0..1 in, whole numbers in 0..255 out."""
-    power, gain, colour, noise = (part[:, :, None, None] for part in torch.split(table, [1, 3, 1, 1], 1))
+    power, gain, colour, noise = (table[:, first:last, None, None] for first, last in ((0, 1), (1, 4), (4, 5), (5, 6)))
     x = x.clamp(0, 1) ** power * gain
     grey = x.mean(dim=1, keepdim=True)
     x = grey + (x - grey) * colour

@@ -160,7 +160,8 @@ def _plan(request: ProbeRequest, trunk: Trunk, found: dict[str, FoundData]) -> H
         outputs[task] = len(space.names) if task == "seg" and space is not None else CHANNELS[task]
     if request.arch:
         return HeadPlan(trunk.taps, outputs, width=request.width or ARCH_WIDTH, stem=0, arch=request.arch)
-    plan = HeadPlan(trunk.taps, outputs, **HEADS[request.head])  # type: ignore[arg-type]
+    sizes: dict[str, Any] = dict(HEADS[request.head])
+    plan = HeadPlan(trunk.taps, outputs, **sizes)
     plan = plan if request.width is None else replace(plan, width=request.width)
     return plan if request.stem else replace(plan, stem=0)
 

@@ -127,8 +127,8 @@ class Context(nn.Module):
         seen = F.scaled_dot_product_attention(parts[0], parts[1], parts[2])
         cells = cells + self.mix(seen.transpose(1, 2).reshape(batch, height * wide, width))
         cells = cells + self.down(F.gelu(self.up(self.norm2(cells))))
-        planes: Tensor = cells.transpose(1, 2).reshape(batch, width, height, wide)
-        return planes.contiguous(memory_format=torch.channels_last)
+        found: Tensor = cells.transpose(1, 2).reshape(batch, width, height, wide)
+        return found.contiguous(memory_format=torch.channels_last)
 
 
 class Level(nn.Module):

@@ -119,8 +119,8 @@ class MaskedAutoencoder:
         error = ((values - (truth - mean) / deviation) ** 2)[hidden].mean()
         painted = torch.where(hidden[:, None], values * deviation + mean, truth)
         grey = torch.where(hidden[:, None], torch.zeros_like(truth), truth)
-        masked, shown = (_bytes(each, (rows, columns)) for each in (grey, painted))
-        return Reconstruction(picture, masked, shown, float(error))
+        grid = (rows, columns)
+        return Reconstruction(picture, _bytes(grey, grid), _bytes(painted, grid), float(error))
 
     def _encoded(self, image: Tensor, seen: Tensor) -> Tensor:
         tokens, _ = self.encoder.patch_tokens(image)

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from sapiens_bench.errors import UsageError
 from sapiens_bench.models.parts.dense_head import HeadPlan
+from sapiens_bench.models.parts.hub_folder import transformers_class
 
 STRIDES = (4, 8, 16, 32)
 NO_LABEL = 255
@@ -123,11 +124,11 @@ class UperNet(nn.Module):
 
     def __init__(self, channels: Sequence[int], outputs: int, width: int) -> None:
         super().__init__()
-        from transformers import UperNetConfig
-        from transformers.models.upernet.modeling_upernet import UperNetHead
+        from transformers.models.upernet import modeling_upernet
 
-        config = UperNetConfig(hidden_size=width, num_labels=outputs)  # type: ignore[call-arg]
-        self.head: nn.Module = UperNetHead(config, list(channels))  # type: ignore[no-untyped-call]
+        library: Any = modeling_upernet
+        config = transformers_class("UperNetConfig")(hidden_size=width, num_labels=outputs)
+        self.head: nn.Module = library.UperNetHead(config, list(channels))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         found: Tensor = self.head(list(maps))
@@ -139,10 +140,11 @@ class Dpt(nn.Module):
 
     def __init__(self, channels: Sequence[int], outputs: int, width: int) -> None:
         super().__init__()
-        from transformers import DPTConfig
         from transformers.models.dpt.modeling_dpt import DPTFeatureFusionStage, DPTSemanticSegmentationHead
 
-        config = DPTConfig(fusion_hidden_size=width, neck_hidden_sizes=list(channels), num_labels=outputs)  # type: ignore[call-arg]
+        config = transformers_class("DPTConfig")(
+            fusion_hidden_size=width, neck_hidden_sizes=list(channels), num_labels=outputs
+        )
         self.convs = nn.ModuleList(nn.Conv2d(n, width, 3, padding=1, bias=False) for n in channels)
         self.fusion: nn.Module = DPTFeatureFusionStage(config)
         self.head = nn.Sequential(*DPTSemanticSegmentationHead(config).head[:-1])  # the last enlarges to stride 1
@@ -158,12 +160,11 @@ class MaskQueries(nn.Module):
 
     def __init__(self, channels: Sequence[int], outputs: int, width: int) -> None:
         super().__init__()
-        from transformers import Mask2FormerConfig
         from transformers.models.mask2former import modeling_mask2former as library
 
         if width % 32:
             raise UsageError(f"mask2former: --width {width} is no multiple of 32.")
-        self.config = Mask2FormerConfig(  # type: ignore[call-arg]
+        self.config: Any = transformers_class("Mask2FormerConfig")(
             feature_size=width,
             mask_feature_size=width,
             hidden_dim=width,
