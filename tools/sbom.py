@@ -109,7 +109,7 @@ def main() -> None:
     """See the top of this file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--extra", action="append", default=[], help="dev, fast, kit, exr; repeatable")
+    parser.add_argument("--extra", action="append", default=[], help="of pyproject.toml: dev, fast, s3 ...; repeatable")
     args = parser.parse_args()
     args.out.write_text(json.dumps(document(args.extra), indent=1) + "\n")
 

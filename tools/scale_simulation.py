@@ -300,8 +300,8 @@ def table(items: list[Item], world: World, seeds: int = 5, by_model: bool = Fals
 
 def main() -> None:
     """See the top of this file."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--measure", action="store_true")
+    parser = argparse.ArgumentParser(description="The paper's suite on 1 to 4096 GPUs, simulated (docs/scale.md).")
+    parser.add_argument("--measure", action="store_true", help="only time a commit on this machine's disk")
     if parser.parse_args().measure:
         measure()
         return

@@ -292,6 +292,9 @@ class Catalog:
             if not found:
                 if pattern in self.models:
                     raise UsageError(f"{pattern!r} is a model for {self.models[pattern].card.task}, not for {task}.")
+                if pattern == "all":
+                    known = ", ".join(entry.id for entry in entries)
+                    raise UsageError(f"No {task} model is part of `--models all`: name some. Known: {known}.")
                 raise self.unknown(f"{task} model", pattern, [entry.id for entry in entries], "models")
             for name in found:
                 chosen.setdefault(name, {})[form] = None

@@ -20,6 +20,8 @@ EXAMPLES = """Examples:
     sapiens-bench compare results/runs/NAME --models movenet-thunder,blazepose-full --by part
 
     sapiens-bench compare results/runs/NAME --models movenet-thunder@fp32,movenet-thunder@bf16 --drift 16
+
+    sapiens-bench compare results/studies/NAME   # which model a condition costs more
 """
 
 
@@ -42,8 +44,8 @@ def compare(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN_A [RUN_B]", help="Folders that `run` printed, or baseline files.", show_default=False,
-            callback=expanded,
+            metavar="RUN_A [RUN_B]", help="Folders that `run` or `study` printed, or baseline files.",
+            show_default=False, callback=expanded,
         ),
     ],
     models: Annotated[

@@ -77,6 +77,7 @@ def explain_number(
                 record, member, known, given, catalog, Path(folder), n_draws=n_boot, changes=changes
             )
         found += more
+        notes = [f"Run again, one change at a time: {', '.join(way.title for way in known) or 'nothing'}.", *notes]
     ranked = explain.rank(found, given)
     if not ranked:
         raise UsageError(f"{run}: none of the ways to score gives numbers for {', '.join(p.key for p in given)}.")

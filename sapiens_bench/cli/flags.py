@@ -108,7 +108,10 @@ def existing_folder(value: Path | None) -> Path | None:
 
 
 Task = Annotated[
-    str, typer.Option("--task", help="pose, seg, depth, normal, all of them, or a plug-in's.", show_default=False)
+    str,
+    typer.Option(
+        "--task", help="pose, seg, depth, normal; all: these four; pointmap, or a plug-in's.", show_default=False
+    ),
 ]
 TaskFilter = Annotated[str | None, typer.Option("--task", help="Only this task.")]
 Models = Annotated[
@@ -178,7 +181,7 @@ Split = Annotated[str, typer.Option("--split", help="Part of the data set, e.g. 
 Select = Annotated[
     str,
     typer.Option(
-        "--select", metavar="RULE", help="Only images of which all of this holds, e.g. 'box_score>0.9,box_px>300'."
+        "--select", metavar="RULE", help="Only images of which all of this holds, e.g. 'people=1,box_px>300'."
     ),
 ]
 Threads = Annotated[
@@ -211,9 +214,12 @@ RunFolder = Annotated[
 
 
 def _runs_inside(value: list[Path]) -> list[Path]:
-    """The folders, and in place of one that ``run --task all`` made the runs in it; a study stays one thing."""
+    """The folders, and in place of one that ``run --task all`` made the runs in it; a study stays one thing.
+
+    The address of a run on an object store is brought to this machine, as by ``expanded``.
+    """
     found: list[Path] = []
-    for path in map(_expanded, value):
+    for path in (_here(path, is_read=True) for path in value):
         inside = sorted(record.parent for record in path.glob("*/run.json")) if path.is_dir() else []
         is_one = any((path / name).exists() for name in ("run.json", "study.json"))
         found += inside if inside and not is_one else [path]

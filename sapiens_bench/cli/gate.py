@@ -23,6 +23,9 @@ Examples:
     sapiens-bench gate --write-baseline results/runs/MAIN baseline.parquet
 
     sapiens-bench gate baseline.parquet results/runs/CHANGE --junit gate.xml --markdown gate.md
+
+    sapiens-bench gate baseline.parquet results/runs/CHANGE --speed-base speed/base1 --speed-base speed/base2
+    --speed-cand speed/cand1 --speed-cand speed/cand2
 """
 
 

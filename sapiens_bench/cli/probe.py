@@ -125,7 +125,8 @@ def probe(
     ] = ClassWeights.frequency,
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Trainings with other draws.")] = 1,
     start_from: Annotated[
-        Path | None, typer.Option("--start-from", callback=expanded, help="--out of an earlier probe, to go on from.")
+        Path | None,
+        typer.Option("--start-from", callback=expanded, help="An earlier probe: its --out, or its HEAD.safetensors."),
     ] = None,
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", min=1, help="Steps.")] = 100,
     precision: Annotated[

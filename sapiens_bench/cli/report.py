@@ -16,7 +16,16 @@ from sapiens_bench.errors import IncompleteRun, TooManyErrors, UsageError
 if TYPE_CHECKING:
     from sapiens_bench.store.record import RunRecord
 
-EXAMPLES = "Example: sapiens-bench report results/runs/NAME --format html --out report.html"
+EXAMPLES = """Examples:
+
+    sapiens-bench report results/runs/NAME --format html --out report.html
+
+    sapiens-bench report results/runs/NAME --published        # beside the paper's table of its task
+
+    sapiens-bench report RUN_A RUN_B --table paper-ablation   # gains over the first model of each run
+
+    sapiens-bench report results/studies/NAME --format md
+"""
 
 
 class PaperTable(StrEnum):
@@ -47,7 +56,7 @@ def report(
     study: Annotated[bool, typer.Option("--box-study", hidden=True)] = False,
     pareto: Annotated[bool, typer.Option("--pareto", hidden=True)] = False,
 ) -> None:
-    """Print the table of a run, or the tables of a profile, as text, Markdown, LaTeX, CSV or JSON; html is a page."""
+    """Print the table of a run, a study or a profile as text, Markdown, LaTeX, CSV or JSON; html is a page."""
     if published and table is None:
         table = _table_of(runs)
     if table is not None:
@@ -101,7 +110,7 @@ def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path
     from sapiens_bench.store.record import read_run
 
     if len(folders) == 1 and (folders[0] / "study.json").is_file():
-        _show_study(folders[0], fmt, out)
+        _show_study(folders[0], fmt, out, cards)
         return
     if len(folders) != 1:
         raise UsageError("`report` prints one run, or a page of several (--format html); see box-study and pareto.")
@@ -121,15 +130,20 @@ def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path
         _be_strict([record])
 
 
-def _show_study(folder: Path, fmt: str, out: Path | None) -> None:
+def _show_study(folder: Path, fmt: str, out: Path | None, cards: list[Path]) -> None:
     """Print or write the tables of a study.
 
     Raises:
         StoreError: it cannot be read, or no condition was run.
         IncompleteRun: conditions are missing; the tables are written first.
     """
-    from sapiens_bench.study.stored import read_study, told
+    from sapiens_bench.study.stored import is_over_time, read_study, told, told_over_time
 
+    if is_over_time(folder):
+        from sapiens_bench.cards.catalog import Catalog
+
+        show(told_over_time(folder, Catalog.load(cards), n_draws=2000), fmt, out)
+        return
     study = read_study(folder)
     show(told(study, n_draws=2000, seed=0), fmt, out)
     if study.missing:

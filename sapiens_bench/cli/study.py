@@ -230,7 +230,8 @@ def _run(study: Study, plan: Plan, trial: Trial, number: int) -> None:
     from sapiens_bench.cli.progress import ProgressView
     from sapiens_bench.engine.run import run
 
-    say(f"Condition {number + 1} of {len(study.all)}: {trial.series} {trial.level}", "dim", to_stderr=True)
+    name = trial.series if trial is study.reference else f"{trial.series} {trial.level}"
+    say(f"Condition {number + 1} of {len(study.all)}: {name}", "dim", to_stderr=True)
     with ProgressView(stderr(), len(plan.cells), plan.n_images) as view:
         run(plan, view)
 

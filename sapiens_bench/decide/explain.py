@@ -139,6 +139,22 @@ def as_near(ranked: Sequence[Ranked]) -> list[Ranked]:
     return [r for r in ranked if np.allclose(r.candidate.values, first, rtol=0, atol=_EQUAL)]
 
 
+def _by_numbers(ranked: Sequence[Ranked]) -> list[list[Ranked]]:
+    """Ways that give the very same scores together, nearest first: a line each would fill the table with one number."""
+    found: dict[tuple[float, ...], list[Ranked]] = {}
+    for r in ranked:
+        found.setdefault(tuple(round(value, 9) for value in r.candidate.values), []).append(r)
+    return list(found.values())
+
+
+def _remark(first: Ranked, alike: Sequence[Ranked]) -> str:
+    own = "the run's own" if first.candidate.is_declared else ""
+    if not alike:
+        return own
+    among = ", the run's own among them" if any(r.candidate.is_declared for r in alike) else ""
+    return f"{own}{', ' if own else ''}{len(alike)} alike{among}"
+
+
 def _log_likelihood(c: Candidate, published: Sequence[Published]) -> float:
     total = 0.0
     for value, error, given in zip(c.values, c.errors, published):
@@ -161,14 +177,14 @@ def document(
             *(f"{v * f:.2f}" for v, f in zip(r.candidate.values, factors)),
             f"{r.distance * factors[0]:.2f}",
             f"{r.probability:.0%}",
-            "the run's own" if r.candidate.is_declared else "",
+            _remark(r, alike),
         )
-        for r in ranked[:_SHOWN]
+        for r, *alike in _by_numbers(ranked)[:_SHOWN]
     )
     said = ", ".join(f"{infos[p.key].title} {p.value * f:g}" for p, f in zip(published, factors))
     twins = as_near(ranked)
-    alike = f" {len(twins) - 1} other way(s) give the very same numbers here." if len(twins) > 1 else ""
-    words = f"Nearest to {said}: {ranked[0].candidate.title} (probability {ranked[0].probability:.0%}).{alike}"
+    others = f" {len(twins) - 1} other way(s) give the very same numbers here." if len(twins) > 1 else ""
+    words = f"Nearest to {said}: {ranked[0].candidate.title} (probability {ranked[0].probability:.0%}).{others}"
     return Document(
         title="sapiens-bench: which protocol gave that number?",
         sheets=(

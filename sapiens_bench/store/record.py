@@ -285,6 +285,11 @@ def read_run(folder: Path) -> RunRecord:
     try:
         content = read_json(path)
     except FileNotFoundError:
+        if (path.parent / "study.json").is_file():
+            raise StoreError(
+                f"{path.parent} is a study, not a run: give one of the run folders in it. "
+                "`report` and `compare` read the study itself."
+            ) from None
         raise StoreError(f"{path} does not exist. Give the folder that `sapiens-bench run` printed.") from None
     try:
         return RunRecord.model_validate(upgraded(content)).bind(path.parent)

@@ -16,6 +16,7 @@ from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import UsageError
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.stats.ends import FEW_GROUPS
 from sapiens_bench.stats.paired import PairedDifference, difference_of, holm, studentised_p
 from sapiens_bench.study.design import Trial
 from sapiens_bench.study.effects import LEVEL, joined, scored
@@ -113,7 +114,7 @@ def document(studies: Sequence[StoredStudy], found: Sequence[Rivals], *, n_draws
         title="sapiens-bench: comparison of sensitivities",
         sheets=tuple(_sheet(rivals) for rivals in found),
         facts={f"study {letter}": str(study.path) for letter, study in zip("AB", studies)},
-        notes=tuple(_notes(studies, n_draws, seed)),
+        notes=tuple(_notes(studies, found, n_draws, seed)),
         data={
             "schema": SCHEMA,
             "studies": [str(study.path) for study in studies],
@@ -153,11 +154,14 @@ def _sheet(rivals: Rivals) -> Sheet:
     )  # fmt: skip
 
 
-def _notes(studies: Sequence[StoredStudy], n_draws: int, seed: int) -> Iterator[str]:
+def _notes(studies: Sequence[StoredStudy], found: Sequence[Rivals], n_draws: int, seed: int) -> Iterator[str]:
     yield (
         "Difference: change of the second minus change of the first. Paired percentile bootstrap over groups, "
         f"{n_draws} draws, seed {seed}, the same for both. Holm p holds for the conditions of one table together."
     )
+    few = min((r.n_groups for r in found), default=FEW_GROUPS)
+    if few < FEW_GROUPS:
+        yield f"Only {few} independent groups: below {FEW_GROUPS} the intervals are too narrow."
     for study in studies:
         if study.missing:
             yield f"INCOMPLETE: {study.path} has no run of {', '.join(study.missing)}."

@@ -1,4 +1,4 @@
-"""A study that lies on disk: its conditions, their runs, what they say. Nothing is rendered or run."""
+"""A study that lies on disk: its conditions, their runs, what they say. No model runs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.decide.sides import Side, read_side
-from sapiens_bench.errors import SapiensBenchError, StoreError
+from sapiens_bench.errors import SapiensBenchError, StoreError, UsageError
 from sapiens_bench.report.sheet import Document
 from sapiens_bench.store.record import read_run
 from sapiens_bench.study import effects, folder
 from sapiens_bench.study.design import KINDS, Trial
 from sapiens_bench.study.document import document
 from sapiens_bench.study.realism import agreement
+
+OVER_TIME = "video"  # of KINDS: one run over clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,15 @@ def read_study(path: Path) -> StoredStudy:
 
     Raises:
         StoreError: no study, or the run of its reference cannot be read.
+        UsageError: a study over time, see ``told_over_time``.
     """
     about = folder.read(path)
     try:
         trials = [_trial(entry) for entry in about["conditions"]]
         kind, name = str(about["kind"]), str(about["reference"])
         reference = next(trial for trial in trials if trial.name == name)
+        if kind == OVER_TIME:
+            raise UsageError(f"{path} is a study over time, which has no conditions to compare: `report` tells it.")
         if kind not in KINDS:
             raise ValueError(kind)
     except (KeyError, TypeError, ValueError, StopIteration):
@@ -60,6 +66,27 @@ def read_study(path: Path) -> StoredStudy:
     if not under:
         raise StoreError(f"{path}: no condition of this study was run yet. Run the same `study` command again.")
     return StoredStudy(path, kind, reference, read_side(path / reference.name), tuple(under), tuple(missing))
+
+
+def is_over_time(path: Path) -> bool:
+    """Whether the study of a folder is one of frames in a row, ``study video``."""
+    return folder.read(path).get("kind") == OVER_TIME
+
+
+def told_over_time(path: Path, catalog: Catalog, *, n_draws: int) -> Document:
+    """The tables of a study of frames in a row, as ``study video`` tells them; truth is asked of the data set again.
+
+    Raises:
+        StoreError: its run cannot be read. DataMissing: the frames are not on this machine.
+    """
+    from sapiens_bench.engine.again import request_of
+    from sapiens_bench.engine.plan import resolve
+    from sapiens_bench.study import video, video_document
+
+    place = path / str(folder.read(path).get("reference"))
+    request = request_of(read_run(place), out=place)
+    found = video.measure(resolve(request, catalog), n_draws=n_draws, seed=request.seed)
+    return video_document.document(found, n_draws=n_draws, seed=request.seed, facts={"folder": str(path)})
 
 
 def _trial(entry: dict[str, Any]) -> Trial:

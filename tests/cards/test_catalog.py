@@ -81,6 +81,8 @@ def test_a_misspelt_model_gets_the_nearest_names(catalog: Catalog) -> None:
         catalog.select("pose", ["movenet-tunder"])
     with pytest.raises(UnknownName, match="sapiens"):
         catalog.select("pose", ["sapeins-*"])
+    with pytest.raises(UsageError, match=r"No pointmap model is part of `--models all`.* oracle-pointmap"):
+        catalog.select("pointmap", ["all"])
     with pytest.raises(UnknownName, match="movenet-thunder"):
         catalog.model("movenet-tunder")
     with pytest.raises(UnknownName, match="coco-val2017"):

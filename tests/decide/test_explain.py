@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 
 import sapiens_bench
-from sapiens_bench.decide.explain import Candidate, Published, as_near, candidate, parse_published, rank
+from sapiens_bench.decide.explain import (
+    Candidate,
+    Published,
+    _by_numbers,
+    _remark,
+    as_near,
+    candidate,
+    parse_published,
+    rank,
+)
 from sapiens_bench.decide.variants import aggregates, is_declared, pose_variants
 from sapiens_bench.errors import UsageError
 from sapiens_bench.stats.bootstrap import draw_weights
@@ -111,6 +120,18 @@ def test_a_dense_number_is_sought_among_the_stored_scores(tmp_path: Path, call: 
     assert code == 0, err
     assert "Nearest to RMSE" in out_text
     assert "depth/median/rmse" in out_text.partition("Nearest")[2]
+
+
+def test_ways_that_give_the_same_numbers_take_one_line_and_the_runs_own_is_marked_among_them() -> None:
+    def way(title: str, value: float, is_declared: bool = False) -> Candidate:
+        return Candidate(title, (value,), (0.01,), is_declared)
+
+    ranked = rank([way("a", 0.5), way("b", 0.5), way("c", 0.7, True), way("d", 0.6)], [Published("oks/AP", 0.51, 5e-4)])
+    groups = _by_numbers(ranked)
+    assert [[r.candidate.title for r in group] for group in groups] == [["a", "b"], ["d"], ["c"]]
+    assert [_remark(group[0], group[1:]) for group in groups] == ["1 alike", "", "the run's own"]
+    own = [r for r in ranked if r.candidate.is_declared]
+    assert _remark(ranked[0], own) == "1 alike, the run's own among them"
 
 
 def test_a_variant_of_the_truth_leaves_the_truth_alone(poses: ModuleType) -> None:

@@ -215,5 +215,8 @@ def test_the_commands_take_an_address(tmp_path: Path, monkeypatch: pytest.Monkey
     read = called("verify", "run", url, "--cards", place.root / "picture_cards")
     assert read.code == 0, read.said
     assert staging(url, tmp_path / "cache").is_dir()
+    shutil.rmtree(tmp_path / "cache/remote")
+    told = called("report", url, "--cards", place.root / "picture_cards")  # one of the commands that take several runs
+    assert told.code == 0, told.said
     refused = called("rerun", url, "--out", f"{url}2")
     assert (refused.code, "path of this machine" in refused.err) == (2, True)

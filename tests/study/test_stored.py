@@ -119,6 +119,8 @@ def test_what_is_no_whole_study_is_said(finished: Path, tmp_path: Path) -> None:
     found = CliRunner().invoke(app, ["compare", str(finished), str(finished / "clean")])
     assert found.exit_code != 0
     assert "is no study" in found.output
+    found = CliRunner().invoke(app, ["view", str(finished), "--no-open"])
+    assert (found.exit_code, "is a study, not a run" in " ".join(found.output.split())) == (2, True), found.output
     (finished / "fog-1" / "run.json").unlink()
     study = stored.read_study(finished)
     assert study.missing == ("fog-1",)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from sapiens_bench.cli import app
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import UsageError
 from sapiens_bench.render.clips import FRAMES, FRAMES_A_MOVE, between
 from sapiens_bench.render.draws import stream
 from sapiens_bench.render.pose_library import draw_pose
 from sapiens_bench.report.formats import render
-from sapiens_bench.study import video
+from sapiens_bench.study import folder, video
 from sapiens_bench.study.motion import depth_drift, label_flicker, normal_flicker, pose_motion
 from sapiens_bench.study.video_document import document
 from sapiens_bench.tasks.depth.types import DepthPrediction, DepthTarget
@@ -155,3 +160,25 @@ def test_a_video_study_keeps_what_it_needs() -> None:
     hi4d = video.design(Request(task="depth", datasets=("hi4d",)), 3)
     assert (hi4d.base.split, hi4d.base.limit) == ("", None)
     assert study.kind == "video"
+
+
+@pytest.mark.soak
+def test_report_tells_a_study_over_time_as_its_command_did(tmp_path: Path) -> None:
+    out = str(tmp_path / "video")
+    asked = ["study", "video", "--task", "pose", "--models", "noisy-oracle", "--clips", "2"]
+    told = CliRunner().invoke(app, [*asked, "--out", out, "--format", "json"])
+    assert told.exit_code == 0, told.output
+    again = CliRunner().invoke(app, ["report", out, "--format", "json"])
+    assert again.exit_code == 0, again.output
+    first, second = (json.loads(found.stdout)["motions"][0] for found in (told, again))
+    keys = ("model", "n_frames", "n_sequences")
+    assert [second[key] for key in keys] == [first[key] for key in keys] == ["noisy-oracle", 2 * FRAMES, 2]
+    assert second["values"] == first["values"]
+
+
+def test_compare_says_what_a_study_over_time_is_and_report_where_its_run_is_missing(tmp_path: Path) -> None:
+    folder.begin(video.design(Request(task="pose"), 2), tmp_path / "video")
+    refused = CliRunner().invoke(app, ["compare", str(tmp_path / "video")])
+    assert (refused.exit_code, "study over time" in " ".join(refused.output.split())) == (2, True), refused.output
+    report = CliRunner().invoke(app, ["report", str(tmp_path / "video")])
+    assert (report.exit_code, "run.json does not exist" in " ".join(report.output.split())) == (2, True), report.output
