@@ -275,7 +275,7 @@ class _Run:
         self.loaded = None  # frees the device before the next model comes
         book = TargetBook(adapter, n_kept=8 * (self.threads.loaders + self.batch_size))
         model = build_model(spec.model, self.device, task=data.open.task, targets=book, adapter=own)
-        self._note(*tuned(spec.model, model, self.how.compile, self.how.channels_last))
+        self._note(*tuned(spec.model, model, self.device, self.how.compile, self.how.channels_last))
         self.loaded = (spec.model.id, model)
         if not needs_pictures(model) and hasattr(own, "without_pictures"):
             return cast("Adapter", own.without_pictures()), model
