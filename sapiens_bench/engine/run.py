@@ -367,8 +367,7 @@ def _about(data: FoundData, boxes: str) -> DatasetRecord:
 
 
 def _about_files(data: FoundData) -> dict[str, Any]:
-    """What the adapter has to say about its files; and of person boxes their source, hash and quality against the
-    people that are scored."""
+    """What the adapter says about its files; of person boxes source, hash and quality against the people scored."""
     adapter = data.open.adapter
     facts: dict[str, Any] = {}
     for name, key in (("boxes", "boxes_source"), ("boxes_sha256", "boxes_sha256")):
