@@ -32,6 +32,7 @@ from sapiens_bench.errors import CardError, ShapeError
 from sapiens_bench.store.record import ScoreRecord
 from sapiens_bench.store.rows import Row, rows_table
 from sapiens_bench.tasks import task_kind
+from sapiens_bench.tasks.alike import scored_alike
 from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction, DepthTarget
 from sapiens_bench.tasks.normal.types import NormalPrediction, NormalTarget
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget, ResultScores
@@ -75,7 +76,7 @@ class TaskMetric:
             ShapeError: type, shape or labels of the prediction are wrong.
         """
         index = len(self._rows)
-        row: Row = {"index": index, "key": x.key or str(index), "group": group or x.key or str(index)}
+        row: Row = {"index": index, "key": x.key, "group": group}  # names: see ``rows``
         checked, fault = self.task.check(prediction, x, target)
         if fault is not None and fault.code in _NOT_THE_CALLERS:
             raise ShapeError(f"image {index}: {fault.detail}")
@@ -93,9 +94,8 @@ class TaskMetric:
         """Every score with title, unit and direction; with its interval over the groups where ``n_boot`` draws are
         asked for."""
         if not self._rows:
-            scores = {
-                f"{m.name}/{k}": i for m in self.task.metrics if m.name in self._only for k, i in m.scores.items()
-            }
+            metrics = [m for m in self.task.metrics if m.name in self._only]
+            scores = {f"{m.name}/{k}": info for m in metrics for k, info in m.scores.items()}
             return {key: ScoreRecord(value=float("nan"), title=info.title) for key, info in scores.items()}
         rows = self.rows()
         draws = Draws(n_boot, seed) if n_boot else None
@@ -104,7 +104,8 @@ class TaskMetric:
 
     def rows(self) -> pa.Table:
         """One row per image: sums and counts (docs/run_folder.md)."""
-        return rows_table(self._rows)
+        keys = [row["key"] or str(row["index"]) for row in self._rows]  # ``merge`` may have changed its place
+        return rows_table([{**row, "key": k, "group": row["group"] or k} for row, k in zip(self._rows, keys)])
 
     @property
     def faults(self) -> list[tuple[int, str, str]]:
@@ -117,8 +118,8 @@ class TaskMetric:
         Raises:
             ShapeError: it is not of the same kind, or scores otherwise.
         """
-        if [m.name for m in other.task.metrics] != [m.name for m in self.task.metrics]:
-            raise ShapeError(f"metrics of {other.task.name} cannot be added to those of {self.task.name}.")
+        if not scored_alike(self.task, other.task):
+            raise ShapeError(f"metrics of {other.task.name} cannot be added to those of {self.task.name}: not alike.")
         start = len(self._rows)
         self._rows += [{**row, "index": start + i} for i, row in enumerate(other._rows)]
 
@@ -336,10 +337,8 @@ def _batches(given: Sequence[Any], n_axes: int) -> list[tuple[NDArray[Any], ...]
 
 
 def _masks(mask: Any) -> NDArray[np.bool_] | None:
-    if mask is None:
-        return None
-    found = _array(mask).astype(bool)
-    return found[None] if found.ndim == 2 else found
+    found = None if mask is None else _array(mask).astype(bool)
+    return found[None] if found is not None and found.ndim == 2 else found
 
 
 def _whole(shape_hw: Sequence[int]) -> ModelInput:

@@ -170,6 +170,33 @@ def test_two_workers_make_one_score_and_reset_forgets() -> None:
         a.merge(NormalAngles())
 
 
+def test_images_of_two_workers_stay_independent_of_each_other() -> None:
+    truth, answer = rng.uniform(1, 3, (4, 8, 8)), rng.uniform(1, 3, (4, 8, 8))
+    whole, a, b = (DepthError(edges=False) for _ in range(3))
+    whole.update(answer, truth)
+    a.update(answer[:2], truth[:2])
+    b.update(answer[2:], truth[2:])
+    a.merge(b)
+    assert a.rows().equals(whole.rows())
+    assert a.records(n_boot=20)["depth/rmse"] == whole.records(n_boot=20)["depth/rmse"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda: KeypointAP(sigmas=[0.1] * 17), lambda: KeypointAP(sigmas=[0.2] * 17)),
+        (DepthError, lambda: DepthError(alignment="none")),
+        (lambda: SegmentationIoU(5), lambda: SegmentationIoU(6)),
+    ],
+)
+def test_only_images_that_are_scored_alike_are_merged(
+    one: Callable[[], TaskMetric], other: Callable[[], TaskMetric]
+) -> None:
+    with pytest.raises(ShapeError, match="cannot be added"):
+        one().merge(other())
+    one().merge(one())
+
+
 def test_images_of_one_group_are_no_independent_evidence() -> None:
     truth, answer = rng.uniform(1, 3, (4, 8, 8)), rng.uniform(1, 3, (4, 8, 8))
     metric = DepthError(edges=False).update(answer, truth, groups=["a", "a", "b", "b"])

@@ -239,7 +239,8 @@ def execute(request: Request, *, dry_run: DryRun | None = None, fmt: str) -> Non
         from sapiens_bench.cli.dry_run import plan_document
 
         show(plan_document(plan, *dry_run), fmt)
-        say("Nothing was run or written (--dry-run).", to_stderr=fmt != "text")
+        looked = "Nothing was run (--dry-run); --select looked at every image, and what had to be rendered is kept."
+        say(looked if request.select else "Nothing was run or written (--dry-run).", to_stderr=fmt != "text")
         return
     complaint: SapiensBenchError | None = None
     try:

@@ -61,6 +61,15 @@ def on_backend(model: Model, backend: Backend, name: str, device: str, is_whole_
         raise DeviceError(f"{name}: {_TOLD[backend]} ({_root(error)}).") from error
 
 
+def compile_in_place(model: Model, name: str, device: str, is_whole_image: bool) -> None:
+    """``torch.compile`` the networks of a model, and run them once.
+
+    Raises:
+        DeviceError: see ``on_backend``.
+    """
+    on_backend(model, "compile", name, device, is_whole_image)
+
+
 _TOLD = {"compile": "torch.compile does not work for it here", "onnx": "it cannot be exported to ONNX"}
 
 

@@ -275,7 +275,7 @@ class _Run:
         self.loaded = None  # frees the device before the next model comes
         book = TargetBook(adapter, n_kept=8 * (self.threads.loaders + self.batch_size))
         model = build_model(spec.model, self.device, task=data.open.task, targets=book, adapter=own)
-        self._note(*tuned(spec.model, model, self.how.compile, self.how.channels_last))
+        self._note(*tuned(spec.model, model, self.device, self.how.compile, self.how.channels_last))
         self.loaded = (spec.model.id, model)
         if not needs_pictures(model) and hasattr(own, "without_pictures"):
             return cast("Adapter", own.without_pictures()), model
@@ -367,8 +367,7 @@ def _about(data: FoundData, boxes: str) -> DatasetRecord:
 
 
 def _about_files(data: FoundData) -> dict[str, Any]:
-    """What the adapter has to say about its files; and of person boxes their source, hash and quality against the
-    people that are scored."""
+    """What the adapter says about its files; of person boxes source, hash and quality against the people scored."""
     adapter = data.open.adapter
     facts: dict[str, Any] = {}
     for name, key in (("boxes", "boxes_source"), ("boxes_sha256", "boxes_sha256")):

@@ -45,8 +45,7 @@ def mirrored(url: str, local: Path) -> Iterator[Path]:
     remote = Remote(url, local)
     if owner := holder(local):
         raise FolderInUse(f"{url} is in use by {owner}. Wait for it, stop it, or give another --out.")
-    remote.fetch()
-    remote.send_missing()
+    remote.send_missing(remote.fetch())
     with watched_writes(local, remote.send):
         yield local
 
@@ -76,37 +75,50 @@ class Remote:
         except (ImportError, ValueError) as error:
             raise UsageError(f"{url}: {error}") from None
 
-    def fetch(self) -> None:
-        """Copy what is committed there and not here. Objects that are damaged or unfinished are passed over."""
+    def fetch(self) -> set[str]:
+        """Copy what is committed there and not here. Objects that are damaged or unfinished are passed over.
+
+        Returns:
+            Names of what is there and counts: no record that is damaged or whose shard is not there.
+        """
         there = self._names()
+        passed_over: set[str] = set()
         for name in there:
             path = self.local / name
             refuse_links(self.local, path)
             if _COMMIT.fullmatch(path.name):
-                self._fetch_shard(name, there)
+                if not self._fetch_shard(name, there):
+                    passed_over.add(name)
             elif not _SHARD.fullmatch(path.name) and (path.suffix in _ALWAYS or not path.exists()):
                 write_atomic(path, self._read(name))
+        return there - passed_over
 
-    def _fetch_shard(self, name: str, there: set[str]) -> None:
+    def _fetch_shard(self, name: str, there: set[str]) -> bool:
+        """Whether the record counts; bytes are only looked at where this machine lacks them."""
         record, path = self._read(name), self.local / name
-        if path.exists() and read_file(path) == record:
-            return
         try:
             told = unsealed(json.loads(record))
             number, sha256 = int(told["shard"]), str(told["sha256"])
         except (StoreError, ValueError, KeyError, TypeError):
-            return
+            return False
         key = _key(PurePosixPath(name).parent, number, sha256)
-        if key not in there:
-            return
+        if key not in there or path != commit_path(path.parent, number):
+            return False
+        if path.exists() and read_file(path) == record:
+            return True
         data = self._read(key)
-        if hashlib.sha256(data).hexdigest() == sha256 and path == commit_path(path.parent, number):
-            write_atomic(shard_path(path.parent, number), data)
-            write_atomic(path, record)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            return False
+        write_atomic(shard_path(path.parent, number), data)
+        write_atomic(path, record)
+        return True
 
-    def send_missing(self) -> None:
-        """Send what was committed here while the store could not be reached, or before it was used."""
-        there = self._names()
+    def send_missing(self, there: set[str]) -> None:
+        """Send what was committed here while the store could not be reached, or before it was used, or was lost there.
+
+        Args:
+            there: names that need not be sent, from ``fetch``.
+        """
         for kind in ("rows", "preds"):
             for folder in cell_folders(self.local, kind):
                 for number in shard_files(folder):

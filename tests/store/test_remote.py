@@ -153,6 +153,21 @@ def test_what_could_not_be_sent_is_kept_said_and_sent_by_the_same_command(
     assert {f"{CELL}/commit-{n:05d}.json" for n in range(6)} <= set(objects(url))
 
 
+def test_what_the_store_lost_is_sent_again_by_the_machine_that_has_it(
+    toy: ModuleType, tmp_path: Path, url: str
+) -> None:
+    with mirrored(url, tmp_path / "a") as local:
+        toy.go(local, DATA)
+    whole = objects(url)
+    fs, root = fsspec.core.url_to_fs(url)
+    (third,) = (name for name in whole if f"{CELL}/shard-00003" in name)
+    fs.rm(f"{root}/{third}")
+    fs.pipe_file(f"{root}/{CELL}/commit-00004.json", b"{}")
+    with mirrored(url, tmp_path / "a"):
+        pass
+    assert objects(url) == whole
+
+
 def test_two_machines_that_fill_one_address_leave_one_sound_run(toy: ModuleType, tmp_path: Path, url: str) -> None:
     with mirrored(url, tmp_path / "a") as a, mirrored(url, tmp_path / "b") as b:
         computed(toy, a, part=(1, 2))

@@ -26,7 +26,8 @@ class PointmapMetric:
     """Distance between predicted and true points, metres, over all scored pixels of the data set.
 
     Args:
-        alignment: ``scale`` fits one factor per image, the argmin over s of sum |s p - g|^2; ``none`` fits nothing.
+        alignment: ``scale`` fits one factor per image, the argmin over s >= 0 of sum |s p - g|^2 (a negative one would
+            turn points behind the camera to the front); ``none`` fits nothing.
     """
 
     name = "pointmap"
@@ -53,7 +54,7 @@ class PointmapMetric:
         points_M3, wanted_M3 = points_M3[found], wanted_M3[found]
         if self.alignment == "scale":
             square = float((points_M3 * points_M3).sum())
-            points_M3 = points_M3 * (float((points_M3 * wanted_M3).sum()) / square if square else 0.0)
+            points_M3 = points_M3 * (max(0.0, float((points_M3 * wanted_M3).sum())) / square if square else 0.0)
         off_M3 = np.abs(points_M3 - wanted_M3)
         square_M = (off_M3 * off_M3).sum(axis=1)
         sums = off_M3.sum(axis=0)

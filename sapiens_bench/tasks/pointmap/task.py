@@ -62,7 +62,9 @@ def check(prediction: Any, x: ModelInput, target: PointmapTarget) -> tuple[Point
         return miss(target), SampleFault("pred.shape", detail, "prediction")
     if not np.issubdtype(points.dtype, np.floating):
         return miss(target), SampleFault("pred.shape", f"points are {points.dtype}, not floating point", "prediction")
-    scored = points[target.mask_HW]
+    with np.errstate(over="ignore"):
+        prediction = PointmapPrediction(points.astype(np.float32, copy=False))  # beyond float32 nothing is finite
+    scored = prediction.points_HW3[target.mask_HW]
     bad = int((~np.isfinite(scored).all(axis=1)).sum())
     if bad:
         detail = f"{bad} of {len(scored)} scored pixels have no finite point"

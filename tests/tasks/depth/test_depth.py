@@ -109,6 +109,20 @@ def test_the_least_absolute_line_is_that_of_a_linear_program(seed: int, n: int, 
     assert np.abs(slope * x + shift - y).sum() <= best * (1 + 1e-7) + 1e-9
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_the_least_absolute_line_of_coarse_maps_is_no_worse_than_any_line_through_two_pixels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(60):  # many points on one line: where a descent may stop too early
+        n, levels = rng.integers(3, 14), rng.integers(2, 7)
+        x, y = (rng.integers(0, levels, n).astype(float) for _ in range(2))
+        pairs = [(i, j) for i in range(n) for j in range(i) if x[i] != x[j]]
+        slopes = [(y[j] - y[i]) / (x[j] - x[i]) for i, j in pairs]
+        lines = [(0.0, np.median(y)), *((s, y[i] - s * x[i]) for s, (i, _) in zip(slopes, pairs, strict=True))]
+        best = min(np.abs(s * x + t - y).sum() for s, t in lines)
+        slope, shift = least_absolute_line(x, y)
+        assert np.abs(slope * x + shift - y).sum() <= best * (1 + 1e-9) + 1e-9
+
+
 def test_wild_pixels_of_the_truth_move_the_least_squares_fit_and_not_the_least_absolute_one() -> None:
     t = target(3)
     answer = DepthPrediction((0.5 * t.depth_HW + 1).astype(np.float32), "affine_invariant_depth")

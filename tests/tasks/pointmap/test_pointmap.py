@@ -16,11 +16,14 @@ from sapiens_bench.engine.request import Request
 from sapiens_bench.metrics import TaskMetric
 from sapiens_bench.tasks.pointmap.codec import PointmapCodec
 from sapiens_bench.tasks.pointmap.metrics import PointmapMetric
-from sapiens_bench.tasks.pointmap.task import PointmapNoise, add_noise
+from sapiens_bench.tasks.pointmap.task import PointmapNoise, add_noise, check
 from sapiens_bench.tasks.pointmap.types import PointmapPrediction, PointmapTarget, of_scene
 from sapiens_bench.types import ModelInput, Scene
 
 rng = np.random.default_rng(2)
+
+
+PICTURE = ModelInput("", np.zeros((6, 6, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 
 def target(n: int = 6) -> PointmapTarget:
@@ -86,6 +89,31 @@ def test_one_factor_is_fitted_and_no_shift() -> None:
     assert scores(PointmapMetric("none"), (truth, scaled))["l2"] > 1
     moved = PointmapPrediction(truth.points_HW3 + np.float32([0, 0, 1]))
     assert scores(PointmapMetric("scale"), (truth, moved))["l2"] > 0.05
+
+
+def test_points_behind_the_camera_are_not_turned_to_the_front() -> None:
+    truth = target()
+    behind = -truth.points_HW3
+    at = tuple(np.argwhere(truth.mask_HW)[0])
+    behind[at] = (0, 0, 1e-3)  # so that the map is not refused as a whole
+    checked, fault = check(PointmapPrediction(behind), PICTURE, truth)
+    assert fault is None
+    nothing = PointmapPrediction(np.zeros_like(behind))
+    assert scores(PointmapMetric("scale"), (truth, checked))["l2"] == pytest.approx(
+        scores(PointmapMetric("none"), (truth, nothing))["l2"], rel=1e-3
+    )
+
+
+def test_a_number_beyond_float32_is_no_point() -> None:
+    truth = target()
+    answer = truth.points_HW3.astype(np.float64)
+    answer[tuple(np.argwhere(truth.mask_HW)[0])] = 1e200
+    checked, fault = check(PointmapPrediction(answer), PICTURE, truth)
+    assert fault is not None
+    assert fault.code == "pred.nonfinite"
+    found = scores(PointmapMetric("scale"), (truth, checked))
+    assert found["l2"] < 1e-6
+    assert found["coverage"] == 1 - 1 / truth.mask_HW.sum()
 
 
 @pytest.mark.parametrize("scale", [0.1, 0.7, 2.0])
