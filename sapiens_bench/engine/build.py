@@ -137,21 +137,6 @@ def build_model(
     return on_backend(model, spec.backend, entry.id, device, task_kind(entry.card.task).is_whole_image)
 
 
-def tuned(spec: ModelSpec, model: Model, compiled: bool, channels_last: bool) -> list[str]:
-    """Bring a network into the form that is asked for, in place.
-
-    Returns:
-        A note where there is no network to do it to.
-    """
-    if not (compiled or channels_last) or spec.entry.card.kind != "network":
-        return []
-    from sapiens_bench.profiling.subject import tune
-
-    if tune(model, compiled=compiled, channels_last=channels_last):
-        return []
-    return [f"{spec.id} holds no torch network: --compile and --channels-last do nothing for it."]
-
-
 class TargetBook:
     """An adapter that remembers the last targets it gave, so that a diagnostic needs no second look at the image."""
 
