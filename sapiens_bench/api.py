@@ -49,8 +49,6 @@ def evaluate(
     precision: str = "fp32",
     batch_size: int | None = None,
     prefetch: int | None = None,
-    compile: bool = False,
-    channels_last: bool = False,
     workers: int | None = None,
     threads: int | None = None,
     seed: int = 0,
@@ -90,7 +88,6 @@ def evaluate(
             ``results/runs``, so that the same call resumes.
         batch_size: crops per forward pass; None: 8 on a CPU, 32 on a GPU.
         prefetch: batches queued on the device ahead of the one that is waited for; None: 0 on a CPU, 1 on a GPU.
-        compile: ``torch.compile`` the networks. channels_last: lay out their convolutions' weights so.
         workers: loader threads; threads: cores to be used. None: by the cores that this process may use.
         n_boot: bootstrap draws of the intervals; 0: none.
         cards: folders or files with cards of your own.
@@ -131,8 +128,6 @@ def evaluate(
             precision=precision,
             batch_size=batch_size,
             prefetch=prefetch,
-            compile=compile,
-            channels_last=channels_last,
             workers=workers,
             threads=threads,
             seed=seed,

@@ -29,23 +29,23 @@ class Way(NamedTuple):
     task: str
     precision: str
     prefetch: int
-    form: dict[str, bool]
+    form: str  # "", or as behind the mark of a model's name
 
     @property
     def name(self) -> str:
         """For a folder."""
-        return "-".join([self.task, self.precision, str(self.prefetch), *(k for k, on in self.form.items() if on)])
+        return "-".join([self.task, self.precision, str(self.prefetch), *([self.form] if self.form else [])])
 
 
 def ways(low: str) -> Iterator[Way]:
     """Most important first: the run may be cut short."""
     for task in TASKS:
         for prefetch in (1, 0):
-            yield Way(task, low, prefetch, {})
-    yield Way("depth", low, 2, {})
-    yield Way("depth", low, 1, {"channels_last": True})
-    yield Way("depth", "fp32", 1, {})
-    yield Way("depth", low, 1, {"compile": True})
+            yield Way(task, low, prefetch, "")
+    yield Way("depth", low, 2, "")
+    yield Way("depth", low, 1, "channels_last")
+    yield Way("depth", "fp32", 1, "")
+    yield Way("depth", low, 1, "compile")
 
 
 def prepare(asked: argparse.Namespace) -> None:
@@ -69,14 +69,14 @@ def one(way: Way, asked: argparse.Namespace) -> dict[str, Any]:
     from sapiens_bench.api import evaluate
 
     out = asked.folder / "runs" / way.name
+    model = f"random-{asked.size}-{way.task}" + (f"@{way.form}" if way.form else "")
     shutil.rmtree(out, ignore_errors=True)
     began = time.perf_counter()
     record = evaluate(
-        task=way.task, models=(f"random-{asked.size}-{way.task}",), datasets=("synthetic-humans",), split="study",
+        task=way.task, models=(model,), datasets=("synthetic-humans",), split="study",
         limit=asked.images, shard_size=asked.shard, cards=(asked.folder / "cards",), out=out, n_boot=0,
         weights_root=asked.folder / "weights", device=asked.device, precision=way.precision,
         prefetch=way.prefetch, batch_size=asked.batch, save_preds=False, max_errors=1.0,
-        compile=way.form.get("compile", False), channels_last=way.form.get("channels_last", False),
     )  # fmt: skip
     cell, seconds = record.cells[0], time.perf_counter() - began
     timing = cell.timing
@@ -92,13 +92,12 @@ def one(way: Way, asked: argparse.Namespace) -> dict[str, Any]:
 def table(rows: list[dict[str, Any]]) -> str:
     """The figures as markdown."""
     lines = [HEAD, "|" + " --- |" * (HEAD.count("|") - 1)]
-    for row in rows:
-        form = ", ".join(name for name, on in row["form"].items() if on) or "plain"
-        lines.append(
-            f"| {row['task']} | {row['precision']} | {row['prefetch']} | {form} | {row['images']} | "
-            f"{row['images_per_s']:.2f} | {100 * row['idle']:.2f} | {row['busy_s']:.2f} | {row['wait_s']:.2f} | "
-            f"{row['seconds']:.1f} |"
-        )
+    lines += [
+        f"| {row['task']} | {row['precision']} | {row['prefetch']} | {row['form'] or 'plain'} | {row['images']} | "
+        f"{row['images_per_s']:.2f} | {100 * row['idle']:.2f} | {row['busy_s']:.2f} | {row['wait_s']:.2f} | "
+        f"{row['seconds']:.1f} |"
+        for row in rows
+    ]
     return "\n".join(lines) + "\n"
 
 

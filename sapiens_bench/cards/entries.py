@@ -15,10 +15,10 @@ from sapiens_bench.cards.schema import DetectorCard, ModelCard, Variant
 from sapiens_bench.errors import UnknownName, UsageError
 
 MARK = "@"
-Backend = Literal["torch", "compile", "onnx"]
+Backend = Literal["torch", "compile", "channels_last", "onnx"]
 PRECISIONS = ("fp32", "bf16", "fp16")
-BACKENDS: tuple[Backend, ...] = ("torch", "compile", "onnx")
-_FORM = re.compile(rf"(.+){MARK}([a-z0-9]+(?:\+[a-z0-9]+)?)")
+BACKENDS: tuple[Backend, ...] = ("torch", "compile", "channels_last", "onnx")
+_FORM = re.compile(rf"(.+){MARK}([a-z0-9_]+(?:\+[a-z0-9_]+)?)")
 
 
 @dataclass(frozen=True)

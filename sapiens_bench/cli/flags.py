@@ -119,7 +119,7 @@ Models = Annotated[
     typer.Option(
         "--models",
         help="all, ids, families, globs, or files: NET.onnx, NET.pt2, CODE.py:CLASS, a hub folder, hf:ORG/NAME, "
-        "predictions:PATH. NAME@bf16, @compile or @onnx: in that form. Comma list or repeated.",
+        "predictions:PATH. NAME@bf16, @compile, @channels_last or @onnx: in that form. Comma list or repeated.",
         show_default="all",
     ),
 ]
@@ -161,8 +161,6 @@ Prefetch = Annotated[
     int | None,
     typer.Option("--prefetch", min=0, help="Batches queued on the device ahead. Default: 0, on a GPU 1."),
 ]
-Compile = Annotated[bool, typer.Option("--compile", help="torch.compile the networks.")]
-ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Convolution weights in that order.")]
 DataRoot = Annotated[
     Path | None,
     typer.Option(

@@ -10,7 +10,6 @@ import typer
 
 from sapiens_bench.cli.flags import (
     Cards,
-    ChannelsLast,
     Device,
     Format,
     FormatOption,
@@ -46,7 +45,7 @@ def profile(
     batch: Annotated[str, typer.Option("--batch", help="Comma list; halved where memory runs out.")] = "1",
     input_: Annotated[str | None, typer.Option("--input", metavar="HxW", help="Default: the card's.")] = None,
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile; its time is reported apart.")] = False,
-    channels_last: ChannelsLast = False,
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="Convolution weights in that order.")] = False,
     counts: Annotated[bool, typer.Option("--counts", help="Parameters and operations only; nothing is run.")] = False,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Go through the list so often; keep medians.")] = 1,
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Least measured time per row.")] = 3.0,

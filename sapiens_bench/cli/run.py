@@ -14,8 +14,6 @@ from sapiens_bench.cli.config import Config
 from sapiens_bench.cli.flags import (
     BatchSize,
     Cards,
-    ChannelsLast,
-    Compile,
     DataOptions,
     DataRoot,
     Datasets,
@@ -101,8 +99,6 @@ def run(
     precision: Annotated[Precision, typer.Option("--precision")] = Precision.fp32,
     batch_size: BatchSize = None,
     prefetch: Prefetch = None,
-    compile_: Compile = False,
-    channels_last: ChannelsLast = False,
     workers: Workers = None,
     threads: Threads = None,
     shard_size: Annotated[
@@ -164,8 +160,6 @@ def run(
         device=device,
         batch_size=batch_size,
         prefetch=prefetch,
-        compile=compile_,
-        channels_last=channels_last,
         workers=workers,
         threads=threads,
         shard_size=shard_size,

@@ -11,7 +11,7 @@ from sapiens_bench.store.record import RunRecord, read_run
 
 # What belongs to the machine at hand: a new request may say it anew without asking another question.
 _OF_THIS_MACHINE = (
-    "prefetch", "compile", "channels_last", "workers", "threads", "weights_root", "trust", "max_errors", "own",
+    "prefetch", "workers", "threads", "weights_root", "trust", "max_errors", "own",
 )  # fmt: skip
 NO_PART = (0, 0)  # of a run: nothing is computed, what is there is scored
 

@@ -1,6 +1,6 @@
-"""Other ways to compute the forward pass of a torch model: ``torch.compile``, or ONNX Runtime on an export of it.
+"""Other ways to compute the forward pass of a torch model: compiled, channels-last, or by ONNX Runtime on an export.
 
-What is exported is the whole of ``model.forward``, decoding included, with any number of crops. Both are made, and run
+What is exported is the whole of ``model.forward``, decoding included, with any number of crops. Each is made, and run
 once on a synthetic picture, when the model is built: what a compiler or exporter cannot do is refused before any image
 is read, so that no image is charged with it.
 """
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from sapiens_bench.errors import DeviceError, raise_if_machine
 from sapiens_bench.models.parts.onnx_session import open_onnx
-from sapiens_bench.profiling.subject import modules_of, sample_input, whole_image
+from sapiens_bench.profiling.subject import modules_of, sample_input, tune, whole_image
 from sapiens_bench.types import Model, ModelInput, Prepared
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _CROPS = 3  # of the trial; axes of one or two may be taken for constants
 
 
 def on_backend(model: Model, backend: Backend, name: str, device: str, is_whole_image: bool) -> Model:
-    """The model with its forward pass on that backend; the same object for ``torch``.
+    """The model with its forward pass on that backend; the same object for ``torch`` and ``channels_last``.
 
     Args:
         name: of the row, for messages.
@@ -54,23 +54,22 @@ def on_backend(model: Model, backend: Backend, name: str, device: str, is_whole_
     try:
         with _quiet():
             tensors = _trial(model, device, is_whole_image)
-            kind = _Compiled if backend == "compile" else _Exported
-            return kind(model, modules, tensors)
+            if backend == "onnx":
+                return _Exported(model, modules, tensors)
+            tune(model, compiled=backend == "compile", channels_last=backend == "channels_last")
+            with torch.inference_mode():
+                model.forward(tensors)
+            return _Compiled(model) if backend == "compile" else model
     except Exception as error:  # compilers and exporters fail in any way
         raise_if_machine(error)
         raise DeviceError(f"{name}: {_TOLD[backend]} ({_root(error)}).") from error
 
 
-def compile_in_place(model: Model, name: str, device: str, is_whole_image: bool) -> None:
-    """``torch.compile`` the networks of a model, and run them once.
-
-    Raises:
-        DeviceError: see ``on_backend``.
-    """
-    on_backend(model, "compile", name, device, is_whole_image)
-
-
-_TOLD = {"compile": "torch.compile does not work for it here", "onnx": "it cannot be exported to ONNX"}
+_TOLD = {
+    "compile": "torch.compile does not work for it here",
+    "channels_last": "it cannot be computed with channels-last weights here",
+    "onnx": "it cannot be exported to ONNX",
+}
 
 
 class _OnBackend:
@@ -94,12 +93,7 @@ class _OnBackend:
 
 
 class _Compiled(_OnBackend):
-    def __init__(self, model: Model, modules: Sequence[nn.Module], tensors: dict[str, Tensor]) -> None:
-        super().__init__(model)
-        for module in modules:
-            module.compile()
-        with torch.inference_mode():
-            self.forward(tensors)
+    """The networks inside are compiled in place."""
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return self._model.forward(tensors)

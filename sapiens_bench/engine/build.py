@@ -137,28 +137,6 @@ def build_model(
     return on_backend(model, spec.backend, entry.id, device, task_kind(entry.card.task).is_whole_image)
 
 
-def tuned(spec: ModelSpec, model: Model, device: str, compiled: bool, channels_last: bool) -> list[str]:
-    """Bring a network into the form that is asked for, in place.
-
-    Returns:
-        A note where there is no network to do it to.
-
-    Raises:
-        DeviceError: it cannot be compiled here; no image is to be charged with that.
-    """
-    if not (compiled or channels_last) or spec.entry.card.kind != "network":
-        return []
-    from sapiens_bench.profiling.subject import tune
-
-    if tune(model, compiled=False, channels_last=channels_last):
-        if compiled:
-            from sapiens_bench.engine.backends import compile_in_place
-
-            compile_in_place(model, spec.id, device, task_kind(spec.entry.card.task).is_whole_image)
-        return []
-    return [f"{spec.id} holds no torch network: --compile and --channels-last do nothing for it."]
-
-
 class TargetBook:
     """An adapter that remembers the last targets it gave, so that a diagnostic needs no second look at the image."""
 

@@ -55,8 +55,6 @@ class RunChoice:
     device: str
     batch_size: int | None  # crops per forward pass; None: by device
     prefetch: int | None  # batches queued on the device ahead of the one that is waited for; None: by device
-    compile: bool  # torch.compile
-    channels_last: bool  # weights of convolutions in that order
     workers: int | None  # loader threads; None: by cores
     threads: int | None  # cores to be used; None: all that this process may use
     shard_size: int

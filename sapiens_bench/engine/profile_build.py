@@ -75,7 +75,9 @@ def choose(
     if not wanted:
         raise UsageError("No model was named. Use --models all, an id, or a pattern such as 'sapiens-*'.")
     if formed := [part for part in wanted if without_form(part.removesuffix(ENCODER))[1]]:
-        raise UsageError(f"{formed[0]}: name the model alone; profile takes --precision and --compile for its form.")
+        raise UsageError(
+            f"{formed[0]}: name the model alone; profile has --precision, --compile and --channels-last for its form."
+        )
     tasks = [task] if task else list(dict.fromkeys(entry.card.task for entry in catalog.models.values()))
     chosen: dict[str, tuple[ModelEntry, bool]] = {}
     for pattern in wanted:

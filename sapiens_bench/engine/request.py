@@ -42,8 +42,6 @@ class Request:
     device: str = "auto"
     batch_size: int | None = None  # crops per forward pass; 8 on a CPU, 32 on a GPU
     prefetch: int | None = None  # batches queued ahead on the device; 0 on a CPU, 1 on a GPU
-    compile: bool = False  # torch.compile the networks
-    channels_last: bool = False  # their convolutions' weights in that order
     workers: int | None = None  # loader threads
     threads: int | None = None  # cores to be used; None: all that this process may use
     seed: int = 0
@@ -133,8 +131,6 @@ class Request:
             device=self.device,
             batch_size=self.batch_size,
             prefetch=self.prefetch,
-            compile=self.compile,
-            channels_last=self.channels_last,
             workers=self.workers,
             threads=self.threads,
             shard_size=self.shard_size,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 from sapiens_bench import __version__
 from sapiens_bench.engine import provenance, scores
-from sapiens_bench.engine.build import TargetBook, build_model, tuned
+from sapiens_bench.engine.build import TargetBook, build_model
 from sapiens_bench.engine.cell import CellJob, run_cell
 from sapiens_bench.engine.complete import complete_before
 from sapiens_bench.engine.conventions import Conventions, examine, refuse_wrong
@@ -275,7 +275,6 @@ class _Run:
         self.loaded = None  # frees the device before the next model comes
         book = TargetBook(adapter, n_kept=8 * (self.threads.loaders + self.batch_size))
         model = build_model(spec.model, self.device, task=data.open.task, targets=book, adapter=own)
-        self._note(*tuned(spec.model, model, self.device, self.how.compile, self.how.channels_last))
         self.loaded = (spec.model.id, model)
         if not needs_pictures(model) and hasattr(own, "without_pictures"):
             return cast("Adapter", own.without_pictures()), model

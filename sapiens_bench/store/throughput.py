@@ -46,8 +46,7 @@ def _setting(record: RunRecord) -> str:
     hardware, request = record.hardware, record.request
     machine = ", ".join(hardware.gpus) if hardware.device.startswith("cuda") else hardware.cpu
     numbers = [f"{name} {request[name]}" for name in (*_THREADS, "prefetch") if request.get(name) is not None]
-    forms = [name for name in ("compile", "channels_last") if request.get(name)]
-    return ", ".join([f"{hardware.device} ({machine})", f"batch {request.get('batch_size')}", *numbers, *forms])
+    return ", ".join([f"{hardware.device} ({machine})", f"batch {request.get('batch_size')}", *numbers])
 
 
 def summed(a: Timing, b: Timing) -> Timing:

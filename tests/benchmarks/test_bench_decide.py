@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -16,10 +17,12 @@ from sapiens_bench.decide.sides import Member, Side, read_side
 from sapiens_bench.decide.spec import GateSpec
 from sapiens_bench.decide.variants import aggregates
 from sapiens_bench.stats.bootstrap import draw_weights
+from sapiens_bench.stats.paired import paired_differences
 from sapiens_bench.tasks.pose.diagnosis import diagnose
 from sapiens_bench.tasks.pose.metrics import OksMetric
 from sapiens_bench.tasks.pose.pairing import pair
 from sapiens_bench.tasks.pose.scoring import PoseScoring
+from sapiens_bench.tasks.seg.metrics import SegMetric
 from sapiens_bench.testing import toy
 
 TOPIC = "Deciding at 5,000 images"
@@ -54,6 +57,23 @@ def test_the_gate_and_a_comparison(page: Any, people: tuple[list[Any], list[Any]
     base, cand = pose_sides(people, tmp_path)
     page.seconds(TOPIC, "gate, one pose model, 2,000 draws", lambda: gate(base, cand, GateSpec()), 1, at_most=5)
     page.seconds(TOPIC, "compare, one pair in AP, 2,000 draws", lambda: compare([base, cand]), 1, at_most=6)
+
+
+def test_a_thousand_paired_draws(page: Any, people: tuple[list[Any], list[Any]], fake: Callable[[str], Any]) -> None:
+    pose, seg = OksMetric(SIGMAS, {}, PoseScoring()), SegMetric([str(c) for c in range(28)])
+    groups = [str(i) for i in range(N)]
+    rows = pose.measure_table(*people)
+    for name, metric, table, key, goal in (
+        ("AP", pose, rows, "AP", 3),
+        ("mIoU of 28 classes", seg, fake("dense_rows").seg_rows(N, 28), "miou", 0.5),
+    ):
+
+        def everything(metric: Any = metric, table: pa.Table = table, key: str = key) -> None:
+            a, b = (metric.aggregate(table) for _ in range(2))
+            weights = draw_weights(groups, 1000, 0)
+            assert key in paired_differences(a, b, weights, keys=(key,), n_groups=N)
+
+        page.seconds(TOPIC, f"1,000 paired draws of {name}", everything, at_most=goal)
 
 
 def test_the_diagnosis_of_ten_models(page: Any, people: tuple[list[Any], list[Any]]) -> None:

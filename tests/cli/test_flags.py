@@ -56,7 +56,7 @@ FLAGS = {
     ],
     "rerun": ["--data-root", "--device", "--format", "--out", "--weights-root"],
     "run": [
-        "--batch-size", "--boxes", "--cards", "--channels-last", "--compile", "--config", "--data-option",
+        "--batch-size", "--boxes", "--cards", "--config", "--data-option",
         "--data-root", "--dataset", "--device", "--dry-run", "--format", "--gpus", "--input", "--limit",
         "--max-errors", "--max-pixels", "--models", "--n-boot", "--no-save-preds", "--normalise",
         "--option", "--out", "--output", "--pipeline", "--precision", "--prefetch", "--price-per-hour",

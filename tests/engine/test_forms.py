@@ -1,4 +1,4 @@
-"""MODEL@bf16, MODEL@onnx, MODEL@compile: the same weights computed in another way, as a row of its own."""
+"""MODEL@bf16, @onnx, @compile, @channels_last: the same weights computed in another way, as a row of its own."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ def test_a_name_is_a_model_and_a_form_and_both_orders_are_one_row() -> None:
     assert without_form("me@lab/net.onnx") == ("me@lab/net.onnx", "")
     assert parse_form("bf16+compile") == parse_form("compile+bf16") == Form("bf16", "compile")
     assert parse_form("compile+bf16").text == "compile+bf16"
+    assert without_form("mine@channels_last+bf16") == ("mine", "channels_last+bf16")
+    assert parse_form("bf16+channels_last").text == "channels_last+bf16"
 
 
 def test_what_is_no_form_is_answered_with_the_nearest() -> None:
@@ -65,15 +67,18 @@ def test_each_form_is_a_row_beside_the_plain_one_and_globs_have_forms_too(catalo
 def test_the_form_is_in_the_spec_and_in_the_fingerprint_and_the_plain_one_is_as_before(
     toy: ModuleType, tmp_path: Path
 ) -> None:
-    plan = toy.plan(tmp_path, models=("toy-plain,toy-plain@fp32,toy-plain@bf16,toy-plain@compile",))
+    plan = toy.plan(
+        tmp_path, models=("toy-plain,toy-plain@fp32,toy-plain@bf16,toy-plain@compile,toy-plain@channels_last",)
+    )
     specs = {spec.cell.model: spec for spec in plan.cells}
     assert {name: (s.model.precision, s.model.backend) for name, s in specs.items()} == {
         "toy-plain": ("fp32", "torch"),
         "toy-plain@fp32": ("fp32", "torch"),
         "toy-plain@bf16": ("bf16", "torch"),
         "toy-plain@compile": ("fp32", "compile"),
+        "toy-plain@channels_last": ("fp32", "channels_last"),
     }
-    assert len({spec.cell.fingerprint for spec in plan.cells}) == 4
+    assert len({spec.cell.fingerprint for spec in plan.cells}) == 5
     assert "backend" not in specs["toy-plain"].fields
     assert specs["toy-plain@compile"].fields["backend"] == "compile"
     again = ModelSpec.from_json(specs["toy-plain@compile"].model.to_json())
@@ -171,6 +176,39 @@ def test_every_module_is_compiled_and_a_compiler_that_fails_is_told_before_any_i
     monkeypatch.setattr(nn.Module, "compile", broken)
     with pytest.raises(DeviceError, match=r"small@compile: torch.compile .* \(RuntimeError: no C\+\+ compiler\)"):
         on_backend(Small(), "compile", "small@compile", "cpu", is_whole_image=True)
+
+
+class Convolved(Small):
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.network: nn.Module = nn.ModuleList([nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3)])  # type: ignore[assignment]
+
+    def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        x = tensors["crops"].permute(0, 3, 1, 2).float()
+        for layer in self.network.children():
+            x = layer(x)
+        return {"half": x}
+
+
+def test_channels_last_lays_out_the_weights_of_the_same_model_and_answers_alike() -> None:
+    crops = torch.from_numpy(np.random.Generator(np.random.Philox(0)).integers(0, 256, (2, 8, 8, 3), np.uint8))
+    expected = Convolved().forward({"crops": crops})["half"]
+    model: Model = Convolved()
+    assert on_backend(model, "channels_last", "small@channels_last", "cpu", is_whole_image=True) is model
+    assert all(
+        w.is_contiguous(memory_format=torch.channels_last) and not w.is_contiguous()
+        for name, w in model.network.named_parameters()  # type: ignore[attr-defined]
+        if name.endswith("weight")
+    )
+    assert torch.allclose(expected, model.forward({"crops": crops})["half"], atol=1e-3)
+
+
+def test_the_networks_of_a_list_are_compiled_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
+    model: Model = Convolved()
+    on_backend(model, "compile", "small@compile", "cpu", is_whole_image=True)
+    assert compiled == list(model.network)  # type: ignore[attr-defined]
 
 
 def test_a_model_without_a_torch_network_has_no_other_backend() -> None:

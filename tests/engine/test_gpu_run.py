@@ -164,15 +164,12 @@ def test_compiled_and_channels_last_networks_find_the_same(random: Path, tmp_pat
         "device": "cuda",
         "n_boot": 0,
     }
-    plain, tuned = (
-        evaluate(task="depth", models=("random-tiny-depth",), split="tiny", out=tmp_path / str(form), compile=form,
-                 channels_last=form, **where)
-        for form in (False, True)
-    )  # fmt: skip
-    assert tuned.cells[0].counts == plain.cells[0].counts
-    assert tuned.cells[0].scores["depth/rmse"].value == pytest.approx(
-        plain.cells[0].scores["depth/rmse"].value, rel=1e-3
-    )
+    names = ("random-tiny-depth", "random-tiny-depth@compile", "random-tiny-depth@channels_last")
+    plain, *formed = evaluate(task="depth", models=names, split="tiny", out=tmp_path / "run", **where).cells
+    assert [cell.model for cell in formed] == list(names[1:])
+    for cell in formed:
+        assert cell.counts == plain.counts
+        assert cell.scores["depth/rmse"].value == pytest.approx(plain.scores["depth/rmse"].value, rel=1e-3)
 
 
 def test_too_large_a_batch_is_halved_and_the_rows_are_the_same(tmp_path: Path) -> None:
