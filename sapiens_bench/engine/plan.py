@@ -218,5 +218,5 @@ def _default_out(
 def _content(entry: ModelEntry) -> str:
     weights = entry.variant.weights
     if weights is not None and weights.sha256 is not None:
-        return weights.sha256
+        return "+".join([weights.sha256, *(sha256 or "" for sha256 in weights.also.values())])
     return file_sha256(entry.path) if entry.path.is_file() else str(entry.variant.options)
