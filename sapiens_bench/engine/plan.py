@@ -74,8 +74,8 @@ class Plan:
         """
         if self.free_bytes < self.disk_bytes:
             raise UsageError(
-                f"{self.out} has {self.free_bytes / 1e6:.0f} MB free; about {self.disk_bytes / 1e6:.0f} MB are needed. "
-                f"Give --out on another disk."
+                f"{self.out} has {self.free_bytes / 1e3:,.0f} kB free; "
+                f"about {self.disk_bytes / 1e3:,.0f} kB are needed. Give --out on another disk."
             )
 
 
