@@ -20,6 +20,7 @@ from sapiens_bench.adapters.coco.keypoints import CocoKeypoints
 from sapiens_bench.adapters.coco.options import BOX_SHARE
 from sapiens_bench.cards.point_names import NamesDiffer, order_by_name
 from sapiens_bench.models.result_files import PARTS, ResultList
+from sapiens_bench.pixels import strict_json
 
 Entry = dict[str, Any]
 
@@ -35,7 +36,7 @@ class Files:
 
 def read_truth(data: CocoKeypoints) -> Files:
     """The annotation file behind a data set."""
-    document: dict[str, Any] = json.loads(data.annotations.read_bytes().decode("utf-8-sig"))
+    document: dict[str, Any] = json.loads(strict_json.read_bytes(data.annotations).decode("utf-8-sig"))
     filled: Counter[str] = Counter()
     annotations: list[Entry] = []
     for number, entry in enumerate(document["annotations"], start=1):

@@ -52,8 +52,10 @@ def show_pareto(
 
     Raises:
         StoreError: a folder is neither a run nor a profile.
-        UsageError: there is no profile among them, or nothing in common.
+        UsageError: there is no profile among them, or nothing in common; or ``out`` is named as a picture.
     """
+    if out is not None and out.suffix.lower() in (".png", ".svg", ".pdf", ".jpg"):
+        raise UsageError(f"{out}: --out is the file of the tables. The plots go to a folder: --plots {out.parent}.")
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.report import pareto as report
     from sapiens_bench.report.plots import draw

@@ -162,8 +162,7 @@ def _made(model: Named, task: str, found: Found, catalog: Catalog) -> ModelCard:
             ) from None
         place = model.path.parent
         # A program carries code: what is pinned is what the user vouches for with --trust-checkpoint, nothing else.
-        pin = None if found.weights in ("torchscript", "export") else _sha256(unpinned, name, title, place)
-        weights = unpinned.model_copy(update={"sha256": pin})
+        weights = unpinned if found.weights in ("torchscript", "export") else _pinned(unpinned, name, title, place)
     variant = Variant(id=name, title=title, weights=weights, options=found.options, in_all=False)
     fields: dict[str, Any] = {"schema": "model/1", "id": f"own-{name}"[:64], "title": title}
     return ModelCard(
@@ -178,5 +177,11 @@ def _made(model: Named, task: str, found: Found, catalog: Catalog) -> ModelCard:
     )
 
 
-def _sha256(weights: Weights, name: str, title: str, place: Path) -> str:
-    return weight_files(Variant(id=name, title=title, weights=weights), place).sha256
+def _pinned(weights: Weights, name: str, title: str, place: Path) -> Weights:
+    """With the hash of the file or folder, and of every file in which an ONNX file keeps a part of its weights."""
+    found = weight_files(Variant(id=name, title=title, weights=weights), place)
+    if found.path is None or found.path.is_dir():
+        return weights.model_copy(update={"sha256": found.sha256})
+    first, *more = found.parts
+    also = {part.path.relative_to(found.path.parent).as_posix(): part.sha256 for part in more}
+    return weights.model_copy(update={"sha256": first.sha256, "also": also})

@@ -74,8 +74,8 @@ class Plan:
         """
         if self.free_bytes < self.disk_bytes:
             raise UsageError(
-                f"{self.out} has {self.free_bytes / 1e6:.0f} MB free; about {self.disk_bytes / 1e6:.0f} MB are needed. "
-                f"Give --out on another disk."
+                f"{self.out} has {self.free_bytes / 1e3:,.0f} kB free; "
+                f"about {self.disk_bytes / 1e3:,.0f} kB are needed. Give --out on another disk."
             )
 
 
@@ -218,5 +218,5 @@ def _default_out(
 def _content(entry: ModelEntry) -> str:
     weights = entry.variant.weights
     if weights is not None and weights.sha256 is not None:
-        return weights.sha256
+        return "+".join([weights.sha256, *(sha256 or "" for sha256 in weights.also.values())])
     return file_sha256(entry.path) if entry.path.is_file() else str(entry.variant.options)

@@ -59,7 +59,7 @@ class StoredNormals(_Stored):
     encoding: Encoding = "auto"
     """colour: (n + 1) / 2 of the full range; vector: components as they are; auto: whole numbers are colours."""
     layout: Literal["hwc", "chw"] = "hwc"
-    """chw: arrays are (3, H, W)."""
+    """chw: arrays are (3, H, W). Where the 3 stands says it, declared or not."""
     resize: Literal["", "bilinear", "nearest"] = ""
     """How maps of another size become the picture's; they must cover all of it. Unset: another size is an error."""
 

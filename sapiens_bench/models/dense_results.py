@@ -47,7 +47,6 @@ METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 LARGEST = 255  # of a label that fits the records of a run
 _ADVICE = {  # what ``shapes.misfit`` says -> what to do about it
     "another size": "if the map covers the whole picture, say how to resize it (resize=nearest or bilinear)",
-    "channels come first": "set layout=chw",
 }
 _CODES = {"image.missing": "pred.missing", "label.shape": "pred.shape", "label.value": "pred.label"}
 
@@ -163,7 +162,7 @@ class DenseResults:
 
     def _normals(self, path: Path, size_hw: Shape, options: StoredNormals) -> NDArray[np.float32]:
         def read(path: Path, limits: Limits) -> NDArray[np.float32]:
-            return read_normal_map(path, limits, options.encoding, channels_first=options.layout == "chw")
+            return read_normal_map(path, limits, options.encoding, channels_first=True)
 
         resize = resize_normals if options.resize == "bilinear" else _nearest_normals
         stored = self._sized(path, size_hw, read, resize)

@@ -2,6 +2,7 @@
 
 - COCO results: a list of ``{image_id, category_id, keypoints, score}``, COCO-WholeBody's with part lists and scores.
 - An annotation file: its ``annotations`` as results, keypoints by the names of its category.
+- Either packed by gzip; results also as JSON lines, one a line.
 - What the demos of Sapiens and MMPose write for one picture, ``{"meta_info": ..., "instance_info": [...]}``, alone or
   as a folder of files named after their pictures.
 """
@@ -22,6 +23,12 @@ PARTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts
 WANTED = (
     "Wanted is a list of {image_id, category_id, keypoints, score}, as COCO evaluation writes it; a file with "
     "'instance_info' for one picture; or a folder of such files, named after their pictures."
+)
+
+_LINES = (".jsonl", ".ndjson")  # one result a line
+_OPENPOSE = (
+    "this is OpenPose's own format, whose points are other ones in another order and whose people have no score. Write "
+    "COCO results from it: the points of the data set by their names, and as score the mean of the confidences."
 )
 
 
@@ -50,6 +57,7 @@ def read_results(path: Path) -> ResultList:
     if isinstance(content, Mapping) and isinstance(content.get("annotations"), list):
         names, content = _category_names(content.get("categories")), content["annotations"]
     if not isinstance(content, list) or not content:
+        _refuse_openpose(content, path)
         found = "an empty list" if content == [] else "something else"
         raise CheckpointRejected(f"{path}: expected results, found {found}. {WANTED}")
     for position, entry in enumerate(content):
@@ -83,12 +91,20 @@ def points_of(path: Path) -> tuple[int, tuple[str, ...]]:
 def _content(path: Path) -> Any:
     try:
         data = strict_json.read_bytes(path)
+        if path.suffix.lower() in _LINES and not data.lstrip().startswith(b"["):
+            data = b"[" + b"\n,".join(data.rstrip().split(b"\n")) + b"]"  # line numbers of messages stay right
         try:
             return json_parts.read(data)
         except json_parts.Doubtful:  # NaN, say, which costs one image only
             return strict_json.parse(data, path, finite=False)
     except DataError as error:
         raise CheckpointRejected(str(error)) from None
+
+
+def _refuse_openpose(content: Any, path: Path) -> None:
+    people = content.get("people") if isinstance(content, Mapping) else None
+    if isinstance(people, list) and all(isinstance(one, dict) and "pose_keypoints_2d" in one for one in people):
+        raise CheckpointRejected(f"{path}: {_OPENPOSE}")
 
 
 def _category_names(categories: Any) -> tuple[str, ...]:
@@ -107,6 +123,7 @@ def _folder(path: Path) -> ResultList:
     for file in files:
         content = _content(file)
         if not isinstance(content, Mapping) or not isinstance(content.get("instance_info"), list):
+            _refuse_openpose(content, file)
             raise CheckpointRejected(f"{file}: no 'instance_info'. {WANTED}")
         found.append(_of_picture(content, file))
     names = {one.names for one in found if one.names}

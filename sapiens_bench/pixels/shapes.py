@@ -5,6 +5,7 @@ Axes: H height, W width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,27 @@ Shape = tuple[int, ...]
 def fitted(array: NDArray[Any], wanted: Shape, *, channels_first: bool = False) -> NDArray[Any] | None:
     """The array with the shape ``wanted``, [H, W] or [H, W, 3], or None when it does not fit.
 
-    One singleton axis in front or at the end is dropped: (1, H, W), (H, W, 1), (1, H, W, 3). Nothing else is guessed.
+    Singleton axes in front and at the end are dropped: (1, H, W), (1, 1, H, W), (H, W, 1), (1, H, W, 3). Nothing else
+    is guessed.
 
     Args:
         channels_first: (3, H, W) is declared, or cannot be anything else.
     """
-    for axis in (None, 0, -1):
-        if axis is not None and (array.ndim < 2 or array.shape[axis] != 1):
-            continue
-        candidate = array if axis is None else np.squeeze(array, axis=axis)
-        if candidate.shape == wanted:
-            return candidate
-        if channels_first and len(wanted) == 3 and candidate.shape == (wanted[2], wanted[0], wanted[1]):
-            return np.ascontiguousarray(np.moveaxis(candidate, 0, -1))
+    for shape in _without_singletons(array.shape):
+        if shape == wanted:
+            return array.reshape(shape)
+        if channels_first and len(wanted) == 3 and shape == (wanted[2], wanted[0], wanted[1]):
+            return np.ascontiguousarray(np.moveaxis(array.reshape(shape), 0, -1))
     return None
+
+
+def _without_singletons(shape: Shape) -> Iterator[Shape]:
+    """The shape with fewer and fewer axes of length 1 in front and at the end, the whole one first."""
+    for dropped in range(len(shape)):
+        for front in range(dropped + 1):
+            end = len(shape) - (dropped - front)
+            if all(n == 1 for n in (*shape[:front], *shape[end:])):
+                yield shape[front:end]
 
 
 def one_of_equal_channels(array: NDArray[Any], size_hw: Shape) -> NDArray[Any] | None:

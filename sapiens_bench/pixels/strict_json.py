@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import re
+import zlib
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,6 +14,8 @@ from sapiens_bench.errors import DataMissing, DatasetRejected, raise_if_machine
 from sapiens_bench.pixels.files import read_regular
 
 _REMEDY = "Fetch or export the file again; `sapiens-bench data check` repeats this check."
+_GZIP = b"\x1f\x8b"
+_MOST_RATIO = 100  # of coordinates about 5; a bomb has 1,000
 _NOT_A_NUMBER = re.compile(r"(?<![\w\"])(?:NaN|-?Infinity)\b")
 _HUGE_INTEGER = re.compile(r"\d{4301,}")
 
@@ -24,16 +29,30 @@ class _NotFinite(ValueError):
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes. A pipe in its place is refused, not waited for.
+    """The file's bytes, those of a gzip file unpacked. A pipe in its place is refused, not waited for.
 
     Raises:
         DataMissing: it cannot be read, or is no regular file.
+        DatasetRejected: a damaged gzip file, or one that unpacks to far more than it is.
     """
     try:
-        return read_regular(path)
+        data = read_regular(path)
     except (OSError, ValueError) as error:
         raise_if_machine(error)
         raise DataMissing(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return _unpacked(data, path) if data.startswith(_GZIP) else data
+
+
+def _unpacked(data: bytes, path: Path) -> bytes:
+    most = max(len(data), 1_000_000) * _MOST_RATIO
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            text = file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _refused(path, f"a damaged gzip file ({error})") from None
+    if len(text) > most:
+        raise _refused(path, "it unpacks to far more than a file of labels or results")
+    return text
 
 
 def parse(data: bytes, path: Path | str, *, finite: bool = True) -> Any:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import hashlib
 import io
 import json
 import shutil
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sapiens_bench.adapters.coco.keypoints import CocoKeypoints
+from sapiens_bench.adapters.coco.keypoints import CocoKeypoints, _check_pin
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError, ChecksumMismatch, DataMissing, DatasetRejected, SampleFault, UsageError
@@ -171,6 +173,15 @@ def test_repeated_file_stems_are_told_apart_by_image_id(coco: ModuleType, tmp_pa
 def test_annotation_file_must_have_the_pinned_hash(coco: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(ChecksumMismatch, match="pins"):
         coco.small(tmp_path, coco.document(coco.person(1, 1)), card={"checksums": {"labels.json": "0" * 64}})
+
+
+def test_a_packed_annotation_file_is_pinned_by_the_hash_of_the_file(tmp_path: Path) -> None:
+    path, content = tmp_path / "a.json.gz", hashlib.sha256(b"{}").hexdigest()
+    path.write_bytes(gzip.compress(b"{}"))
+    pin = hashlib.sha256(path.read_bytes()).hexdigest()
+    _check_pin({"a.json.gz": pin}, "a.json.gz", content, path)
+    with pytest.raises(ChecksumMismatch, match=f"{pin}, the card pins 0000"):
+        _check_pin({"a.json.gz": "0" * 64}, "a.json.gz", content, path)
 
 
 def test_manifest_changes_with_the_labels_and_with_the_boxes(coco: ModuleType, tmp_path: Path) -> None:

@@ -68,6 +68,15 @@ def test_pareto_without_an_ending_fills_a_folder(
     assert (tmp_path / "folder" / "pose-d-p-measured-params.svg").is_file()
 
 
+def test_pareto_writes_no_table_under_the_name_of_a_picture(
+    call: Call, run_and_profile: tuple[Path, Path], tmp_path: Path
+) -> None:
+    code, _, error = call("pareto", *run_and_profile, "--out", tmp_path / "plot.png")
+    assert code == 2
+    assert f"--plots {tmp_path}" in error
+    assert not (tmp_path / "plot.png").exists()
+
+
 def test_pareto_as_json_holds_numbers(call: Call, run_and_profile: tuple[Path, Path]) -> None:
     code, out, err = call("pareto", *run_and_profile, "--format", "json")
     assert code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -239,6 +240,24 @@ def test_the_same_files_stand_for_cards_in_a_run(call: Call, files: tuple[Path, 
     }
 
 
+def test_packed_files_and_json_lines_score_as_the_plain_ones(call: Call, files: tuple[Path, Path]) -> None:
+    truth, results = files
+    plain, _ = scored(call, truth, results)
+    packed = [path.with_name(f"packed-{path.name}.gz") for path in files]
+    for path, target in zip(files, packed, strict=True):
+        target.write_bytes(gzip.compress(path.read_bytes()))
+    lines = results.with_suffix(".jsonl")
+    lines.write_text("\n".join(map(json.dumps, json.loads(results.read_text()))) + "\n")
+    for given in ((packed[0], packed[1]), (truth, lines)):
+        shutil.rmtree(truth.parent / "run")
+        record, _ = scored(call, *given)
+        assert {k: s.value for k, s in record.cells[0].scores.items()} == {
+            k: s.value for k, s in plain.cells[0].scores.items()
+        }
+        code, out, err = call("verify", "coco", truth.parent / "run")
+        assert code == 0, out + err
+
+
 @pytest.mark.parametrize(
     ("change", "part"),
     [
@@ -247,6 +266,7 @@ def test_the_same_files_stand_for_cards_in_a_run(call: Call, files: tuple[Path, 
         (lambda truth, results: truth.unlink(), "truth.json"),
         (lambda truth, results: truth.write_text("[]"), "expected an annotation file"),
         (lambda truth, results: shutil.copy(truth, results), "score"),
+        (lambda truth, results: results.write_text('{"people": [{"pose_keypoints_2d": []}]}'), "OpenPose's own format"),
     ],
 )
 def test_what_cannot_be_scored_is_named(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -199,6 +201,21 @@ def test_a_file_is_scored_and_a_changed_file_is_another_run(places: Path, tiny: 
     assert first.cells[0].title == "net.onnx"
     tiny.write(path, inner_batch=1)
     assert evaluate(**ask, limit=2).cells[0].fingerprint != first.cells[0].fingerprint
+    assert len(list((places / "results" / "runs").iterdir())) == 2
+
+
+def test_a_network_in_two_files_is_scored_and_either_file_makes_another_run(places: Path, tiny: ModuleType) -> None:
+    """As exporters write large networks: the tensors lie beside the file."""
+    tiny.write(places / "net.onnx", external="net.onnx.data")
+    ask: dict[str, Any] = {"task": "pose", "models": "net.onnx", "normalise": "none", "split": "tiny", "n_boot": 0}
+    first = evaluate(**ask, limit=1)
+    assert first.cells[0].counts.ok == 1
+    assert first.cells[0].weights_pinned
+    data = places / "net.onnx.data"
+    status, stored = data.stat(), np.fromfile(data, np.float32)
+    (stored + 1).tofile(data)
+    os.utime(data, ns=(status.st_atime_ns, status.st_mtime_ns))  # size and time as before
+    assert evaluate(**ask, limit=1).cells[0].fingerprint != first.cells[0].fingerprint
     assert len(list((places / "results" / "runs").iterdir())) == 2
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sapiens_bench.cards.catalog import Catalog, ModelEntry
 from sapiens_bench.engine.data_specs import find_data
-from sapiens_bench.engine.model_specs import exactly, with_options
+from sapiens_bench.engine.model_specs import with_options
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import CardError, DataMissing, UnknownName
 
@@ -54,7 +54,7 @@ def both(catalog: Catalog) -> list[ModelEntry]:
 def test_an_option_that_does_not_go_with_a_card_passes_by_a_model_that_was_not_named(
     catalog: Catalog, both: list[ModelEntry]
 ) -> None:
-    found = with_options(both, {"score": "mean", "padding": 1.5}, exactly(["all"], catalog))
+    found = with_options(both, {"score": "mean", "padding": 1.5}, catalog.names(["all"]))
     assert [candidate.options for candidate in found.all] == [
         {"output": "heatmap", "padding": 1.5},
         {"output": "simcc", "score": "mean", "padding": 1.5},
@@ -68,7 +68,7 @@ def test_an_option_that_does_not_go_with_a_model_named_exactly_is_refused_by_nam
     catalog: Catalog, both: list[ModelEntry]
 ) -> None:
     with pytest.raises(CardError, match=r"--option score: model maps .*goes with output: simcc"):
-        with_options(both, {"score": "mean"}, exactly(["bins, maps"], catalog))
+        with_options(both, {"score": "mean"}, catalog.names(["bins, maps"]))
 
 
 @pytest.mark.parametrize("asked", [{"score": "mean"}, {"output": "simcc", "codec": "plain"}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import unicodedata
 from pathlib import Path
@@ -185,9 +186,8 @@ def test_exr_predictions_without_the_package_say_what_to_install(
     [
         ("depth", (8, 6), "(8, 6), needed is (6, 8): height and width are swapped"),
         ("depth", (3, 4), "(3, 4), needed is (6, 8): another size; if the map covers the whole picture"),
-        ("depth", (1, 1, 6, 8), "(1, 1, 6, 8), needed is (6, 8)"),
         ("seg", (28, 6, 8), "28 maps in one"),
-        ("normal", (3, 6, 8), "(3, 6, 8), needed is (6, 8, 3): channels come first; set layout=chw"),
+        ("normal", (3, 8, 6), "(3, 8, 6), needed is (6, 8, 3)"),
     ],
 )
 def test_shapes_that_do_not_fit_are_named(tmp_path: Path, task: str, stored: tuple[int, ...], words: str) -> None:
@@ -225,7 +225,9 @@ def test_normals_come_in_our_axes_from_any_encoding(tmp_path: Path) -> None:
     put(tmp_path / "b.npy", n[..., ::-1])
     np.testing.assert_allclose(answer(tmp_path, "normal", "set/b", order="zyx"), n, atol=1e-6)
     put(tmp_path / "c.npy", np.moveaxis(n, -1, 0))
-    np.testing.assert_allclose(answer(tmp_path, "normal", "set/c", layout="chw"), n, atol=1e-6)
+    put(tmp_path / "d.npy", np.moveaxis(n, -1, 0)[None])
+    for layout, name in itertools.product(("hwc", "chw"), "cd"):
+        np.testing.assert_allclose(answer(tmp_path, "normal", f"set/{name}", layout=layout), n, atol=1e-6)
     for bits in (8, 16):
         counts = np.rint((n + 1) / 2 * (2**bits - 1)).astype(f"uint{bits}")
         (tmp_path / f"p{bits}.png").write_bytes(encode_png(counts))

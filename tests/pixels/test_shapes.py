@@ -30,7 +30,6 @@ def test_vectors_too(shape: Shape) -> None:
         ((W, H), (H, W), "height and width are swapped"),
         ((1, W, H), (H, W), "height and width are swapped"),
         ((2, 3), (H, W), "another size"),
-        ((1, 1, H, W), (H, W), ""),
         ((28, H, W), (H, W), "28 maps in one"),
         ((3, H, W), (H, W, 3), "channels come first"),
         ((W, H, 3), (H, W, 3), "height and width are swapped"),
@@ -46,7 +45,15 @@ def test_what_does_not_fit_is_refused_with_both_shapes(shape: Shape, wanted: Sha
     assert words in text
 
 
+@pytest.mark.parametrize("shape", [(1, 1, H, W), (H, W, 1, 1), (1, H, W, 1)])
+def test_axes_of_a_batch_and_of_a_channel_go_together(shape: Shape) -> None:
+    """What a network answers for one picture, saved as it is."""
+    np.testing.assert_array_equal(fitted(MAP.reshape(shape), (H, W)), MAP)
+
+
 def test_channels_in_front_are_moved_when_that_is_declared() -> None:
+    batch = np.moveaxis(VECTORS, -1, 0)[None]
+    np.testing.assert_array_equal(fitted(batch, (H, W, 3), channels_first=True), VECTORS)
     np.testing.assert_array_equal(fitted(np.moveaxis(VECTORS, -1, 0), (H, W, 3), channels_first=True), VECTORS)
     assert fitted(np.zeros((3, W, H)), (H, W, 3), channels_first=True) is None
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import gzip
 import math
+from pathlib import Path
 
 import pytest
 
 from sapiens_bench.errors import DatasetRejected
-from sapiens_bench.pixels.strict_json import parse
+from sapiens_bench.pixels.strict_json import parse, read_bytes
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,15 @@ def test_results_may_hold_nan_when_asked_for() -> None:
     found = parse(b"[NaN, -Infinity]", "x", finite=False)
     assert math.isnan(found[0])
     assert found[1] == -math.inf
+
+
+def test_a_gzip_file_is_its_content_whatever_its_name(tmp_path: Path) -> None:
+    packed = gzip.compress(b"[1, 2]")
+    (tmp_path / "a.json").write_bytes(packed)
+    assert read_bytes(tmp_path / "a.json") == b"[1, 2]"
+    (tmp_path / "cut.json.gz").write_bytes(packed[:-4])
+    with pytest.raises(DatasetRejected, match="damaged gzip file"):
+        read_bytes(tmp_path / "cut.json.gz")
+    (tmp_path / "bomb.json.gz").write_bytes(gzip.compress(bytes(100_000_001), 1))
+    with pytest.raises(DatasetRejected, match="far more"):
+        read_bytes(tmp_path / "bomb.json.gz")
