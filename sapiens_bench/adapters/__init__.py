@@ -11,6 +11,7 @@ ADAPTERS: dict[str, str] = {
     "dense_folder": "sapiens_bench.adapters.dense.folder:DenseFolder",
     "hi4d": "sapiens_bench.adapters.scans.hi4d:Hi4D",
     "label_maps": "sapiens_bench.adapters.dense.label_maps:LabelMaps",
+    "mhr_meshes": "sapiens_bench.adapters.scans.mhr:MhrMeshes",
     "renderpeople": "sapiens_bench.adapters.scans.renderpeople:RenderPeople",
     "synthetic": "sapiens_bench.adapters.synthetic.humans:SyntheticHumans",
     "synthhuman": "sapiens_bench.adapters.dense.synthhuman:SynthHuman",

@@ -165,20 +165,35 @@ def _keypoints(
     person: Person, own_HW: NDArray[np.bool_], depth_HW: NDArray[np.float32], camera: Camera
 ) -> tuple[Doubles, NDArray[np.uint8]]:
     """Where the points of one person are in the image [K, 2], and their flags."""
-    points, flags = [], []
-    for group, within_K in ((person.keypoints_K3, VISIBLE_WITHIN_M), (person.surface_N3, _surface_within())):
-        uv, depth = camera.project(group)
-        near = np.rint(np.nan_to_num(uv, nan=-1e6, posinf=-1e6, neginf=-1e6)).astype(np.int64)
-        inside = (depth > 0) & (near >= 0).all(1) & (near[:, 0] < camera.width) & (near[:, 1] < camera.height)
-        x, y = near[:, 0].clip(0, camera.width - 1), near[:, 1].clip(0, camera.height - 1)
-        own = own_HW[y, x]
-        close = depth - np.where(own, depth_HW[y, x], -np.inf) < within_K
-        flags.append(np.where(inside, np.where(own & close, 2, 1), 0).astype(np.uint8))
-        points.append(np.where(inside[:, None], uv, 0.0))
-    return np.concatenate(points), np.concatenate(flags)
+    joints = seen_points(person.keypoints_K3, VISIBLE_WITHIN_M, own_HW, depth_HW, camera)
+    surface = seen_points(person.surface_N3, surface_within(), own_HW, depth_HW, camera)
+    return np.concatenate([joints[0], surface[0]]), np.concatenate([joints[1], surface[1]])
+
+
+def seen_points(
+    points_K3: Doubles,
+    within_K: Doubles,
+    own_HW: NDArray[np.bool_],
+    depth_HW: NDArray[np.float32],
+    camera: Camera,
+) -> tuple[Doubles, NDArray[np.uint8]]:
+    """Where world points of one person are in the image, px [K, 2], and their flags: 0 outside, 1 hidden, 2 visible.
+
+    Args:
+        within_K: metres by which the surface seen at a point's pixel may lie in front of it.
+        own_HW: pixels of the person.
+    """
+    uv, depth = camera.project(points_K3)
+    near = np.rint(np.nan_to_num(uv, nan=-1e6, posinf=-1e6, neginf=-1e6)).astype(np.int64)
+    inside = (depth > 0) & (near >= 0).all(1) & (near[:, 0] < camera.width) & (near[:, 1] < camera.height)
+    x, y = near[:, 0].clip(0, camera.width - 1), near[:, 1].clip(0, camera.height - 1)
+    own = own_HW[y, x]
+    close = depth - np.where(own, depth_HW[y, x], -np.inf) < within_K
+    flags = np.where(inside, np.where(own & close, 2, 1), 0).astype(np.uint8)
+    return np.where(inside[:, None], uv, 0.0), flags
 
 
 @lru_cache(maxsize=1)
-def _surface_within() -> Doubles:
+def surface_within() -> Doubles:
     """How far in front of each surface point the surface seen there may be, metres."""
     return np.array([SKIN_WITHIN_M if n.endswith(_ON_BODY) else FACE_WITHIN_M for n in load_points().names])

@@ -77,6 +77,7 @@ class Job:
     recipe: Recipe
     up: Up = "y"
     face_labels: str = ""  # path of an .npz with faces_mask, person of each face
+    may_be_plain: bool = False  # a mesh without colours is drawn in one, where it is a fault otherwise
 
 
 @dataclass(frozen=True, slots=True)

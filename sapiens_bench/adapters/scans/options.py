@@ -20,7 +20,8 @@ TASKS = ("depth", "normal")
 Number = TypeVar("Number", int, float)
 
 
-def _ordered(pair: tuple[Number, Number]) -> tuple[Number, Number]:
+def ordered(pair: tuple[Number, Number]) -> tuple[Number, Number]:
+    """The pair, whose smaller number must come first; ValueError otherwise."""
     if pair[0] > pair[1]:
         raise ValueError(f"the smaller number comes first, not {pair[0]:g} before {pair[1]:g}")
     return pair
@@ -33,10 +34,10 @@ def _each_once(names: tuple[Framing, ...]) -> tuple[Framing, ...]:
 Side = Annotated[int, Field(ge=16, le=8192)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Range = Annotated[tuple[Finite, Finite], AfterValidator(_ordered)]
-PositiveRange = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+Range = Annotated[tuple[Finite, Finite], AfterValidator(ordered)]
+PositiveRange = Annotated[tuple[Positive, Positive], AfterValidator(ordered)]
 Pitch = Annotated[float, Field(gt=-90, lt=90)]
-PitchRange = Annotated[tuple[Pitch, Pitch], AfterValidator(_ordered)]
+PitchRange = Annotated[tuple[Pitch, Pitch], AfterValidator(ordered)]
 Framings = Annotated[tuple[Framing, ...], Field(min_length=1), AfterValidator(_each_once)]
 Angle = Annotated[int, Field(ge=0, lt=360)]
 
@@ -73,7 +74,7 @@ class RenderOptions(Options):
 class ScanSetOptions(RenderOptions):
     """Options of sets with one folder a scan."""
 
-    ids: Annotated[tuple[int, int], AfterValidator(_ordered)] = (0, 99_999)
+    ids: Annotated[tuple[int, int], AfterValidator(ordered)] = (0, 99_999)
     """first and last scan"""
     expect: Annotated[int, Field(ge=0)] = 0
     """a note is given when another number of scans is found; 0: never"""

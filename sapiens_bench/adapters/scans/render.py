@@ -7,7 +7,7 @@ Axes: V vertices, F faces, H height, W width.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from sapiens_bench.render.scan_scene import Background, draw_light, grey_backgro
 MAX_FLIPPED = 0.01  # share of covered pixels; above it the scan has inverted faces
 MAX_BARE = 0.01  # share of covered pixels without colour that goes without a note
 MAX_OVERDRAW = 2000.0  # candidate pixels per pixel of the image; scans have 2 to 20
+PLAIN = (200.0, 160.0, 135.0)  # stored colour of a body without colours
 _CAMERA_DRAWS = 3  # that draw_camera takes from the generator before the light's
 
 
@@ -87,6 +88,9 @@ class _Scan:
     @cached_property
     def _loaded(self) -> tuple[MeshData, NDArray[np.float64], dict[str, Any]]:
         mesh = read_mesh(Path(self.job.mesh))
+        if self.job.may_be_plain and mesh.colours_V3 is None and (mesh.uv_T2 is None or not mesh.libraries):
+            plain = np.full(mesh.vertices_V3.shape, PLAIN, np.float32)
+            mesh = replace(mesh, uv_T2=None, texture_faces_F3=None, colours_V3=plain)
         source: dict[str, Any] = {"protocol": self.recipe.protocol, "seed": self.recipe.seed, "obj_sha256": mesh.sha256}
         if self.recipe.height_m is not None:
             up = up_axis(mesh, self.job.up)

@@ -49,6 +49,7 @@ class ScanView:
     photo: RealPhoto | None = None  # ... or a real picture
     up: Up = "y"
     face_labels: Path | None = None  # persons of the faces
+    may_be_plain: bool = False  # drawn in one colour where the mesh has none
 
 
 class ScanSamples:
@@ -123,7 +124,9 @@ class ScanSamples:
     def _job(self, indices: Sequence[int]) -> Job:
         first = self.views[indices[0]]
         views = tuple(self._view(i) for i in indices)
-        return Job(first.scan, str(first.mesh), views, self.recipe, first.up, str(first.face_labels or ""))
+        return Job(
+            first.scan, str(first.mesh), views, self.recipe, first.up, str(first.face_labels or ""), first.may_be_plain
+        )
 
     def _view(self, i: int) -> View:
         view = self.views[i]

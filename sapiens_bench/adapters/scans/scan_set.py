@@ -32,12 +32,14 @@ class ScanSet:
     """
 
     Options: ClassVar[type[ScanSetOptions]] = ScanSetOptions
+    tasks: ClassVar[tuple[str, ...]] = TASKS
     layout: ClassVar[Layout]
+    may_be_plain: ClassVar[bool] = False  # meshes without colours are drawn in one; refused otherwise
     draws: ClassVar[str]  # seeds every draw; raised when cameras or lights are drawn differently
 
     def __init__(self, context: DataContext) -> None:
         context.refuse_split()
-        context.needs_task(*TASKS)
+        context.needs_task(*self.tasks)
         options: ScanSetOptions = context.options
         card, root = context.card, context.root
         recipe = make_recipe(options, self.draws, root, height_m=options.height_m)
@@ -57,6 +59,7 @@ class ScanSet:
                 number=number,
                 yaw_deg=yaw,
                 up=_up(scan, options),
+                may_be_plain=self.may_be_plain,
             )
             for scan in self.scans
             for framing in options.framings
@@ -65,7 +68,8 @@ class ScanSet:
         self.keys: list[str] = [view.key for view in views]
         self.groups: list[str] = [view.group for view in views]
         self._found_notes = found.notes(self.layout, options.expect, len(self.scans))
-        self.samples = ScanSamples(card.id, context.protocol.task, recipe, views, _label(options.framings, options))
+        stored = "normal" if context.protocol.task == "normal" else "depth"
+        self.samples = ScanSamples(card.id, stored, recipe, views, _label(options.framings, options))
         self.manifest_sha256 = self.samples.manifest_sha256
         self._max_pixels = context.max_pixels
 
