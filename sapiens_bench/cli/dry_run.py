@@ -40,7 +40,9 @@ def plan_document(plan: Plan, gpus: int = 0, price_per_hour: float | None = None
         (Sheet("", _HEADS, tuple(rows), left=(2, 0, 1, 5)),),
         facts={
             "Images": f"{plan.n_images} over {len(plan.cells)} model(s)",
-            "Time": f"about {duration(found.seconds)}{f' on {gpus} GPU(s)' if gpus else ''} (from {_sources(found)})",
+            "Time": "none: no model would run"
+            if not plan.cells
+            else f"about {duration(found.seconds)}{f' on {gpus} GPU(s)' if gpus else ''} (from {_sources(found)})",
             **({} if found.cost is None else {"Cost": f"{found.cost:.2f} at {price_per_hour:g} per hour"}),
             "Memory": f"about {size(found.host_bytes)} a process"
             + (f", {size(found.device_bytes)} on each GPU" if found.device_bytes else ""),

@@ -257,6 +257,10 @@ def _execute_at(url: str, request: Request, *, dry_run: DryRun | None, fmt: str)
     from sapiens_bench.store.addresses import staging
     from sapiens_bench.store.remote import mirrored
 
+    if url.startswith("memory:"):
+        raise UsageError(
+            f"--out {url}: a store in memory ends with this command. Give s3://, gs://, file:// or a folder."
+        )
     with mirrored(url, staging(url, cache_root())) as local:
         execute(replace(request, out=local), dry_run=dry_run, fmt=fmt)
     if dry_run is None:

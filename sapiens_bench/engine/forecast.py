@@ -91,7 +91,7 @@ def forecast(plan: Plan, *, gpus: int = 0, price_per_hour: float | None = None) 
         device_bytes=max(memory) if memory else None,
         disk_bytes=sum(_disk_bytes(spec, plan) for spec in plan.cells),
         gpus=gpus,
-        cost=None if price_per_hour is None else max(1, gpus) * hours * price_per_hour,
+        cost=None if price_per_hour is None or not plan.cells else max(1, gpus) * hours * price_per_hour,
         paces=paces,
         caveats=_caveats(paces, on_gpu),
     )

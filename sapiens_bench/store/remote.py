@@ -29,6 +29,7 @@ from sapiens_bench.store.paths import QUARANTINE, cell_folders
 from sapiens_bench.store.rows import shard_files, shard_path
 
 _COMMIT, _SHARD = re.compile(r"commit-(\d{5,9})\.json"), re.compile(r"shard-(\d{5,9})(-[0-9a-f]{64})?\.parquet")
+_EXTRAS = {"s3": "s3", "gs": "gcs"}  # of this package, by the scheme they open
 _ALWAYS = (".json",)  # small, and replaced while a run goes on
 
 
@@ -73,7 +74,9 @@ class Remote:
         try:
             self.fs, self.root = url_to_fs(url)
         except (ImportError, ValueError) as error:
-            raise UsageError(f"{url}: {error}") from None
+            extra = _EXTRAS.get(url.partition(":")[0])
+            way = f" pip install 'sapiens-vision-bench[{extra}]'" if extra else " Known: s3://, gs://, file://."
+            raise UsageError(f"{url}: {str(error).rstrip('. ')}.{way}") from None
 
     def fetch(self) -> set[str]:
         """Copy what is committed there and not here. Objects that are damaged or unfinished are passed over.

@@ -17,7 +17,6 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.entries import Form, parse_form, without_form
 from sapiens_bench.engine import device
 from sapiens_bench.engine.backends import on_backend
-from sapiens_bench.engine.build import tuned
 from sapiens_bench.engine.drift import drift
 from sapiens_bench.engine.request import Request
 from sapiens_bench.engine.specs import ModelSpec
@@ -145,20 +144,6 @@ def test_an_export_answers_like_the_network_for_any_number_of_crops() -> None:
     assert not exported.is_reentrant
     assert exported.notes == ("A note.",)
     assert exported.finish({"half": np.zeros(1)}, "there")[1] == "there"
-
-
-def test_a_compiler_that_fails_refuses_the_model_of_a_compiled_run_and_charges_no_image(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def broken(self: nn.Module) -> None:
-        raise RuntimeError("no C++ compiler")
-
-    card = SimpleNamespace(kind="network", task="depth")
-    spec: Any = SimpleNamespace(id="small", entry=SimpleNamespace(card=card))
-    monkeypatch.setattr(nn.Module, "compile", broken)
-    assert tuned(spec, Small(), "cpu", compiled=False, channels_last=True) == []
-    with pytest.raises(DeviceError, match=r"small: torch.compile .* \(RuntimeError: no C\+\+ compiler\)"):
-        tuned(spec, Small(), "cpu", compiled=True, channels_last=False)
 
 
 def test_every_module_is_compiled_and_a_compiler_that_fails_is_told_before_any_image(

@@ -198,8 +198,21 @@ def test_names_that_lead_elsewhere_are_passed_over(tmp_path: Path) -> None:
 def test_what_is_no_store_or_no_run_is_refused_in_words(tmp_path: Path, url: str) -> None:
     with pytest.raises(StoreError, match="holds no run"):
         fetched(url, tmp_path / "a")
-    with pytest.raises(UsageError, match="nosuch"), mirrored("nosuch://a/b", tmp_path / "b"):
+    with pytest.raises(UsageError, match=r"nosuch.* Known: s3://"), mirrored("nosuch://a/b", tmp_path / "b"):
         pass
+
+
+def test_a_store_in_memory_is_refused_by_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sapiens_bench.cli import main
+
+    words = ["run", "--task", "pose", "--models", "movenet-thunder", "--split", "tiny", "--out", "memory://a/b"]
+    monkeypatch.setattr("sys.argv", ["sapiens-bench", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "ends with this command" in capsys.readouterr().err
 
 
 def test_without_an_address_nothing_is_told_of_writes(toy: ModuleType, tmp_path: Path) -> None:
