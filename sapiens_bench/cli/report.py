@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sapiens_bench.cli.flags import Cards, DataRoot, Format, FormatOption, OutFile, RunFolders, WithPictures
+from sapiens_bench.cli.flags import Cards, DataRoot, OutFile, RunFolders, WithPictures
 from sapiens_bench.cli.output import save, say, show, write
 from sapiens_bench.cli.refusals import complain_of_refusals
 from sapiens_bench.errors import IncompleteRun, TooManyErrors, UsageError
@@ -28,6 +28,13 @@ EXAMPLES = """Examples:
 """
 
 
+class ReportFormat(StrEnum):
+    """How a report is written."""
+
+    text, md, latex, html, csv, json = "text", "md", "latex", "html", "csv", "json"
+    all = "all"
+
+
 class PaperTable(StrEnum):
     """Tables of the paper."""
 
@@ -37,7 +44,10 @@ class PaperTable(StrEnum):
 
 def report(
     runs: RunFolders,
-    format_: FormatOption = Format.text,
+    format_: Annotated[
+        ReportFormat,
+        typer.Option("--format", help="How it is written; all: in every form, into a folder, --out FOLDER."),
+    ] = ReportFormat.text,
     out: OutFile = None,
     cards: Cards = None,
     table: Annotated[
@@ -56,7 +66,20 @@ def report(
     study: Annotated[bool, typer.Option("--box-study", hidden=True)] = False,
     pareto: Annotated[bool, typer.Option("--pareto", hidden=True)] = False,
 ) -> None:
+<<<<<<< HEAD
     """Print the table of a run, a study or a profile as text, Markdown, LaTeX, CSV or JSON; html is a page."""
+=======
+    """Print the table of a run, or the tables of a profile, as text, Markdown, LaTeX, CSV or JSON; html is a page."""
+    if format_ is ReportFormat.all:
+        from sapiens_bench.cli.report_all import write_all
+
+        if published or table is not None or study or pareto:
+            raise UsageError("--format all writes the tables of runs and their page. Name one format for this table.")
+        records = write_all(runs, out, cards=cards or [], with_pictures=with_pictures, data_root=data_root)
+        if strict:
+            _be_strict(records)
+        return
+>>>>>>> decide
     if published and table is None:
         table = _table_of(runs)
     if table is not None:
@@ -71,7 +94,7 @@ def report(
 
         say("`report --box-study` is a command of its own: sapiens-bench box-study RUN...", "dim", to_stderr=True)
         show_study(runs, fmt=format_.value, out=out)
-    elif format_ is Format.html and any(
+    elif format_ is ReportFormat.html and any(
         (folder / "run.json").is_file() or folder.name == "run.json" for folder in runs
     ):
         records = _page(runs, out, cards=cards or [], with_pictures=with_pictures, data_root=data_root)
@@ -194,7 +217,7 @@ def page_text(
     from sapiens_bench.report.page import render
 
     roots = [folder.parent if folder.name == "run.json" else folder for folder in folders]
-    runs = list(zip(_labels(roots), roots, records))
+    runs = list(zip(labels_of(roots), roots, records))
     found = page(runs, catalog, Choices(with_pictures, data_root))
     return render(found), found.incomplete
 
@@ -219,7 +242,7 @@ def _paper_table(folders: list[Path], name: str, *, fmt: str, out: Path | None, 
 
     profiles = [folder for folder in folders if name == "costs" and (folder / "profile.json").is_file()]
     others = [folder for folder in folders if folder not in profiles or (folder / "run.json").is_file()]
-    labels = _labels(others)
+    labels = labels_of(others)
     runs = [(label, read_run(folder)) for label, folder in zip(labels, others)]
     if name == PaperTable.ablation:
         from sapiens_bench.report.gains import ablation_table
@@ -243,7 +266,7 @@ def _paper_table(folders: list[Path], name: str, *, fmt: str, out: Path | None, 
         raise IncompleteRun(f"INCOMPLETE: {'; '.join(incomplete)}")
 
 
-def _labels(folders: list[Path]) -> list[str]:
+def labels_of(folders: list[Path]) -> list[str]:
     """Names of folders, with as much of the path as tells them apart."""
     for depth in range(1, max((len(f.parts) for f in folders), default=1) + 1):
         labels = ["/".join(folder.parts[-depth:]) for folder in folders]
