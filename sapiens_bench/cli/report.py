@@ -66,10 +66,7 @@ def report(
     study: Annotated[bool, typer.Option("--box-study", hidden=True)] = False,
     pareto: Annotated[bool, typer.Option("--pareto", hidden=True)] = False,
 ) -> None:
-<<<<<<< HEAD
     """Print the table of a run, a study or a profile as text, Markdown, LaTeX, CSV or JSON; html is a page."""
-=======
-    """Print the table of a run, or the tables of a profile, as text, Markdown, LaTeX, CSV or JSON; html is a page."""
     if format_ is ReportFormat.all:
         from sapiens_bench.cli.report_all import write_all
 
@@ -79,7 +76,6 @@ def report(
         if strict:
             _be_strict(records)
         return
->>>>>>> decide
     if published and table is None:
         table = _table_of(runs)
     if table is not None:
