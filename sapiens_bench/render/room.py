@@ -67,6 +67,7 @@ class Backdrop:
     surface_HW: NDArray[np.int64]  # which surface of the room each pixel sees
     in_room_HW3: Image  # the points in the room's own frame
     ray_HW3: Doubles  # in the room's frame
+    uneven_HW: Image  # of every surface's colour, as a share
 
 
 def _tone(rng: np.random.Generator, tones: tuple[tuple[int, int, int], ...]) -> Doubles:
@@ -164,15 +165,16 @@ def backdrop(room: Room, camera: Camera) -> Backdrop:
     seat_depth = np.where(seat_depth <= depth, seat_depth, np.inf)
     sky = ~np.isfinite(depth)
     point = (eye + ray * np.where(sky, 30.0, depth)[..., None]).astype(np.float32)
-    albedo, normal = _paint(room, surface, point)
+    uneven = _grain(point, room, 2.0) * 0.05 + _grain(point, room, 23.0) * 0.03
+    albedo, normal = _paint(room, surface, point, uneven)
     albedo[sky] = _sky(ray[sky])
     back = to_room.astype(np.float32)
-    return Backdrop(albedo, normal @ back, point @ back, depth, seat_depth, sky, surface, point, ray)
+    return Backdrop(albedo, normal @ back, point @ back, depth, seat_depth, sky, surface, point, ray, uneven)
 
 
 def recoloured(seen: Backdrop, room: Room) -> Backdrop:
     """The backdrop of a room that differs in its colours alone."""
-    albedo, _ = _paint(room, seen.surface_HW, seen.in_room_HW3)
+    albedo, _ = _paint(room, seen.surface_HW, seen.in_room_HW3, seen.uneven_HW)
     albedo[seen.is_sky_HW] = _sky(seen.ray_HW3[seen.is_sky_HW])
     return replace(seen, albedo_HW3=albedo)
 
@@ -214,11 +216,10 @@ def _grain(p: Image, room: Room, size: float) -> Image:
     return np.asarray((0.45 * one + 0.35 * two + 0.2 * three), np.float32)
 
 
-def _paint(room: Room, surface: NDArray[np.int64], point: Image) -> tuple[Image, Image]:
+def _paint(room: Room, surface: NDArray[np.int64], point: Image, uneven: Image) -> tuple[Image, Image]:
     """Albedo and normal (room frame) of every pixel."""
     albedo = np.zeros((*surface.shape, 3), np.float32)
     normal = np.zeros_like(albedo)
-    uneven = _grain(point, room, 2.0) * 0.05 + _grain(point, room, 23.0) * 0.03
     floor = surface == 1
     normal[floor] = (0, 0, 1)
     albedo[floor] = _floor(room, point[floor])

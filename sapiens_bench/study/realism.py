@@ -28,6 +28,7 @@ CAN_SHOW = (
 UNCHECKED = (
     "Realism: not checked. Give --beside a run of the same models on photographs to see whether they rank alike there."
 )
+UNCHECKED_OVER_TIME = "Realism: not checked; no clips of real people with exact motion are at hand."
 MOST_EXACT = 8  # models whose orders are all counted
 
 
