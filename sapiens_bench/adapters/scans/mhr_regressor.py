@@ -61,13 +61,9 @@ class Regressor:
     def points(self, body_B3: Doubles) -> Doubles:
         """Points of a body, float64 [K, 3], in its own units and axes; NaN where there are no weights."""
         terms = body_B3[self.column_P] * self.weight_P[:, None]
-<<<<<<< HEAD
-        out: Doubles = np.stack([np.bincount(self.row_P, terms[:, k], N_POINTS) for k in range(3)], 1)
-=======
         out: Doubles = np.stack([np.bincount(self.row_P, terms[:, k], N_POINTS) for k in range(3)], 1).astype(
             np.float64
         )
->>>>>>> study
         out[~self.is_given_K] = np.nan
         return out
 
