@@ -45,7 +45,7 @@ def _depth(place: Place) -> Files:
         "depth_constant": ("ok", np.full(SHAPE, 2, np.float32)),
         "depth_wrong_size": ("row_error", ramp[:, :-3]),
         "depth_transposed": ("row_error", ramp.T),
-        "depth_three_dims": ("row_error", ramp[None, None]),
+        "depth_three_dims": ("row_error", np.stack([ramp, ramp])),
         "depth_text": ("row_error", np.full(SHAPE, "a")),
     }
 
