@@ -61,6 +61,10 @@ def corpus(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return Corpus(root, made.cases)
 
 
+# A network's answer for one picture as it is, (1, 1, H, W) or (3, H, W): refused when the corpus was made, read now.
+UNAMBIGUOUS = {"depth_three_dims", "normal_channels_first"}
+
+
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
     return Catalog.load()
@@ -201,8 +205,9 @@ def test_every_array_has_its_outcome_as_a_stored_prediction(corpus: Corpus, cata
             assert Path(case["file"]).name in fault.detail
         outcome = "ok" if fault is None else "reject_file" if fault.code == "pred.unreadable" else "row_error"
         assert fault is None or fault.side == "prediction"
-        if outcome != case["expect"] and {outcome, case["expect"]} != {"reject_file", "row_error"}:
-            wrong.append((case["id"], outcome, case["expect"]))
+        expected = "ok" if case["id"] in UNAMBIGUOUS else case["expect"]
+        if outcome != expected and {outcome, expected} != {"reject_file", "row_error"}:
+            wrong.append((case["id"], outcome, expected))
     assert wrong == []
     assert corpus.canary_is_quiet()
 

@@ -45,7 +45,7 @@ def _depth(place: Place) -> Files:
         "depth_constant": ("ok", np.full(SHAPE, 2, np.float32)),
         "depth_wrong_size": ("row_error", ramp[:, :-3]),
         "depth_transposed": ("row_error", ramp.T),
-        "depth_three_dims": ("row_error", ramp[None, None]),
+        "depth_three_dims": ("ok", ramp[None, None]),
         "depth_text": ("row_error", np.full(SHAPE, "a")),
     }
 
@@ -58,7 +58,7 @@ def _normal() -> Files:
         "normal_ok": ("ok", facing),
         "normal_zero_vector": ("row_error", holed),
         "normal_unnormalised": ("ok", 2 * facing),
-        "normal_channels_first": ("row_error", facing.transpose(2, 0, 1)),
+        "normal_channels_first": ("ok", facing.transpose(2, 0, 1)),
     }
 
 
