@@ -39,7 +39,7 @@ Call = Callable[..., tuple[int, str, str]]
         (["weights", "get", "sapiens-1b", "--accept-licence", "MIT"], "--accept-licence CC-BY-NC-4.0"),
         (["weights", "get", "sapiens-1b", "--accept-licence", "CC-BY-NC-4.0"], "HF_HUB_OFFLINE"),
         (["weights", "list", "--task", "x"], "Unknown task"),
-        (["run", "--task", "pose", "--protocol", "ok"], "and 18 more"),
+        (["run", "--task", "pose", "--protocol", "ok"], "gt-box-17"),
         (["profile", "--models", "./nofile.onnx"], "nofile.onnx does not exist"),
         (["score", "--task", "poze", "--truth", "a.json", "b.json"], "Did you mean 'pose'?"),
         (["run", "--task", "pose", "--trust-checkpoint", "foo"], "--trust-checkpoint foo: write PATH:SHA256"),

@@ -195,11 +195,11 @@ def test_costs_stand_beside_the_scores_they_buy(rows: SimpleNamespace) -> None:
 
 
 def test_labels_tell_folders_apart() -> None:
-    from sapiens_bench.cli.report import _labels
+    from sapiens_bench.cli.report import labels_of
 
-    assert _labels([Path("x/a"), Path("x/b")]) == ["a", "b"]
-    assert _labels([Path("x/run"), Path("y/run")]) == ["x/run", "y/run"]
-    assert _labels([Path("run")]) == ["run"]
+    assert labels_of([Path("x/a"), Path("x/b")]) == ["a", "b"]
+    assert labels_of([Path("x/run"), Path("y/run")]) == ["x/run", "y/run"]
+    assert labels_of([Path("run")]) == ["run"]
 
 
 def test_what_stands_out_is_marked_in_every_format_and_said_below(catalog: Catalog) -> None:
