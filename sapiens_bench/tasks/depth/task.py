@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, get_args
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from sapiens_bench.cards.options import Options
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import SampleFault
-from sapiens_bench.tasks.boxes import box_around
+from sapiens_bench.tasks.boxes import mask_attributes, mask_boxes
 from sapiens_bench.tasks.depth.alignment import Alignment
 from sapiens_bench.tasks.depth.codec import DepthCodec
 from sapiens_bench.tasks.depth.convention import Direction
@@ -44,14 +43,9 @@ def make(scoring: DepthScoring, space: SpaceCard | None) -> Task:
         check=check,
         miss=miss,
         perfect=perfect,
-        attributes=attributes,
-        person_boxes=lambda target: box_around(target.mask_HW),
+        attributes=mask_attributes,
+        person_boxes=mask_boxes,
     )
-
-
-def attributes(target: DepthTarget) -> dict[str, float]:
-    """``person_share``: scored pixels of all."""
-    return {"person_share": float(target.mask_HW.mean()) if target.mask_HW.size else math.nan}
 
 
 def check(prediction: Any, x: ModelInput, target: DepthTarget) -> tuple[DepthPrediction, SampleFault | None]:

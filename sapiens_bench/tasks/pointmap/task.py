@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from pydantic import Field
 from sapiens_bench.cards.options import Options
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import SampleFault
-from sapiens_bench.tasks.boxes import box_around
+from sapiens_bench.tasks.boxes import mask_attributes, mask_boxes
 from sapiens_bench.tasks.pointmap.codec import PointmapCodec
 from sapiens_bench.tasks.pointmap.metrics import Alignment, PointmapMetric
 from sapiens_bench.tasks.pointmap.types import PointmapPrediction, PointmapTarget, of_scene
@@ -41,14 +40,9 @@ def make(scoring: PointmapScoring, space: SpaceCard | None) -> Task:
         check=check,
         miss=miss,
         perfect=lambda target: PointmapPrediction(target.points_HW3),
-        attributes=attributes,
-        person_boxes=lambda target: box_around(target.mask_HW),
+        attributes=mask_attributes,
+        person_boxes=mask_boxes,
     )
-
-
-def attributes(target: PointmapTarget) -> dict[str, float]:
-    """``person_share``: scored pixels of all."""
-    return {"person_share": float(target.mask_HW.mean()) if target.mask_HW.size else math.nan}
 
 
 def check(prediction: Any, x: ModelInput, target: PointmapTarget) -> tuple[PointmapPrediction, SampleFault | None]:
