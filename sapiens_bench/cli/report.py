@@ -164,7 +164,7 @@ def _show_study(folder: Path, fmt: str, out: Path | None, cards: list[Path]) -> 
         show(told_over_time(folder, Catalog.load(cards), n_draws=2000), fmt, out)
         return
     study = read_study(folder)
-    show(told(study, n_draws=2000, seed=0), fmt, out)
+    show(told(study, n_draws=2000), fmt, out)
     if study.missing:
         raise IncompleteRun(f"INCOMPLETE: conditions without a run: {', '.join(study.missing)}.")
 

@@ -149,7 +149,7 @@ def run(
     from sapiens_bench.engine.request import OwnModel, Request, parse_trust
 
     if not task and not any(name.strip().startswith("+") for name in models or ()):
-        raise UsageError("Say which task with --task: pose, seg, depth, normal, or a plug-in's.")
+        raise UsageError("Say which task with --task: pose, seg, depth, normal, pointmap, a plug-in's, or all.")
     request = Request(
         task=task,
         models=split_commas(models or ["all"]),

@@ -98,7 +98,9 @@ def _asked(
     from sapiens_bench.engine.request import Request, parse_trust
 
     if not task or task == "all":
-        raise UsageError("Say which task with --task: pose, seg, depth, normal, or a plug-in's. A study has one.")
+        raise UsageError(
+            "Say which task with --task: pose, seg, depth, normal, pointmap or a plug-in's. A study has one."
+        )
     base = Request(
         task=task,
         models=split_commas(models or ["all"]),

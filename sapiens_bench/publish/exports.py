@@ -15,6 +15,7 @@ from sapiens_bench.decide.sides import read_side
 from sapiens_bench.errors import UsageError
 from sapiens_bench.publish.place import Place
 from sapiens_bench.report.escape import csv_cell, one_line
+from sapiens_bench.report.numbers import plain
 from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord
 
 MEASURED = ("done", "incomplete")
@@ -92,7 +93,7 @@ def timm_csv(source: Source) -> str:
             of_score = (score.value, score.low, score.high) if score is not None else (math.nan,) * 3
             values += [_number(value, score) for value in of_score[: 3 if ends else 1]]
         speed = cell.timing.images_per_s if cell.timing.images else math.nan
-        rest = [_plain(cell.params_m, 2), _plain(speed, 2), str(cell.counts.ok + cell.counts.prediction_errors)]
+        rest = [plain(cell.params_m, 2), plain(speed, 2), str(cell.counts.ok + cell.counts.prediction_errors)]
         names = [cell.dataset, cell.protocol, cell.status]
         writer.writerow([_text(cell.model), *values, *rest, *map(_text, names)])
     return stream.getvalue()
@@ -113,10 +114,6 @@ def _number(value: float, score: ScoreRecord | None) -> str:
     if score is None or not math.isfinite(value):
         return ""
     return f"{100 * value:.3f}" if score.percent else f"{value:.6g}"
-
-
-def _plain(value: float, decimals: int) -> str:
-    return f"{value:.{decimals}f}" if math.isfinite(value) else ""
 
 
 def _text(text: str) -> str:

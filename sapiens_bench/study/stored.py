@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from sapiens_bench.store.record import read_run
 from sapiens_bench.study import effects, folder
 from sapiens_bench.study.design import KINDS, Trial
 from sapiens_bench.study.document import document
-from sapiens_bench.study.realism import agreement
 
 OVER_TIME = "video"  # of KINDS: one run over clips
 
@@ -30,6 +28,7 @@ class StoredStudy:
     side: Side  # of the reference
     under: tuple[tuple[Trial, Side], ...]
     missing: tuple[str, ...]  # conditions whose run is not there
+    seed: int  # of its bootstrap
 
 
 def is_study(path: Path) -> bool:
@@ -48,6 +47,7 @@ def read_study(path: Path) -> StoredStudy:
     try:
         trials = [_trial(entry) for entry in about["conditions"]]
         kind, name = str(about["kind"]), str(about["reference"])
+        seed = int(about["request"]["seed"])
         reference = next(trial for trial in trials if trial.name == name)
         if kind == OVER_TIME:
             raise UsageError(f"{path} is a study over time, which has no conditions to compare: `report` tells it.")
@@ -65,7 +65,7 @@ def read_study(path: Path) -> StoredStudy:
                 missing.append(trial.name)
     if not under:
         raise StoreError(f"{path}: no condition of this study was run yet. Run the same `study` command again.")
-    return StoredStudy(path, kind, reference, read_side(path / reference.name), tuple(under), tuple(missing))
+    return StoredStudy(path, kind, reference, read_side(path / reference.name), tuple(under), tuple(missing), seed)
 
 
 def is_over_time(path: Path) -> bool:
@@ -96,24 +96,11 @@ def _trial(entry: dict[str, Any]) -> Trial:
     return Trial(name, str(entry["series"]), str(entry["level"]), dict(entry["change"]))
 
 
-def told(
-    study: StoredStudy,
-    *,
-    n_draws: int,
-    seed: int,
-    score: str = "",
-    notes: Sequence[str] = (),
-    beside: Side | None = None,
-) -> Document:
-    """The study's tables, as the `study` command tells them.
-
-    Args:
-        beside: a run of the same models on photographs.
-    """
-    found = effects.profiles(study.kind, study.side, study.under, n_draws=n_draws, seed=seed, score=score)
+def told(study: StoredStudy, *, n_draws: int) -> Document:
+    """The study's tables, as the `study` command tells them without options of its own."""
+    found = effects.profiles(study.kind, study.side, study.under, n_draws=n_draws, seed=study.seed)
     said = [f"INCOMPLETE: conditions without a run: {', '.join(study.missing)}."] if study.missing else []
-    said += [*notes, *effects.left_out(study.side, study.under)]
+    said += effects.left_out(study.side, study.under)
     said += folder.not_measured(read_run(study.path / study.reference.name))
     facts = {"folder": str(study.path), "conditions": str(len(study.under)), "reference": study.reference.name}
-    agreed = [] if beside is None else agreement(found, beside)
-    return document(study.kind, found, n_draws=n_draws, seed=seed, facts=facts, notes=said, beside=agreed)
+    return document(study.kind, found, n_draws=n_draws, seed=study.seed, facts=facts, notes=said)

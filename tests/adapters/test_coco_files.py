@@ -107,14 +107,24 @@ def test_a_category_may_list_more_names_than_there_are_points(
 # ------------------------------------------------------------------------------------------------------------- areas
 
 
-@pytest.mark.parametrize("name", ["day\\one.png", ".\\day\\one.png", "./day/one.png"])
-def test_names_are_read_as_exporters_under_windows_write_them(coco: ModuleType, tmp_path: Path, name: str) -> None:
+def pictures_of_a_day(coco: ModuleType, folder: Path, name: str) -> bytes:
+    """An annotation file that names the one picture, which lies in ``images/day``."""
     content = coco.document(coco.person(1, 1), n_images=1)
     content["images"][0]["file_name"] = name
-    (tmp_path / "images/day").mkdir(parents=True)
-    Image.new("RGB", coco.SIZE).save(tmp_path / "images/day/one.png")
-    data = coco.small(tmp_path, json.dumps(content).encode())
+    (folder / "images/day").mkdir(parents=True)
+    Image.new("RGB", coco.SIZE).save(folder / "images/day/one.png")
+    return json.dumps(content).encode()
+
+
+def test_a_dot_in_front_of_a_name_is_dropped(coco: ModuleType, tmp_path: Path) -> None:
+    data = coco.small(tmp_path, pictures_of_a_day(coco, tmp_path, "./day/one.png"))
     assert data[0].input.image_HW3.shape == (120, 160, 3)
+
+
+@pytest.mark.parametrize("name", ["day\\one.png", ".\\day\\one.png"])
+def test_a_backslash_is_refused_with_the_name_to_write(coco: ModuleType, tmp_path: Path, name: str) -> None:
+    with pytest.raises(DatasetRejected, match=r"label\.path.*with slashes: 'day/one\.png'"):
+        coco.small(tmp_path, pictures_of_a_day(coco, tmp_path, name))
 
 
 def test_without_any_area_it_is_0_53_of_the_box_and_said(coco: ModuleType, tmp_path: Path) -> None:

@@ -99,10 +99,13 @@ def _images(document: Document, options: CocoOptions, faults: Faults) -> Images:
             report("label.image_id", f"id {identity} is taken by another image")
         size = tuple(_side(image.get(side), side, report) for side in ("width", "height"))
         name = image.get("file_name")
-        if isinstance(name, str):  # as exporters write it, under Windows too
-            name = name.replace("\\", "/").removeprefix("./")
+        name = name.removeprefix("./") if isinstance(name, str) else name
         if (fault := path_fault(name)) is not None:
-            report("label.path", f"file_name {show(name)} {fault}; write it relative to the folder of the pictures")
+            # A backslash may be part of a name or stand between folders: only the author of the file knows.
+            slashed = str(name).replace("\\", "/").removeprefix("./")
+            hint = f", with slashes: {show(slashed)}" if "\\" in str(name) else ""
+            what = "write it relative to the folder of the pictures"
+            report("label.path", f"file_name {show(name)} {fault}; {what}{hint}")
         if _is_selected(image, options, report):
             regions = _regions(image, report) if options.ignore_regions else ()
             by_id[identity] = (str(name), (size[0], size[1]), regions)

@@ -31,6 +31,8 @@ from sapiens_bench.adapters.synthetic.humans import ALIASES, point_names
 from sapiens_bench.errors import CardError, DataMissing, SampleFault, UsageError
 from sapiens_bench.render.mesh import Normalisation, Up, read_mesh, upright
 from sapiens_bench.render.picture import VISIBLE_WITHIN_M, seen_points, surface_within
+from sapiens_bench.store.files import file_identity
+from sapiens_bench.tasks.boxes import box_around
 from sapiens_bench.tasks.depth.types import DepthTarget
 from sapiens_bench.tasks.pose.types import PoseTarget
 from sapiens_bench.types import Sample
@@ -87,7 +89,7 @@ class MhrMeshes(ScanSet):
 
     def identity(self, index: int) -> str:
         """Size and time of change of the files behind a sample."""
-        return f"{super().identity(index)}, joints {stamp([self._joints(index)])[:16]}"
+        return f"{super().identity(index)}, joints {file_identity([self._joints(index)])}"
 
     def _joints(self, index: int) -> Path:
         return self.samples.views[index].mesh.parent / JOINTS
@@ -116,10 +118,11 @@ class MhrMeshes(ScanSet):
         uv, flags = seen_points(points_K3, self._within, scan.mask_HW, scan.depth_HW, stored.entry.camera)
         flags = np.where(given, flags, 0)
         visible = np.where(self._keep >= 0, flags[self._keep], 0).astype(np.float32)[None]
-        y, x = np.nonzero(scan.mask_HW)
-        box = np.array([[x.min() - 0.5, y.min() - 0.5, x.max() + 0.5, y.max() + 0.5]])
+        box, area = box_around(scan.mask_HW), np.array([float(scan.mask_HW.sum())])
+        if not len(box):
+            raise SampleFault("label.empty", "no pixel of the body is in the picture")
         points = np.where(visible[..., None] > 0, uv[self._keep][None], 0.0)
-        return PoseTarget(points, visible, np.array([float(len(x))]), np.zeros(1, np.bool_), box, np.ones(1, np.int64))
+        return PoseTarget(points, visible, area, np.zeros(1, np.bool_), box, np.ones(1, np.int64))
 
 
 def _regressor(context: DataContext) -> Regressor:
