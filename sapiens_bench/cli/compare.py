@@ -78,8 +78,9 @@ def compare(
     """Compare two runs model by model, or the models of one run: differences, intervals, p values, in plain words."""
     from sapiens_bench.decide import compare as body
     from sapiens_bench.decide.sides import read_side
+    from sapiens_bench.store.files import STUDY
 
-    if any((path / "study.json").is_file() for path in runs):
+    if any((path / STUDY).is_file() for path in runs):
         _compare_studies(runs, split_commas(models or ()), split_commas(scores or ()), n_boot, seed, format_.value, out)
         return
     if len(runs) > 2:

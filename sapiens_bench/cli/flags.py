@@ -216,10 +216,12 @@ def _runs_inside(value: list[Path]) -> list[Path]:
 
     The address of a run on an object store is brought to this machine, as by ``expanded``.
     """
+    from sapiens_bench.store.files import STUDY
+
     found: list[Path] = []
     for path in (_here(path, is_read=True) for path in value):
         inside = sorted(record.parent for record in path.glob("*/run.json")) if path.is_dir() else []
-        is_one = any((path / name).exists() for name in ("run.json", "study.json"))
+        is_one = any((path / name).exists() for name in ("run.json", STUDY))
         found += inside if inside and not is_one else [path]
     return found
 

@@ -126,9 +126,10 @@ def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.publish.best import told_from_noise
     from sapiens_bench.report.tables import build
+    from sapiens_bench.store.files import STUDY
     from sapiens_bench.store.record import read_run
 
-    if len(folders) == 1 and (folders[0] / "study.json").is_file():
+    if len(folders) == 1 and (folders[0] / STUDY).is_file():
         _show_study(folders[0], fmt, out, cards)
         return
     if len(folders) != 1:
@@ -156,7 +157,7 @@ def _show_study(folder: Path, fmt: str, out: Path | None, cards: list[Path]) -> 
         StoreError: it cannot be read, or no condition was run.
         IncompleteRun: conditions are missing; the tables are written first.
     """
-    from sapiens_bench.study.stored import is_over_time, read_study, told, told_over_time
+    from sapiens_bench.study.stored import is_over_time, measured, read_study, told, told_over_time
 
     if is_over_time(folder):
         from sapiens_bench.cards.catalog import Catalog
@@ -164,7 +165,7 @@ def _show_study(folder: Path, fmt: str, out: Path | None, cards: list[Path]) -> 
         show(told_over_time(folder, Catalog.load(cards), n_draws=2000), fmt, out)
         return
     study = read_study(folder)
-    show(told(study, n_draws=2000), fmt, out)
+    show(told(study, measured(study, n_draws=2000), n_draws=2000), fmt, out)
     if study.missing:
         raise IncompleteRun(f"INCOMPLETE: conditions without a run: {', '.join(study.missing)}.")
 

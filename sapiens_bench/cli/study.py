@@ -179,9 +179,8 @@ def _carry_out(study: Study, asked: Asked) -> None:
     from sapiens_bench.cli.run import _plan
     from sapiens_bench.decide.sides import read_side
     from sapiens_bench.store.record import read_run
-    from sapiens_bench.study import effects, figure, folder
-    from sapiens_bench.study.document import document
-    from sapiens_bench.study.realism import agreement
+    from sapiens_bench.study import figure, folder
+    from sapiens_bench.study.stored import StoredStudy, measured, told
 
     catalog = Catalog.load(study.base.cards)
     if asked.beside is not None:
@@ -196,24 +195,16 @@ def _carry_out(study: Study, asked: Asked) -> None:
         _render(study, plan_of(study.request(study.reference, out / study.reference.name)))
     complaints = folder.fill(study, out, plan_of, lambda plan, trial, number: _run(study, plan, trial, number))
     sides = [(trial, read_side(out / trial.name)) for trial in study.all]
-    found = effects.profiles(
-        study.kind, sides[0][1], sides[1:], n_draws=asked.n_draws, seed=study.base.seed, score=asked.score
-    )
+    there = StoredStudy(out, study.kind, study.reference, sides[0][1], tuple(sides[1:]), (), study.base.seed)
+    found = measured(there, n_draws=asked.n_draws, score=asked.score)
     files = figure.draw(found, out)
-    record = read_run(out / study.reference.name)
-    notes = [f"INCOMPLETE: {text}" for text in complaints]
-    notes += [*effects.left_out(sides[0][1], sides[1:]), *folder.not_measured(record)]
-    facts = {"folder": str(out), "conditions": str(len(study.trials)), "reference": study.reference.name}
-    beside = [] if asked.beside is None else agreement(found, read_side(asked.beside))
-    told = document(
-        study.kind, found, n_draws=asked.n_draws, seed=study.base.seed, facts=facts, notes=notes, beside=beside
-    )
-    show(told, asked.fmt)
+    beside = None if asked.beside is None else read_side(asked.beside)
+    show(told(there, found, n_draws=asked.n_draws, complaints=complaints, beside=beside), asked.fmt)
     worst = next((p.worst.trial for p in found if p.worst is not None), study.trials[-1])
     _say_where(out, files, worst, to_stderr=asked.fmt != "text")
     if complaints:
         raise IncompleteRun(f"INCOMPLETE: {complaints[0]}")
-    complain_of_refusals(record)
+    complain_of_refusals(read_run(out / study.reference.name))
 
 
 def _render(study: Study, plan: Plan) -> None:

@@ -26,6 +26,7 @@ from typing import NamedTuple, TypeVar
 
 from sapiens_bench.engine.device import cpu_facts, default_batch_size
 from sapiens_bench.engine.plan import Plan
+from sapiens_bench.engine.samples import budget_bytes
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.threads import division
 from sapiens_bench.errors import SapiensBenchError
@@ -204,7 +205,11 @@ def _host_bytes(plan: Plan) -> int:
     weights = max((spec.record.weights_bytes or 0 for spec in plan.cells), default=0)
     pictures = max((spec.cell.n_samples for spec in plan.cells), default=0) * (768 * 1024 * 3)
     several = len({spec.cell.model for spec in plan.cells}) > 1
-    return BASE_BYTES + 3 * weights + (min(1 << 30, pictures) if several else min(64, plan.n_images) * 768 * 1024 * 3)
+    return (
+        BASE_BYTES
+        + 3 * weights
+        + (min(budget_bytes(), pictures) if several else min(64, plan.n_images) * 768 * 1024 * 3)
+    )
 
 
 def _disk_bytes(spec: CellSpec, plan: Plan) -> int:

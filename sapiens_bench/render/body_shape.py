@@ -53,14 +53,14 @@ def reshaped(body: RestBody, redraw: BodyRedraw, kit: Kit) -> RestBody:
         body = _moved(body, "gender", redraw.gender - traits.gender, kit)
         traits = replace(traits, gender=redraw.gender)
     if redraw.height_m is not None:
-        per_unit = stature(_moved(body, "height", 1.0, kit), kit) - stature(body, kit)
-        step = (redraw.height_m - stature(body, kit)) / per_unit
+        per_unit = stature(_moved(body, "height", 1.0, kit)) - stature(body)
+        step = (redraw.height_m - stature(body)) / per_unit
         body = _moved(body, "height", step, kit)
         traits = replace(traits, height=traits.height + step)
     return RestBody(body.vertices_V3, body.heads_B3, traits)
 
 
-def stature(body: RestBody, kit: Kit) -> float:
+def stature(body: RestBody) -> float:
     """Height of the bare body, standing upright, metres."""
     z = body.vertices_V3[_body_vertices(), 2]
     return float(z.max() - z.min())

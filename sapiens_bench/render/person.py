@@ -114,7 +114,7 @@ def make_person(*seed: str | int, family: str = "", redraw: Redraw = AS_DRAWN, p
     kit = load_kit()
     born = draw_body(stream(*seed, "identity"), kit)
     body = reshaped(born, redraw.body, kit)
-    height_m = stature(body, kit)
+    height_m = stature(body)
     body = express(body, draw_expression(stream(*seed, "expression")), kit)
     wear = draw_wardrobe(stream(*seed, "clothes"), born.traits.is_female)
     hair = draw_hair(stream(*seed, "hair"), born.traits.is_female, born.traits.age)

@@ -22,6 +22,7 @@ from sapiens_bench.store.record import CellRecord, RunRecord
 
 FLOOR_DEVICE = "A100"
 FRONTIER = "●"
+LEVEL = 0.95  # of the intervals of a power law
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +259,7 @@ def sheet(group: Group) -> Sheet:
     )
 
 
-def scaling(group: Group, level: float = 0.95) -> list[PowerLaw]:
+def scaling(group: Group) -> list[PowerLaw]:
     """A power law of error in parameters for every family with at least three sizes.
 
     The error is 100 % minus a score that is a share of which more is better, and the score itself where less is better;
@@ -274,7 +275,7 @@ def scaling(group: Group, level: float = 0.95) -> list[PowerLaw]:
     laws = []
     for family, points in families.items():
         if len({p.costs["params"] for p in points}) >= 3:
-            laws.append(_fit(group, family, sorted(points, key=lambda p: p.costs["params"]), level))
+            laws.append(_fit(group, family, sorted(points, key=lambda p: p.costs["params"])))
     return laws
 
 
@@ -283,7 +284,7 @@ def error_of(group: Group, score: float) -> float:
     return 100.0 - score if group.higher_is_better else score
 
 
-def _fit(group: Group, family: str, points: list[Point], level: float) -> PowerLaw:
+def _fit(group: Group, family: str, points: list[Point]) -> PowerLaw:
     from scipy import stats
 
     x = np.log([point.costs["params"] for point in points])
@@ -294,11 +295,11 @@ def _fit(group: Group, family: str, points: list[Point], level: float) -> PowerL
     freedom = len(x) - 2
     variance = float(left @ left) / freedom if freedom > 0 else math.nan
     covariance = variance * np.linalg.inv(design.T @ design)
-    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(covariance[1, 1]) if freedom > 0 else math.nan
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(covariance[1, 1]) if freedom > 0 else math.nan
     (c00, c01), (c10, c11) = covariance.tolist()
     return PowerLaw(
         family, tuple(points), float(np.exp(intercept)), float(slope), float(slope) - reach, float(slope) + reach,
-        level, math.sqrt(variance) if variance >= 0 else math.nan, ((c00, c01), (c10, c11)), group.higher_is_better,
+        LEVEL, math.sqrt(variance) if variance >= 0 else math.nan, ((c00, c01), (c10, c11)), group.higher_is_better,
     )  # fmt: skip
 
 

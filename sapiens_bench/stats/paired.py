@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.errors import ShapeError
 from sapiens_bench.stats.bootstrap import (
     ScoreFn,
     count_groups,
@@ -111,26 +110,6 @@ def studentised_p(difference: float, differences_B: NDArray[np.float64], n_group
         return 1.0
     p = 2 * float(t_above(abs(difference) / error, n_groups - 1)) if error > 0 else 0.0
     return min(1.0, max(p, 2.0 ** (1 - n_groups)))
-
-
-def sign_flip_p(
-    differences_N: NDArray[np.float64], groups: Sequence[str], n_draws: int = 10_000, seed: int = 0
-) -> float:
-    """Two-sided p of a mean of per-row differences: could each group's sign as well be the other one?
-
-    For scores that are means over rows. Exact (all patterns) up to 12 groups, else ``n_draws`` random patterns. NaN
-    with no rows or an undefined difference.
-    """
-    if len(differences_N) != len(groups):
-        raise ShapeError(f"{len(differences_N)} differences and {len(groups)} group names: need one each per row.")
-    if len(differences_N) == 0 or not np.isfinite(differences_N).all():
-        return math.nan
-    names, group_N = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    sums_G = np.bincount(group_N, weights=differences_N)
-    signs = 1.0 - 2.0 * _swaps(len(names), n_draws, seed, "sign-flip")
-    totals = np.abs(signs @ sums_G)
-    observed = abs(float(sums_G.sum()))
-    return _share_at_least(totals, observed, float(np.abs(sums_G).sum()), len(names))
 
 
 def swap_p(

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from sapiens_bench.errors import PathEscape, StorageFull, StoreError
 
 TEMPORARY = ".tmp-"
+STUDY = "study.json"  # what makes a folder a study, a set of runs
 STRAY_AFTER_S = 3600.0  # a living writer holds its temporary file for seconds
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _watchers: list[tuple[Path, Callable[[Path], None]]] = []  # copies of a run folder elsewhere

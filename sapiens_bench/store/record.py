@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, ValidationError
 
 from sapiens_bench.errors import SapiensBenchError, StoreError
-from sapiens_bench.store.files import read_json, write_atomic
+from sapiens_bench.store.files import STUDY, read_json, write_atomic
 from sapiens_bench.store.old_records import upgraded
 from sapiens_bench.store.paths import PathPart
 
@@ -285,7 +285,7 @@ def read_run(folder: Path) -> RunRecord:
     try:
         content = read_json(path)
     except FileNotFoundError:
-        if (path.parent / "study.json").is_file():
+        if (path.parent / STUDY).is_file():
             raise StoreError(
                 f"{path.parent} is a study, not a run: give one of the run folders in it. "
                 "`report` and `compare` read the study itself."

@@ -46,7 +46,7 @@ def document(
     sheets: list[Sheet] = []
     for _, members in groupby(found, key=lambda p: p.place):
         of_place = list(members)
-        sheets.append(_summary(kind, of_place))
+        sheets.append(_summary(of_place))
         if len({e.trial.series for e in of_place[0].effects}) > 1:
             sheets.append(_sensitivity(of_place))
         sheets += [_conditions(profile) for profile in of_place]
@@ -55,12 +55,12 @@ def document(
         title=f"sapiens-bench study: {TITLES[kind]}",
         sheets=tuple(sheets),
         facts=facts,
-        notes=(*notes, *_notes(kind, found, n_draws, seed), *_realism(found, beside)),
+        notes=(*notes, *_notes(found, n_draws, seed), *_realism(found, beside)),
         data={**_data(kind, found, n_draws, seed, facts), "realism": [_agreed(each) for each in beside]},
     )
 
 
-def _summary(kind: str, found: Sequence[Profile]) -> Sheet:
+def _summary(found: Sequence[Profile]) -> Sheet:
     first = found[0]
     rows = []
     for p in found:
@@ -158,7 +158,7 @@ def _line(e: Effect, p: Profile) -> tuple[str, ...]:
     )
 
 
-def _notes(kind: str, found: Sequence[Profile], n_draws: int, seed: int) -> Iterator[str]:
+def _notes(found: Sequence[Profile], n_draws: int, seed: int) -> Iterator[str]:
     yield (
         f"Intervals: paired percentile bootstrap over groups, {n_draws} draws, seed {seed}, the same draws for every "
         "condition. p: the difference over its bootstrap error, as Student's t. Holm p holds for all conditions of one "

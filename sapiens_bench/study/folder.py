@@ -15,13 +15,13 @@ from typing import Any
 from sapiens_bench.engine.plan import Plan
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import IncompleteRun, StoreError, TooManyErrors, UsageError
-from sapiens_bench.store.files import write_atomic
+from sapiens_bench.store.files import STUDY, write_atomic
 from sapiens_bench.store.fingerprint import fingerprint
 from sapiens_bench.store.record import RunRecord
 from sapiens_bench.study.design import Study, Trial
 
 SCHEMA = "study/1"
-FILE = "study.json"
+FILE = STUDY
 
 
 def default_folder(study: Study, plan: Plan) -> Path:

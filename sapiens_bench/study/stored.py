@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from sapiens_bench.store.record import read_run
 from sapiens_bench.study import effects, folder
 from sapiens_bench.study.design import KINDS, Trial
 from sapiens_bench.study.document import document
+from sapiens_bench.study.effects import Profile
+from sapiens_bench.study.realism import agreement
 
 OVER_TIME = "video"  # of KINDS: one run over clips
 
@@ -96,11 +99,30 @@ def _trial(entry: dict[str, Any]) -> Trial:
     return Trial(name, str(entry["series"]), str(entry["level"]), dict(entry["change"]))
 
 
-def told(study: StoredStudy, *, n_draws: int) -> Document:
-    """The study's tables, as the `study` command tells them without options of its own."""
-    found = effects.profiles(study.kind, study.side, study.under, n_draws=n_draws, seed=study.seed)
-    said = [f"INCOMPLETE: conditions without a run: {', '.join(study.missing)}."] if study.missing else []
+def measured(study: StoredStudy, *, n_draws: int, score: str = "") -> list[Profile]:
+    """What each condition does to each model. See ``effects.profiles`` for ``score``."""
+    return effects.profiles(study.kind, study.side, study.under, n_draws=n_draws, seed=study.seed, score=score)
+
+
+def told(
+    study: StoredStudy,
+    found: list[Profile],
+    *,
+    n_draws: int,
+    complaints: Sequence[str] = (),
+    beside: Side | None = None,
+) -> Document:
+    """The study's tables.
+
+    Args:
+        found: as ``measured`` with the same draws.
+        complaints: what kept a condition from being whole.
+        beside: a run of the same models on photographs.
+    """
+    said = [f"INCOMPLETE: {text}" for text in complaints]
+    said += [f"INCOMPLETE: conditions without a run: {', '.join(study.missing)}."] if study.missing else []
     said += effects.left_out(study.side, study.under)
     said += folder.not_measured(read_run(study.path / study.reference.name))
     facts = {"folder": str(study.path), "conditions": str(len(study.under)), "reference": study.reference.name}
-    return document(study.kind, found, n_draws=n_draws, seed=study.seed, facts=facts, notes=said)
+    real = [] if beside is None else agreement(found, beside)
+    return document(study.kind, found, n_draws=n_draws, seed=study.seed, facts=facts, notes=said, beside=real)

@@ -124,7 +124,7 @@ def test_what_is_no_whole_study_is_said(finished: Path, tmp_path: Path) -> None:
     (finished / "fog-1" / "run.json").unlink()
     study = stored.read_study(finished)
     assert study.missing == ("fog-1",)
-    assert "INCOMPLETE" in render(stored.told(study, n_draws=50), "text")
+    assert "INCOMPLETE" in render(stored.told(study, stored.measured(study, n_draws=50), n_draws=50), "text")
     assert CliRunner().invoke(app, ["report", str(finished)]).exit_code != 0
     about = json.loads((finished / "study.json").read_bytes())
     about["conditions"][1]["name"] = "../elsewhere"

@@ -29,7 +29,7 @@ from sapiens_bench.adapters.scans.options import ScanSetOptions, ordered, places
 from sapiens_bench.adapters.scans.scan_set import ScanSet
 from sapiens_bench.adapters.synthetic.humans import ALIASES, point_names
 from sapiens_bench.errors import CardError, DataMissing, SampleFault, UsageError
-from sapiens_bench.render.mesh import Normalisation, Up, read_mesh, upright
+from sapiens_bench.render.mesh import MeshData, Normalisation, Up, read_mesh, upright
 from sapiens_bench.render.picture import VISIBLE_WITHIN_M, seen_points, surface_within
 from sapiens_bench.store.files import file_identity
 from sapiens_bench.tasks.boxes import box_around
@@ -96,17 +96,8 @@ class MhrMeshes(ScanSet):
 
     def _points(self, index: int, stored: StoredEntry) -> NDArray[np.float64]:
         """The 308 points of a body in the frame it was rendered in, metres [308, 3]."""
-        path = self.samples.views[index].mesh
-        mesh = read_mesh(path)
-        if len(mesh.vertices_V3) != N_VERTICES:
-            raise SampleFault(
-                "scan.topology",
-                f"{path} has {len(mesh.vertices_V3)} vertices; MHR at the level of detail of the regressor has "
-                f"{N_VERTICES}. Write it without merging or splitting vertices (trimesh: process=False).",
-            )
-        body = np.concatenate([mesh.vertices_V3, read_joints(self._joints(index))])
-        self._regressor.check(body, str(path))
-        points = self._regressor.points(body)
+        path, joints = self.samples.views[index].mesh, self._joints(index)
+        mesh, points = _regressed(self._regressor, path, joints, file_identity([path, joints]))
         if "up" in stored.entry.source:
             points = upright(replace(mesh, vertices_V3=points), stored.entry.source["up"]).vertices_V3
         step = stored.entry.source["normalisation"]
@@ -139,6 +130,21 @@ def _regressor(context: DataContext) -> Regressor:
 @lru_cache(maxsize=2)
 def _read(path: Path, _changed_ns: int) -> Regressor:
     return read_regressor(path)
+
+
+@lru_cache(maxsize=2)  # the views of a body follow each other
+def _regressed(regressor: Regressor, path: Path, joints: Path, _identity: str) -> tuple[MeshData, NDArray[np.float64]]:
+    """A body and its 308 points, both as the files give them."""
+    mesh = read_mesh(path)
+    if len(mesh.vertices_V3) != N_VERTICES:
+        raise SampleFault(
+            "scan.topology",
+            f"{path} has {len(mesh.vertices_V3)} vertices; MHR at the level of detail of the regressor has "
+            f"{N_VERTICES}. Write it without merging or splitting vertices (trimesh: process=False).",
+        )
+    body = np.concatenate([mesh.vertices_V3, read_joints(joints)])
+    regressor.check(body, str(path))
+    return mesh, regressor.points(body)
 
 
 def _within(names: tuple[str, ...]) -> NDArray[np.float64]:
