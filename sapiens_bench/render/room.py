@@ -21,6 +21,7 @@ KINDS = ("room", "studio", "street")
 WALL_TONES = ((228, 222, 210), (206, 214, 216), (190, 196, 182), (176, 150, 130), (146, 160, 176),
               (238, 236, 232), (120, 110, 104), (196, 178, 156), (94, 110, 122))  # fmt: skip
 STREET_TONES = ((122, 122, 124), (150, 146, 140), (92, 110, 66), (112, 124, 78), (170, 164, 152))
+CLEARANCE_M = 0.3  # from the camera to the walls beside it and the ceiling above it
 FLOOR_TONES = ((150, 112, 78), (110, 82, 58), (176, 148, 116), (160, 160, 158), (104, 104, 108), (196, 186, 170))
 
 
@@ -121,6 +122,11 @@ def repainted(room: Room, colour: Doubles) -> Room:
     )  # fmt: skip
 
 
+def roofed(room: Room, camera: Camera) -> Room:
+    """The room with its ceiling above the camera: from above, a ceiling would hide all that is below it."""
+    return replace(room, ceiling_m=max(room.ceiling_m, float(camera.centre[2]) + CLEARANCE_M))
+
+
 def _to_room(turn_deg: float) -> Doubles:
     turn = np.deg2rad(turn_deg)
     return np.array([[np.cos(turn), np.sin(turn), 0], [-np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
@@ -147,7 +153,8 @@ def backdrop(room: Room, camera: Camera) -> Backdrop:
     surface = np.zeros((height, width), np.int64)
     planes = [(2, 0.0), (1, room.wall_y_m)]
     if room.kind == "room":
-        planes += [(0, -max(room.side_m, 0.3 - eye[0])), (0, max(room.side_m, eye[0] + 0.3)), (2, room.ceiling_m)]
+        left, right = max(room.side_m, CLEARANCE_M - eye[0]), max(room.side_m, eye[0] + CLEARANCE_M)
+        planes += [(0, -left), (0, right), (2, room.ceiling_m)]
     with np.errstate(divide="ignore", invalid="ignore"):
         for number, (axis, at) in enumerate(planes, 1):
             t = (at - eye[axis]) / ray[..., axis]

@@ -187,6 +187,12 @@ def _agreed(each: Agreement) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _found(e: Effect) -> dict[str, Any]:
+    """The change; its interval's level is not the condition's."""
+    change = asdict(e.found)
+    return {"confidence": change.pop("level"), **change}
+
+
 def _data(kind: str, found: Sequence[Profile], n_draws: int, seed: int, facts: dict[str, str]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
@@ -202,7 +208,7 @@ def _data(kind: str, found: Sequence[Profile], n_draws: int, seed: int, facts: d
                 "kept_high": p.kept.high, "p_of_series": series_p(p),
                 "conditions": [
                     {
-                        "name": e.trial.name, "series": e.trial.series, "level": e.trial.level, **asdict(e.found),
+                        **_found(e), "name": e.trial.name, "series": e.trial.series, "level": e.trial.level,
                         "p_holm": e.p_holm, "smallest_seen": smallest_seen(e.found),
                     }
                     for e in p.effects

@@ -26,7 +26,8 @@ CAN_SHOW = (
     "not show how large the effect is on photographs, and no effect here is no proof of none there."
 )
 UNCHECKED = (
-    "Realism: not checked. Give --beside a run of the same models on photographs to see whether they rank alike there."
+    "Realism: not checked. Give --beside a run of the same models on photographs to see whether they rank alike there; "
+    "docs/study.md tells how the four shipped pose networks do."
 )
 UNCHECKED_OVER_TIME = "Realism: not checked; no clips of real people with exact motion are at hand."
 MOST_EXACT = 8  # models whose orders are all counted

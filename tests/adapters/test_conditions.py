@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sapiens_bench.adapters.conditions import lens
 from sapiens_bench.adapters.conditions.condition import CORRUPTIONS, RESOLUTION, Condition, read_condition
 from sapiens_bench.adapters.conditions.conditioned import PICTURE, SHIFT, Conditioned, changed
+from sapiens_bench.adapters.conditions.draws import USUAL_SIDE_PX, Draw
 from sapiens_bench.adapters.conditions.lens import HIDDEN
 from sapiens_bench.adapters.conditions.light import SIGMA
 from sapiens_bench.errors import CardError, UnknownName, UsageError
@@ -53,6 +55,29 @@ def given_input(image: np.ndarray[Any, Any], key: str = "picture", boxes: Any = 
 
 def corrupted(name: str, level: int, **fields: Any) -> np.ndarray[Any, Any]:
     return changed(given_input(scene(), **fields), Condition(name=name, level=level)).image_HW3
+
+
+@pytest.mark.parametrize("radius", [1, 3.7, 9.6, 131])
+def test_a_defocused_pixel_is_the_mean_over_its_disc(radius: float) -> None:
+    """9.6 takes more than 16 bits for the disc, 131 for a row of it."""
+    height, width = 70, 12
+    image = np.random.default_rng(1).integers(250, 256, (height, width, 3)).astype(np.uint8)
+    reach = int(radius)
+    padded = np.pad(image.astype(np.int64), ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    sums, n = np.zeros((height, width, 3), np.int64), 0
+    for dy in range(-reach, reach + 1):
+        half = int(np.sqrt(radius * radius - dy * dy))
+        for dx in range(-half, half + 1):
+            sums += padded[reach + dy :, reach + dx :][:height, :width]
+            n += 1
+    np.testing.assert_array_equal(_disc_of(image, radius), (sums + n // 2) // n)
+
+
+def _disc_of(image: np.ndarray[Any, Any], radius: float) -> np.ndarray[Any, Any]:
+    draw = Draw.of("defocus", 0, "key", image, BOX)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lens, "RADIUS_PX", (radius * USUAL_SIDE_PX / min(image.shape[:2]),))
+        return lens.defocus(image, 1, draw)
 
 
 class OneSample:

@@ -17,7 +17,7 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.options import read_options
 from sapiens_bench.errors import CardError, SampleFault, UnknownName, UsageError
 from sapiens_bench.render.about import WORDS
-from sapiens_bench.render.scene import render
+from sapiens_bench.render.scene import EDITION, render
 from sapiens_bench.store.files import temporary_name
 from sapiens_bench.tasks.depth.types import DepthTarget
 from sapiens_bench.tasks.normal.types import NormalTarget
@@ -77,6 +77,20 @@ def test_a_factor_at_a_level_is_a_set_of_its_own_with_the_same_keys_and_truth(ro
         dark.verify_manifest([0])
     with pytest.raises(UnknownName, match="skin_tone"):
         make(root, factor="skin_tine=7")
+
+
+def test_pictures_of_an_earlier_edition_are_rendered_again_and_published_ones_are_kept(tmp_path: Path):
+    drawn, turned = make(tmp_path), make(tmp_path, factor="camera_pitch=30")
+    for data in (drawn, turned):
+        data.materialise([3], 1, lambda done, total: None)
+    folders = {path.name: path for path in next(tmp_path.glob("v1*")).iterdir()}
+    assert set(folders) == {"tiny", f"tiny.{EDITION}@camera_pitch=30"}
+    folders[f"tiny.{EDITION}@camera_pitch=30"].rename(folders["tiny"].with_name("tiny@camera_pitch=30"))
+    seen: list[tuple[int, int]] = []
+    turned.materialise([3], 1, lambda done, total: seen.append((done, total)))
+    assert seen[0] == (0, 1)
+    assert f"edition {EDITION}" in turned.identity(0)
+    assert "edition" not in drawn.identity(0)
 
 
 def test_clips_are_frames_in_a_row_of_one_group_each(root: Path):

@@ -104,6 +104,7 @@ def test_a_study_is_written_in_every_format_with_its_figure(toy: ModuleType, tmp
     (profile,) = data["profiles"]
     assert (data["schema"], data["kind"], profile["model"]) == ("study/1", "corruption", "toy-plain")
     assert [c["name"] for c in profile["conditions"]] == ["noise-1", "noise-5", "fog-1", "fog-5"]
+    assert [(c["level"], c["confidence"]) for c in profile["conditions"]] == [(level, 0.95) for level in "1515"]
     files = figure.draw(found, tmp_path)
     assert [path.suffix for path in files] == [".png", ".svg"]
     before = [path.read_bytes() for path in files]

@@ -5,8 +5,6 @@ Lengths are those of a picture whose shorter side is 480 pixels, and grow with i
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +18,7 @@ RADIUS_PX = (2.5, 4.0, 6.0, 8.5, 12.0)
 TRACK_PX = (7, 13, 20, 29, 40)
 QUALITY = (40, 25, 15, 9, 5)
 SHRINK = (2, 3, 4, 6, 9)
+_BLOCK = 1 << 16  # values of a strip: what is added up stays in the processor's cache
 HIDDEN = (0.25, 0.35, 0.45, 0.55, 0.65)  # of a box's width and height
 
 
@@ -31,21 +30,39 @@ def blur(image: Image, level: int, draw: Draw) -> Image:
 
 
 def defocus(image: Image, level: int, draw: Draw) -> Image:
-    """Mean over a disc, as sums over its rows."""
+    """Mean over a disc, strip by strip of the picture."""
     radius = max(1.0, draw.length(RADIUS_PX[level - 1]))
     reach = int(radius)
     halves = [int(np.sqrt(radius * radius - dy * dy)) for dy in range(reach + 1)]
-    padded = cv2.copyMakeBorder(image, reach, reach, 0, 0, cv2.BORDER_REPLICATE)
-    total = np.zeros(image.shape, np.int32)
-    height = image.shape[0]
-    row_sums: dict[int, NDArray[Any]] = {}
-    for dy in range(-reach, reach + 1):
-        half = halves[abs(dy)]
-        if half not in row_sums:
-            row_sums[half] = cv2.boxFilter(
-                padded, cv2.CV_32S, (2 * half + 1, 1), normalize=False, borderType=cv2.BORDER_REPLICATE
-            )
-        total += row_sums[half][reach + dy : reach + dy + height]
+    padded = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    rows = max(reach, _BLOCK // image[0].size)
+    strips = [_disc_mean(padded[top : top + rows + 2 * reach], halves) for top in range(0, len(image), rows)]
+    return np.concatenate(strips)
+
+
+def _disc_mean(strip_HW3: Image, halves: list[int]) -> Image:
+    """Means over the disc whose row dy reaches ``halves[abs(dy)]`` to either side; its radius is cut off all round.
+
+    Rows of one length are summed once, each from the next shorter one, in 16 bits as long as sums fit.
+    """
+    reach = len(halves) - 1
+    height, width = (size - 2 * reach for size in strip_HW3.shape[:2])
+    narrow = np.uint16 if (2 * reach + 1) * 255 <= np.iinfo(np.uint16).max else np.uint32
+    wide = strip_HW3.astype(narrow)
+    row_sums, half = wide[:, reach : reach + width].copy(), 0
+    total, part, held = np.zeros((height, width, 3), np.uint32), np.zeros((height, width, 3), narrow), 0
+    for dy in range(reach, -1, -1):
+        while half < halves[dy]:
+            half += 1
+            row_sums += wide[:, reach - half : reach - half + width]
+            row_sums += wide[:, reach + half : reach + half + width]
+        for row in {reach + dy, reach - dy}:
+            if (held + 2 * half + 1) * 255 > np.iinfo(narrow).max:
+                total += part
+                part[:], held = 0, 0
+            part += row_sums[row : row + height]
+            held += 2 * half + 1
+    total += part
     return _mean(total, sum(2 * halves[abs(dy)] + 1 for dy in range(-reach, reach + 1)))
 
 

@@ -4,8 +4,9 @@
     <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.json   what is known about the picture (render.about)
     <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.png    colour; renamed into place last: it is complete
 
-With a factor of the scene set to a level, the folder is <split>@<factor>=<level>. A factor of appearance leaves the
-truth as it is: its folder has no NPZ, that of the split as drawn is read.
+With a factor of the scene set to a level, the folder is <split>@<factor>=<level>; where the scene is none of those that
+are published (split study, factors of geometry), the split's name is followed by .<edition>. A factor of appearance
+leaves the truth as it is: its folder has no NPZ, that of the split as drawn is read.
 
 Depth is float32 as rendered, normals are int16 steps of 1 / 32767, both on the pixels of people alone.
 
@@ -33,7 +34,7 @@ from sapiens_bench.pixels.codecs import read_rgb
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.factors import redraw
 from sapiens_bench.render.picture import Picture
-from sapiens_bench.render.scene import VERSION, render, render_all
+from sapiens_bench.render.scene import EDITION, VERSION, as_shipped, render, render_all
 from sapiens_bench.store.files import remove_strays, temporary_name
 from sapiens_bench.workers import run_all
 
@@ -54,7 +55,8 @@ class Store:
 
     @property
     def folder(self) -> Path:
-        name = f"{self.split}@{self.factor}" if self.factor else self.split
+        split = self.split if as_shipped(self.split, redraw(self.factor)) else f"{self.split}.{EDITION}"
+        name = f"{split}@{self.factor}" if self.factor else split
         return self.root / f"v{VERSION}.{LAYOUT}-{self.width}x{self.height}" / name
 
     def png(self, index: int) -> Path:

@@ -28,7 +28,7 @@ from sapiens_bench.render.clips import FRAMES, N_CLIPS
 from sapiens_bench.render.draws import stream
 from sapiens_bench.render.manifest import Comparison, ManifestEntry, compare, digest, read_manifest
 from sapiens_bench.render.picture import Picture
-from sapiens_bench.render.scene import CLIPS, HEIGHT, VERSION, WIDTH
+from sapiens_bench.render.scene import CLIPS, EDITION, HEIGHT, VERSION, WIDTH, as_shipped
 from sapiens_bench.render.surface_points import load_points
 from sapiens_bench.tasks import task_kind
 from sapiens_bench.tasks.depth.types import DepthTarget
@@ -120,7 +120,7 @@ class SyntheticHumans:
             raise UnknownName("split", split, SPLITS)
         self.split, self.task = split, context.protocol.task
         self.factor = context.options.factor
-        factors.redraw(self.factor)
+        self._edition = "" if as_shipped(split, factors.redraw(self.factor)) else f", edition {EDITION}"
         self._store = Store(context.root, split, *size, self.factor)
         self._jitter = _jitter(context.boxes or context.options.boxes, context.where)
         self._keep = _keypoint_index(context.space, context.where) if self.task == "pose" else np.zeros(0, np.int64)
@@ -136,6 +136,7 @@ class SyntheticHumans:
         covered = [context.card.id, str(VERSION), split, size_text, _kit_sha256(), self.boxes, str(self._jitter)]
         covered.append(str(self._keep.tolist()))
         covered += [f"factor {self.factor}"] if self.factor else []  # a set as drawn is the set it was before
+        covered += [self._edition] if self._edition else []
         self.manifest_sha256: str = hashlib.sha256("\n".join(covered).encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -160,7 +161,7 @@ class SyntheticHumans:
     def identity(self, index: int) -> str:
         """What the image is drawn from: no file of the user's, so the same on every machine."""
         factor = f", {self.factor}" if self.factor else ""
-        return f"version {VERSION}, kit {_kit_sha256()[:16]}, {self.keys[index]}{factor}"
+        return f"version {VERSION}{self._edition}, kit {_kit_sha256()[:16]}, {self.keys[index]}{factor}"
 
     def person_boxes(self, index: int) -> NDArray[np.float64]:
         """Outer edges of everybody who shows enough of themselves, px [N, 4]."""
