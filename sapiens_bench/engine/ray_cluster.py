@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ LEAST_VERSION = (2, 52)  # the first with tokens; earlier ones have CVE-2025-625
 PREFIX = "sb-ray-"
 _OBJECT_STORE_BYTES = 100 * 2**20  # nothing large goes through it
 _LONGEST_FOLDER = 40  # sockets lie 65 characters below it, and their names may have 107
+KNOCK_S = 10.0
 _AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 NO_TOKEN = (
     "This Ray cluster asks for no token: whoever reaches its ports can run code on its machines. "
@@ -63,6 +65,7 @@ def joined(address: str, threads: int | None = None) -> Iterator[Joined]:
     try:
         with _temporary_folder() as folder:
             if address:
+                _knock(address)
                 note = _use_token_of_user()
             else:
                 _make_token(folder)
@@ -77,6 +80,25 @@ def joined(address: str, threads: int | None = None) -> Iterator[Joined]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _knock(address: str) -> None:
+    """Is there anybody? Ray itself waits for minutes.
+
+    Raises:
+        UsageError: no, or it is no address of a head.
+    """
+    host, colon, port = address.rpartition(":")
+    if address == "auto":
+        return  # as `ray start` noted on this machine
+    if not colon or not port.isdecimal() or "/" in address:
+        raise UsageError(
+            f"--address {address}: write HEAD:PORT, as `ray start --head` prints it, for example head:6379."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        raise UsageError(_why_not(address, error)) from None
 
 
 def _imported() -> ModuleType:
@@ -101,7 +123,7 @@ def _init(ray: ModuleType, address: str, folder: Path, threads: int | None) -> N
     Ray puts the driver's working folder in front of the import path of every worker: a ``socket.py`` that lies there
     would run. Workers change into the real one once they have started.
     """
-    _forget_token()
+    forget_token()
     handler = signal.getsignal(signal.SIGTERM)
     where = Path.cwd()
     common = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.ERROR}
@@ -158,7 +180,7 @@ def _use_token_of_user() -> str:
     return ""
 
 
-def _forget_token() -> None:
+def forget_token() -> None:
     """Ray keeps the token that it read first for the life of the process, and one run may follow another."""
     with suppress(ImportError, AttributeError):
         from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]

@@ -19,6 +19,7 @@ import psutil
 
 from fault_suite.tally import Tally, Unbroken, judge
 from fault_suite.toy_runs import Starter, ToyRun
+from sapiens_bench.engine.ray_cluster import forget_token
 
 SLOW: dict[str, Any] = {"options": {"forward_s": 0.15}}  # so that there is something to kill
 RAY: dict[str, Any] = {"engine": "ray", **SLOW}
@@ -67,6 +68,7 @@ def cluster(folder: Path, n: int) -> Iterator[Nodes]:
     said = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path), "RAY_USAGE_STATS_ENABLED": "0"}
     before = {name: os.environ.get(name) for name in said}
     os.environ.update(said)
+    forget_token()
     nodes = Nodes(n)
     try:
         yield nodes
