@@ -201,15 +201,19 @@ def _answer(function: str, argument: Any) -> str:
     try:
         return json.dumps({"value": find(function)(argument)})
     except BaseException as error:  # any job may raise anything; the parent decides what it means
-        told = machine_fault(error) or error  # the chain of causes does not travel, so what matters of it goes first
-        fault = {
-            "error": type(told).__name__,
-            "message": str(told),
-            "errno": told.errno if isinstance(told, OSError) else None,
-            "memory": out_of_memory(told),
-            "trace": "" if isinstance(error, SapiensBenchError) else traceback.format_exc(),
-        }
-        return json.dumps(fault)
+        return json.dumps(fault_of(error))
+
+
+def fault_of(error: BaseException) -> dict[str, Any]:
+    """An exception as plain values: the fields of a ``Reply``."""
+    told = machine_fault(error) or error  # the chain of causes does not travel, so what matters of it goes first
+    return {
+        "error": type(told).__name__,
+        "message": str(told),
+        "errno": told.errno if isinstance(told, OSError) else None,
+        "memory": out_of_memory(told),
+        "trace": "" if isinstance(error, SapiensBenchError) else traceback.format_exc(),
+    }
 
 
 def find(function: str) -> Callable[[Any], Any]:
@@ -359,13 +363,19 @@ class _Crew:
 
 def _value(reply: Reply) -> Any:
     """The result of a job, or its exception as it would have been raised here."""
-    if not reply.error:
-        return reply.value
+    if reply.error:
+        raise error_of(reply)
+    return reply.value
+
+
+def error_of(reply: Reply) -> Exception:
+    """The exception that a reply tells of."""
     if reply.memory or reply.error == "MemoryError":
-        raise MemoryError(reply.message)
+        return MemoryError(reply.message)
     if reply.errno is not None:
-        raise OSError(reply.errno, reply.message)
+        return OSError(reply.errno, reply.message)
     kind = getattr(errors, reply.error, None)
-    if isinstance(kind, type) and issubclass(kind, SapiensBenchError) and kind.__init__ is Exception.__init__:
-        raise kind(reply.message)
-    raise RuntimeError(f"{reply.error}: {reply.message}\n{reply.trace}")
+    if isinstance(kind, type) and issubclass(kind, SapiensBenchError):
+        # Some take more than their text, which is all that has travelled: what they are a kind of stands for them.
+        return next(base for base in kind.__mro__ if base.__init__ is Exception.__init__)(reply.message)
+    return RuntimeError(f"{reply.error}: {reply.message}\n{reply.trace}")

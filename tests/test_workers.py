@@ -131,7 +131,7 @@ def test_what_a_job_raises_is_raised_here(fault: str, kind: type[Exception], num
         (Reply(error="MemoryError", message="x"), MemoryError),
         (Reply(error="OSError", message="full", errno=errno.ENOSPC), OSError),
         (Reply(error="StorageFull", message="x"), workers.errors.StorageFull),
-        (Reply(error="UnknownName", message="x"), RuntimeError),  # it takes more than a text
+        (Reply(error="UnknownName", message="x"), workers.errors.UsageError),  # it takes more than a text itself
     ],
 )
 def test_machine_faults_and_our_own_exceptions_keep_their_class(reply: Reply, kind: type[Exception]) -> None:

@@ -13,11 +13,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fault_suite import disks, flips, fuzz, growth, renders, toy_runs
+from fault_suite import disks, flips, fuzz, growth, ray_runs, renders, toy_runs
 from fault_suite.hostile.corpus import judged
+from fault_suite.tally import Tally
 from fault_suite.toy_runs import Starter
 
 from sapiens_bench import __version__
@@ -77,12 +79,22 @@ def _commit(folder: Path, n: int, seed: int) -> dict[str, Any]:
     return growth.commit_ms(folder, 8 * n)
 
 
+def _on_ray(fault: Callable[[Path, int, int], Tally]) -> Measure:
+    def measure(folder: Path, n: int, seed: int) -> dict[str, Any]:
+        if find_spec("ray") is None:
+            return {"not_measured": "ray is not installed here"}
+        return fault(folder, n, seed).figures()
+
+    return measure
+
+
 KINDS: dict[str, Measure] = {
     "driver_killed": _driver,
     "renderer_killed": _renderers,
     "machine_lost": _machine,
     "file_size_limited": _limits,
     "disk_filled": _disk,
+    **{f"ray_{fault.__name__}": _on_ray(fault) for fault in ray_runs.FAULTS},
     "bit_flipped": _flips,
     "two_runs_at_once": _pairs,
     "long_run": _long_run,

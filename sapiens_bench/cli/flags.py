@@ -25,6 +25,12 @@ class Precision(StrEnum):
     fp32, bf16, fp16 = "fp32", "bf16", "fp16"
 
 
+class Engine(StrEnum):
+    """Who computes."""
+
+    local, ray = "local", "ray"
+
+
 class Pipeline(StrEnum):
     """Pre- and post-processing of Sapiens v1."""
 
@@ -194,6 +200,25 @@ MaxPixels = Annotated[
     typer.Option("--max-pixels", min=1, help="Larger pictures are refused from their header.", show_default="1e8"),
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Loader threads. Default: one a core.")]
+WorkersOf = Annotated[
+    str,
+    typer.Option(
+        "--workers",
+        metavar="auto|N",
+        help="Loader threads, auto: one a core. With --engine ray: processes, auto: as many as there is room for.",
+    ),
+]
+EngineOption = Annotated[
+    Engine, typer.Option("--engine", help="local: this process. ray: workers of a Ray cluster (docs/cluster.md).")
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option("--gpus-per-worker", min=0, help="With --engine ray: 1, or a share such as 0.5. Default: 1 if any."),
+]
+Address = Annotated[
+    str,
+    typer.Option("--address", metavar="HEAD:PORT", help="With --engine ray: a cluster that runs. Default: our own."),
+]
 Trust = Annotated[
     list[str] | None,
     typer.Option("--trust-checkpoint", metavar="PATH:SHA256", help="A weight file you vouch for. Repeatable."),
@@ -249,6 +274,19 @@ def parse_options(pairs: Sequence[str], flag: str = "--option") -> dict[str, Any
         except ValueError:
             options[name] = text
     return options
+
+
+def parse_workers(text: str) -> int | None:
+    """``auto`` -> None.
+
+    Raises:
+        UsageError: neither that nor a whole number above 0.
+    """
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--workers {text}: auto, or a whole number from 1.")
+    return int(text)
 
 
 def split_commas(values: Sequence[str]) -> tuple[str, ...]:

@@ -12,13 +12,17 @@ import typer
 
 from sapiens_bench.cli.config import Config
 from sapiens_bench.cli.flags import (
+    Address,
     BatchSize,
     Cards,
     DataOptions,
     DataRoot,
     Datasets,
     Device,
+    Engine,
+    EngineOption,
     Format,
+    GpusPerWorker,
     Limit,
     MaxPixels,
     Models,
@@ -38,10 +42,11 @@ from sapiens_bench.cli.flags import (
     Task,
     Threads,
     Trust,
-    Workers,
+    WorkersOf,
     address_of,
     expanded_or_address,
     parse_options,
+    parse_workers,
     split_commas,
 )
 from sapiens_bench.cli.output import next_commands, say, show, stderr, typed
@@ -68,6 +73,8 @@ EXAMPLES = """Examples:
     sapiens-bench run --task depth --dataset hi4d --data-root /data --weights-root /weights --device cuda
 
     sapiens-bench run --out results/runs/NAME --models +movenet-thunder   # one more model in a finished run
+
+    sapiens-bench run --task pose --models all --engine ray --address HEAD:6379     # on a cluster: docs/cluster.md
 
     sapiens-bench run --config run.yaml --limit 8        # the file: task: pose, models: [all], option: {padding: 1.3}
 
@@ -99,7 +106,10 @@ def run(
     precision: Annotated[Precision, typer.Option("--precision")] = Precision.fp32,
     batch_size: BatchSize = None,
     prefetch: Prefetch = None,
-    workers: Workers = None,
+    engine: EngineOption = Engine.local,
+    workers: WorkersOf = "auto",
+    gpus_per_worker: GpusPerWorker = None,
+    address: Address = "",
     threads: Threads = None,
     shard_size: Annotated[
         int, typer.Option("--shard-size", min=1, help="Images per file of rows: what a stopped run may lose.")
@@ -160,7 +170,10 @@ def run(
         device=device,
         batch_size=batch_size,
         prefetch=prefetch,
-        workers=workers,
+        engine=engine.value,
+        workers=parse_workers(workers),
+        gpus_per_worker=gpus_per_worker,
+        address=address,
         threads=threads,
         shard_size=shard_size,
         seed=seed,

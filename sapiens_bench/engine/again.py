@@ -11,8 +11,10 @@ from sapiens_bench.store.record import RunRecord, read_run
 
 # What belongs to the machine at hand: a new request may say it anew without asking another question.
 _OF_THIS_MACHINE = (
-    "prefetch", "workers", "threads", "weights_root", "trust", "max_errors", "own",
+    "prefetch", "engine", "gpus_per_worker", "address", "workers", "threads", "weights_root", "trust", "max_errors",
+    "own",
 )  # fmt: skip
+_OF_RAY = ("engine", "gpus_per_worker", "address", "workers")  # of a record: its cluster need not be there any more
 NO_PART = (0, 0)  # of a run: nothing is computed, what is there is scored
 
 
@@ -25,7 +27,7 @@ def request_of(record: RunRecord, **changes: Any) -> Request:
     Raises:
         StoreError: the record holds no request that this version understands.
     """
-    known = {field.name for field in fields(Request)}
+    known = {field.name for field in fields(Request)} - set(_OF_RAY if record.request.get("engine") == "ray" else ())
     said = {name: value for name, value in record.request.items() if name in known and value is not None}
     try:
         return Request(**{"task": record.task, **said, **changes})

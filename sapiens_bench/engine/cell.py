@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sapiens_bench.engine.events import BatchDone, Event, ShardDone
 from sapiens_bench.engine.forward import Done, Forward
 from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
 from sapiens_bench.engine.measure import Measured, is_together, measure_all
@@ -28,7 +27,6 @@ from sapiens_bench.engine.streams import Arrays
 from sapiens_bench.engine.threads import Threads, prompt_launches
 from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.store.files import write_atomic
-from sapiens_bench.store.record import Timing
 from sapiens_bench.store.rows import (
     ATTRIBUTE,
     Row,
@@ -77,8 +75,8 @@ class Stage:
 
 
 def run_shards(
-    shards: Sequence[Shard], stage: Stage, on_batch: Callable[[int], None] = lambda n_images: None
-) -> Iterator[tuple[Shard, list[Scored]]]:
+    shards: Iterable[Shard], stage: Stage, on_batch: Callable[[int], None] = lambda n_images: None
+) -> Generator[tuple[Shard, list[Scored]], None, None]:
     """Every shard with one result per sample, in index order.
 
     A batch never holds images of two shards, so rows do not depend on where a run was stopped before. Where the device
@@ -110,35 +108,6 @@ class _Open(NamedTuple):
 
     shard: Shard
     finished: list[Future[Scored | Finished]]
-
-
-def run_cell(
-    job: CellJob,
-    adapter: Adapter,
-    model: Model,
-    task: Task,
-    on_event: Callable[[Event], None],
-    missing: Sequence[Shard],
-) -> tuple[Timing, list[str]]:
-    """Compute and commit the ``missing`` shards of the cell; returns times, and notes for the user."""
-    timing = Timing()
-    # Before the first image is read: a file that changes meanwhile must not be taken for the one that was scored.
-    item_keys = {shard.number: job.item_key(shard, adapter.keys) for shard in missing}
-    with staged(job, adapter, model, task, missing) as stage:
-        began = time.perf_counter()
-        for shard, scored in run_shards(missing, stage, lambda n_images: on_event(BatchDone(job.cell, n_images))):
-            job.commit(shard, item_keys[shard.number], scored)
-            now = time.perf_counter()
-            seconds, began = now - began, now
-            if timing.images == 0:
-                stage.forward.streams.forget()  # the first shard holds first calls, which a longer run has once
-            add_times(timing, scored, seconds)
-            failed = sum(s.row["status"] == "error" for s in scored)
-            on_event(ShardDone(job.cell, shard.number, len(scored), failed, len(scored) / max(seconds, 1e-9)))
-    timing.wait_s, timing.prepare_s = stage.loader.wait_s, stage.loader.prepare_s
-    timing.forward_s = stage.forward.seconds
-    timing.device_busy_s, timing.device_gap_s = stage.forward.streams.busy_s, stage.forward.streams.gap_s
-    return timing, [*_notes(job, stage.forward), *(f"{job.cell.model}: {note}" for note in getattr(model, "notes", ()))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +178,8 @@ class CellJob:
 
 
 @contextmanager
-def staged(job: CellJob, adapter: Adapter, model: Model, task: Task, shards: Sequence[Shard]) -> Iterator[Stage]:
-    """The stage for these shards; on Ctrl-C its threads drop what they have not begun."""
-    indices = [index for shard in shards for index in shard.indices]
+def staged(job: CellJob, adapter: Adapter, model: Model, task: Task, indices: Iterable[int]) -> Iterator[Stage]:
+    """The stage for these samples; on Ctrl-C its threads drop what they have not begun."""
     keep = job.save_preds and task.to_columns is not None
     window = job.threads.loaders + job.batch_size
     pool = ThreadPoolExecutor(job.threads.scorers, thread_name_prefix="sapiens-score")
@@ -325,22 +293,3 @@ def status_of(fault: SampleFault | None) -> Row:
         "error_detail": fault.detail if fault else "",
         "error_side": fault.side if fault else "",
     }
-
-
-def add_times(timing: Timing, scored: Sequence[Scored], seconds: float) -> None:
-    """Add a shard's times."""
-    if timing.images == 0:
-        timing.first_shard_s, timing.first_shard_images = seconds, len(scored)
-    timing.wall_s += seconds
-    timing.images += len(scored)
-    timing.finish_s += sum(s.finish_s for s in scored)
-    timing.measure_s += sum(s.measure_s for s in scored)
-
-
-def _notes(job: CellJob, forward: Forward) -> list[str]:
-    if not forward.halved:
-        return []
-    return [
-        f"{job.cell.model} on {job.cell.dataset}: the device ran out of memory at {job.batch_size} crops, so "
-        f"{forward.budget} were used. Give --batch-size {forward.budget} to start there."
-    ]

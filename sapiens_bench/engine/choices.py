@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+Engine = Literal["local", "ray"]
+ENGINES = ("local", "ray")
 DETECTOR = "detector:"  # boxes made by a detector card: detector:<id>[,<score threshold>]
 
 
@@ -55,7 +57,8 @@ class RunChoice:
     device: str
     batch_size: int | None  # crops per forward pass; None: by device
     prefetch: int | None  # batches queued on the device ahead of the one that is waited for; None: by device
-    workers: int | None  # loader threads; None: by cores
+    engine: Engine
+    workers: int | None  # local: loader threads; ray: processes. None: by cores, by what the cluster has
     threads: int | None  # cores to be used; None: all that this process may use
     shard_size: int
     n_boot: int
@@ -65,6 +68,13 @@ class RunChoice:
     max_errors: float | None  # share of a cell's samples; None: 1 %
     part: tuple[int, int] | None  # (i, n): only every n-th shard, from the i-th; n = 0: none
     command: str
+    gpus_per_worker: float | None = None  # ray: None: one where the cluster has GPUs
+    address: str = ""  # ray: of a cluster that runs; "": one of this machine, for this run
+
+    @property
+    def loaders(self) -> int | None:
+        """Loader threads of a process; None: by cores."""
+        return self.workers if self.engine == "local" else None
 
     def is_mine(self, shard: int) -> bool:
         """Whether the shard of this number (from 0) is of this part."""

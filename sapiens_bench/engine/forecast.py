@@ -112,7 +112,7 @@ class Known:
     @classmethod
     def beside(cls, plan: Plan, on_gpu: bool) -> Known:
         """What lies beside the plan's folder and below ./results/profiles, of the device's kind."""
-        cores = division(plan.how.threads, plan.how.workers).cores
+        cores = division(plan.how.threads, plan.how.loaders).cores
         here = cpu_facts().get("model name", "")
         runs = [r for r in _runs(plan.out.parent) if _is_gpu(r) == on_gpu and (on_gpu or r.hardware.cpu == here)]
         profiles = [p for p in _profiles(PROFILES) if str(p.hardware.get("device", "")).startswith("cuda") == on_gpu]

@@ -83,7 +83,8 @@ def _checked(prepared: Prepared) -> Prepared:
 class Loader:
     """A stream of loaded images in the order asked for.
 
-    Threads suffice: decoding and warping release the interpreter lock. At most ``window`` images are in memory.
+    Threads suffice: decoding and warping release the interpreter lock. At most ``window`` images are in memory. Where
+    ``indices`` has no next one it is asked again when the next image is taken: more may have been added.
     """
 
     def __init__(self, adapter: Adapter, prepare: Prepare, indices: Iterable[int], workers: int, window: int) -> None:
@@ -94,11 +95,12 @@ class Loader:
 
     def _run(self, adapter: Adapter, prepare: Prepare, indices: Iterable[int], window: int) -> Iterator[Loaded]:
         pending: deque[Future[Loaded]] = deque()
-        for index in indices:
-            pending.append(self._pool.submit(load, adapter, prepare, index))
-            if len(pending) >= window:
-                yield result_of(pending.popleft())
-        while pending:
+        source = iter(indices)
+        while True:
+            while len(pending) < window and (index := next(source, None)) is not None:
+                pending.append(self._pool.submit(load, adapter, prepare, index))
+            if not pending:
+                return
             yield result_of(pending.popleft())
 
     def take(self, n: int) -> Iterator[Loaded]:

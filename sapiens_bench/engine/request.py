@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from sapiens_bench.adapters.context import MAX_PIXELS
 from sapiens_bench.adapters.selection.rule import read_selection
 from sapiens_bench.cards.schema import MAX_INPUT_SIDE
-from sapiens_bench.engine.choices import DataChoice, ModelChoice, RunChoice
-from sapiens_bench.errors import UsageError
+from sapiens_bench.engine.choices import ENGINES, DataChoice, Engine, ModelChoice, RunChoice
+from sapiens_bench.errors import UnknownName, UsageError
 from sapiens_bench.pixels.files import shown
 
 _LEAST = {"limit": 1, "batch_size": 1, "prefetch": 0, "workers": 1, "threads": 1, "shard_size": 1, "n_boot": 0}
@@ -42,7 +42,10 @@ class Request:
     device: str = "auto"
     batch_size: int | None = None  # crops per forward pass; 8 on a CPU, 32 on a GPU
     prefetch: int | None = None  # batches queued ahead on the device; 0 on a CPU, 1 on a GPU
-    workers: int | None = None  # loader threads
+    engine: Engine = "local"
+    workers: int | None = None  # local: loader threads; ray: processes, None: as many as the cluster has room for
+    gpus_per_worker: float | None = None  # ray; 0.5: two share one. None: one where the cluster has GPUs, else none
+    address: str = ""  # ray: HEAD:6379, a cluster that runs; "": one of this machine that ends with the run
     threads: int | None = None  # cores to be used; None: all that this process may use
     seed: int = 0
     precision: str = "fp32"
@@ -89,6 +92,7 @@ class Request:
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}, found {value}.")
         read_selection(self.select)
+        _check_engine(self)
         if self.max_errors is not None and not 0 <= self.max_errors <= 1:
             raise UsageError(f"max_errors is a share between 0 and 1, found {self.max_errors}.")
 
@@ -131,7 +135,10 @@ class Request:
             device=self.device,
             batch_size=self.batch_size,
             prefetch=self.prefetch,
+            engine=self.engine,
             workers=self.workers,
+            gpus_per_worker=self.gpus_per_worker,
+            address=self.address,
             threads=self.threads,
             shard_size=self.shard_size,
             n_boot=self.n_boot,
@@ -148,6 +155,27 @@ class Request:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "command"}
         values["own"] = self.own._asdict()
         return {name: plain(value) for name, value in values.items()}
+
+
+def _check_engine(request: Request) -> None:
+    """
+    Raises:
+        UsageError: an engine that there is not, or what only another one can use.
+    """
+    gpus = request.gpus_per_worker
+    if request.engine not in ENGINES:
+        raise UnknownName("engine", request.engine, ENGINES)
+    if request.engine == "local":
+        if request.address or gpus is not None:
+            name = "--address" if request.address else "--gpus-per-worker"
+            raise UsageError(f"{name} belongs to --engine ray.")
+        return
+    if gpus is not None and not (0 <= gpus <= 1 or (gpus > 1 and gpus == int(gpus))):
+        raise UsageError(f"--gpus-per-worker {gpus:g}: a share of one GPU such as 0.5, or a whole number.")
+    if re.fullmatch(r"cuda:\d+", request.device):
+        raise UsageError(f"--device {request.device}: with --engine ray the cluster chooses the GPU. Write cuda.")
+    if request.part is not None:
+        raise UsageError("--shard cuts a run for launchers that know nothing of each other; --engine ray needs none.")
 
 
 def _refuse_unprintable(said: str | Path | None) -> None:

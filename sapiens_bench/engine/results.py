@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from sapiens_bench.engine.cell import CellJob, add_times, finish_item, measured
+from sapiens_bench.engine.cell import CellJob, finish_item, measured
 from sapiens_bench.engine.events import BatchDone, Event, ShardDone
+from sapiens_bench.engine.line import add_times
 from sapiens_bench.engine.loader import load
 from sapiens_bench.store.record import Timing
 from sapiens_bench.store.rows import Shard
@@ -21,7 +22,7 @@ def run_results(
     on_event: Callable[[Event], None],
     missing: Sequence[Shard],
 ) -> tuple[Timing, list[str]]:
-    """Compute and commit the ``missing`` shards of the cell, as ``cell.run_cell`` would."""
+    """Compute and commit the ``missing`` shards of the cell, as ``line.run_cell`` would."""
     timing = Timing()
     keep = job.save_preds and task.to_columns is not None
     for shard in missing:

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from sapiens_bench import __version__
 from sapiens_bench.engine import provenance, scores
-from sapiens_bench.engine.build import TargetBook, build_model
-from sapiens_bench.engine.cell import CellJob, run_cell
 from sapiens_bench.engine.complete import complete_before
-from sapiens_bench.engine.conventions import Conventions, examine, refuse_wrong
 from sapiens_bench.engine.data_specs import FoundData
-from sapiens_bench.engine.device import default_batch_size, default_prefetch, resolve_device, use_full_fp32
+from sapiens_bench.engine.device import resolve_device, use_full_fp32
 from sapiens_bench.engine.events import CellFinished, CellStarted, DataProgress, Event, Note, ignore
+from sapiens_bench.engine.holder import ModelHolder, needs_pictures
+from sapiens_bench.engine.jobs import Setting, Todo, job_of
 from sapiens_bench.engine.kept_scores import KeptScores, SetFacts, cell_key, set_key
+from sapiens_bench.engine.line import run_cell
 from sapiens_bench.engine.plan import Plan, first_reason
 from sapiens_bench.engine.results import run_results
-from sapiens_bench.engine.samples import SharedSamples, budget_bytes
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.stopping import Terminate, signals_raise
-from sapiens_bench.engine.threads import Threads, division, prepare_process
+from sapiens_bench.engine.threads import division, prepare_process
 from sapiens_bench.errors import (
     IncompleteRun,
     Interrupted,
@@ -34,6 +33,7 @@ from sapiens_bench.errors import (
 )
 from sapiens_bench.store.folder import CellClaim, RunFolder, open_run
 from sapiens_bench.store.record import (
+    Cause,
     CellRecord,
     DatasetRecord,
     GitRecord,
@@ -44,7 +44,7 @@ from sapiens_bench.store.record import (
 )
 from sapiens_bench.store.rows import read_rows
 from sapiens_bench.store.throughput import carried_timings
-from sapiens_bench.types import Adapter, KnowsFiles, Materialised, Model
+from sapiens_bench.types import Adapter, Materialised
 
 MAX_ERRORS = 0.01
 Watcher = Callable[[Event], None]
@@ -80,23 +80,22 @@ class _Run:
         has_networks = not all(spec.model.is_results for spec in plan.cells)  # else torch need not be loaded
         self.before = complete_before(plan) if has_networks else None
         if self.before is not None:
-            self.device, self.batch_size = self.before.device, self.before.batch_size
+            device, batch_size = self.before.device, self.before.batch_size
         else:
-            self.device = self._find_device() if has_networks else "cpu"
-            self.batch_size = plan.how.batch_size or default_batch_size(self.device)
-        self.threads = division(plan.how.threads, plan.how.workers)
+            is_local = plan.how.engine == "local"  # else the workers tell what they have
+            device, batch_size = self._find_device() if has_networks and is_local else "cpu", None
+        self.setting = Setting.of(self.how, device, division(plan.how.threads, plan.how.loaders), batch_size)
         prepare_process(plan.how.threads)
         self.records = {(c.cell.dataset, c.cell.model): c.record.model_copy(deep=True) for c in plan.cells}
         self.records |= {(record.dataset, record.model): record for record in plan.unavailable}
-        self.record = _header(plan, self.device, self.batch_size, self.threads)
+        self.record = _header(plan, self.setting)
         if self.before is not None:
             self.record.hardware = self.before.hardware
         metrics = {data.spec.id: data.open.task.metrics for data in plan.data}
         self.record.bind(plan.out, lambda cell: metrics[cell.dataset])
-        self.loaded: tuple[str, Model] | None = None
         self.materialised: set[str] = set()
-        self.shared: dict[str, Adapter] = {}  # per data set that several cells look at
-        self.conventions: dict[str, Conventions] = {}
+        self.holder = self._holder()
+        self.lost: list[tuple[CellSpec, list[str]]] = []  # for each shard that killed its workers, how they ended
         self.first_error = plan.first_error
         self.previous: RunRecord | None = None  # what run.json said before this run
         self.kept: KeptScores | None = None
@@ -126,9 +125,13 @@ class _Run:
             for note in self.plan.data_notes:
                 self.on_event(Note(note))
             self._note(*self.plan.notes, *folder.notes)
-            for spec in self.plan.cells:
-                self._cell(spec)
+            if self.how.engine == "local":
+                for spec in self.plan.cells:
+                    self._cell(spec)
+            else:
+                self._spread()
             self._score()
+            self._tell_lost()
         except KeyboardInterrupt:
             self._try_to_save("interrupted")
             raise
@@ -152,50 +155,75 @@ class _Run:
 
     def _cell(self, spec: CellSpec) -> None:
         """Bring one cell's rows to completion, or mark it refused; a broken model never stops the others."""
-        cell, record, data = spec.cell, self._record(spec), self.plan.opened(spec)
-        files = data.open.adapter
-        job = CellJob(
-            cell=cell,
-            out=self.plan.out,
-            batch_size=self.batch_size,
-            threads=self.threads,
-            device=self.device,
-            prefetch=default_prefetch(self.device) if self.how.prefetch is None else self.how.prefetch,
-            save_preds=self.how.save_preds,
-            save_maps=self.how.save_maps,
-            index_K=None if spec.space_map is None else spec.space_map.index,
-            identity=files.identity if isinstance(files, KnowsFiles) and not _only_labels(spec, files) else None,
-        )
-        missing, notes = job.missing_shards(data.open.adapter, data.open.task)
-        missing = [shard for shard in missing if self.how.is_mine(shard.number)]
-        self._note(*notes)
-        n_missing = sum(len(shard.indices) for shard in missing)
-        self.on_event(CellStarted(cell, spec.title, cell.n_samples - n_missing))
-        if n_missing and self.before is not None:  # a shard was damaged, or its files changed
-            self.before, self.device = None, self._find_device()
-            self.record.hardware = HardwareRecord.model_validate(provenance.hardware(self.device))
-        if n_missing or spec.model.is_results:  # results are read again for their notes
-            self._materialise(data)
+        todo = self._begin(spec)
+        self.on_event(CellStarted(spec.cell, spec.title, todo.n_done))
+        if todo.missing and self.before is not None:  # a shard was damaged, or its files changed
+            self._set_out_anew(self._find_device())
+            todo = todo._replace(job=job_of(spec, self.plan.out, self.setting, todo.data.open.adapter))
+        if todo.missing or spec.model.is_results:  # results are read again for their notes
+            self._materialise(todo.data)
             try:
-                adapter, model = self._model(spec, data)
-                self._check_conventions(spec, data, model)
+                adapter, model = self.holder.ready(spec, todo.data.open)
             except SapiensBenchError as error:
                 raise_if_machine(error)  # a model is not refused because memory ran out while it was loaded
-                self.first_error = first_reason(self.first_error, error)
-                record.refuse(error)
-                self.on_event(CellFinished(record))
+                self.refuse(spec, error)
                 return
             loop = run_results if spec.model.is_results and not needs_pictures(model) else run_cell
-            record.timing, notes = loop(job, adapter, model, data.open.task, self.on_event, missing)
-            for note in notes:
-                if note not in self.record.notes:  # of a model that runs on several data sets
-                    self._note(note)
-        self._count(spec, data)
-        self.on_event(CellFinished(record))
+            task = todo.data.open.task
+            self.record_of(spec).timing, notes = loop(todo.job, adapter, model, task, self.on_event, todo.missing)
+            self.note_once(*notes)
+        self._end(todo)
+
+    def _spread(self) -> None:
+        """The same for all cells at once: their shards are given to workers elsewhere."""
+        from sapiens_bench.engine.spread import spread
+
+        near = [spec for spec in self.plan.cells if spec.model.is_results]  # files that need no device
+        for spec in near:
+            self._cell(spec)
+        todos = [self._begin(spec) for spec in self.plan.cells if spec not in near]
+        for todo in todos:
+            if todo.missing:
+                self._materialise(todo.data)
+        if any(todo.missing for todo in todos):
+            self.lost = spread(todos, self)
+        for todo in todos:
+            if self.record_of(todo.spec).status != "refused":
+                self._end(todo)
+
+    def _begin(self, spec: CellSpec) -> Todo:
+        """What is on disk of a cell, and what is not."""
+        data = self.plan.opened(spec)
+        job = job_of(spec, self.plan.out, self.setting, data.open.adapter)
+        missing, notes = job.missing_shards(data.open.adapter, data.open.task)
+        self._note(*notes)
+        return Todo(spec, data, job, [shard for shard in missing if self.how.is_mine(shard.number)])
+
+    def _end(self, todo: Todo) -> None:
+        """Counts of a cell whose rows are as complete as they will be."""
+        self._count(todo.spec, todo.data)
+        self.on_event(CellFinished(self.record_of(todo.spec)))
+
+    def refuse(self, spec: CellSpec, error: SapiensBenchError) -> None:
+        """A cell that cannot be filled."""
+        self.first_error = first_reason(self.first_error, error)
+        self.record_of(spec).refuse(error)
+        self.on_event(CellFinished(self.record_of(spec)))
+
+    def _set_out_anew(self, device: str) -> None:
+        """The rows of an earlier run are not all there is: compute, on this device."""
+        self.before = None
+        self.setting = Setting.of(self.how, device, self.setting.threads, self.setting.batch_size)
+        self.holder = self._holder()
+        self.record.hardware = HardwareRecord.model_validate(provenance.hardware(device))
+
+    def _holder(self) -> ModelHolder:
+        n_kept = 8 * (self.setting.threads.loaders + self.setting.batch_size)
+        return ModelHolder(self.setting.device, n_kept, [c.data.id for c in self.plan.cells], self._note)
 
     def _count(self, spec: CellSpec, data: FoundData) -> None:
         """Counts, examples and scores: those of an earlier run, or without intervals, from the rows."""
-        record, cell, task = self._record(spec), spec.cell, data.open.task
+        record, cell, task = self.record_of(spec), spec.cell, data.open.task
         assert self.kept is not None
         if not self.kept.fill(record, cell, cell_key(self.plan.out, cell, task).key):
             scores.tell(record, read_rows(self.plan.out / "rows" / cell.folder), task)
@@ -205,13 +233,13 @@ class _Run:
         """Scores with intervals, over the samples that are sound for every model of the data set."""
         assert self.kept is not None
         for data in self.plan.data:
-            ran = [c for c in self.plan.cells if c.data is data.spec and self._record(c).status != "refused"]
+            ran = [c for c in self.plan.cells if c.data is data.spec and self.record_of(c).status != "refused"]
             made_of = [cell_key(self.plan.out, c.cell, data.open.task) for c in ran]
             key = set_key(made_of, self.how.n_boot, self.how.seed)
             facts = self.kept.of_set(data.spec.id, key)
             if facts is None:
                 facts = self._score_rows(data, ran)
-                self.kept.keep(data.spec.id, key, facts, zip(made_of, map(self._record, ran), strict=True))
+                self.kept.keep(data.spec.id, key, facts, zip(made_of, map(self.record_of, ran), strict=True))
             about = self.record.datasets[data.spec.id]
             about.n_excluded, about.n_scored = facts.n_excluded, data.facts.n_samples - facts.n_excluded
             about.sees, about.sees_between = facts.sees, facts.sees_between
@@ -222,7 +250,7 @@ class _Run:
         task, how = data.open.task, self.how
         left_out, found = scores.score_together(rows, task, how.n_boot, how.seed)
         for spec, each in zip(ran, found, strict=True):
-            self._record(spec).scores = each
+            self.record_of(spec).scores = each
         if not how.n_boot:
             return SetFacts(len(left_out))
         rivals = [
@@ -233,6 +261,15 @@ class _Run:
         seen = scores.smallest_difference(rivals, task, scores.Draws(how.n_boot, how.seed), left_out)
         return SetFacts(len(left_out), *seen)
 
+    def _tell_lost(self) -> None:
+        """Shards that cost too many workers: why they are missing."""
+        for spec, whys in self.lost:
+            record = self.record_of(spec)
+            about = f"A shard of {spec.title} on {spec.cell.dataset} ended {len(whys)} workers and was left out."
+            fix = "Run the same command again; with less in memory at once: --batch-size, or fewer workers a machine."
+            record.causes.append(Cause(kind="WorkerDied", side="run", detail=f"{about} {whys[-1]}", fix=fix))
+            self._note(f"{about} {whys[-1]} {fix}")
+
     def _find_device(self) -> str:
         """The device that was asked for; loads torch."""
         found = {spec.model.precision for spec in self.plan.cells}  # of several, rows are refused by ``build_model``
@@ -240,7 +277,7 @@ class _Run:
 
     def _verdict(self) -> RunRecord:
         """Write the final record, then complain if there is reason to."""
-        cells = [self._record(c) for c in self.plan.cells]
+        cells = [self.record_of(c) for c in self.plan.cells]
         ran = [c for c in cells if c.status in ("done", "incomplete")]
         short = [c for c in ran if c.status == "incomplete"]
         self._save("incomplete" if short else "done" if ran else "failed")
@@ -257,41 +294,6 @@ class _Run:
             raise TooManyErrors(f"{_complaint(bad)} At most {allowed:.1%} is allowed (--max-errors). {self.plan.out}")
         return self.record
 
-    def _adapter(self, data: FoundData) -> Adapter:
-        """The data set, its decoded samples shared where several cells look at them."""
-        if sum(spec.data is data.spec for spec in self.plan.cells) < 2:
-            return data.open.adapter
-        if data.spec.id not in self.shared:
-            n_sets = len({spec.data.id for spec in self.plan.cells})  # models run one after the other over all of them
-            self.shared[data.spec.id] = SharedSamples(data.open.adapter, budget_bytes() // n_sets)
-        return self.shared[data.spec.id]
-
-    def _model(self, spec: CellSpec, data: FoundData) -> tuple[Adapter, Model]:
-        """The model of a cell and the adapter it is to be run with; the last model stays loaded for its next cell."""
-        adapter, own = self._adapter(data), data.open.adapter
-        per_data = spec.model.is_diagnostic or spec.model.is_results
-        if self.loaded is not None and self.loaded[0] == spec.model.id and not per_data:
-            return adapter, self.loaded[1]
-        self.loaded = None  # frees the device before the next model comes
-        book = TargetBook(adapter, n_kept=8 * (self.threads.loaders + self.batch_size))
-        model = build_model(spec.model, self.device, task=data.open.task, targets=book, adapter=own)
-        self.loaded = (spec.model.id, model)
-        if not needs_pictures(model) and hasattr(own, "without_pictures"):
-            return cast("Adapter", own.without_pictures()), model
-        return (book if spec.model.is_diagnostic else adapter), model
-
-    def _check_conventions(self, spec: CellSpec, data: FoundData, model: Model) -> None:
-        """Refuse a network whose declared axes or depth direction are clearly not its own; looked at once per model."""
-        if spec.model.entry.card.kind != "network" or data.open.task.kind.convention is None:
-            return
-        name = spec.model.id
-        if name not in self.conventions:
-            found = examine(spec.model, model, data.open, self.device, n=data.facts.n_samples)
-            self.conventions[name] = found
-            if found.outcome == "undecided":
-                self._note(found.advice)
-        refuse_wrong(self.conventions[name])
-
     def _materialise(self, data: FoundData) -> None:
         adapter = data.open.adapter
         if data.spec.id in self.materialised or not isinstance(adapter, Materialised):
@@ -301,15 +303,19 @@ class _Run:
             self.on_event(DataProgress(data.spec.id, done, total))
 
         self.materialised.add(data.spec.id)
-        adapter.materialise(range(data.facts.n_samples), self.threads.cores, progress)
+        adapter.materialise(range(data.facts.n_samples), self.setting.threads.cores, progress)
 
-    def _record(self, spec: CellSpec) -> CellRecord:
+    def record_of(self, spec: CellSpec) -> CellRecord:
         return self.records[spec.cell.dataset, spec.cell.model]
 
     def _note(self, *texts: str) -> None:
         for text in texts:
             self.record.notes.append(text)
             self.on_event(Note(text))
+
+    def note_once(self, *texts: str) -> None:
+        """Notes that several cells, or several workers, have."""
+        self._note(*(text for text in dict.fromkeys(texts) if text not in self.record.notes))
 
     def _save(self, status: RunStatus) -> None:
         self.record.status = status
@@ -322,18 +328,9 @@ class _Run:
             self._save(status)
 
 
-def _only_labels(spec: CellSpec, adapter: Adapter) -> bool:
-    """Whether only what was read with the annotations counts: no file of a sample is then looked at."""
-    return spec.model.is_results and hasattr(adapter, "without_pictures")
-
-
-def needs_pictures(model: Model) -> bool:
-    """Whether a model looks at pictures; stored poses do not."""
-    return bool(getattr(model, "needs_pictures", True))
-
-
-def _header(plan: Plan, device: str, batch_size: int, threads: Threads) -> RunRecord:
+def _header(plan: Plan, setting: Setting) -> RunRecord:
     """The record before any result."""
+    device, batch_size, threads = setting.device, setting.batch_size, setting.threads
     return RunRecord(
         status="running",
         task=plan.task,

@@ -37,7 +37,7 @@ def result_of(future: Future[T]) -> T:
         KeyboardInterrupt, Terminate: a signal arrived. Whatever the future holds.
     """
     while True:
-        with _guarded():
+        with guarded():
             try:
                 return future.result(LOOK_S)
             except TimeoutError:
@@ -47,7 +47,7 @@ def result_of(future: Future[T]) -> T:
 
 def end(pool: ThreadPoolExecutor, *, wait: bool) -> None:
     """Shut a pool down; what has not begun is dropped."""
-    with _guarded():
+    with guarded():
         pool.shutdown(wait=False, cancel_futures=True)
     if wait:
         pool.shutdown(wait=True)
@@ -81,7 +81,7 @@ def _handle(number: int, frame: object) -> None:
 
 
 @contextmanager
-def _guarded() -> Iterator[None]:
+def guarded() -> Iterator[None]:
     """Signals wait until the block has ended; in threads other than the main one there is nothing to do."""
     if threading.current_thread() is not threading.main_thread():
         yield

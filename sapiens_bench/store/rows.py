@@ -55,8 +55,12 @@ class Shard(NamedTuple):
 
 def shards_of(n_samples: int, shard_size: int) -> list[Shard]:
     """Cut samples 0..n-1 into shards of ``shard_size``; the last may be shorter."""
-    starts = range(0, n_samples, shard_size)
-    return [Shard(number, range(s, min(s + shard_size, n_samples))) for number, s in enumerate(starts)]
+    return [nth_shard(number, n_samples, shard_size) for number in range(-(-n_samples // shard_size))]
+
+
+def nth_shard(number: int, n_samples: int, shard_size: int) -> Shard:
+    """One of ``shards_of``."""
+    return Shard(number, range(number * shard_size, min((number + 1) * shard_size, n_samples)))
 
 
 def shard_path(folder: Path, number: int) -> Path:

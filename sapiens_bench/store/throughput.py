@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sapiens_bench.store.record import CellRecord, RunRecord, Timing
 
 _THREADS = ("cores", "operators", "loaders", "scorers", "workers")  # the last one of records of earlier versions
+_NUMBERS = [name for name in Timing.model_fields if name != "measured_on"]
 
 
 def carried_timings(previous: RunRecord | None, now: RunRecord, cells: Sequence[CellRecord]) -> list[CellRecord]:
@@ -49,7 +50,11 @@ def _setting(record: RunRecord) -> str:
     return ", ".join([f"{hardware.device} ({machine})", f"batch {request.get('batch_size')}", *numbers])
 
 
+def since(before: Timing, now: Timing) -> Timing:
+    """What was added to the times of a cell."""
+    return Timing.model_validate({name: getattr(now, name) - getattr(before, name) for name in _NUMBERS})
+
+
 def summed(a: Timing, b: Timing) -> Timing:
     """The times of two parts of one cell."""
-    numbers = {name: getattr(a, name) + getattr(b, name) for name in Timing.model_fields if name != "measured_on"}
-    return Timing.model_validate(numbers)
+    return Timing.model_validate({name: getattr(a, name) + getattr(b, name) for name in _NUMBERS})

@@ -18,8 +18,9 @@ from torch import nn
 from sapiens_bench.api import load_model
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.engine.build import build_model
-from sapiens_bench.engine.cell import CellJob, run_cell
+from sapiens_bench.engine.cell import CellJob
 from sapiens_bench.engine.events import ignore
+from sapiens_bench.engine.line import run_cell
 from sapiens_bench.engine.plan import resolve
 from sapiens_bench.engine.request import Request
 from sapiens_bench.engine.threads import Threads

@@ -13,7 +13,8 @@ import pytest
 from sapiens_bench.store.record import RunRecord, write_run
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-_PARSER = {"annotated_doc", "markdown_it", "mdurl", "pygments", "rich", "shellingham", "typer", "attr"}  # attr: rich looks for it
+_PARSER = {"annotated_doc", "markdown_it", "mdurl", "pygments", "rich", "shellingham", "typer"}
+_PARSER |= {"attr", "attrs"}  # rich looks for them, and they are there where ray is
 _CARDS = {"annotated_types", "cython_runtime", "numpy", "pydantic", "pydantic_core", "typing_extensions",
           "typing_inspection", "yaml"}  # fmt: skip
 _TABLES = {"tabulate", "wcwidth"}

@@ -17,7 +17,8 @@ import pytest
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.engine import measure, results
 from sapiens_bench.engine.build import build_model
-from sapiens_bench.engine.cell import CellJob, run_cell
+from sapiens_bench.engine.cell import CellJob
+from sapiens_bench.engine.line import run_cell
 from sapiens_bench.engine.plan import Plan, resolve
 from sapiens_bench.engine.request import Request
 from sapiens_bench.engine.threads import division

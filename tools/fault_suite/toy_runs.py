@@ -7,9 +7,10 @@ server has no threads and has run nothing.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -44,6 +45,23 @@ class ToyRun:
         self.wait()
         return moment
 
+    def wait_for_a_shard(self) -> None:
+        """Until the first shard is on disk, or it has ended."""
+        if self.said.poll(LONGEST_S):
+            with suppress(EOFError, OSError):
+                self._hear()
+
+    def has_ended(self) -> bool:
+        """Whether it has."""
+        return not self.process.is_alive()
+
+    def _hear(self) -> None:
+        kind, *told = self.said.recv()
+        if kind == "shard":
+            self.shards.append((told[0], told[1]))
+        else:
+            self.ended = (told[0], told[1], told[2])
+
     def wait(self) -> None:
         """Until it has ended; reads all that it said."""
         self.process.join(LONGEST_S)
@@ -52,11 +70,7 @@ class ToyRun:
             raise TimeoutError("a toy run hangs")
         try:
             while self.said.poll():
-                kind, *told = self.said.recv()
-                if kind == "shard":
-                    self.shards.append((told[0], told[1]))
-                else:
-                    self.ended = (told[0], told[1], told[2])
+                self._hear()
         except (EOFError, OSError):
             pass
         self.said.close()
@@ -67,10 +81,11 @@ class Starter:
 
     Args:
         folder: where the run that nothing happens to is made; on the same file system as the others.
+        fields: of the requests of all runs, over ``FIELDS``.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, **fields: Any) -> None:
+        self.folder, self.fields = folder, {**FIELDS, **fields}
         self._unbroken: tuple[Unbroken, float] | None = None
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(_PRELOAD)
@@ -78,7 +93,7 @@ class Starter:
     def start(self, out: Path, data: dict[str, Any] = DATA, **fields: Any) -> ToyRun:
         """A run in a process of its own."""
         here, there = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=_work, args=(str(out), data, {**FIELDS, **fields}, there), daemon=True)
+        process = self.context.Process(target=_work, args=(str(out), data, {**self.fields, **fields}, there))
         process.start()
         there.close()
         return ToyRun(process, here)
@@ -116,6 +131,7 @@ def _work(out: str, data: dict[str, Any], fields: dict[str, Any], said: Connecti
             said.send(("shard", event.number, time.monotonic()))
 
     code, message, url = 0, "", fields.pop("url", "")
+    os.environ.update(fields.pop("environment", {}))
     try:
         with toy.installed(), mirrored(url, Path(out)) if url else nullcontext(Path(out)) as place:
             toy.go(place, data, on_event=watch, **fields)

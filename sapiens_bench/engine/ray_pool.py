@@ -1,0 +1,260 @@
+"""Workers of a Ray cluster, as ``crew.Pool`` wants them: actors, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from sapiens_bench.engine.choices import RunChoice
+from sapiens_bench.engine.crew import Answer, Answered, Died, Item, Joined
+from sapiens_bench.engine.jobs import Todo
+from sapiens_bench.engine.ray_worker import Told, Worker, installed_versions
+from sapiens_bench.engine.stopping import guarded
+from sapiens_bench.errors import UsageError
+from sapiens_bench.store.files import temporary_name, write_atomic
+from sapiens_bench.tasks import TASKS
+from sapiens_bench.workers import Reply, error_of
+
+_LOOK_EVERY_S = 2.0  # at the machines of the cluster
+_REPLY = ("error", "message", "errno", "memory", "trace")
+
+
+class Needs(NamedTuple):
+    """Of one worker."""
+
+    cpus: int
+    gpus: float
+
+    def __str__(self) -> str:
+        return f"{self.cpus} CPU(s) and {self.gpus:g} GPU(s)" if self.gpus else f"{self.cpus} CPU(s)"
+
+
+class RayPool:
+    """Actors of one run.
+
+    Args:
+        ray: the package, joined to a cluster.
+        how: of the plan.
+        setup: what a worker is told first; see ``setup_of``.
+        probe: what the file in the run folder says.
+        on_hello: gets what every worker says of itself.
+    """
+
+    def __init__(
+        self, ray: ModuleType, how: RunChoice, setup: Mapping[str, Any], probe: str, on_hello: Callable[[Told], None]
+    ) -> None:
+        self._ray, self._how, self._probe, self._on_hello = ray, how, probe, on_hello
+        self._nodes: list[Mapping[str, float]] = []
+        self._looked = -_LOOK_EVERY_S
+        self._look()
+        self.needs = needs_of(how, self._nodes)
+        device = "cuda" if self.needs.gpus else "cpu" if how.device == "auto" else how.device
+        self._setup = ray.put({**setup, "device": device, "threads": self.needs.cpus})
+        self._versions = setup["versions"]
+        self._actor = ray.remote(Worker)
+        self._actors: dict[int, Any] = {}
+        self._asked: dict[Any, int] = {}  # of calls that are not answered
+        self._greeting: set[int] = set()
+        self._n = 0
+
+    def size(self) -> int:
+        """As many as were asked for, or as the cluster has room for now."""
+        if self._how.workers is not None:
+            return self._how.workers
+        if time.monotonic() - self._looked > _LOOK_EVERY_S:
+            self._look()
+        return max(1, sum(room(self.needs, node) for node in self._nodes))
+
+    def start(self) -> int:
+        """See ``crew.Pool``."""
+        self._n += 1
+        options = {"num_cpus": self.needs.cpus, "num_gpus": self.needs.gpus, "max_restarts": 0, "max_task_retries": 0}
+        actor = self._actor.options(**options).remote()
+        self._actors[self._n] = actor
+        self._greeting.add(self._n)
+        self._asked[actor.hello.remote(self._setup)] = self._n
+        return self._n
+
+    def give(self, worker: int, item: Item, ahead: Item | None) -> None:
+        """See ``crew.Pool``."""
+        next_shard = None if ahead is None else ahead.shard
+        self._asked[self._actors[worker].compute.remote(item.cell, item.shard, next_shard)] = worker
+
+    def stop(self, worker: int) -> None:
+        """See ``crew.Pool``."""
+        actor = self._actors.pop(worker, None)
+        self._asked = {ref: number for ref, number in self._asked.items() if number != worker}
+        if actor is not None:
+            with suppress(Exception):  # it may be gone already
+                self._ray.kill(actor, no_restart=True)
+
+    def wait(self, seconds: float) -> Sequence[Joined | Answered | Died]:
+        """See ``crew.Pool``.
+
+        Raises:
+            UsageError: a worker has other versions or does not see the run folder. What a worker raised.
+        """
+        refs = list(self._asked)
+        if not refs:
+            time.sleep(min(seconds, 0.1))
+            return []
+        with guarded():
+            ready, _ = self._ray.wait(refs, num_returns=1, timeout=seconds)
+            if ready:
+                ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
+        return [found for ref in ready for found in self._heard(ref)]
+
+    def wanted(self) -> str:
+        """See ``crew.Pool``."""
+        self._look()
+        have = [Needs(int(node.get("CPU", 0)), node.get("GPU", 0.0)) for node in self._nodes]
+        return f"each needs {self.needs}; the cluster has {'; '.join(map(str, have)) or 'no machine'}."
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in list(self._actors):
+            self.stop(worker)
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        self._nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    def _heard(self, ref: Any) -> Iterator[Joined | Answered | Died]:
+        worker = self._asked.pop(ref, None)
+        if worker is None or worker not in self._actors:
+            return
+        try:
+            with guarded():
+                told = self._ray.get(ref)
+        except self._ray.exceptions.RayError as error:
+            self._actors.pop(worker)
+            self._greeting.discard(worker)
+            yield Died(worker, _cause(error))
+            return
+        if worker in self._greeting:
+            self._greeting.discard(worker)
+            self._check(told)
+            self._on_hello(told)
+            yield Joined(worker)
+        else:
+            yield Answered(worker, answer_of(told))
+
+    def _check(self, told: Told) -> None:
+        host = told["host"]
+        if told["kind"] == "other":
+            theirs, ours = told["versions"], self._versions
+            names = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
+            found = "; ".join(f"{n}: {theirs.get(n, 'none')}, here {ours.get(n, 'none')}" for n in names[:5])
+            raise UsageError(f"{host} has other versions than this machine, so its numbers could differ: {found}.")
+        if told["kind"] == "stop":
+            raise _raised(told)
+        if told["sees"] != self._probe:
+            raise UsageError(
+                f"{host} does not see the run folder as this machine does. Every machine of a cluster must have the "
+                "same --out, data and weights under the same paths: give a folder on storage that they share."
+            )
+
+
+def answer_of(told: Told) -> Answer:
+    """What a worker's reply means for the crew.
+
+    Raises:
+        Exception: what ended the worker's shard is no fault of its model or process.
+    """
+    if told.get("unfit"):
+        return Answer("unfit", f"{told['host']}: {told['error']}: {' '.join(told['message'].split())[:300]}")
+    if told["kind"] == "stop":
+        raise _raised(told)
+    return Answer(told["kind"], told)
+
+
+def _raised(told: Told) -> Exception:
+    """The exception, with the machine it happened on in its text."""
+    reply = Reply(**{name: told[name] for name in _REPLY})
+    error = error_of(reply)
+    if error.args and isinstance(error.args[-1], str):
+        error.args = (*error.args[:-1], f"On {told['host']}: {error.args[-1]}")
+    return error
+
+
+def _cause(error: Exception) -> str:
+    """Why a worker is gone, as Ray tells it, in one line."""
+    text = " ".join(str(error).split())
+    for sign in ("Worker exit type:", "The actor died because", "The actor is dead because", "node"):
+        if sign in text:
+            text = text[text.index(sign) :]
+            break
+    return f"Its process ended: {text[:300]}"
+
+
+def needs_of(how: RunChoice, nodes: Sequence[Mapping[str, float]]) -> Needs:
+    """What one worker takes of its machine.
+
+    Raises:
+        UsageError: GPUs are wanted and there are none.
+    """
+    with_gpus = [node for node in nodes if node.get("GPU", 0)]
+    gpus = how.gpus_per_worker
+    if gpus is None:
+        gpus = 1.0 if with_gpus and how.device in ("auto", "cuda") else 0.0
+    if how.device in ("cpu", "mps") and gpus:
+        raise UsageError(f"--gpus-per-worker {gpus:g} and --device {how.device} exclude each other.")
+    if how.device == "cuda" and not gpus:
+        raise UsageError("--device cuda: the cluster has no GPU, or --gpus-per-worker is 0. Use --device cpu.")
+    if how.threads is not None:
+        return Needs(how.threads, gpus)
+    if gpus and with_gpus:
+        shares = [node.get("CPU", 1) * min(1.0, gpus / node["GPU"]) for node in with_gpus]
+    elif how.workers is None:
+        shares = [node.get("CPU", 1) for node in nodes if node.get("CPU", 0)]
+    else:
+        most = max((node.get("CPU", 1) for node in nodes), default=1)
+        shares = [min(most, sum(node.get("CPU", 0) for node in nodes) / how.workers)]
+    return Needs(max(1, int(min(shares, default=1))), gpus)
+
+
+def room(needs: Needs, node: Mapping[str, float]) -> int:
+    """How many workers fit on a machine."""
+    fits = int(node.get("CPU", 0) // needs.cpus)
+    if not needs.gpus:
+        return fits
+    have = node.get("GPU", 0)
+    of_gpus = int(have) * int(1 / needs.gpus + 1e-9) if needs.gpus <= 1 else int(have // needs.gpus)
+    return min(fits, of_gpus)
+
+
+def setup_of(todos: Sequence[Todo], how: RunChoice, out: Path, probe: str) -> dict[str, Any]:
+    """What every worker is told first: plain values.
+
+    Args:
+        probe: name of the file in the run folder that it has to find.
+    """
+    return {
+        "folder": os.getcwd(),
+        "out": str(out.resolve()),
+        "probe": probe,
+        "versions": installed_versions(),
+        "tasks": dict(TASKS),
+        "how": asdict(how),
+        "precisions": sorted({todo.spec.model.precision for todo in todos}),
+        "cells": [todo.spec.to_json() for todo in todos],
+    }
+
+
+@contextmanager
+def probe_file(out: Path) -> Iterator[tuple[str, str]]:
+    """A file in the run folder that workers must see; its name and what it says."""
+    name, text = temporary_name(), secrets.token_hex(16)
+    path = write_atomic(out / name, text.encode())
+    try:
+        yield name, text
+    finally:
+        with suppress(OSError):
+            path.unlink()

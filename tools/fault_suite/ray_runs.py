@@ -1,0 +1,213 @@
+"""Toy runs on a Ray cluster of this machine whose workers, drivers and nodes are killed, removed and added.
+
+A cluster has a head without cores, where drivers come in, and nodes with one core each. It outlives its drivers, as a
+real one does; only the raylet that is killed belongs to a cluster that a run starts for itself.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from fault_suite.tally import Tally, Unbroken, judge
+from fault_suite.toy_runs import Starter, ToyRun
+from sapiens_bench.engine.ray_cluster import forget_token
+
+SLOW: dict[str, Any] = {"options": {"forward_s": 0.15}}  # so that there is something to kill
+RAY: dict[str, Any] = {"engine": "ray", **SLOW}
+WORKER = "ray::Worker"  # how Ray names the processes of our actors
+
+
+class Nodes:
+    """A cluster whose nodes come and go."""
+
+    def __init__(self, n: int) -> None:
+        from ray.cluster_utils import Cluster
+
+        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        self.address: str = self._cluster.address
+        self.nodes: list[Any] = []
+        for _ in range(n):
+            self.add()
+
+    def add(self) -> None:
+        """One more, ready for work when this returns."""
+        self.nodes.append(self._cluster.add_node(num_cpus=1))
+
+    def remove(self, which: int) -> None:
+        """All processes of a node end at once."""
+        self._cluster.remove_node(self.nodes.pop(which), allow_graceful=False)
+
+    def workers(self) -> list[psutil.Process]:
+        """Processes of our actors, on all nodes."""
+        found: list[psutil.Process] = []
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if child.name().startswith(WORKER) or child.cmdline()[:1] == [WORKER]:
+                    found.append(child)
+        return found
+
+    def close(self) -> None:
+        """End all of it."""
+        self._cluster.shutdown()
+
+
+@contextmanager
+def cluster(folder: Path, n: int) -> Iterator[Nodes]:
+    """A cluster with a token of its own, for this process and those that it starts."""
+    path = folder / "token"
+    path.write_text(secrets.token_hex(32))
+    said = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path), "RAY_USAGE_STATS_ENABLED": "0"}
+    before = {name: os.environ.get(name) for name in said}
+    os.environ.update(said)
+    forget_token()
+    nodes = Nodes(n)
+    try:
+        yield nodes
+    finally:
+        nodes.close()
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+class Trials:
+    """Runs that something happens to, one after the other, each in a folder of its own."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.starter, self.folder = Starter(folder / "whole", **SLOW), folder
+        self.rng, self.tally = random.Random(seed), Tally()
+        self.unbroken: Unbroken = self.starter.unbroken()[0]
+
+    def run(self, number: int, **fields: Any) -> tuple[Path, ToyRun]:
+        """A run that has committed its first shard."""
+        out = self.folder / f"run-{number}"
+        run = self.starter.start(out, environment=_of_ray(), **RAY, **fields)
+        run.wait_for_a_shard()
+        return out, run
+
+    def end(self, out: Path, run: ToyRun, *, goes_on: bool, with_ray: dict[str, Any] | None = None) -> None:
+        """The run must end well by itself, or with the same command, on another engine where ``with_ray`` is None."""
+        if goes_on:
+            run.wait()
+            if run.ended is None or run.ended[0] != 0:
+                self.tally.complaints.append(f"the run ended with {run.ended}")
+        else:
+            fields = SLOW if with_ray is None else {"environment": _of_ray(), **RAY, **with_ray}
+            self.starter.finish(out, self.tally, **fields)
+        judge(self.tally, out, self.unbroken)
+
+
+def _of_ray() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
+
+
+def _each(n: int, trials: Trials, fault: Callable[[int], None]) -> Tally:
+    for number in range(n):
+        fault(number)
+        trials.tally.injected += 1
+    return trials.tally
+
+
+def worker_killed(folder: Path, n: int, seed: int) -> Tally:
+    """Kill -9 of a worker: another takes its place, and the run goes on."""
+    with cluster(folder, 2) as nodes:
+        trials = Trials(folder, seed)
+
+        def fault(number: int) -> None:
+            out, run = trials.run(number, address=nodes.address, workers=2)
+            time.sleep(trials.rng.random())
+            if found := nodes.workers():
+                trials.rng.choice(found).kill()
+                trials.tally.met += not run.has_ended()
+            trials.end(out, run, goes_on=True)
+
+        return _each(n, trials, fault)
+
+
+def driver_killed(folder: Path, n: int, seed: int) -> Tally:
+    """Kill -9 of the driver; its workers must go with it, and either engine goes on."""
+    with cluster(folder, 2) as nodes:
+        trials = Trials(folder, seed)
+
+        def fault(number: int) -> None:
+            there = {"address": nodes.address, "workers": 2}
+            out, run = trials.run(number, **there)
+            time.sleep(trials.rng.random())
+            run.kill()
+            trials.tally.met += run.ended is None
+            trials.end(out, run, goes_on=False, with_ray=there if number % 2 else None)
+            until = time.monotonic() + 10
+            while nodes.workers() and time.monotonic() < until:
+                time.sleep(0.1)
+            if nodes.workers():
+                trials.tally.complaints.append("workers outlived their driver by ten seconds")
+
+        return _each(n, trials, fault)
+
+
+def raylet_killed(folder: Path, n: int, seed: int) -> Tally:
+    """Kill -9 of the raylet of a cluster that a run started for itself: the run ends, and the other engine goes on."""
+    trials = Trials(folder, seed)
+
+    def fault(number: int) -> None:
+        out, run = trials.run(number, workers=2)
+        time.sleep(trials.rng.random())
+        children = psutil.Process(run.process.pid).children(recursive=True)
+        raylets = [child for child in children if child.name() == "raylet"]
+        for raylet in raylets:
+            raylet.kill()
+        trials.tally.met += bool(raylets) and not run.has_ended()
+        run.wait()
+        left = [child for child in psutil.wait_procs(children, timeout=10)[1] if child.status() != "zombie"]
+        if left:
+            trials.tally.complaints.append(f"{len(left)} processes outlived the run by ten seconds")
+        trials.end(out, run, goes_on=False)
+
+    return _each(n, trials, fault)
+
+
+def node_removed(folder: Path, n: int, seed: int) -> Tally:
+    """All processes of a node end at once: the others go on. Before the next run there is a new one."""
+    with cluster(folder, 2) as nodes:
+        trials = Trials(folder, seed)
+
+        def fault(number: int) -> None:
+            out, run = trials.run(number, address=nodes.address)
+            time.sleep(trials.rng.random())
+            nodes.remove(trials.rng.randrange(2))
+            trials.tally.met += not run.has_ended()
+            trials.end(out, run, goes_on=True)
+            nodes.add()
+
+        return _each(n, trials, fault)
+
+
+def node_added(folder: Path, n: int, seed: int) -> Tally:
+    """A node joins during a run, which uses it. ``met`` counts the runs that had a second worker before they ended."""
+    from sapiens_bench.store.record import read_run
+
+    with cluster(folder, 1) as nodes:
+        trials = Trials(folder, seed)
+
+        def fault(number: int) -> None:
+            out, run = trials.run(number, address=nodes.address)
+            time.sleep(trials.rng.random() * 0.5)
+            nodes.add()
+            trials.end(out, run, goes_on=True)
+            trials.tally.met += sum(read_run(out).request["worker_hosts"].values()) > 1
+            nodes.remove(1)
+
+        return _each(n, trials, fault)
+
+
+FAULTS = (worker_killed, driver_killed, raylet_killed, node_removed, node_added)
