@@ -204,6 +204,7 @@ MAKERS: dict[str, Callable[[ModelEntry, Path], Made]] = {  # wrapper ->
     "onnx": onnx_maps,
     "pifuhd": pifuhd,
     "probe_head": probe_head,
+    "sam": _hub(tiny_nets.sam, (64, 64)),
     "sapiens2": sapiens2,
     "sapiens_v1": sapiens_v1,
     "segformer": _hub(tiny_nets.segformer, (64, 64)),
