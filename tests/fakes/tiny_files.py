@@ -109,8 +109,11 @@ def one_stage(entry: ModelEntry, path: Path) -> Made:
 
 
 def onnx_maps(entry: ModelEntry, path: Path) -> Made:
-    """DAViD's one output at the picture's size; BodyPix's person and part maps, every 16 pixels."""
+    """DAViD's one output at the picture's size; BodyPix's person and part maps, every 16 pixels; MoGe-2's points."""
     options = entry.variant.options
+    if "numbers" in options:
+        tiny_graphs.moge_file(path)
+        return Made()
     if "person_output" in options:
         maps = {options["person_output"]: 1, options["output_name"]: outputs_of(entry) - 1}
         tiny_graphs.dense_file(path, maps, (33, 33), stride=16, channels_last=options.get("layout") == "NHWC", batch=1)

@@ -21,12 +21,14 @@ def written(
     inputs: Shapes,
     outputs: Shapes,
     constants: Mapping[str, NDArray[np.generic]],
+    integers: Sequence[str] = (),
 ) -> Path:
-    """A checked file whose inputs and outputs are float32."""
+    """A checked file whose inputs and outputs are float32, except the inputs named, which are int64."""
+    kinds = dict.fromkeys(integers, TensorProto.INT64)
     graph = helper.make_graph(
         list(nodes),
         "tiny",
-        [helper.make_tensor_value_info(name, FLOAT, list(shape)) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, kinds.get(name, FLOAT), list(shape)) for name, shape in inputs.items()],
         [helper.make_tensor_value_info(name, FLOAT, list(shape)) for name, shape in outputs.items()],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
@@ -67,6 +69,36 @@ def dense_file(
         shapes[name] = [batch, height, width, channels] if channels_last else [batch, channels, height, width]
     image: list[int | str] = [batch, *hw, 3] if channels_last else [batch, 3, *hw]
     return written(path, nodes, {"image": image}, shapes, constants)
+
+
+def moge_file(path: Path) -> Path:
+    """MoGe-2's inputs and outputs: a picture of any size and a number of tokens; points and normals of its pixels.
+
+    The points grow with the number of tokens, so that one that never arrives is seen.
+    """
+    rng = np.random.default_rng(0)
+    constants: dict[str, NDArray[np.generic]] = {"thousand": np.asarray(1000, np.float32)}
+    nodes = [
+        helper.make_node("Cast", ["num_tokens"], ["tokens"], to=FLOAT),
+        helper.make_node("Div", ["tokens", "thousand"], ["size"]),
+    ]
+    for name in ("points", "normal"):
+        constants[f"{name}_w"] = rng.normal(size=(3, 3, 1, 1)).astype(np.float32)
+        constants[f"{name}_b"] = np.array([0.1, 0.2, 2.0 if name == "points" else -2.0], np.float32)
+        nodes.append(helper.make_node("Conv", ["image", f"{name}_w", f"{name}_b"], [f"{name}_first"]))
+        nodes.append(helper.make_node("Transpose", [f"{name}_first"], [f"{name}_last"], perm=[0, 2, 3, 1]))
+    nodes += [
+        helper.make_node("Mul", ["points_last", "size"], ["points"]),
+        helper.make_node("Identity", ["normal_last"], ["normal"]),
+        helper.make_node("ReduceMean", ["image"], ["mask"], axes=[1], keepdims=0),
+        helper.make_node("ReduceMean", ["image"], ["metric_scale"], axes=[1, 2, 3], keepdims=0),
+    ]
+    outputs: Shapes = {
+        "points": ["batch", "height", "width", 3], "normal": ["batch", "height", "width", 3],
+        "mask": ["batch", "height", "width"], "metric_scale": ["batch"],
+    }  # fmt: skip
+    inputs: Shapes = {"image": ["batch", 3, "height", "width"], "num_tokens": []}
+    return written(path, nodes, inputs, outputs, constants, integers=["num_tokens"])
 
 
 def one_stage_file(path: Path, dets: NDArray[np.float32], keypoints: NDArray[np.float32]) -> Path:
