@@ -6,12 +6,12 @@ One run a protocol takes the first variant of every card; a card without a maker
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 import pytest
 import tiny_files
+from tiny_cards import needs_file, tiny, tiny_id
 
 import sapiens_bench
 from sapiens_bench.cards.catalog import Catalog
@@ -59,35 +59,6 @@ def protocol_of(entry: ModelEntry) -> str:
     return PROTOCOLS.get((task, entry.card.space_of(entry.variant) or ""), FALLBACK[task])
 
 
-def needs_file(entry: ModelEntry) -> bool:
-    weights = entry.variant.weights
-    return weights is not None and not weights.get.embedded
-
-
-def tiny_id(entry: ModelEntry) -> str:
-    return f"tiny-{entry.id}" if needs_file(entry) else entry.id
-
-
-def tiny(entry: ModelEntry, folder: Path) -> None:
-    """The card with one variant of a tiny network, in ``folder/cards``; its file in ``folder/weights/<id>``."""
-    card = entry.card.model_dump(mode="json", by_alias=True, exclude_none=True)
-    variant = entry.variant.model_dump(mode="json", by_alias=True, exclude_none=True)
-    weights = variant["weights"]
-    file = f"{tiny_id(entry)}/{weights['file']}"  # cards may share a file name
-    (path := folder / "weights" / file).parent.mkdir(parents=True)
-    made = tiny_files.MAKERS[entry.card.wrapper](entry, path)
-    also = {f"{tiny_id(entry)}/{name}": None for name in weights.get("also", {})}
-    variant["weights"] = weights | {"file": file, "sha256": None, "also": also, "get": {"how": "Made by the test."}}
-    variant["weights"].pop("size_bytes", None)
-    variant["options"] = {k: v for k, v in variant["options"].items() if k != "size"} | dict(made.options)
-    if made.input_hw is not None:
-        spec = variant.get("input") or card.get("input") or {}
-        variant["input"] = {**spec, "height": made.input_hw[0], "width": made.input_hw[1]}
-    variant |= {"id": tiny_id(entry), "published_as": [], "published_in": []}
-    card |= {"id": f"family-of-{tiny_id(entry)}", "variants": [variant]}
-    (folder / "cards" / f"{tiny_id(entry)}.yaml").write_text(json.dumps(card))  # JSON is YAML
-
-
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CellRecord]:
     """Id -> the row of its tiny form."""
@@ -98,7 +69,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CellRecord]:
         if needs_file(entry):
             if entry.card.wrapper not in tiny_files.MAKERS:
                 continue  # its own test says so
-            tiny(entry, folder)
+            tiny(entry, folder / "cards", folder / "weights")
         groups.setdefault((entry.card.task, protocol_of(entry)), []).append(entry)
     found: dict[str, CellRecord] = {}
     for (task, protocol), entries in groups.items():
