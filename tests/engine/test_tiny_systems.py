@@ -18,10 +18,7 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.entries import ModelEntry
 from sapiens_bench.store.record import CellRecord
 
-ELSEWHERE = {  # wrappers that read what others stored -> the tests that run them
-    "predictions": "tests/engine/test_stored_predictions.py",
-    "saved_maps": "tests/engine/test_save_maps.py",
-}
+ELSEWHERE = {"saved_maps": "tests/engine/test_save_maps.py"}  # wrapper that reads a run -> the tests that run it
 PROTOCOLS = {  # task, output space -> protocol of synthetic-humans
     ("pose", "coco-wholebody133"): "wholebody133",
     ("pose", "holistic543"): "wholebody133",
@@ -42,7 +39,7 @@ ALSO = ("midas-swin2", "deeplabv3-r50-voc")  # of another architecture than the 
 
 
 def chosen_variants() -> dict[str, ModelEntry]:
-    """Id -> the first variant of every card, and ``ALSO``; without cards of stored answers."""
+    """Id -> the first variant of every card, and ``ALSO``; without the cards that read a run."""
     models = Catalog.load().models
     first: dict[str, ModelEntry] = {}
     for entry in models.values():
@@ -94,7 +91,7 @@ def test_the_card_of_a_system_takes_its_network_to_a_score(name: str, cells: dic
     assert math.isfinite(cell.scores[cell.headline].value) or cell.errors
 
 
-def test_cards_of_stored_answers_are_run_by_tests_of_their_own(repository: Path) -> None:
+def test_cards_that_read_a_run_have_tests_of_their_own(repository: Path) -> None:
     for wrapper, path in ELSEWHERE.items():
         assert (repository / path).is_file(), wrapper
     assert not set(ELSEWHERE) & set(tiny_files.MAKERS)

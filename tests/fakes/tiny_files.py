@@ -6,10 +6,12 @@ a published size.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import tiny_graphs
 import tiny_nets
 import tiny_onnx
@@ -199,6 +201,26 @@ def sapiens2(entry: ModelEntry, path: Path) -> Made:
     return Made(input_hw)
 
 
+def predictions(entry: ModelEntry, path: Path) -> Made:
+    """What another program stored for the first picture of synthetic-humans:tiny: a results file, or a folder of maps
+    of another size than the picture's."""
+    rng = np.random.default_rng(0)
+    if entry.card.task == "pose":
+        points = np.concatenate([rng.uniform(50, 200, (outputs_of(entry), 2)), np.ones((outputs_of(entry), 1))], axis=1)
+        person = {"image_id": 0, "category_id": 1, "score": 0.9, "keypoints": points.ravel().tolist()}
+        path.write_text(json.dumps([person]))
+        return Made()
+    hw = (64, 48)
+    maps: dict[str, Any] = {
+        "depth": rng.uniform(2, 3, hw).astype(np.float32),
+        "normal": rng.normal(size=(*hw, 3)).astype(np.float32),
+        "seg": rng.integers(0, outputs_of(entry), hw).astype(np.uint8),
+    }
+    (file := path / "synthetic-humans" / "tiny" / "000000.npy").parent.mkdir(parents=True)
+    np.save(file, maps[entry.card.task])
+    return Made(options={"resize": "nearest" if entry.card.task == "seg" else "bilinear"})
+
+
 MAKERS: dict[str, Callable[[ModelEntry, Path], Made]] = {  # wrapper ->
     "depth_anything": depth_anything,
     "depth_pro": _hub(tiny_nets.depth_pro, (32, 32)),
@@ -206,6 +228,7 @@ MAKERS: dict[str, Callable[[ModelEntry, Path], Made]] = {  # wrapper ->
     "one_stage": one_stage,
     "onnx": onnx_maps,
     "pifuhd": pifuhd,
+    "predictions": predictions,
     "probe_head": probe_head,
     "sam": _hub(tiny_nets.sam, (64, 64)),
     "sapiens2": sapiens2,
