@@ -92,7 +92,7 @@ class SamPersons(WholeImage):
 
     def raw(self, image: Tensor) -> Tensor:
         """Logits of the mask for a box around the whole input [B, 1, h / 4, w / 4]."""
-        whole = torch.tensor([[[0.0, 0.0, self.side, self.side]]], device=image.device, dtype=image.dtype)
+        whole = torch.tensor([[[0.0, 0.0, self.side, self.side]]], device=image.device)
         return self.logits(image, whole.expand(len(image), 1, 4))
 
     def logits(self, image: Tensor, boxes_BP4: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class SamPersons(WholeImage):
         """See ``types.Model``."""
         counts: list[int] = tensors["n_boxes"].tolist()
         image = tensors["image"].to(self.dtype)
-        masks = self.logits(image, tensors["boxes"][:, : max(1, *counts)].to(self.dtype))
+        masks = self.logits(image, tensors["boxes"][:, : max(1, *counts)])  # float32: bf16 would round to 4 px
         sizes = sizes_of(tensors["size_hw"])
         frames: list[list[int]] = tensors["inside"].tolist()
         each = zip(counts, frames, sizes, strict=True)

@@ -94,6 +94,17 @@ def test_neighbours_in_a_batch_do_not_change_a_picture_and_nobody_gives_backgrou
         np.testing.assert_array_equal(answer.labels_HW, alone.labels_HW)
 
 
+def test_half_precision_moves_the_outline_and_not_the_boxes(fake: ModuleType, folder: Path) -> None:
+    x = given(picture(64, 64), (5, 8, 30, 36))
+    coarse = SamPersons(
+        fake.context(
+            "sam", folder, "seg", "hf", (SIDE, SIDE), fake.space("labels", 2), precision="bf16", prompt="boxes"
+        )
+    )
+    (half,), (full,) = fake.predict(coarse, [x]), fake.predict(wrapper(fake, folder, prompt="boxes"), [x])
+    assert (half.labels_HW == full.labels_HW).mean() > 0.9
+
+
 def test_more_boxes_than_there_is_room_for_leave_the_least_sure_out(fake: ModuleType, folder: Path) -> None:
     model = wrapper(fake, folder, prompt="boxes")
     boxes = np.tile(np.float32([1, 1, 20, 20]), (MOST_PROMPTS + 3, 1)) + np.arange(MOST_PROMPTS + 3)[:, None]

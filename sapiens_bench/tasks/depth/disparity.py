@@ -1,6 +1,6 @@
 """Errors in inverse depth (disparity, 1/m), where networks of the MiDaS kind are trained and compared.
 
-The rule is that of MiDaS (Ranftl et al. 2020, section 5 and eq. 3-4) and of those who evaluate as it does (Depth
+The rule is that of MiDaS (Ranftl et al. 2020, eq. 3-4) and of those who evaluate as it does (Depth
 Anything; microsoft/MoGe ``moge/test/metrics.py``, "disparity_affine_invariant"): the prediction is fitted to 1 / truth
 by scale and shift over the scored pixels of one image, clipped from below at the least disparity of those pixels, and
 inverted. MiDaS caps at a depth that belongs to the data set; people have none, so the farthest scored pixel is the cap,
