@@ -117,10 +117,12 @@ class Variant(Card):
     # part of `--models all`; a list: only where a protocol scores in one of these sets
     in_all: bool | tuple[Name, ...] = True
     trained_on: str | None = None  # overrides the family's
-    params_m: float | None = None  # millions, as published; shown until measured
-    # 1e9 multiply-adds of one pass at the card's input size, attention products among them: as `profile --counts` or
-    # FlopCounterMode on the library's class counts them; where only ONNX files exist, as their authors print them
+    params_m: float | None = None  # millions; shown until measured
+    # 1e9 multiply-adds of one pass at the card's input size, attention products among them
     gmacs: Annotated[float, Field(gt=0)] | None = None
+    # which of the two are the authors' own numbers, by their own way of counting; the others were counted here, as
+    # `profile --counts` counts, on the library's class at the published configuration
+    printed: tuple[Literal["params_m", "gmacs"], ...] = ()
 
 
 class ModelCard(Card):

@@ -160,6 +160,7 @@ def models(catalog: Catalog, task: str | None, weights_root: Path | None) -> lis
             "verified": entry.card.verified,
             "params_m": entry.variant.params_m,
             "gflops": None if entry.variant.gmacs is None else 2 * entry.variant.gmacs,
+            "printed": list(entry.variant.printed),
             **_licence_facts(entry.card.licence),
             "trained_on": entry.variant.trained_on or entry.card.trained_on,
             "in_all": entry.variant.in_all is True and entry.card.kind != "diagnostic",
@@ -299,7 +300,8 @@ def _show_models(rows: list[dict[str, Any]]) -> None:
         say("")
     say(
         "Verified: golden, compared with the authors' or the library's own code on tiny random weights; shape, it\n"
-        "runs on files of the published form; quoted, printed numbers or stored results alone. GFLOPs: 2 x MAC."
+        "runs on files of the published form; quoted, printed numbers or stored results alone. GFLOPs: 2 x MAC.\n"
+        "p: as the authors print it, by their own way of counting; the others were counted here."
     )
 
 
@@ -307,6 +309,9 @@ def _model_line(row: dict[str, Any]) -> tuple[str, ...]:
     verified = row["verified"] or {"floor": "floor", "diagnostic": "sees truth"}.get(row["kind"], "")
     params = "" if row["params_m"] is None else f"{row['params_m']:,.{1 if row['params_m'] >= 100 else 2}f}"
     flops = "" if row["gflops"] is None else f"{row['gflops']:,.{0 if row['gflops'] >= 100 else 2}f}"
+    params, flops = (
+        f"{text} p" if name in row["printed"] else text for name, text in (("params_m", params), ("gmacs", flops))
+    )
     return row["id"], verified, row["status"], size(row["size_bytes"]), params, flops, _terms(row)
 
 

@@ -78,6 +78,14 @@ class ZoeDepthOptions(MetricDepthOptions):
     """Both sides of the input are rounded to multiples of it."""
 
 
+class SamOptions(Options):
+    prompt: Literal["silhouette", "boxes"] = "silhouette"
+    """Where the boxes come from: ``silhouette``, around each connected part of the shipped person mask; ``boxes``,
+    those that the data set gives its models (one around the whole picture in data sets without people's boxes)."""
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Probability from which a pixel belongs to the silhouette."""
+
+
 class TorchvisionSegOptions(Options):
     architecture: Literal[
         "fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"
@@ -91,6 +99,7 @@ DENSE_PREDICTIONS: dict[str, type[Options]] = {"seg": StoredLabels, "depth": Sto
 DENSE_WRAPPERS: dict[str, type[Options] | dict[str, type[Options]]] = {
     "saved_maps": SavedMapsOptions,
     "depth_pro": {"depth": MetricDepthOptions},
+    "sam": {"seg": SamOptions},
     "torchvision_seg": {"seg": TorchvisionSegOptions},
     "zoedepth": {"depth": ZoeDepthOptions},
 }

@@ -6,6 +6,7 @@ An ONNX file is data, not code; ONNX Runtime computes it, on the GPU where it ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -27,14 +28,19 @@ from sapiens_bench.models.parts.weight_file import weights_path
 MAX_LABEL = 253  # 254 and 255 have a meaning of their own
 
 
-def open_network(context: ModelContext, layout: Layout) -> tuple[OnnxNetwork, InputSpec]:
+def open_network(
+    context: ModelContext, layout: Layout, numbers: Mapping[str, float] | None = None
+) -> tuple[OnnxNetwork, InputSpec]:
     """The file of a card, and the card's input with the normalisation that is left to do outside of it.
+
+    Args:
+        numbers: see ``OnnxNetwork``.
 
     Raises:
         WeightsMissing, CheckpointRejected, DeviceError: see ``OnnxNetwork``.
     """
     spec = input_spec(context)
-    file = OnnxNetwork(context, weights_path(context), (spec.height, spec.width), layout)
+    file = OnnxNetwork(context, weights_path(context), (spec.height, spec.width), layout, numbers or {})
     plain = spec.model_copy(update={"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
     if not file.takes_bytes or spec == plain:
         return file, spec
@@ -89,9 +95,10 @@ class OnnxMaps(CardMaps):
     def __init__(self, context: ModelContext) -> None:
         super().__init__(context)
         chosen: Any = context.options
-        self.layout: Layout = chosen.layout
+        self.layout: Layout = chosen.output_layout or chosen.layout
+        self.channel: int | None = chosen.channel
         self.gives_labels = isinstance(chosen, OnnxSegOptions) and chosen.output == "labels"
-        self.file, self.spec = open_network(context, chosen.layout)
+        self.file, self.spec = open_network(context, chosen.layout, chosen.numbers)
         self.is_corner_aligned = chosen.corner_aligned
         person: str | None = getattr(chosen, "person_output", None)
         self.output = self._chosen_output(chosen.output_name, "output_name")
@@ -121,6 +128,8 @@ class OnnxMaps(CardMaps):
         if self.gives_labels:
             return self._labels(found[0])
         out = found[0] if self.person is None else joined(found[0], found[1], self.channels, self.name)
+        if self.channel is not None:
+            out = out[:, self.channel : self.channel + 1]
         out = self.checked(out, self.name)
         if not self.is_corner_aligned:
             return out

@@ -167,8 +167,9 @@ _BELONGS_TO = {
 class CardMapsOptions(Options):
     """Of dense networks that only their card describes, whatever runs them."""
 
-    resize: Literal["stretch", "pad"] = "stretch"
-    """How the picture comes to the card's size; ``pad`` keeps its aspect and puts it in the middle."""
+    resize: Literal["stretch", "pad", "none"] = "stretch"
+    """How the picture comes to the card's size; ``pad`` keeps its aspect and puts it in the middle; ``none`` leaves it
+    as it is, for files that take any size (then pictures of different size run one by one)."""
     interpolation: Literal["linear", "cubic", "area"] = "linear"
     """As OpenCV does it."""
     padding: Literal["replicate", "black"] = "replicate"
@@ -183,6 +184,12 @@ class _OnnxLayout(Options):
 class _OnnxFile(_OnnxLayout):
     output_name: str | None = None
     """Of files with several outputs: the one that holds the map."""
+    output_layout: Literal["NCHW", "NHWC"] | None = None
+    """Order of the axes of that output, where it is not the input's."""
+    channel: Annotated[int, Field(ge=0, le=255)] | None = None
+    """The one channel of the output that is meant: 2, the z of points."""
+    numbers: dict[str, float] = {}
+    """Further inputs of the file, each of which takes one number."""
     corner_aligned: bool = False
     """The outermost points of the map lie on the picture's outermost pixels (sides of 16 n + 1), not half a cell in."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,7 +61,8 @@ def count_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> CountRecor
     """What one pass of the graph costs at batch 1.
 
     Args:
-        sizes: values for dynamic dimensions, by their name in the graph ("height": 256).
+        sizes: values for dynamic dimensions, by their name in the graph ("height": 256). The height and width of a
+            picture are found by their place, too, whatever the graph calls them.
 
     Raises:
         UsageError: a dynamic dimension other than the batch has no size; names it.
@@ -81,6 +82,7 @@ def count_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> CountRecor
     params = sum(w.size for w in weights)
     uncounted = Counter(op for op, _, _ in nodes if op in _UNCOUNTED)
     first = next(iter(feeds.values()))
+    tall, wide = picture_axes(first.shape) if first.ndim == 4 else (0, 0)
     return CountRecord(
         params_total=params,
         macs_linear=linear,
@@ -91,7 +93,7 @@ def count_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> CountRecor
         peak_activation_bytes=4 * max((prod(o[0]) for _, _, o in nodes if o), default=0),
         weight_bytes=sum(w.size * _WEIGHT_TYPES[w.data_type] for w in weights),
         method="onnx",
-        input_hw=(first.shape[-2], first.shape[-1]) if first.ndim == 4 else None,
+        input_hw=(first.shape[tall], first.shape[wide]) if first.ndim == 4 else None,
         uncounted=dict(uncounted),
         modules=[ModuleCount(name=op, params=0, macs=n, share=n / max(1, total)) for op, n in by_op.most_common() if n],
     )
@@ -148,13 +150,21 @@ def _run(path: Path, sizes: Mapping[str, int]) -> tuple[list[tuple[str, Shapes, 
     return nodes, feeds, list(outputs)
 
 
+def picture_axes(shape: Sequence[Any]) -> tuple[int, int]:
+    """Axes of the height and width of a picture of four axes: those behind the batch where the channels come last."""
+    return (1, 2) if shape[3] == 3 and shape[1] != 3 else (2, 3)
+
+
 def _dummy(path: Path, wanted: Any, sizes: Mapping[str, int]) -> Any:
     shape = []
+    places = dict(zip(picture_axes(wanted.shape), ("height", "width"))) if len(wanted.shape) == 4 else {}
     for axis, size in enumerate(wanted.shape):
         if isinstance(size, int) and size > 0:
             shape.append(size)
         elif size in sizes:
             shape.append(sizes[size])
+        elif places.get(axis) in sizes:
+            shape.append(sizes[places[axis]])
         elif axis == 0:
             shape.append(1)  # the batch
         else:

@@ -32,4 +32,16 @@ def test_every_family_of_networks_is_on_the_page(repository: Path) -> None:
             assert named & {v.id for v in card.variants}, card.id
 
 
+def test_every_system_that_people_compare_with_is_named(repository: Path) -> None:
+    text = (repository / "docs" / "systems.md").read_text()
+    assert [name for name in SYSTEMS if name not in text] == []
+
+
+SYSTEMS = (
+    "ViTPose+-S/B/L/H, 17", "ViTPose+-S/B/L/H, 133", "DWPose t/s/m/l", "RTMPose", "RTMW", "RTMO", "HRNet",
+    "SimpleBaseline", "MoveNet", "BlazePose", "Holistic", "Sapiens v1", "Sapiens2", "FCN", "DeepLabV3", "DeepLabV3+",
+    "Mask2Former", "SegFormer", "BodyPix", "SAM", "Depth Anything, V2", "Depth Anything 3", "MiDaS-L", "MiDaS-SwinV2",
+    "ZoeDepth", "Depth Pro", "DAViD", "MoGe-2", "PIFuHD", "DSINE", "HDNet", "ICON", "ECON", "MAE", "DINOv2", "AIM",
+    "MAWS", "Hiera",
+)  # fmt: skip
 SHIPPED_HEADS = {"probe-heads-seg", "probe-heads-depth", "probe-heads-normal"}  # of this package, in docs/probe.md

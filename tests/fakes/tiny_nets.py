@@ -118,6 +118,27 @@ def mask2former() -> Any:
     return lively(Mask2FormerForUniversalSegmentation(config))
 
 
+def sam(side: int = 64) -> Any:
+    from transformers import SamConfig, SamMaskDecoderConfig, SamModel, SamPromptEncoderConfig, SamVisionConfig
+
+    vision = SamVisionConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=side, patch_size=16, window_size=2,
+        global_attn_indexes=[1], num_pos_feats=8, output_channels=16, mlp_dim=32,
+    )  # fmt: skip
+    prompts = SamPromptEncoderConfig(hidden_size=16, image_size=side, patch_size=16, mask_input_channels=4)
+    decoder = SamMaskDecoderConfig(
+        hidden_size=16, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=16, attention_downsample_rate=2
+    )
+    config = SamConfig(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)
+    net = lively(SamModel(config))
+    torch.manual_seed(1)
+    for parameter in net.mask_decoder.parameters():  # logits on both sides of zero
+        torch.nn.init.normal_(parameter, std=0.8)
+    for parameter in net.vision_encoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return net
+
+
 def vitpose() -> Any:
     from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from tiny_graphs import one_stage_file, people
 
 from sapiens_bench import evaluate
 from sapiens_bench.cards.catalog import Catalog
@@ -25,51 +24,6 @@ from sapiens_bench.tasks.pose.types import PosePrediction
 from sapiens_bench.types import Model, ModelInput
 
 H, W, K = 64, 96, 17
-
-
-def one_stage_file(path: Path, dets: NDArray[np.float32], keypoints: NDArray[np.float32]) -> Path:
-    """A network that finds the same people everywhere, but only in pictures whose first channel is not all grey.
-
-    It gives the people whose score is above (mean of the first channel - 114) / 1000, so their number depends on the
-    picture.
-    """
-    tensors = {"dets_all": dets, "keypoints_all": keypoints, "grey": np.float32(114), "part": np.float32(0.001)}
-    nodes = [
-        helper.make_node("Slice", ["image", "zero", "one", "one"], ["red"]),
-        helper.make_node("ReduceMean", ["red"], ["mean"], keepdims=0),
-        helper.make_node("Sub", ["mean", "grey"], ["above"]),
-        helper.make_node("Mul", ["above", "part"], ["least"]),
-        helper.make_node("Greater", ["scores_all", "least"], ["is_kept"]),
-        helper.make_node("Compress", ["dets_all", "is_kept"], ["some"], axis=0),
-        helper.make_node("Compress", ["keypoints_all", "is_kept"], ["points"], axis=0),
-        helper.make_node("Unsqueeze", ["some", "zero"], ["dets"]),
-        helper.make_node("Unsqueeze", ["points", "zero"], ["keypoints"]),
-    ]
-    constants = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in tensors.items()]
-    constants.append(numpy_helper.from_array(dets[:, 4].copy(), "scores_all"))
-    for name, value in (("zero", [0]), ("one", [1])):
-        constants.append(numpy_helper.from_array(np.array(value, np.int64), name))
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, H, W])
-    outputs = [
-        helper.make_tensor_value_info("dets", TensorProto.FLOAT, [1, "N", 5]),
-        helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, [1, "N", keypoints.shape[1], 3]),
-    ]
-    graph = helper.make_graph(nodes, "one_stage", [image], outputs, constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
-    return path
-
-
-def people(*scores: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Person i stands 10 px right of person i - 1; input pixels."""
-    dets, keypoints = np.zeros((len(scores), 5), np.float32), np.zeros((len(scores), K, 3), np.float32)
-    for i, score in enumerate(scores):
-        dets[i] = 10 * i, 5, 10 * i + 8, 45, score
-        keypoints[i, :, 0] = 10 * i + np.linspace(0, 8, K)
-        keypoints[i, :, 1] = np.linspace(5, 45, K)
-        keypoints[i, :, 2] = 0.5
-    return dets, keypoints
 
 
 def card(**changes: Any) -> dict[str, Any]:

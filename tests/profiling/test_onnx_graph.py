@@ -80,3 +80,21 @@ def test_a_file_cut_off_is_refused(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointRejected):
         count_onnx(path)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_pictures_sides_are_found_by_their_place_whatever_the_graph_calls_them(
+    tmp_path: Path, channels_last: bool
+) -> None:
+    """BodyPix calls them unk__349 and unk__350, with the channels last."""
+    shape = ["n", "unk__349", "unk__350", 3] if channels_last else ["n", 3, "a", "b"]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    first = [helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2])] if channels_last else []
+    nodes = [*first, helper.make_node("Conv", ["t" if channels_last else "x", "w1"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [x], [y], [weight("w1", (4, 3, 1, 1))])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "net.onnx")
+    found = count_onnx(tmp_path / "net.onnx", {"height": 10, "width": 7})
+    assert found.input_hw == (10, 7)
+    assert found.macs_total == 10 * 7 * 4 * 3

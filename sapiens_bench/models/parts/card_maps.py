@@ -29,6 +29,8 @@ class CardMaps(WholeImage):
 
     def fit(self, image_HW3: NDArray[np.uint8]) -> Fitted:
         height, width = self.input_hw
+        if self.resize == "none":
+            return Fitted(normalised(image_HW3, self.spec), (0, 0, *image_HW3.shape[:2]))
         if self.resize == "stretch":
             return Fitted(normalised(cv2_stretch(image_HW3, self.input_hw, self.how), self.spec), (0, 0, height, width))
         inside = padded_frame(image_HW3.shape[0], image_HW3.shape[1], self.input_hw)

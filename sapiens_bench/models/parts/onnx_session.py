@@ -9,9 +9,10 @@ from __future__ import annotations
 import mmap
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -31,6 +32,12 @@ DTYPES: dict[str, type[np.generic]] = {
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,
     "tensor(uint8)": np.uint8,
+}
+NUMBERS: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
 }
 Layout = Literal["NCHW", "NHWC"]
 Shapes = dict[str, tuple[int, ...]]
@@ -98,6 +105,7 @@ class OnnxNetwork:
     Args:
         input_hw: the card's input size.
         layout: order of the input's axes.
+        numbers: values of the further inputs, each of which takes one number.
 
     Attributes:
         takes_bytes: the file takes 8-bit pictures, so it normalises them itself.
@@ -110,20 +118,47 @@ class OnnxNetwork:
         DeviceError: another precision than the file's own was asked for.
     """
 
-    def __init__(self, context: ModelContext, path: Path, input_hw: tuple[int, int], layout: Layout = "NCHW") -> None:
+    def __init__(
+        self,
+        context: ModelContext,
+        path: Path,
+        input_hw: tuple[int, int],
+        layout: Layout = "NCHW",
+        numbers: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         self.name, self.path, self.layout = context.variant.id, path, layout
         if context.precision != "fp32":
             raise DeviceError(f"{self.name}: an ONNX file computes in its own precision. Run it with --precision fp32.")
         self.session, self.limit_s = open_onnx(path, context.device)
         self.notes: list[str] = []
+        self._numbers = self._checked_numbers(numbers)
         self.input_name, self.dtype, self.batch = self._checked_input(input_hw)
         self.takes_bytes = self.dtype is np.uint8
         self._names = [str(output.name) for output in self.session.get_outputs()]
         black = torch.zeros(1, 3, *input_hw)
         self.outputs: Shapes = dict(zip(self._names, (tuple(o.shape) for o in self(black, self._names)), strict=True))
 
+    def _checked_numbers(self, numbers: Mapping[str, float]) -> dict[str, NDArray[Any]]:
+        """The further inputs, as arrays of the file's own format and shape.
+
+        Raises:
+            CheckpointRejected: the file has no such input, or one that takes more than a number.
+        """
+        inputs = {str(i.name): i for i in self.session.get_inputs()}
+        found: dict[str, NDArray[Any]] = {}
+        for name, value in numbers.items():
+            given = inputs.get(name)
+            if given is None or given.type not in NUMBERS or list(given.shape) not in ([], [1]):
+                takes = ", ".join(f"{i.name}: {i.type} {i.shape}" for i in inputs.values())
+                raise CheckpointRejected(
+                    f"{self.path} has no input {name!r} that takes one number, as the card of {self.name} says; it "
+                    f"takes {takes}."
+                )
+            found[name] = np.full(given.shape, value, NUMBERS[given.type])
+        return found
+
     def _checked_input(self, input_hw: tuple[int, int]) -> tuple[str, type[np.generic], int | None]:
-        inputs = self.session.get_inputs()
+        inputs = [i for i in self.session.get_inputs() if i.name not in self._numbers]
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in DTYPES:
             found = ", ".join(f"{i.name}: {i.type} {i.shape}" for i in inputs)
             raise CheckpointRejected(
@@ -183,7 +218,7 @@ class OnnxNetwork:
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     def _run(self, array: NDArray[Any], names: Sequence[str]) -> list[NDArray[np.float32]]:
-        feeds = {self.input_name: array}
+        feeds = {self.input_name: array, **self._numbers}
         try:
             if self.limit_s is None:
                 found = self.session.run(list(names), feeds)

@@ -14,6 +14,7 @@ from sapiens_bench.tasks.depth.alignment import Alignment
 from sapiens_bench.tasks.depth.codec import DepthCodec
 from sapiens_bench.tasks.depth.convention import Direction
 from sapiens_bench.tasks.depth.direction import upside_down
+from sapiens_bench.tasks.depth.disparity import DisparityMetric
 from sapiens_bench.tasks.depth.floors import constant, inflated
 from sapiens_bench.tasks.depth.metrics import DepthEdgeMetric, DepthMetric
 from sapiens_bench.tasks.depth.noise import DepthNoise, add_noise
@@ -29,6 +30,9 @@ class DepthScoring(Options):
     sum of absolute errors instead of squared ones."""
     edges: bool = True
     """F1 of depth edges beside the errors."""
+    disparity: bool = False
+    """Errors in inverse depth beside those in metres, and of depth after a fit in inverse depth; least squares and
+    least absolute errors. tasks/depth/disparity.py states the rule."""
 
 
 def make(scoring: DepthScoring, space: SpaceCard | None) -> Task:
@@ -36,6 +40,8 @@ def make(scoring: DepthScoring, space: SpaceCard | None) -> Task:
     metrics: tuple[Any, ...] = (DepthMetric(scoring.alignment),)
     if scoring.edges:
         metrics += (DepthEdgeMetric(scoring.alignment),)
+    if scoring.disparity:
+        metrics += (DisparityMetric(),)
     return Task(
         kind=DEPTH,
         metrics=metrics,
