@@ -5,7 +5,7 @@ Axes: N people, K keypoints, H, W image, P visible samples of people on the fine
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -23,6 +23,7 @@ from sapiens_bench.render.shade import dots
 from sapiens_bench.render.surface_points import load_points
 
 SEAT_TOLERANCE_M = 0.004
+SAMPLE_BLOCK = 1 << 14  # samples at a time: their arrays stay in the cache
 # A keypoint lies inside the body; it counts as visible when the surface seen at its pixel belongs to the same person
 # and is at most this much in front of it (metres: half the thickness of the part, plus clothes).
 VISIBLE_WITHIN_M = np.array(
@@ -99,12 +100,22 @@ def mixed(
     seen: Seen, surface: Surface, values_VC: NDArray[Any], chosen: NDArray[np.int64] | slice = slice(None)
 ) -> NDArray[Any]:
     """Vertex values interpolated at the samples, [P, C], in the dtype of the values."""
-    corners = surface.faces_F3[seen.face_P[chosen]]
-    weight = seen.weight_P3[chosen].astype(values_VC.dtype)
-    out = values_VC[corners[:, 0]] * weight[:, :1]
-    out += values_VC[corners[:, 1]] * weight[:, 1:2]
-    out += values_VC[corners[:, 2]] * weight[:, 2:]
-    return np.asarray(out)
+    face_P, weight_P3 = seen.face_P[chosen], seen.weight_P3[chosen]
+    corner_3F, values_CV = np.ascontiguousarray(surface.faces_F3.T), np.ascontiguousarray(values_VC.T)
+    out = np.empty((len(face_P), len(values_CV)), values_VC.dtype)
+    for part in _blocks(len(face_P)):  # channel by channel: numpy is slow over an axis of three
+        corners = [corner_F[face_P[part]] for corner_F in corner_3F]
+        weights = [weight_P3[part, k].astype(values_VC.dtype) for k in range(3)]
+        for channel, values_V in enumerate(values_CV):
+            total = values_V[corners[0]] * weights[0]
+            total += values_V[corners[1]] * weights[1]
+            total += values_V[corners[2]] * weights[2]
+            out[part, channel] = total
+    return out
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    return (slice(start, start + SAMPLE_BLOCK) for start in range(0, n, SAMPLE_BLOCK))
 
 
 def normals(seen: Seen, surface: Surface, normals_V3: Doubles, camera: Camera) -> tuple[Doubles, Doubles, Doubles]:

@@ -218,24 +218,21 @@ def _grain(p: Image, room: Room, size: float) -> Image:
 
 def _paint(room: Room, surface: NDArray[np.int64], point: Image, uneven: Image) -> tuple[Image, Image]:
     """Albedo and normal (room frame) of every pixel."""
-    albedo = np.zeros((*surface.shape, 3), np.float32)
-    normal = np.zeros_like(albedo)
-    floor = surface == 1
-    normal[floor] = (0, 0, 1)
-    albedo[floor] = _floor(room, point[floor])
-    wall = (surface == 2) | (surface == 3) | (surface == 4)
-    normal[surface == 2] = (0, -1, 0)
-    normal[surface == 3] = (1, 0, 0)
-    normal[surface == 4] = (-1, 0, 0)
-    albedo[wall] = _wall(room, point[wall], surface[wall] == 2)
-    ceiling = surface == 5
-    normal[ceiling], albedo[ceiling] = (0, 0, -1), 0.8
+    codes = np.zeros((40 + 4 * len(room.slabs), 6), np.float32)  # surface -> normal, and colour where it has one alone
+    codes[1:6, :3] = (0, 0, 1), (0, -1, 0), (1, 0, 0), (-1, 0, 0), (0, 0, -1)
+    codes[5, 3:] = 0.8
     for number, slab in enumerate(room.slabs, 10):
         for axis in range(3):
-            here = surface == number * 4 + axis
-            normal[here] = np.eye(3)[axis] * (1 if axis == 2 else -1)
-            albedo[here] = slab.colour
-    return albedo * (1 + uneven[..., None]), normal
+            codes[number * 4 + axis, :3] = np.eye(3)[axis] * (1 if axis == 2 else -1)
+            codes[number * 4 + axis, 3:] = slab.colour
+    normal, albedo = codes[:, :3][surface], codes[:, 3:][surface]
+    floor, wall = surface == 1, (surface >= 2) & (surface <= 4)
+    albedo[floor] = _floor(room, point[floor])
+    albedo[wall] = _wall(room, point[wall], surface[wall] == 2)
+    share = 1 + uneven
+    for channel in range(3):  # numpy is slow over an axis of three
+        albedo[..., channel] *= share
+    return albedo, normal
 
 
 def _mix(first: Doubles, second: Doubles, share: Image) -> Image:
