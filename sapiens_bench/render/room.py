@@ -142,7 +142,7 @@ def backdrop(room: Room, camera: Camera) -> Backdrop:
     )
     to_room = _to_room(room.turn_deg)
     ray = in_camera @ (to_room @ camera.R.T).T  # room frame; camera z component is 1, so the parameter is z-depth
-    eye = to_room @ camera.centre
+    eye, along = to_room @ camera.centre, np.ascontiguousarray(np.moveaxis(ray, -1, 0))
     depth = np.full((height, width), np.inf)
     surface = np.zeros((height, width), np.int64)
     planes = [(2, 0.0), (1, room.wall_y_m)]
@@ -150,21 +150,25 @@ def backdrop(room: Room, camera: Camera) -> Backdrop:
         planes += [(0, -max(room.side_m, 0.3 - eye[0])), (0, max(room.side_m, eye[0] + 0.3)), (2, room.ceiling_m)]
     with np.errstate(divide="ignore", invalid="ignore"):
         for number, (axis, at) in enumerate(planes, 1):
-            t = (at - eye[axis]) / ray[..., axis]
+            t = (at - eye[axis]) / along[axis]
             if room.kind == "street" and number == 2:
                 t = np.where(_skyline(room, eye, ray, t), t, np.inf)
             nearer = (t > 0.05) & (t < depth)
-            depth[nearer], surface[nearer] = t[nearer], number
+            np.copyto(depth, t, where=nearer)
+            np.copyto(surface, number, where=nearer)
         seat_depth = np.full((height, width), np.inf)
         for number, slab in enumerate(room.slabs, 10):
-            enter, axis_hit = _slab_hit(slab, eye, ray)
+            enter, axis_hit = _slab_hit(slab, eye, along)
             nearer = enter < depth
-            depth[nearer], surface[nearer] = enter[nearer], number * 4 + axis_hit[nearer]
+            np.copyto(depth, enter, where=nearer)
+            np.copyto(surface, number * 4 + axis_hit, where=nearer)
             if slab.hides:
                 seat_depth = np.minimum(seat_depth, np.where(nearer, enter, np.inf))
     seat_depth = np.where(seat_depth <= depth, seat_depth, np.inf)
     sky = ~np.isfinite(depth)
-    point = (eye + ray * np.where(sky, 30.0, depth)[..., None]).astype(np.float32)
+    far, point = np.where(sky, 30.0, depth), np.empty((height, width, 3), np.float32)
+    for axis in range(3):  # numpy is slow over an axis of three
+        point[..., axis] = eye[axis] + along[axis] * far
     uneven = _grain(point, room, 2.0) * 0.05 + _grain(point, room, 23.0) * 0.03
     albedo, normal = _paint(room, surface, point, uneven)
     albedo[sky] = _sky(ray[sky])
@@ -179,14 +183,15 @@ def recoloured(seen: Backdrop, room: Room) -> Backdrop:
     return replace(seen, albedo_HW3=albedo)
 
 
-def _slab_hit(slab: Slab, eye: Doubles, ray: Doubles) -> tuple[Doubles, NDArray[np.int64]]:
+def _slab_hit(slab: Slab, eye: Doubles, along_3HW: Doubles) -> tuple[Doubles, NDArray[np.int64]]:
     """Entry depth (inf: missed) and the axis of the face entered. Source: Kay and Kajiya 1986, slab method."""
-    enter, leave = np.full(ray.shape[:2], -np.inf), np.full(ray.shape[:2], np.inf)
-    axis_hit = np.zeros(ray.shape[:2], np.int64)
+    shape = along_3HW.shape[1:]
+    enter, leave = np.full(shape, -np.inf), np.full(shape, np.inf)
+    axis_hit = np.zeros(shape, np.int64)
     for axis in range(3):
-        one, other = ((side[axis] - eye[axis]) / ray[..., axis] for side in (slab.low_3, slab.high_3))
+        one, other = ((side[axis] - eye[axis]) / along_3HW[axis] for side in (slab.low_3, slab.high_3))
         near = np.minimum(one, other)
-        axis_hit[near > enter] = axis
+        np.copyto(axis_hit, axis, where=near > enter)
         enter = np.maximum(enter, near)
         leave = np.minimum(leave, np.maximum(one, other))
     return np.where((enter < leave) & (enter > 0.05), enter, np.inf), axis_hit
