@@ -17,6 +17,7 @@ from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.human_kit import Doubles
 
 Image = NDArray[np.float32]
+POINT_BLOCK = 1 << 14  # points at a time: their arrays stay in the cache
 KINDS = ("room", "studio", "street")
 WALL_TONES = ((228, 222, 210), (206, 214, 216), (190, 196, 182), (176, 150, 130), (146, 160, 176),
               (238, 236, 232), (120, 110, 104), (196, 178, 156), (94, 110, 122))  # fmt: skip
@@ -214,11 +215,16 @@ def _sky(ray_N3: Doubles) -> Image:
 def _grain(p: Image, room: Room, size: float) -> Image:
     """Slow unevenness of a surface, about -1..1."""
     a, b, c = room.phase[:3]
-    x, y, z = (p[..., k] * np.float32(size) for k in range(3))
-    one = np.sin(2.1 * x + 1.3 * y + a + 1.5 * np.sin(0.9 * z + 0.7 * x + b))
-    two = np.sin(3.7 * z - 2.9 * y + c + 1.3 * np.sin(1.7 * x + a))
-    three = np.sin(7.1 * x + 5.3 * z - 6.7 * y + b + 1.1 * np.sin(3.1 * y + c))
-    return np.asarray((0.45 * one + 0.35 * two + 0.2 * three), np.float32)
+    points_N3 = p.reshape(-1, 3)
+    out = np.empty(len(points_N3), np.float32)
+    for start in range(0, len(out), POINT_BLOCK):
+        part = slice(start, start + POINT_BLOCK)
+        x, y, z = (points_N3[part, k] * np.float32(size) for k in range(3))
+        one = np.sin(2.1 * x + 1.3 * y + a + 1.5 * np.sin(0.9 * z + 0.7 * x + b))
+        two = np.sin(3.7 * z - 2.9 * y + c + 1.3 * np.sin(1.7 * x + a))
+        three = np.sin(7.1 * x + 5.3 * z - 6.7 * y + b + 1.1 * np.sin(3.1 * y + c))
+        out[part] = 0.45 * one + 0.35 * two + 0.2 * three
+    return out.reshape(p.shape[:-1])
 
 
 def _paint(room: Room, surface: NDArray[np.int64], point: Image, uneven: Image) -> tuple[Image, Image]:
