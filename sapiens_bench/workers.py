@@ -172,10 +172,12 @@ def child_environment(threads: int | None) -> dict[str, str]:
     here = Path.cwd().resolve() if _has_folder() else None
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     kept = [entry for entry in entries if Path(entry).is_absolute() and Path(entry).resolve() != here]
-    environment = {**_KEPT_MEMORY, **os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(kept)}
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(kept)}
     if not kept:
         del environment["PYTHONPATH"]
-    return environment if threads is None else {**environment, **dict.fromkeys(_THREAD_LIMITS, str(threads))}
+    if threads is None:
+        return environment
+    return {**_KEPT_MEMORY, **environment, **dict.fromkeys(_THREAD_LIMITS, str(threads))}
 
 
 def _has_folder() -> bool:
