@@ -143,7 +143,10 @@ class Scene:
 
 
 class Metric(Protocol):
-    """Two pure functions: one image -> sums and counts; rows (and image weights) -> scores."""
+    """Two pure functions: one image -> sums and counts; rows (and image weights) -> scores.
+
+    A metric may have ``unscored``, names of columns that ``aggregate`` does not look at: they are then not read for it.
+    """
 
     name: str  # prefix of its row columns, "<name>/<column>"
     scores: Mapping[str, ScoreInfo]  # score key -> facts, in table order

@@ -226,7 +226,8 @@ class _Run:
         record, cell, task = self.record_of(spec), spec.cell, data.open.task
         assert self.kept is not None
         if not self.kept.fill(record, cell, cell_key(self.plan.out, cell, task).key):
-            scores.tell(record, read_rows(self.plan.out / "rows" / cell.folder), task)
+            wanted = scores.scored_columns(task.metrics, tells=True)
+            scores.tell(record, read_rows(self.plan.out / "rows" / cell.folder, wanted), task)
         record.status = "done" if record.counts.done == record.counts.planned else "incomplete"
 
     def _score(self) -> None:
@@ -246,8 +247,9 @@ class _Run:
 
     def _score_rows(self, data: FoundData, ran: list[CellSpec]) -> SetFacts:
         """Score the cells of one data set, over the same images."""
-        rows = [read_rows(self.plan.out / "rows" / c.cell.folder) for c in ran]
         task, how = data.open.task, self.how
+        wanted = scores.scored_columns(task.metrics)
+        rows = [read_rows(self.plan.out / "rows" / c.cell.folder, wanted) for c in ran]
         left_out, found = scores.score_together(rows, task, how.n_boot, how.seed)
         for spec, each in zip(ran, found, strict=True):
             self.record_of(spec).scores = each

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +16,18 @@ from sapiens_bench.stats.power import smallest_seen
 from sapiens_bench.stats.sums import DrawCounts
 from sapiens_bench.store.causes import row_causes
 from sapiens_bench.store.record import CellRecord, Counts, ErrorExample, ScoreRecord
+from sapiens_bench.store.rows import ATTRIBUTE
 from sapiens_bench.types import Interval, Metric, Task
 
 _N_EXAMPLES = 5
+_TELLS = frozenset({"key", "error_code", "error_detail"})  # said to people; no score needs them
+
+
+def scored_columns(metrics: Sequence[Metric], *, tells: bool = False) -> Callable[[str], bool]:
+    """Which columns of the rows ``score`` needs; with ``tells``, ``tell`` too. For ``read_rows``."""
+    beside = {f"{m.name}/{column}" for m in metrics for column in getattr(m, "unscored", ())}
+    left_out = beside if tells else beside | _TELLS
+    return lambda name: name not in left_out and not name.startswith(ATTRIBUTE)
 
 
 def count(rows: pa.Table, planned: int) -> Counts:

@@ -145,9 +145,8 @@ class Canvas:
             overhead = np.array([0.02, 0.03, 0.9993])
             above = shadow_map(surface.vertices_V3, surface.faces_F3, self.bounds, overhead, 128, 2.2)
             room = self.room.point_HW3.reshape(-1, 3)
-            self.shadows[key] = (
-                shadows_on_people(self._samples(surface), lamp, above), shadows_on_room(room, lamp, above)
-            )  # fmt: skip
+            on_people = shadows_on_people(self.geometry.point, self.geometry.normal, lamp, above)
+            self.shadows[key] = (on_people, shadows_on_room(room, lamp, above))
         return self.shadows[key]
 
 

@@ -8,11 +8,12 @@ removes the skin underneath, so skin cannot show through cloth.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from sapiens_bench.render.body import Posing, RestBody
-from sapiens_bench.render.human_kit import SKIRT, TIGHTS, Doubles, Kit
+from sapiens_bench.render.human_kit import SKIRT, TIGHTS, Doubles, Kit, load_kit
 from sapiens_bench.render.parts import Material, Part, plain_part
 from sapiens_bench.render.shell import Shell, TemplateFields, cut, normals_at_rest, shell, template_fields
 
@@ -172,13 +173,19 @@ def _ramp(value: Doubles, low: float, high: float) -> Doubles:
     return np.asarray(t * t * (3 - 2 * t))
 
 
+@lru_cache(maxsize=1)
+def _tights_fields() -> TemplateFields:
+    tights = shell(TIGHTS)
+    return template_fields(tights.template_S3, tights.skin_SB, load_kit())
+
+
 class Tailor:
     """Makes the garments of one body in one pose."""
 
     def __init__(self, body: RestBody, move: Posing, wear: Wardrobe, kit: Kit) -> None:
         self.body, self.move, self.wear, self.kit = body, move, wear, kit
         self.tights = shell(TIGHTS)
-        self.fields = template_fields(self.tights.template_S3, self.tights.skin_SB, kit)
+        self.fields = _tights_fields()
         self.fold = folds(self.tights.template_S3, self.fields, wear.phase)
 
     def garments(self) -> list[Part]:

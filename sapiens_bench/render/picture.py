@@ -5,7 +5,7 @@ Axes: N people, K keypoints, H, W image, P visible samples of people on the fine
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -19,10 +19,10 @@ from sapiens_bench.render.parts import Surface, labels
 from sapiens_bench.render.person import Person, limb_joints
 from sapiens_bench.render.rasterise import Hits
 from sapiens_bench.render.room import Backdrop
-from sapiens_bench.render.shade import dots
 from sapiens_bench.render.surface_points import load_points
 
 SEAT_TOLERANCE_M = 0.004
+SAMPLE_BLOCK = 1 << 14  # samples at a time: their arrays stay in the cache
 # A keypoint lies inside the body; it counts as visible when the surface seen at its pixel belongs to the same person
 # and is at most this much in front of it (metres: half the thickness of the part, plus clothes).
 VISIBLE_WITHIN_M = np.array(
@@ -99,12 +99,22 @@ def mixed(
     seen: Seen, surface: Surface, values_VC: NDArray[Any], chosen: NDArray[np.int64] | slice = slice(None)
 ) -> NDArray[Any]:
     """Vertex values interpolated at the samples, [P, C], in the dtype of the values."""
-    corners = surface.faces_F3[seen.face_P[chosen]]
-    weight = seen.weight_P3[chosen].astype(values_VC.dtype)
-    out = values_VC[corners[:, 0]] * weight[:, :1]
-    out += values_VC[corners[:, 1]] * weight[:, 1:2]
-    out += values_VC[corners[:, 2]] * weight[:, 2:]
-    return np.asarray(out)
+    face_P, weight_P3 = seen.face_P[chosen], seen.weight_P3[chosen]
+    corner_3F, values_CV = np.ascontiguousarray(surface.faces_F3.T), np.ascontiguousarray(values_VC.T)
+    out = np.empty((len(face_P), len(values_CV)), values_VC.dtype)
+    for part in _blocks(len(face_P)):  # channel by channel: numpy is slow over an axis of three
+        corners = [corner_F[face_P[part]] for corner_F in corner_3F]
+        weights = [weight_P3[part, k].astype(values_VC.dtype) for k in range(3)]
+        for channel, values_V in enumerate(values_CV):
+            total = values_V[corners[0]] * weights[0]
+            total += values_V[corners[1]] * weights[1]
+            total += values_V[corners[2]] * weights[2]
+            out[part, channel] = total
+    return out
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    return (slice(start, start + SAMPLE_BLOCK) for start in range(0, n, SAMPLE_BLOCK))
 
 
 def normals(seen: Seen, surface: Surface, normals_V3: Doubles, camera: Camera) -> tuple[Doubles, Doubles, Doubles]:
@@ -118,23 +128,46 @@ def normals(seen: Seen, surface: Surface, normals_V3: Doubles, camera: Camera) -
         [(x_px - camera.K[0, 2]) / camera.K[0, 0], (y_px - camera.K[1, 2]) / camera.K[1, 1], np.ones(len(x_px))], 1
     )
     ray = ray @ camera.R
-    point = camera.centre + ray * seen.depth_P[:, None]
-    view = -ray / np.sqrt(dots(ray, ray))[:, None]
-    normal = mixed(seen, surface, normals_V3)
     a, b, c = (surface.vertices_V3[surface.faces_F3[:, k]] for k in range(3))
-    flat = np.cross(b - a, c - a)[seen.face_P]
-    flat_away = dots(flat, view) < 0
-    normal[flat_away] *= -1
-    flat[flat_away] *= -1
-    length = np.sqrt(dots(normal, normal))[:, None]
-    lost = length[:, 0] < 1e-6
-    normal[lost] = flat[lost] / np.maximum(np.sqrt((flat[lost] ** 2).sum(1, keepdims=True)), 1e-300)
-    normal /= np.where(lost[:, None], 1.0, length)
-    along = dots(normal, view)
-    lean = along < 1e-3
-    normal[lean] += (np.maximum(-along[lean], 1e-3) - along[lean])[:, None] * view[lean]
-    normal[lean] /= np.sqrt((normal[lean] ** 2).sum(1, keepdims=True))
+    flat_3F = np.ascontiguousarray(np.cross(b - a, c - a).T)
+    normal = mixed(seen, surface, normals_V3)
+    view, point = np.empty_like(ray), np.empty_like(ray)
+    for part in _blocks(len(ray)):  # one array per coordinate: numpy is slow over an axis of three
+        r = np.ascontiguousarray(ray[part].T)
+        length = np.sqrt(_dot(r, r))
+        v = [-r_k / length for r_k in r]
+        face_N, depth_N = seen.face_P[part], seen.depth_P[part]
+        n = _facing(list(normal[part].T), [flat_F[face_N] for flat_F in flat_3F], v)
+        for k in range(3):
+            point[part, k] = camera.centre[k] + r[k] * depth_N
+            view[part, k], normal[part, k] = v[k], n[k]
     return normal, view, point
+
+
+def _facing(normal: list[Doubles], flat: list[Doubles], view: list[Doubles]) -> list[Doubles]:
+    """Unit normals towards the viewer; ``flat`` are those of the faces. All [N] per coordinate."""
+    away = _dot(flat, view) < 0
+    normal, flat = ([np.where(away, -x, x) for x in vector] for vector in (normal, flat))
+    length = np.sqrt(_dot(normal, normal))
+    lost = np.flatnonzero(length < 1e-6)
+    length[lost] = 1.0
+    of_face = [x[lost] for x in flat]
+    of_face_length = np.maximum(np.sqrt(_dot(of_face, of_face)), 1e-300)
+    for n, f in zip(normal, of_face):
+        n[lost] = f / of_face_length
+        n /= length
+    along = _dot(normal, view)
+    lean = np.flatnonzero(along < 1e-3)
+    push = np.maximum(-along[lean], 1e-3) - along[lean]
+    mirrored = [n[lean] + push * v[lean] for n, v in zip(normal, view)]
+    mirrored_length = np.sqrt(_dot(mirrored, mirrored))
+    for n, m in zip(normal, mirrored):
+        n[lean] = m / mirrored_length
+    return normal
+
+
+def _dot(a: Sequence[Doubles], b: Sequence[Doubles]) -> Doubles:
+    return np.asarray(a[0] * b[0] + a[1] * b[1] + a[2] * b[2])
 
 
 def truth_of(seen: Seen, surface: Surface, normal_P3: Doubles, people: tuple[Person, ...], camera: Camera) -> Truth:

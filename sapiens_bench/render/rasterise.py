@@ -219,7 +219,7 @@ def _blocks(n: int, size: int) -> Iterator[slice]:
 def _inside(w0: Doubles, w1: Doubles, w2: Doubles) -> NDArray[np.bool_]:
     low = np.minimum(np.minimum(w0, w1), w2)
     high = np.maximum(np.maximum(w0, w1), w2)
-    inside: NDArray[np.bool_] = ((low >= 0) & (high > 0)) | ((high <= 0) & (low < 0))
+    inside: NDArray[np.bool_] = (low >= 0) ^ (high <= 0)  # both hold only where all are zero
     return inside
 
 
@@ -362,7 +362,8 @@ def _resolve(screen: _Screen, canvas: _Canvas, camera: Camera, n_near: int) -> H
 
 def _mend(depth_N: Doubles, weights_N3: Doubles, screen_depth_N: Doubles) -> None:
     """Faces seen edge-on to within rounding: take the depth found on screen, and weights inside the face."""
-    bad = np.flatnonzero(~(weights_N3.min(1) >= -1e-6) | ~np.isfinite(depth_N))
+    least = np.minimum(np.minimum(weights_N3[:, 0], weights_N3[:, 1]), weights_N3[:, 2])
+    bad = np.flatnonzero(~(least >= -1e-6) | ~np.isfinite(depth_N))
     if len(bad):
         depth_N[bad] = screen_depth_N[bad]
         weights = np.clip(np.nan_to_num(weights_N3[bad], nan=1.0, posinf=1.0, neginf=0.0), 0.0, 1.0)

@@ -17,6 +17,7 @@ from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.human_kit import Doubles
 
 Image = NDArray[np.float32]
+POINT_BLOCK = 1 << 14  # points at a time: their arrays stay in the cache
 KINDS = ("room", "studio", "street")
 WALL_TONES = ((228, 222, 210), (206, 214, 216), (190, 196, 182), (176, 150, 130), (146, 160, 176),
               (238, 236, 232), (120, 110, 104), (196, 178, 156), (94, 110, 122))  # fmt: skip
@@ -148,7 +149,7 @@ def backdrop(room: Room, camera: Camera) -> Backdrop:
     )
     to_room = _to_room(room.turn_deg)
     ray = in_camera @ (to_room @ camera.R.T).T  # room frame; camera z component is 1, so the parameter is z-depth
-    eye = to_room @ camera.centre
+    eye, along = to_room @ camera.centre, np.ascontiguousarray(np.moveaxis(ray, -1, 0))
     depth = np.full((height, width), np.inf)
     surface = np.zeros((height, width), np.int64)
     planes = [(2, 0.0), (1, room.wall_y_m)]
@@ -157,21 +158,25 @@ def backdrop(room: Room, camera: Camera) -> Backdrop:
         planes += [(0, -left), (0, right), (2, room.ceiling_m)]
     with np.errstate(divide="ignore", invalid="ignore"):
         for number, (axis, at) in enumerate(planes, 1):
-            t = (at - eye[axis]) / ray[..., axis]
+            t = (at - eye[axis]) / along[axis]
             if room.kind == "street" and number == 2:
                 t = np.where(_skyline(room, eye, ray, t), t, np.inf)
             nearer = (t > 0.05) & (t < depth)
-            depth[nearer], surface[nearer] = t[nearer], number
+            np.copyto(depth, t, where=nearer)
+            np.copyto(surface, number, where=nearer)
         seat_depth = np.full((height, width), np.inf)
         for number, slab in enumerate(room.slabs, 10):
-            enter, axis_hit = _slab_hit(slab, eye, ray)
+            enter, axis_hit = _slab_hit(slab, eye, along)
             nearer = enter < depth
-            depth[nearer], surface[nearer] = enter[nearer], number * 4 + axis_hit[nearer]
+            np.copyto(depth, enter, where=nearer)
+            np.copyto(surface, number * 4 + axis_hit, where=nearer)
             if slab.hides:
                 seat_depth = np.minimum(seat_depth, np.where(nearer, enter, np.inf))
     seat_depth = np.where(seat_depth <= depth, seat_depth, np.inf)
     sky = ~np.isfinite(depth)
-    point = (eye + ray * np.where(sky, 30.0, depth)[..., None]).astype(np.float32)
+    far, point = np.where(sky, 30.0, depth), np.empty((height, width, 3), np.float32)
+    for axis in range(3):  # numpy is slow over an axis of three
+        point[..., axis] = eye[axis] + along[axis] * far
     uneven = _grain(point, room, 2.0) * 0.05 + _grain(point, room, 23.0) * 0.03
     albedo, normal = _paint(room, surface, point, uneven)
     albedo[sky] = _sky(ray[sky])
@@ -186,14 +191,15 @@ def recoloured(seen: Backdrop, room: Room) -> Backdrop:
     return replace(seen, albedo_HW3=albedo)
 
 
-def _slab_hit(slab: Slab, eye: Doubles, ray: Doubles) -> tuple[Doubles, NDArray[np.int64]]:
+def _slab_hit(slab: Slab, eye: Doubles, along_3HW: Doubles) -> tuple[Doubles, NDArray[np.int64]]:
     """Entry depth (inf: missed) and the axis of the face entered. Source: Kay and Kajiya 1986, slab method."""
-    enter, leave = np.full(ray.shape[:2], -np.inf), np.full(ray.shape[:2], np.inf)
-    axis_hit = np.zeros(ray.shape[:2], np.int64)
+    shape = along_3HW.shape[1:]
+    enter, leave = np.full(shape, -np.inf), np.full(shape, np.inf)
+    axis_hit = np.zeros(shape, np.int64)
     for axis in range(3):
-        one, other = ((side[axis] - eye[axis]) / ray[..., axis] for side in (slab.low_3, slab.high_3))
+        one, other = ((side[axis] - eye[axis]) / along_3HW[axis] for side in (slab.low_3, slab.high_3))
         near = np.minimum(one, other)
-        axis_hit[near > enter] = axis
+        np.copyto(axis_hit, axis, where=near > enter)
         enter = np.maximum(enter, near)
         leave = np.minimum(leave, np.maximum(one, other))
     return np.where((enter < leave) & (enter > 0.05), enter, np.inf), axis_hit
@@ -216,33 +222,35 @@ def _sky(ray_N3: Doubles) -> Image:
 def _grain(p: Image, room: Room, size: float) -> Image:
     """Slow unevenness of a surface, about -1..1."""
     a, b, c = room.phase[:3]
-    x, y, z = (p[..., k] * np.float32(size) for k in range(3))
-    one = np.sin(2.1 * x + 1.3 * y + a + 1.5 * np.sin(0.9 * z + 0.7 * x + b))
-    two = np.sin(3.7 * z - 2.9 * y + c + 1.3 * np.sin(1.7 * x + a))
-    three = np.sin(7.1 * x + 5.3 * z - 6.7 * y + b + 1.1 * np.sin(3.1 * y + c))
-    return np.asarray((0.45 * one + 0.35 * two + 0.2 * three), np.float32)
+    points_N3 = p.reshape(-1, 3)
+    out = np.empty(len(points_N3), np.float32)
+    for start in range(0, len(out), POINT_BLOCK):
+        part = slice(start, start + POINT_BLOCK)
+        x, y, z = (points_N3[part, k] * np.float32(size) for k in range(3))
+        one = np.sin(2.1 * x + 1.3 * y + a + 1.5 * np.sin(0.9 * z + 0.7 * x + b))
+        two = np.sin(3.7 * z - 2.9 * y + c + 1.3 * np.sin(1.7 * x + a))
+        three = np.sin(7.1 * x + 5.3 * z - 6.7 * y + b + 1.1 * np.sin(3.1 * y + c))
+        out[part] = 0.45 * one + 0.35 * two + 0.2 * three
+    return out.reshape(p.shape[:-1])
 
 
 def _paint(room: Room, surface: NDArray[np.int64], point: Image, uneven: Image) -> tuple[Image, Image]:
     """Albedo and normal (room frame) of every pixel."""
-    albedo = np.zeros((*surface.shape, 3), np.float32)
-    normal = np.zeros_like(albedo)
-    floor = surface == 1
-    normal[floor] = (0, 0, 1)
-    albedo[floor] = _floor(room, point[floor])
-    wall = (surface == 2) | (surface == 3) | (surface == 4)
-    normal[surface == 2] = (0, -1, 0)
-    normal[surface == 3] = (1, 0, 0)
-    normal[surface == 4] = (-1, 0, 0)
-    albedo[wall] = _wall(room, point[wall], surface[wall] == 2)
-    ceiling = surface == 5
-    normal[ceiling], albedo[ceiling] = (0, 0, -1), 0.8
+    codes = np.zeros((40 + 4 * len(room.slabs), 6), np.float32)  # surface -> normal, and colour where it has one alone
+    codes[1:6, :3] = (0, 0, 1), (0, -1, 0), (1, 0, 0), (-1, 0, 0), (0, 0, -1)
+    codes[5, 3:] = 0.8
     for number, slab in enumerate(room.slabs, 10):
         for axis in range(3):
-            here = surface == number * 4 + axis
-            normal[here] = np.eye(3)[axis] * (1 if axis == 2 else -1)
-            albedo[here] = slab.colour
-    return albedo * (1 + uneven[..., None]), normal
+            codes[number * 4 + axis, :3] = np.eye(3)[axis] * (1 if axis == 2 else -1)
+            codes[number * 4 + axis, 3:] = slab.colour
+    normal, albedo = codes[:, :3][surface], codes[:, 3:][surface]
+    floor, wall = surface == 1, (surface >= 2) & (surface <= 4)
+    albedo[floor] = _floor(room, point[floor])
+    albedo[wall] = _wall(room, point[wall], surface[wall] == 2)
+    share = 1 + uneven
+    for channel in range(3):  # numpy is slow over an axis of three
+        albedo[..., channel] *= share
+    return albedo, normal
 
 
 def _mix(first: Doubles, second: Doubles, share: Image) -> Image:

@@ -24,6 +24,7 @@ from sapiens_bench.render.rasterise import rasterise
 Image = NDArray[np.float32]
 LAMP_M = 9.0  # distance of the lamp: nearly parallel light
 SHADOW_BIAS_M = 0.012
+POINT_BLOCK = 1 << 14  # points at a time: their arrays stay in the cache
 # offsets of the shadow test in texels: a disc, for soft edges
 DISC = (
     (0.0, 0.0),
@@ -63,15 +64,22 @@ class ShadowMap:
         size = c.width
         out = np.ones(len(z), np.float32)
         near = np.flatnonzero((u > 3) & (u < size - 4) & (v > 3) & (v < size - 4))
-        u, v, z = u[near], v[near], z[near] - np.float32(SHADOW_BIAS_M)
-        total = np.zeros(len(near), np.float32)
         flat = self.depth_HW.reshape(-1)
-        for du, dv in DISC[:taps]:
-            at = np.rint(v + np.float32(dv * self.spread)).astype(np.int32).clip(0, size - 1) * size
-            at += np.rint(u + np.float32(du * self.spread)).astype(np.int32).clip(0, size - 1)
-            total += flat[at] > z
-        out[near] = total / taps
+        for start in range(0, len(near), POINT_BLOCK):
+            part = near[start : start + POINT_BLOCK]
+            u_N, v_N, z_N = u[part], v[part], z[part] - np.float32(SHADOW_BIAS_M)
+            total = np.zeros(len(part), np.float32)
+            columns = {du: self._texel(u_N, du) for du, _ in DISC[:taps]}
+            rows = {dv: self._texel(v_N, dv) * size for _, dv in DISC[:taps]}
+            for du, dv in DISC[:taps]:
+                total += flat[rows[dv] + columns[du]] > z_N
+            out[part] = total / taps
         return out
+
+    def _texel(self, at_N: Image, offset: float) -> NDArray[np.int32]:
+        """Nearest texel along one axis."""
+        shifted = np.rint(at_N + np.float32(offset * self.spread)).astype(np.int32)
+        return np.clip(shifted, 0, self.camera.width - 1, out=shifted)
 
 
 def draw_light(rng: np.random.Generator, outdoors: bool) -> Light:
@@ -151,11 +159,11 @@ class Shadows:
     sky_P: Image
 
 
-def shadows_on_people(samples: Samples, lamp: ShadowMap, above: ShadowMap) -> Shadows:
+def shadows_on_people(point_P3: Image, normal_P3: Image, lamp: ShadowMap, above: ShadowMap) -> Shadows:
     """Shadows of people on people; they depend on the lamp's direction and on no colour."""
     return Shadows(
-        lamp.lit(samples.point_P3 + samples.normal_P3 * np.float32(0.008), 9),
-        above.lit(samples.point_P3 + samples.normal_P3 * np.float32(0.02), 5),
+        lamp.lit(point_P3 + normal_P3 * np.float32(0.008), 9),
+        above.lit(point_P3 + normal_P3 * np.float32(0.02), 5),
     )
 
 
@@ -174,15 +182,20 @@ def light_people(samples: Samples, looks: tuple[Looks, ...], light: Light, shado
     wrapped = np.clip((cosine + finish.wrap) / (1 + finish.wrap), 0, 1)
     lit = np.where(cosine < 0, np.float32(1), lit) * wrapped
     facing = 0.5 + 0.5 * n[:, 2]
-    ambient = light.ground * (1 - facing)[:, None] + light.sky * (facing * open_sky)[:, None]
+    below, above = 1 - facing, facing * open_sky
     toward = np.clip(dots(n, samples.view_P3), 0, 1)
     half = samples.view_P3 + direction
     half /= np.sqrt(dots(half, half))[:, None]
     shine = finish.gloss * np.clip(dots(n, half), 0, 1) ** finish.power * np.clip(lit * 3, 0, 1)
     rim = 0.12 * (1 - toward) ** 3  # grazing reflection of the surroundings
-    out = finish.albedo * (lit[:, None] * light.colour + ambient * (1 + rim[:, None]))
-    out += shine[:, None] * light.colour + (finish.gloss * rim * 0.6)[:, None] * light.sky
-    return np.asarray(out, np.float32)
+    raised, glint = 1 + rim, finish.gloss * rim * 0.6
+    out = np.empty_like(finish.albedo)
+    for channel in range(3):  # numpy is slow over an axis of three
+        ambient = light.ground[channel] * below + light.sky[channel] * above
+        one = finish.albedo[:, channel] * (lit * light.colour[channel] + ambient * raised)
+        one += shine * light.colour[channel] + glint * light.sky[channel]
+        out[:, channel] = one
+    return out
 
 
 def light_room(albedo: Image, normal: Image, point: Image, light: Light, shadows: Shadows) -> Image:
@@ -191,10 +204,13 @@ def light_room(albedo: Image, normal: Image, point: Image, light: Light, shadows
     is_floor = normal[:, 2] > 0.9
     shade = np.where(is_floor, 0.45 + 0.55 * shadows.sky_P, 1.0)
     facing = 0.5 + 0.5 * normal[:, 2]
-    ambient = light.ground * (1 - facing)[:, None] + light.sky * facing[:, None]
     corner = np.clip(0.72 + 0.5 * point[:, 2], 0.72, 1.0)  # walls darken towards the floor
-    ambient = ambient * (shade * np.where(is_floor, 1.0, corner))[:, None]
-    return np.asarray(albedo * (cosine[:, None] * light.colour + ambient), np.float32)
+    below, share = 1 - facing, shade * np.where(is_floor, 1.0, corner)
+    out = np.empty_like(albedo)
+    for channel in range(3):  # numpy is slow over an axis of three
+        ambient = (light.ground[channel] * below + light.sky[channel] * facing) * share
+        out[:, channel] = albedo[:, channel] * (cosine * light.colour[channel] + ambient)
+    return out
 
 
 def dots(a_P3: NDArray[Any], b_P3: NDArray[Any]) -> NDArray[Any]:

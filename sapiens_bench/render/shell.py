@@ -62,9 +62,13 @@ def refined(quads_Q4: Ints) -> Shell:
 
 
 def _apply(stencil_SN: Ints, weight_SN: Doubles, values_VC: Doubles) -> Doubles:
-    out = np.zeros((len(stencil_SN), values_VC.shape[1]))
-    for k in range(stencil_SN.shape[1]):
-        out += weight_SN[:, k, None] * values_VC[stencil_SN[:, k]]
+    stencil_NS, weight_NS = np.ascontiguousarray(stencil_SN.T), np.ascontiguousarray(weight_SN.T)
+    out = np.empty((len(stencil_SN), values_VC.shape[1]))
+    for channel, values_V in enumerate(np.ascontiguousarray(values_VC.T)):  # numpy is slow over an axis of three
+        total = np.zeros(len(stencil_SN))
+        for stencil_S, weight_S in zip(stencil_NS, weight_NS):
+            total += weight_S * values_V[stencil_S]
+        out[:, channel] = total
     return out
 
 
@@ -205,14 +209,17 @@ def cut(faces_F3: Ints, level_V: Doubles) -> Cut:
 
 def normals_at_rest(vertices_V3: Doubles, faces_F3: Ints) -> Doubles:
     """Area-weighted unit vertex normals [V, 3]; fast, for offsetting (ground truth uses ``render.attributes``)."""
-    a, b, c = (vertices_V3[faces_F3[:, k]] for k in range(3))
-    normal = np.cross(b - a, c - a)
-    total = np.zeros_like(vertices_V3)
-    for axis in range(3):
-        for k in range(3):
-            total[:, axis] += np.bincount(faces_F3[:, k], normal[:, axis], len(vertices_V3))
-    length = np.sqrt((total**2).sum(1, keepdims=True))
-    return np.asarray(total / np.where(length > 0, length, 1.0))
+    corner_3F, columns = np.ascontiguousarray(faces_F3.T), np.ascontiguousarray(vertices_V3.T)
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = ([column[corner] for column in columns] for corner in corner_3F)
+    ux, uy, uz = bx - ax, by - ay, bz - az  # a -> b
+    vx, vy, vz = cx - ax, cy - ay, cz - az  # a -> c
+    total = np.zeros((3, len(vertices_V3)))
+    for axis, normal_F in enumerate((uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)):
+        for corner_F in corner_3F:
+            total[axis] += np.bincount(corner_F, normal_F, len(vertices_V3))
+    length = np.sqrt(total[0] * total[0] + total[1] * total[1] + total[2] * total[2])
+    total /= np.where(length > 0, length, 1.0)
+    return np.ascontiguousarray(total.T)
 
 
 def template_fields(template_N3: Doubles, skin_NB: Doubles, kit: Kit) -> TemplateFields:

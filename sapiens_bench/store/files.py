@@ -139,7 +139,7 @@ def read_json(path: Path) -> Any:
     """
     data = read_file(path)
     try:
-        return json.loads(data, parse_constant=_no_constant)
+        return _DECODER.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
     except RecursionError:
         raise StoreError(f"{path} is damaged: it is nested too deeply.") from None
     except UnicodeDecodeError as error:
@@ -172,6 +172,9 @@ def _refuse_link(path: Path) -> NoReturn:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)  # json.loads would make one at every call
 
 
 def free_bytes(path: Path) -> int:

@@ -17,10 +17,12 @@ SCHEMA = "cell/2"
 _FEW = 12  # entries of a list that are shown whole
 UNSEALED = "cell/1"  # of versions whose shards had no commit records
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no spaces: equal values give equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def fingerprint(fields: Mapping[str, Any]) -> str:

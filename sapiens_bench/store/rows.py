@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -40,8 +41,17 @@ BASE: dict[str, pa.DataType] = {
     "error_side": pa.string(),
 }
 ATTRIBUTE = "attr/"  # prefix of what is known about an image whatever was predicted; see Task.attributes
+# A shard is small: zstd takes longer to begin than to decode a page, and a dictionary beside every column of sums is
+# larger than the sums; Arrow's own schema says nothing that Parquet's does not. A folder may hold both encodings.
+_ENCODING: dict[str, Any] = {
+    "compression": "lz4",
+    "use_dictionary": False,
+    "write_statistics": False,
+    "store_schema": False,
+}
 _NAME = re.compile(r"^shard-(\d{5,9})\.parquet$")
 _SHAPE = "#shape"
+_AT_ONCE = 32  # shards read together
 
 Row = dict[str, Any]
 
@@ -101,11 +111,7 @@ def commit_shard(
         StorageFull: no room or no permission.
         ShapeError: a value is neither a number, text nor a 1-D array.
     """
-    footer = {**meta, "schema": SCHEMA, "rows": str(len(rows))}
-    table = rows_table(rows).replace_schema_metadata({k: footer[k] for k in sorted(footer)})
-    sink = pa.BufferOutputStream()  # a shard is small; writing it in one call keeps the error handling in one place
-    pq.write_table(table, sink, compression="zstd")
-    data = memoryview(sink.getvalue())
+    data = memoryview(_encoded(rows_table(rows), {**meta, "schema": SCHEMA, "rows": str(len(rows))}))
     commit = Commit(
         shard=number,
         rows=len(rows),
@@ -147,26 +153,45 @@ def shard_files(folder: Path) -> dict[int, Path]:
     return {n: path for n, path in sorted(numbered.items()) if path == shard_path(folder, n)}
 
 
-def read_shard(folder: Path, number: int, sealed: bool = True) -> tuple[pa.Table, Commit] | None:
+def read_shard(
+    folder: Path, number: int, sealed: bool = True, wanted: Callable[[str], bool] | None = None
+) -> tuple[pa.Table, Commit] | None:
     """One shard, checked against its commit; None when it was not committed.
 
     Args:
         folder: the cell's folder.
         number: shard number.
         sealed: False for a folder of an earlier version: the record is then taken from the shard's own footer.
+        wanted: whether a column is read; ``index`` and ``status`` always are. None: all.
 
     Raises:
         ShardDamaged: bytes, footer or record are not what was committed.
     """
-    data, commit = _checked_bytes(folder, number)
-    if data is None or (sealed and commit is None):
-        return None
-    path = shard_path(folder, number)
-    table, footer = _decode(data, path)
-    told = _told(table, footer, number, data)
-    if told is None or (commit is not None and replace(told, predictions=commit.predictions) != commit):
-        raise ShardDamaged(f"{path.name}: its footer does not fit its rows")
-    return table, commit or told
+    return next(read_shards(folder, [number], sealed, wanted), None)
+
+
+def read_shards(
+    folder: Path, numbers: Iterable[int], sealed: bool, wanted: Callable[[str], bool] | None = None
+) -> Iterator[tuple[pa.Table, Commit]]:
+    """The committed ones of many shards, each as ``read_shard`` gives it.
+
+    Some are hashed, then decoded, then compared: one by one, each step would find its code gone from the caches, which
+    doubles the time of shards of 64 images.
+
+    Raises:
+        ShardDamaged: as ``read_shard``, at the first that is damaged.
+    """
+    ordered, columns = list(numbers), None if wanted is None else _Columns(wanted)
+    for some in (ordered[i : i + _AT_ONCE] for i in range(0, len(ordered), _AT_ONCE)):
+        found = [(number, *_checked_bytes(folder, number)) for number in some]
+        there = [(n, data, commit) for n, data, commit in found if data is not None and (commit or not sealed)]
+        decoded = [_decode(data, shard_path(folder, n), columns) for n, data, _ in there]
+        for (number, data, commit), (table, footer) in zip(there, decoded, strict=True):
+            sha256 = commit.sha256 if commit is not None else hashlib.sha256(data).hexdigest()
+            told = _told(table, footer, number, sha256)
+            if told is None or (commit is not None and replace(told, predictions=commit.predictions) != commit):
+                raise ShardDamaged(f"{shard_path(folder, number).name}: its footer does not fit its rows")
+            yield table, commit or told
 
 
 def committed(folder: Path, number: int) -> Commit | None:
@@ -179,22 +204,22 @@ def committed(folder: Path, number: int) -> Commit | None:
     return None if data is None else commit
 
 
-def read_rows(folder: Path) -> pa.Table:
+def read_rows(folder: Path, wanted: Callable[[str], bool] | None = None) -> pa.Table:
     """All committed rows of a cell as one table sorted by ``index``; columns missing from a shard are null there.
+
+    Args:
+        folder: the cell's folder.
+        wanted: as for ``read_shard``; every shard is checked whole all the same.
 
     Raises:
         StoreError: a shard is damaged, or a sample has two rows.
     """
-    sealed = is_sealed(folder)
-    tables = []
-    for number in shard_files(folder):
-        try:
-            if (shard := read_shard(folder, number, sealed)) is not None:
-                tables.append(shard[0])
-        except ShardDamaged as error:
-            raise ShardDamaged(
-                f"{folder / str(error)}. The `run` command of this folder sets it aside and computes it again."
-            ) from None
+    try:
+        tables = [table for table, _ in read_shards(folder, shard_files(folder), is_sealed(folder), wanted)]
+    except ShardDamaged as error:
+        raise ShardDamaged(
+            f"{folder / str(error)}. The `run` command of this folder sets it aside and computes it again."
+        ) from None
     table = join_shards(tables)
     index = table["index"].to_numpy()
     if len(index) > 1 and bool((np.diff(index) == 0).any()):
@@ -210,7 +235,9 @@ def join_shards(tables: Sequence[pa.Table]) -> pa.Table:
     """One table sorted by ``index``; the base columns alone when there is no shard."""
     if not tables:
         return pa.table({name: pa.array([], type=kind) for name, kind in BASE.items()})
-    return pa.concat_tables(tables, promote_options="permissive").sort_by("index")
+    joined = pa.concat_tables(tables, promote_options="permissive")
+    index = joined["index"].to_numpy()
+    return joined if bool((index[1:] >= index[:-1]).all()) else joined.sort_by("index")
 
 
 def prediction_row(index: int, key: str, columns: Mapping[str, NDArray[Any]]) -> Row:
@@ -290,6 +317,15 @@ def _column(name: str, values: list[Any]) -> pa.Array:
     return pa.array([None if v is None else cast(v) for v in values], type=pa.int64() if whole else pa.float64())
 
 
+def _encoded(table: pa.Table, footer: Mapping[str, str]) -> pa.Buffer:
+    """A Parquet file in memory: a shard is small, and one call that writes it keeps the error handling in one place."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema, **_ENCODING) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({name: footer[name] for name in sorted(footer)})
+    return sink.getvalue()
+
+
 def _checked_bytes(folder: Path, number: int) -> tuple[bytes | None, Commit | None]:
     """The bytes of a shard and its record, each None when it is not there.
 
@@ -309,32 +345,48 @@ def _checked_bytes(folder: Path, number: int) -> tuple[bytes | None, Commit | No
     return data, commit
 
 
-def _decode(data: bytes, path: Path) -> tuple[pa.Table, dict[str, str]]:
-    """The rows, and the footer's metadata.
+class _Columns:
+    """The wanted columns of shards that mostly have the same ones, with ``index`` and ``status``."""
+
+    def __init__(self, wanted: Callable[[str], bool]) -> None:
+        self._wanted, self._schema = wanted, None
+        self._names: list[str] = []
+
+    def of(self, file: pq.ParquetFile) -> list[str]:
+        """Those of one file: reading a file's columns by name takes longer than comparing its schema."""
+        if self._schema is None or not file.schema.equals(self._schema):
+            self._schema = file.schema
+            self._names = [n for n in file.schema_arrow.names if n in ("index", "status") or self._wanted(n)]
+        return self._names
+
+
+def _decode(data: bytes, path: Path, columns: _Columns | None = None) -> tuple[pa.Table, dict[str, str]]:
+    """The rows, of them the columns that are asked for; and the footer's metadata.
 
     Raises:
         ShardDamaged: the bytes are no Parquet file.
     """
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)  # a shard is small
-        footer = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+        file = pq.ParquetFile(pa.BufferReader(data))
+        table = file.read(columns=None if columns is None else columns.of(file), use_threads=False)  # a shard is small
+        footer = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
     except (OSError, ValueError, pa.ArrowException) as error:  # a UnicodeDecodeError is a ValueError
         raise ShardDamaged(f"{path.name}: cannot be read ({' '.join(str(error).split())[:120]})") from None
     return table.replace_schema_metadata(None), footer
 
 
-def _told(table: pa.Table, footer: Mapping[str, str], number: int, data: bytes) -> Commit | None:
+def _told(table: pa.Table, footer: Mapping[str, str], number: int, sha256: str) -> Commit | None:
     """What a shard says of itself; None where its footer and its rows disagree."""
     if footer.get("schema") != SCHEMA or footer.get("rows") != str(table.num_rows):
         return None
-    status = table["status"].to_pylist() if "status" in table.column_names else []
+    has_status = "status" in table.column_names
     return Commit(
         shard=number,
         rows=table.num_rows,
-        errors=sum(value == "error" for value in status),
+        errors=pc.sum(pc.equal(table["status"], "error")).as_py() or 0 if has_status else 0,
         item_key=footer.get("item_key", ""),
         fingerprint=footer.get("fingerprint", ""),
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
     )
 
 

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sapiens_bench.errors import FingerprintMismatch, ShapeError, ShardDamaged, StorageFull, StoreError
-from sapiens_bench.store.commits import commit_path
+from sapiens_bench.store.commits import Commit, commit_path, write_commit
 from sapiens_bench.store.files import remove_strays, write_atomic
 from sapiens_bench.store.fingerprint import check_claim, differing, fingerprint, write_claim
 from sapiens_bench.store.rows import (
@@ -30,6 +32,7 @@ from sapiens_bench.store.rows import (
     read_predictions,
     read_rows,
     remove_shard,
+    rows_table,
     shard_path,
     shards_of,
 )
@@ -70,6 +73,42 @@ def test_nan_and_null_stay_apart(tmp_path: Path) -> None:
     first, second = read_rows(tmp_path)["m/s"].to_pylist()
     assert first != first
     assert second is None
+
+
+def test_only_wanted_columns_are_read_and_damage_in_the_others_is_seen_all_the_same(tmp_path: Path) -> None:
+    commit_shard(tmp_path, 0, [row(0, **{"m/n": 1, "m/beside": np.arange(5)})], META)
+    commit_shard(tmp_path, 1, [row(1, **{"m/more": 3.5, "m/n": 2})], META)  # other columns than the first
+    table = read_rows(tmp_path, lambda name: name in ("m/n", "m/more"))
+    assert table.to_pydict() == {"index": [0, 1], "status": ["ok", "ok"], "m/n": [1, 2], "m/more": [None, 3.5]}
+    whole = read_rows(tmp_path)
+    assert table.equals(whole.select(table.column_names))
+    path = shard_path(tmp_path, 0)
+    path.write_bytes(path.read_bytes().replace(np.arange(5).tobytes(), np.arange(1, 6).tobytes()))
+    with pytest.raises(ShardDamaged, match="sha256"):
+        read_rows(tmp_path, lambda name: name == "m/n")
+
+
+def test_more_shards_than_are_read_at_once_come_back_whole(tmp_path: Path) -> None:
+    for number in reversed(range(70)):
+        commit_shard(tmp_path, number, [row(2 * number + i, **{"m/n": number}) for i in range(2)], META)
+    table = read_rows(tmp_path)
+    assert table["index"].to_pylist() == list(range(140))
+    assert table["m/n"].to_pylist() == [i // 2 for i in range(140)]
+
+
+def test_shards_in_the_encoding_of_earlier_versions_are_read_beside_new_ones(tmp_path: Path) -> None:
+    rows = [row(i, **{"m/s": i / 7, "m/a": np.arange(i, dtype=np.int32), "m/w": "word"[:i]}) for i in range(6)]
+    rows = [{**r, "attr/word": r.pop("m/w")} for r in rows]
+    new = tmp_path / "new"
+    for number in range(2):
+        commit_shard(new, number, rows[3 * number : 3 * number + 3], META)
+    old = shutil.copytree(new, tmp_path / "old")
+    footer = {"fingerprint": "f", "item_key": "k", "rows": "3", "schema": "rows/1"}
+    pq.write_table(rows_table(rows[:3]).replace_schema_metadata(footer), shard_path(old, 0), compression="zstd")
+    seal = hashlib.sha256(shard_path(old, 0).read_bytes()).hexdigest()
+    write_commit(old, Commit(shard=0, rows=3, errors=0, item_key="k", fingerprint="f", sha256=seal))
+    assert read_rows(old).equals(read_rows(new))
+    assert read_rows(new)["m/a"].type.value_type == pa.int32()
 
 
 def test_the_bytes_depend_on_the_rows_alone(tmp_path: Path) -> None:

@@ -23,14 +23,14 @@ import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from sapiens_bench.errors import SampleFault, StorageFull, raise_if_machine
 from sapiens_bench.pixels.codecs import read_rgb
+from sapiens_bench.pixels.png import encode_png
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.factors import redraw
 from sapiens_bench.render.picture import Picture
@@ -113,11 +113,11 @@ def _commit(store: Store, index: int, picture: Picture) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         if not npz.is_file():
             with open(parts[npz], "wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **_packed(picture))
+                _write_npz(file, _packed(picture))
             os.replace(parts[npz], npz)
         parts[about].write_text(json.dumps(dict(picture.about)), "utf-8")
         os.replace(parts[about], about)
-        Image.fromarray(picture.rgb_HW3).save(parts[png], "PNG", compress_level=3)
+        parts[png].write_bytes(encode_png(picture.rgb_HW3))
         os.replace(parts[png], png)
     except OSError as error:
         raise StorageFull(
@@ -128,6 +128,14 @@ def _commit(store: Store, index: int, picture: Picture) -> None:
         for part in parts.values():
             with contextlib.suppress(OSError):
                 part.unlink()
+
+
+def _write_npz(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """``np.savez_compressed`` at zlib's fastest level: a twentieth larger, in half the time."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _packed(picture: Picture) -> dict[str, NDArray[Any]]:

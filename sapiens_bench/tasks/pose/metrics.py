@@ -22,6 +22,7 @@ from sapiens_bench.tasks.pose import by_category
 from sapiens_bench.tasks.pose.average_precision import STATISTICS, Elements, PartOutcomes
 from sapiens_bench.tasks.pose.by_category import CategoryOutcomes
 from sapiens_bench.tasks.pose.flatten import FlatPredictions, flatten_people, flatten_predictions
+from sapiens_bench.tasks.pose.joints import COLUMNS as JOINT_COLUMNS
 from sapiens_bench.tasks.pose.joints import joint_columns
 from sapiens_bench.tasks.pose.matching import match
 from sapiens_bench.tasks.pose.oks import AREA_NAMES, Group, seen, variances
@@ -49,6 +50,7 @@ class OksMetric:
 
     name = "oks"
     version = 1
+    unscored = JOINT_COLUMNS
 
     def __init__(self, sigmas: Sequence[float], parts: Mapping[str, Sequence[int]], scoring: PoseScoring) -> None:
         self.scoring = scoring
@@ -291,8 +293,8 @@ def _flat(
         import pyarrow.compute as pc
 
         chunked = pc.coalesce(chunked, rows.column(instead))
-    values: list[NDArray[Any]] = [
-        np.asarray(chunk.flatten().to_numpy(zero_copy_only=False), dtype) for chunk in chunked.chunks
-    ]
-    counts = [chunk.value_lengths().fill_null(0).to_numpy(zero_copy_only=False) for chunk in chunked.chunks]
-    return np.concatenate(values), np.concatenate(counts).astype(np.int64)
+    whole = chunked.combine_chunks()
+    values = np.asarray(whole.flatten().to_numpy(zero_copy_only=False), dtype)
+    if whole.null_count:
+        return values, whole.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return values, np.diff(whole.offsets.to_numpy()).astype(np.int64)
