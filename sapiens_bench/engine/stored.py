@@ -23,6 +23,7 @@ from sapiens_bench.engine.card_ids import free_id, plain_id, shown_title
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import CheckpointRejected, UnknownName, UsageError, WeightsMissing
 from sapiens_bench.models.result_files import points_of
+from sapiens_bench.tasks import task_names
 
 PROTOCOL = "people"
 _NAMED = re.compile(r"(predictions|truth)(?:\[([^\]]*)\])?:(.+)", re.DOTALL)
@@ -67,8 +68,8 @@ def _register_maps(request: Request, catalog: Catalog) -> None:
         return
     from sapiens_bench.adapters.dense import score as maps  # its codecs take time to load
 
-    if request.task not in maps.TASKS:
-        scored = ("pose", *sorted(maps.TASKS))
+    if not maps.is_scored(request.task):
+        scored = ("pose", *(name for name in task_names() if maps.is_scored(name)))
         raise UnknownName("task", request.task, scored, f"{', '.join(scored)} are scored from files.")
     is_seg = request.task == "seg"
     if not is_seg and (named := next((named for named in truths + results if named[1]), None)):

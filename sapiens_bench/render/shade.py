@@ -185,6 +185,11 @@ def light_people(samples: Samples, looks: tuple[Looks, ...], light: Light, shado
     return np.asarray(out, np.float32)
 
 
+def base_colour(samples: Samples, looks: tuple[Looks, ...]) -> Image:
+    """Linear albedo of every sample [P, 3]: what ``light_people`` multiplies light with."""
+    return _finish(samples, looks).albedo
+
+
 def light_room(albedo: Image, normal: Image, point: Image, light: Light, shadows: Shadows) -> Image:
     """Linear colour of the room [P, 3]."""
     cosine = np.clip(normal @ light.direction.astype(np.float32), 0, 1) * shadows.lamp_P

@@ -31,7 +31,7 @@ from sapiens_bench.cards.schema import EvalProtocol, ModelCard
 from sapiens_bench.cards.spaces import SourceSpace, identity_map
 from sapiens_bench.errors import SampleFault, SapiensBenchError
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import StoredPosesOptions
+from sapiens_bench.models.stored_options import StoredPosesOptions
 from sapiens_bench.models.predictions import Predictions
 from sapiens_bench.models.result_files import points_of
 from sapiens_bench.pixels.codecs import load_npy, load_npz
