@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 from sapiens_bench.errors import SampleFault
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -140,6 +142,9 @@ class Scene:
     labels_HW: NDArray[np.uint8]  # body28
     mask_HW: NDArray[np.bool_]  # pixels of people
     intrinsics: NDArray[np.float64]  # [3, 3] pixels; pinhole, pixel centres at integers
+    # Worked out only for tasks that ask for it (``TaskKind.needs_surface``), since it is stored apart:
+    alpha_HW: NDArray[np.float32] | None = None  # share of people in the pixel, 0..1, with the weights of the colour
+    albedo_HW3: NDArray[np.float32] | None = None  # base colour of people, linear 0..1; NaN where alpha is 0
 
 
 class Metric(Protocol):
@@ -202,8 +207,9 @@ class Noise:
 class Floor:
     """A prediction that needs no learning."""
 
-    answer: Callable[[NDArray[np.bool_]], Any]  # person mask [H, W] -> prediction
+    answer: Callable[[NDArray[Any]], Any]  # person mask, bool [H, W] (or the picture, see below) -> prediction
     needs_mask: bool = False  # False: only the shape of the mask is looked at
+    needs_picture: bool = False  # True: ``answer`` gets the picture instead, uint8 RGB [H, W, 3]
 
 
 class Choices(NamedTuple):
@@ -231,6 +237,21 @@ class Convention(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class StoredMaps:
+    """How a task's maps lie in folders: what ``score --task NAME`` and ``predictions:FOLDER`` read."""
+
+    adapter: str  # of folders of truth; its options hold ``pictures``, whether pictures are opened
+    suffixes: tuple[str, ...]  # endings of files of predictions, ``.npy`` ...; the first counts where there are several
+    Options: type[Any]  # an ``Options`` class: what is declared about predictions
+    # (file, height and width of its picture, options) -> prediction; raises SampleFault
+    read: Callable[[Path, tuple[int, int], Any], Any]
+    endings: tuple[str, ...] = ("",)  # what a file may be called behind its sample's name: "_alpha"
+    protocols: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict
+    )  # name -> scoring; the first is the default
+
+
+@dataclass(frozen=True, slots=True)
 class TaskKind:
     """Everything about a task that does not depend on a protocol: the object a task's folder (or plug-in) exports."""
 
@@ -245,6 +266,8 @@ class TaskKind:
     floors: Mapping[str, Floor] = field(default_factory=dict)  # rule named by a floor's card -> floor
     convention: Convention | None = None
     of_scene: Callable[[Scene], Any] | None = None  # the target of a rendered picture; None: it cannot be made of that
+    needs_surface: bool = False  # ``of_scene`` looks at alpha and albedo of the scene
+    stored: StoredMaps | None = None  # None: no folder of files is read for this task beside those of adapters/dense
     is_whole_image: bool = True  # one full-image box for each picture; False: a box for each person
     crops_per_image: int = 1  # about how many, for estimates
 

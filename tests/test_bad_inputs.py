@@ -19,8 +19,8 @@ from sapiens_bench.errors import CheckpointRejected, DataError, SampleFault
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.dense_options import DENSE_PREDICTIONS
 from sapiens_bench.models.dense_results import DenseResults
-from sapiens_bench.models.options import StoredPosesOptions
 from sapiens_bench.models.predictions import Predictions
+from sapiens_bench.models.stored_options import StoredPosesOptions
 from sapiens_bench.pixels.codecs import load_npy, load_npz, read_rgb
 from sapiens_bench.tasks import task_for
 from sapiens_bench.tasks.depth.types import DepthPrediction, DepthTarget

@@ -39,33 +39,35 @@ def finished(plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the new task with everything on."""
     folder = tmp_path_factory.mktemp("run")
     done = call(
-        plugin, folder, "run", "--task", "matting", "--models", "all,matting-noisy", "--save-maps", "--out", "out",
+        plugin, folder, "run", "--task", "saliency", "--models", "all,saliency-noisy", "--save-maps", "--out", "out",
         "--n-boot", "50",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for word in (*SCORES, "Threshold", "All foreground", "Noisy oracle", "Soft discs"):
+    for word in (*SCORES, "Threshold", "All salient", "Noisy oracle", "Soft discs"):
         assert word in done.stdout
     return folder
 
 
 def test_run_scores_and_ranks_the_new_task(finished: Path) -> None:
     record = json.loads((finished / "out/run.json").read_text())
-    scores = {c["model"]: c["scores"]["matte/sad"]["value"] for c in record["cells"]}
-    assert set(scores) == {"matting-threshold", "matting-dim", "matting-all", "matting-noisy"}
-    assert 0 < scores["matting-threshold"] < scores["matting-dim"] < scores["matting-all"]
+    scores = {c["model"]: c["scores"]["saliency_map/sad"]["value"] for c in record["cells"]}
+    assert set(scores) == {"saliency-threshold", "saliency-dim", "saliency-all", "saliency-noisy"}
+    assert 0 < scores["saliency-threshold"] < scores["saliency-dim"] < scores["saliency-all"]
 
 
 def test_maps_are_kept_and_scored_again(plugin: Path, finished: Path) -> None:
-    maps = finished / "out/maps/matting/matting-discs/plain/matting-threshold"
+    maps = finished / "out/maps/saliency/saliency-discs/plain/saliency-threshold"
     assert len(list(maps.rglob("*.png"))) == 6
     done = call(
-        plugin, finished, "run", "--task", "matting", "--models", "matting-saved", "--option", f"maps={maps}",
+        plugin, finished, "run", "--task", "saliency", "--models", "saliency-saved", "--option", f"maps={maps}",
         "--out", "again", "--n-boot", "0",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     first, again = (json.loads((finished / f / "run.json").read_text()) for f in ("out", "again"))
-    before = next(c for c in first["cells"] if c["model"] == "matting-threshold")["scores"]["matte/sad"]["value"]
-    assert again["cells"][0]["scores"]["matte/sad"]["value"] == pytest.approx(before, abs=1e-9)
+    before = next(c for c in first["cells"] if c["model"] == "saliency-threshold")["scores"]["saliency_map/sad"][
+        "value"
+    ]
+    assert again["cells"][0]["scores"]["saliency_map/sad"]["value"] == pytest.approx(before, abs=1e-9)
 
 
 def test_report_verify_and_list_know_it(plugin: Path, finished: Path) -> None:
@@ -74,14 +76,14 @@ def test_report_verify_and_list_know_it(plugin: Path, finished: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "Threshold" in done.stdout
     assert call(plugin, finished, "verify", "run", "out").returncode == 0
-    done = call(plugin, finished, "list", "--task", "matting")
+    done = call(plugin, finished, "list", "--task", "saliency")
     assert done.returncode == 0, done.stderr
-    for word in ("matting-threshold", "matting-discs", "how much of every pixel is foreground"):
+    for word in ("saliency-threshold", "saliency-discs", "how much every pixel draws the eye"):
         assert word in done.stdout
 
 
 def test_a_mistyped_option_of_the_plugin_is_refused_with_the_nearest(plugin: Path, finished: Path) -> None:
-    arguments = ("run", "--task", "matting", "--models", "matting-threshold", "--dry-run")
+    arguments = ("run", "--task", "saliency", "--models", "saliency-threshold", "--dry-run")
     done = call(plugin, finished, *arguments, "--option", "levle=3")
     assert done.returncode == 2
     assert "level" in done.stderr
@@ -91,6 +93,6 @@ def test_a_mistyped_option_of_the_plugin_is_refused_with_the_nearest(plugin: Pat
 
 
 def test_without_the_plugin_the_task_is_unknown(finished: Path, tmp_path: Path) -> None:
-    done = call(tmp_path, finished, "run", "--task", "matting", "--models", "all", "--dry-run")
+    done = call(tmp_path, finished, "run", "--task", "saliency", "--models", "all", "--dry-run")
     assert done.returncode == 2
-    assert "Unknown task 'matting'" in done.stderr
+    assert "Unknown task 'saliency'" in done.stderr

@@ -81,6 +81,7 @@ CUTS: dict[str, list[Cut]] = {
     "sapiens2-t3": [Cut("sapiens2-t3-pose308", "", {"oks/AP": "map", "oks/AR": "mar"})],
     "sapiens2-t4": [Cut("sapiens2-t4-seg29", "", SEG_KEYS)],
     "sapiens2-t6": [Cut("sapiens2-t6-normal", "", normal_keys())],
+    "sapiens2-t7": [Cut("sapiens2-t7", "", {f"albedo/{k}": k for k in ("mae", "rmse", "psnr", "ssim", "grad_l1")})],
     "sapiens2-t8": [Cut("sapiens2-t8-pose308", "", POSE_KEYS)],
 }  # fmt: skip
 PER_CENT = ("oks/", "seg/", "normal/below_")

@@ -26,7 +26,7 @@ from sapiens_bench.cards.schema import (
     Variant,
 )
 from sapiens_bench.cards.sources import CardFolders, card_files, check_code, outside_cards, package_folders
-from sapiens_bench.errors import CardError, LabelSpaceMismatch, UnknownName, UsageError
+from sapiens_bench.errors import CardError, LabelSpaceMismatch, SapiensBenchError, UnknownName, UsageError
 
 if TYPE_CHECKING:  # index tables need numpy, a third of what `list` takes: imported where a map is built
     from sapiens_bench.cards.spaces import SourceSpace, SpaceMap
@@ -67,6 +67,7 @@ class Catalog:
     card_paths: dict[str, Path] = field(default_factory=dict)  # card id -> file
     broken: dict[str, str] = field(default_factory=dict)  # file or plug-in that was refused -> reason
     aliases: dict[str, str] = field(default_factory=dict)  # how a request names a card made for it -> the card's id
+    unusable: dict[str, SapiensBenchError] = field(default_factory=dict)  # such a card -> what is wrong with its file
     _outside: list[tuple[Path, Card]] = field(default_factory=list)  # sets, maps and tables from outside the package
 
     @classmethod
@@ -162,18 +163,21 @@ class Catalog:
             self._outside.append((path, card))
         self.card_paths[identity] = path
 
-    def add(self, card: Card, path: Path, alias: str) -> None:
+    def add(self, card: Card, path: Path, alias: str, unusable: SapiensBenchError | None = None) -> None:
         """Add a card that was made for one request, which names it ``alias``.
 
         Args:
             card: of a model or a data set.
             path: the file it stands for.
+            unusable: why the model of the file cannot run; it keeps its row, which says so.
 
         Raises:
             CardError: its id is taken.
         """
         self._add(card, path)
         self.aliases[alias] = card.variants[0].id if isinstance(card, ModelCard) else str(getattr(card, "id", ""))
+        if unusable is not None:
+            self.unusable[self.aliases[alias]] = unusable
 
     def _cards(self, kind: type[C], own: Sequence[C]) -> list[C]:
         return [*own, *(card for _, card in self._outside if isinstance(card, kind))]

@@ -116,7 +116,9 @@ def existing_folder(value: Path | None) -> Path | None:
 Task = Annotated[
     str,
     typer.Option(
-        "--task", help="pose, seg, depth, normal; all: these four; pointmap, or a plug-in's.", show_default=False
+        "--task",
+        help="pose, seg, depth, normal; all: these four; pointmap, matting, albedo, a plug-in's.",
+        show_default=False,
     ),
 ]
 TaskFilter = Annotated[str | None, typer.Option("--task", help="Only this task.")]

@@ -39,7 +39,7 @@ class PaperTable(StrEnum):
     """Tables of the paper."""
 
     pose, seg, depth, normal = "paper-pose", "paper-seg", "paper-depth", "paper-normal"
-    ablation, costs = "paper-ablation", "costs"
+    albedo, ablation, costs = "paper-albedo", "paper-ablation", "costs"
 
 
 def report(

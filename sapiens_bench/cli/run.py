@@ -159,7 +159,10 @@ def run(
     from sapiens_bench.engine.request import OwnModel, Request, parse_trust
 
     if not task and not any(name.strip().startswith("+") for name in models or ()):
-        raise UsageError("Say which task with --task: pose, seg, depth, normal, pointmap, a plug-in's, or all.")
+        raise UsageError(
+            "Say which task with --task: pose, seg, depth, normal, pointmap, matting, albedo, a plug-in's, or "
+            "all (the first four, those of the Sapiens paper)."
+        )
     request = Request(
         task=task,
         models=split_commas(models or ["all"]),

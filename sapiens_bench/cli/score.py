@@ -23,6 +23,10 @@ EXAMPLES = """Examples:
     sapiens-bench score --task depth --truth gt/depths predictions/ --resize bilinear
 
     sapiens-bench score --task seg --truth gt/labels predictions/ --space body28
+
+    sapiens-bench score --task matting --truth gt predictions/ --protocol unknown      # gt/alphas, gt/trimaps
+
+    sapiens-bench score --task albedo --truth gt predictions/ --data-option colour_space=srgb --option colour_space=srgb
 """
 SHARD_SIZE = 1024  # rows of poses cost nothing to make again, so shards may be large
 
@@ -40,13 +44,19 @@ def score(
         Path,
         typer.Option("--truth", metavar="PATH", help="The annotation file, or the folder of maps.", show_default=False),
     ],
-    task: Annotated[str, typer.Option("--task", help="pose, seg, depth or normal.")] = "pose",
+    task: Annotated[
+        str, typer.Option("--task", help="pose, seg, depth, normal, matting, albedo, a plug-in's.")
+    ] = "pose",
     space: Annotated[
         str, typer.Option("--space", help="Keypoint or label set of the truth, where it does not say.")
     ] = "",
     protocol: Annotated[
         str | None,
-        typer.Option("--protocol", help="Depth: scale_shift (default) or _l1, scale, median, none."),
+        typer.Option(
+            "--protocol",
+            help="Depth: scale_shift (default) or _l1, scale, median, none. Matting: whole, unknown. "
+            "Albedo: srgb, linear.",
+        ),
     ] = None,
     resize: Annotated[
         str | None, typer.Option("--resize", help="Maps of another size: bilinear, or nearest (labels: nearest).")

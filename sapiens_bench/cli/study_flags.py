@@ -99,7 +99,8 @@ def _asked(
 
     if not task or task == "all":
         raise UsageError(
-            "Say which task with --task: pose, seg, depth, normal, pointmap or a plug-in's. A study has one."
+            "Say which task with --task: pose, seg, depth, normal, pointmap, matting, albedo or a plug-in's. A study "
+            "has one."
         )
     base = Request(
         task=task,

@@ -57,7 +57,9 @@ def cell_spec(model: ModelSpec, data: FoundData, catalog: Catalog, boxes: str, s
 
 def unavailable_record(candidate: Candidate, data: FoundData, error: SapiensBenchError) -> CellRecord:
     """The row of a model that cannot run on a data set."""
-    status: CellStatus = "weights missing" if isinstance(error, WeightsMissing) else "refused"
+    # A file that was named and is not there is a refusal; weights that a card knows how to get are a gap.
+    is_gap = isinstance(error, WeightsMissing) and candidate.refusal is None
+    status: CellStatus = "weights missing" if is_gap else "refused"
     record = blank_record(candidate.entry, data.spec.card, data.spec.protocol_name, status)
     record.refuse(error, status)
     record.headline = data.open.task.headline

@@ -54,7 +54,7 @@ def candidates(choice: ModelChoice, catalog: Catalog, spaces: Collection[str] = 
         joining = [e for e in catalog.models.values() if e.card.task == choice.task and _joins(e, spaces)]
         entries += [entry for entry in joining if entry not in entries]
     _check_weights_root(choice.weights_root, entries)
-    return with_options(entries, choice.options, catalog.names(choice.patterns))
+    return with_options(entries, choice.options, catalog.names(choice.patterns), catalog.unusable)
 
 
 def _joins(entry: ModelEntry, spaces: Collection[str]) -> bool:
@@ -62,20 +62,28 @@ def _joins(entry: ModelEntry, spaces: Collection[str]) -> bool:
     return not isinstance(where, bool) and not set(where).isdisjoint(spaces)
 
 
-def with_options(entries: Sequence[ModelEntry], asked: Mapping[str, Any], named: Collection[str]) -> Candidates:
+def with_options(
+    entries: Sequence[ModelEntry],
+    asked: Mapping[str, Any],
+    named: Collection[str],
+    unusable: Mapping[str, SapiensBenchError] | None = None,
+) -> Candidates:
     """The variants with the options ``asked`` over those of their cards; of a run and of a profile alike.
 
     Args:
         named: ids of those that were named exactly. An option that does not go with the card of another (``score`` is
             of SimCC, its output are heatmaps) does not reach it.
+        unusable: variant id -> what is wrong with the file that it was named by.
 
     Raises:
         UnknownName: an option that none of them has.
         CardError: an option's value is wrong; or it does not go with a card that was named, or with any card at all.
     """
     classes: dict[str, type[Options]] = {}
-    refused: dict[str, SapiensBenchError] = {}
+    refused = {e.id: unusable[e.variant.id] for e in entries if unusable and e.variant.id in unusable}
     for entry in entries:
+        if entry.id in refused:
+            continue
         try:
             classes[entry.id] = model_options(entry)
         except SapiensBenchError as error:

@@ -8,7 +8,7 @@ silence: mean and standard deviation of an input have to be given, for example.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from sapiens_bench.cards.schema import Get, HubFile, Licence, ModelCard, Variant
 from sapiens_bench.engine.card_ids import free_id, plain_id, shown_title
 from sapiens_bench.engine.own_facts import Found, Named, check_output, of_code, of_hub, of_onnx, of_program
 from sapiens_bench.engine.request import OwnModel, Request
-from sapiens_bench.errors import UsageError, WeightsMissing
+from sapiens_bench.errors import CheckpointRejected, SapiensBenchError, UsageError, WeightsError, WeightsMissing
 
 _GIVEN = re.compile(r"given:(\w+):(.+)")  # made by ``given_name``
 _CODE = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
@@ -33,20 +33,56 @@ _STATES = (".pth", ".ckpt", ".bin", ".safetensors", ".tar")
 def register(request: Request, catalog: Catalog) -> None:
     """Add a card for every model that the request names by its file. Adding them again changes nothing.
 
+    A file that cannot be used stops no other model: its card then stands in ``catalog.unusable`` with the reason.
+
     Raises:
-        WeightsMissing: no such file. CheckpointRejected: it cannot be read, or is no network.
+        WeightsMissing: no such file. CheckpointRejected: it cannot be read, or is no network. Either only where no
+            other model was named.
         UsageError: something must be said about it that nobody said; names the flag.
         LabelSpaceMismatch: its keypoint set is not clear.
     """
-    found = list(_named(request, catalog))
+    names = [part.strip() for names in request.models for part in names.split(",")]
+    unusable: dict[str, SapiensBenchError] = {}
+    found = list(_named(dict.fromkeys(names), catalog, unusable))
     said = request.own
-    if not found and any(said):
+    if not found and not unusable and any(said):
         flag = next(name for name, value in said._asdict().items() if value)
         raise UsageError(f"--{flag} is about models named by their file (--models ./net.onnx), and none is named so.")
     for model in found:
-        if model.text not in catalog.aliases:
-            card = _card(model, request.task, said, catalog)
-            catalog.add(card, model.path, model.text)
+        if model.text in catalog.aliases:
+            continue
+        try:
+            catalog.add(_card(model, request.task, said, catalog), model.path, model.text)
+        except WeightsError as error:
+            unusable[model.text] = error
+    add_unusable(unusable, set(names), request.task, catalog)
+
+
+def add_unusable(
+    unusable: Mapping[str, SapiensBenchError], names: Collection[str], task: str, catalog: Catalog
+) -> None:
+    """A card for each file that cannot be used, so that it has a row that says so.
+
+    Args:
+        unusable: how the request names it -> why.
+        names: of every model of the request.
+
+    Raises:
+        SapiensBenchError: the first reason, where no other model was named.
+    """
+    if unusable and unusable.keys() >= set(names):
+        raise next(iter(unusable.values()))
+    for text, error in unusable.items():
+        if text in catalog.aliases:
+            continue
+        tail = re.sub(r"^(hf|predictions(\[[^\]]*\])?):", "", text)
+        title = shown_title(Path(tail).name.replace(".py:", ":"))
+        name = free_id(title.removesuffix(".onnx"), catalog.models)
+        variant = Variant(id=name, title=title, in_all=False)
+        fields: dict[str, Any] = {"schema": "model/1", "id": f"unusable-{name}"[:64], "title": title, "task": task}
+        licence = Licence(name="not stated")
+        card = ModelCard(**fields, licence=licence, wrapper="predictions", trained_on="", variants=(variant,))
+        catalog.add(card, Path(tail).expanduser(), text, unusable=error)
 
 
 def given_name(content: str, title: str) -> str:
@@ -69,10 +105,18 @@ def card_for(text: str, task: str, said: OwnModel, catalog: Catalog) -> ModelCar
 WANTED = "NET.onnx, NET.pt2 (torch.export), NET.pt (TorchScript), CODE.py:CLASS, a hub folder, or hf:ORG/NAME"
 
 
-def _named(request: Request, catalog: Catalog) -> Iterator[Named]:
-    for text in dict.fromkeys(part.strip() for names in request.models for part in names.split(",")):
+def _named(names: Iterable[str], catalog: Catalog, unusable: dict[str, SapiensBenchError]) -> Iterator[Named]:
+    """The models named by their files; what is wrong with the others goes to ``unusable``."""
+    for text in names:
         name = text if Path(text).exists() else without_form(text)[0]
-        if name not in catalog.models and (found := _one(name)) is not None:
+        if name in catalog.models:
+            continue
+        try:
+            found = _one(name)
+        except WeightsError as error:
+            unusable[name] = error
+            continue
+        if found is not None:
             yield found
 
 
@@ -98,14 +142,14 @@ def _one(text: str) -> Named | None:
     if suffix == ".py":
         raise UsageError(f"{text}: say which class of the file it is, as in {text}:MyModel.")
     if suffix in _STATES and path.is_file():
-        raise UsageError(
+        raise CheckpointRejected(
             f"{text} holds weights without a network. Export it to ONNX or with torch.export, name a class that builds "
             f"it (CODE.py:CLASS), or, for a model that has a card, give --weights-root {path.parent}."
         )
     if path.is_dir() and (path / "config.json").is_file():
         return Named(text, "folder", path.resolve())
     if path.is_dir() and ("/" in text or text.startswith(".")):
-        raise UsageError(f"{text} is a folder without config.json. A model is named by {WANTED}.")
+        raise CheckpointRejected(f"{text} is a folder without config.json. A model is named by {WANTED}.")
     return None
 
 

@@ -20,9 +20,18 @@ from sapiens_bench.cards.guess_space import guessed_space
 from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.cards.schema import DatasetCard, EvalProtocol, Get, Licence, ModelCard, SpaceCard, Variant, Weights
 from sapiens_bench.engine.card_ids import free_id, plain_id, shown_title
+from sapiens_bench.engine.own_models import add_unusable
 from sapiens_bench.engine.request import Request
-from sapiens_bench.errors import CheckpointRejected, UnknownName, UsageError, WeightsMissing
+from sapiens_bench.errors import (
+    CheckpointRejected,
+    SapiensBenchError,
+    UnknownName,
+    UsageError,
+    WeightsError,
+    WeightsMissing,
+)
 from sapiens_bench.models.result_files import points_of
+from sapiens_bench.tasks import task_names
 
 PROTOCOL = "people"
 _NAMED = re.compile(r"(predictions|truth)(?:\[([^\]]*)\])?:(.+)", re.DOTALL)
@@ -50,13 +59,17 @@ def _register_poses(request: Request, catalog: Catalog) -> None:
         if alias not in catalog.aliases:
             catalog.add(_truth_card(path, space, request, catalog), path, alias)
     known = list(_spaces_of(request, catalog))
+    unusable: dict[str, SapiensBenchError] = {}
     for alias, space, path in _files(request.models, "predictions"):
-        if alias not in catalog.aliases:
-            if not path.exists():
-                what = "a results file, or a folder of them"
-                raise WeightsMissing(f"{path} does not exist: predictions:FILE names {what}.")
-            chosen = space or _results_space(path, known, catalog, is_alone=len(request.models) == 1)
-            catalog.add(_results_card(path, request.task, chosen, catalog), path, alias)
+        if alias in catalog.aliases:
+            continue
+        if not path.exists():
+            what = "a results file, or a folder of them"
+            unusable[alias] = WeightsMissing(f"{path} does not exist: predictions:FILE names {what}.")
+            continue
+        chosen = space or _results_space(path, known, catalog, is_alone=len(request.models) == 1)
+        catalog.add(_results_card(path, request.task, chosen, catalog), path, alias)
+    add_unusable(unusable, request.models, request.task, catalog)
 
 
 def _register_maps(request: Request, catalog: Catalog) -> None:
@@ -67,19 +80,24 @@ def _register_maps(request: Request, catalog: Catalog) -> None:
         return
     from sapiens_bench.adapters.dense import score as maps  # its codecs take time to load
 
-    if request.task not in maps.TASKS:
-        scored = ("pose", *sorted(maps.TASKS))
+    if not maps.is_scored(request.task):
+        scored = ("pose", *(name for name in task_names() if maps.is_scored(name)))
         raise UnknownName("task", request.task, scored, f"{', '.join(scored)} are scored from files.")
     is_seg = request.task == "seg"
     if not is_seg and (named := next((named for named in truths + results if named[1]), None)):
         raise UsageError(f"{named[0]}: {request.task} is scored in no set, so none is to be named ({named[1]!r}).")
     spaces = [maps.truth_space(path, space, request.data_options) if is_seg else "" for _, space, path in truths]
     known = [*spaces, *(space.id for space in _spaces_of(request, catalog))] if is_seg else []
+    unusable: dict[str, SapiensBenchError] = {}
     for alias, space, path in results:
         chosen = space or next(iter(known), "")
         if is_seg and not chosen:
             raise UsageError(f"{alias}: name the label set of the predictions, as in predictions[body28]:{path}.")
-        catalog.add(_results_card(path.resolve(), request.task, chosen, catalog), path.resolve(), alias)
+        try:
+            catalog.add(_results_card(path.resolve(), request.task, chosen, catalog), path.resolve(), alias)
+        except WeightsError as error:
+            unusable[alias] = error
+    add_unusable(unusable, request.models, request.task, catalog)
     pictures = bool(truths) and not all(map(_is_results, catalog.select(request.task, request.models)))
     for (alias, _, path), space in zip(truths, spaces, strict=True):
         card_id = free_id(path.resolve().name, catalog.datasets)
@@ -110,7 +128,9 @@ def needs_no_boxes(entry: ModelEntry) -> bool:
 
 
 def _is_results(entry: ModelEntry) -> bool:
-    return entry.variant.weights is not None and entry.variant.weights.format == "predictions"
+    """Stored results, or a file that cannot be used at all: neither looks at a picture, or needs a box."""
+    is_unusable = entry.card.wrapper == "predictions" and entry.variant.weights is None
+    return is_unusable or (entry.variant.weights is not None and entry.variant.weights.format == "predictions")
 
 
 def results_root(entry: ModelEntry) -> Path | None:

@@ -1,4 +1,5 @@
-"""Depth, normals and labels that another program stored, one file per sample, found by the sample's name.
+"""Maps that another program stored, one file per sample, found by the sample's name: depth, normals, labels, and those
+of tasks that say themselves how theirs are read (``TaskKind.stored``).
 
 A folder holds ``<name>.npy``, ``.npz``, ``.exr``, ``.png`` or ``.tif``. The name is the sample's key, the key without
 the data set's id, or that with ``_`` for ``/``; an ending of the stem that tells the task (``p0_seg.npy`` of Sapiens'
@@ -37,6 +38,7 @@ from sapiens_bench.pixels.files import shown
 from sapiens_bench.pixels.listing import composed, listed
 from sapiens_bench.pixels.resize import resize_depth, resize_labels, resize_normals
 from sapiens_bench.pixels.shapes import Shape, misfit
+from sapiens_bench.tasks import task_kind
 from sapiens_bench.tasks.depth.types import DepthPrediction
 from sapiens_bench.tasks.normal.types import NormalPrediction
 from sapiens_bench.tasks.seg.types import SegPrediction
@@ -61,13 +63,16 @@ class DenseResults:
         UsageError: EXR files, and the optional package for them is not installed.
     """
 
-    def __init__(self, folder: Path, task: str, options: StoredLabels | StoredDepth | StoredNormals) -> None:
+    def __init__(self, folder: Path, task: str, options: Any) -> None:
         self._folder, self._task, self._options = folder, task, options
+        self._stored = None if task in SUFFIXES else task_kind(task).stored
+        suffixes = SUFFIXES[task] if self._stored is None else self._stored.suffixes
+        self._endings = TASK_SUFFIXES[task] if self._stored is None else self._stored.endings
         if not folder.is_dir():
             raise CheckpointRejected(f"{folder} is not a folder of <sample name>.npy (or .npz, .exr, .png) files.")
-        self._files = _index(folder, SUFFIXES[task])
+        self._files = _index(folder, suffixes)
         if not self._files:
-            raise CheckpointRejected(f"{folder} holds no file with one of the endings {', '.join(SUFFIXES[task])}.")
+            raise CheckpointRejected(f"{folder} holds no file with one of the endings {', '.join(suffixes)}.")
         if first := next((p for paths in self._files.values() for p in paths[:1] if p.suffix.lower() == ".exr"), None):
             require(first)
         n_several = sum(len(paths) > 1 for paths in self._files.values())
@@ -77,7 +82,7 @@ class DenseResults:
             names = " and ".join(shown(path.name) for path in several)
             self.notes = (f"{n_several} samples have several files ({names}): the first counts",)
 
-    def prediction(self, key: str, size_hw: Shape) -> SegPrediction | DepthPrediction | NormalPrediction:
+    def prediction(self, key: str, size_hw: Shape) -> Any:
         """The stored prediction of one sample, at its picture's size.
 
         Raises:
@@ -90,7 +95,10 @@ class DenseResults:
                 return SegPrediction(self._labels(path, size_hw, self._options))
             if isinstance(self._options, StoredDepth):
                 return DepthPrediction(self._depth(path, size_hw, self._options), self._options.depth_kind)
-            return NormalPrediction(self._normals(path, size_hw, self._options))
+            if isinstance(self._options, StoredNormals):
+                return NormalPrediction(self._normals(path, size_hw, self._options))
+            assert self._stored is not None
+            return self._stored.read(path, (size_hw[0], size_hw[1]), self._options)
         except SampleFault as fault:
             code = fault.code if fault.code.startswith("pred.") else _CODES.get(fault.code, "pred.unreadable")
             raise SampleFault(code, fault.detail, side="prediction") from None
@@ -103,7 +111,7 @@ class DenseResults:
         """
         tail = key.partition("/")[2] or key
         # The plain name first: "p0_seg" may be a sample of its own.
-        endings = (self._options.suffix,) if self._options.suffix else TASK_SUFFIXES[self._task]
+        endings = (self._options.suffix,) if self._options.suffix else self._endings
         names = [composed(name) for name in dict.fromkeys((key, tail, tail.replace("/", "_")))]
         for name in names:
             found = [paths[0] for ending in endings if (paths := self._files.get(f"{name}{ending}"))]

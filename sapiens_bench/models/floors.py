@@ -21,6 +21,8 @@ Size = tuple[int, int]
 def build(context: ModelContext) -> Model:
     """The floor that the option ``rule`` names."""
     floor = task_kind(context.card.task).floors[context.options.rule]
+    if floor.needs_picture:
+        return OfPicture(floor)
     return Silhouette(context, floor) if floor.needs_mask else Constant(floor)
 
 
@@ -40,6 +42,24 @@ class Constant:
 
     def finish(self, outputs: dict[str, NDArray[Any]], geometry: Size) -> Any:
         return self.floor.answer(np.zeros(geometry, np.bool_))
+
+
+class OfPicture:
+    """Hands the picture to the floor; there is no network, so ``forward`` is never called."""
+
+    def __init__(self, floor: Floor) -> None:
+        self.floor = floor
+
+    def prepare(self, x: ModelInput) -> Prepared:
+        """No crops; the geometry is the picture."""
+        return Prepared({}, x.image_HW3)
+
+    def forward(self, tensors: dict[str, Any]) -> dict[str, Any]:
+        """Nothing to compute."""
+        return {}
+
+    def finish(self, outputs: dict[str, NDArray[Any]], geometry: NDArray[np.uint8]) -> Any:
+        return self.floor.answer(geometry)
 
 
 class Silhouette:

@@ -14,7 +14,8 @@ from pydantic import Field, create_model, field_validator, model_validator
 from sapiens_bench.cards.options import NoOptions, Options
 from sapiens_bench.errors import CardError
 from sapiens_bench.models.box_free_options import OneStageOptions
-from sapiens_bench.models.dense_options import DENSE_PREDICTIONS, DENSE_WRAPPERS, Sign
+from sapiens_bench.models.dense_options import DENSE_WRAPPERS, Sign
+from sapiens_bench.models.stored_options import predictions_options
 from sapiens_bench.tasks.depth.types import DepthKind
 from sapiens_bench.types import TaskKind
 
@@ -310,16 +311,6 @@ def noise_options(kind: TaskKind) -> type[Options]:
     return found
 
 
-class StoredPosesOptions(Options):
-    annotations: str = ""
-    """COCO-format file whose images give the ids of file names; only for data sets that have no ids of their own."""
-    keypoint_scores: Literal["final", "stored"] = "final"
-    """``final``: the stored score of an instance stands; ``stored``: the protocol's score rule makes it of the box
-    score and the keypoints' scores (their third values)."""
-    nms: bool = False
-    """Apply the protocol's suppression of similar instances once more. Results are final, as a rule."""
-
-
 class DetectorOptions(Options):
     """Of every detector."""
 
@@ -366,7 +357,7 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
     "onnx": {"pose": OnnxPoseOptions, "seg": OnnxSegOptions, "depth": OnnxDepthOptions, "normal": OnnxNormalOptions},
     "oracle": NoOptions,
     "pifuhd": {"normal": AxesOptions},
-    "predictions": {"pose": StoredPosesOptions, **DENSE_PREDICTIONS},
+    "predictions": predictions_options,
     "probe_head": {"seg": NoOptions, "depth": ProbeDepthOptions, "normal": NoOptions},
     "rtdetr": DetectorOptions,
     "sapiens2": {
@@ -383,7 +374,7 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
         "normal": SapiensV1NormalOptions,
     },
     "segformer": {"seg": NoOptions},
-    "selfie": {"seg": SelfieOptions},
+    "selfie": {"seg": SelfieOptions, "matting": NoOptions},
     "simcc": {"pose": SimccOptions},
     "torchvision": TorchvisionDetectorOptions,
     "vitpose": {"pose": VitPoseOptions},

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from sapiens_bench.cards.point_names import NamesDiffer, order_by_name
 from sapiens_bench.errors import CheckpointRejected, DataError, SampleFault
-from sapiens_bench.models.options import StoredPosesOptions
 from sapiens_bench.models.result_files import PARTS, ResultList, read_results
+from sapiens_bench.models.stored_options import StoredPosesOptions
 from sapiens_bench.pixels import json_parts, strict_json
 from sapiens_bench.tasks.pose.categories import NobodyScored, identities, is_person
 from sapiens_bench.tasks.pose.types import PART_SCORES, AnnotationIndex, PosePrediction, ResultScores

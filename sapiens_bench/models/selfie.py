@@ -2,6 +2,7 @@
 
 The whole image is squeezed into the square, as the authors' graph does (no letterbox), and the mask is stretched back.
 Its label set is ``person2``, so its score is the binary IoU of protocols of that set and stands in a block of its own.
+Under matting the probability itself is the answer: the soft edge that video calls use it for.
 
 Axes: H, W of the original image, S side of the network's square.
 """
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import SelfieOptions
 from sapiens_bench.models.parts.graph import load_graph
 from sapiens_bench.models.parts.weight_file import weights_path
+from sapiens_bench.tasks.matting.types import MattingPrediction
 from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import ModelInput, Prepared
 
@@ -29,8 +30,9 @@ class SelfieSegmentation:
     is_reentrant = True  # forward may run in several threads at once
 
     def __init__(self, context: ModelContext) -> None:
-        chosen: SelfieOptions = context.options  # a floor's hold the same threshold
-        self.threshold = chosen.threshold
+        self.is_matte = context.card.wrapper == "selfie" and context.card.task == "matting"
+        # A matte has no threshold; the options of a floor hold the same one as those of the label map.
+        self.threshold = 0.5 if self.is_matte else float(context.options.threshold)
         self.network = load_graph(weights_path(context), context.device, context.precision)
         self.size = self.network.input_size
 
@@ -44,8 +46,10 @@ class SelfieSegmentation:
         x = tensors["crops"].permute(0, 3, 1, 2).to(self.network.dtype) / 255
         return {"mask": self.network(x)["mask"][:, 0].float()}
 
-    def finish(self, outputs: dict[str, NDArray[Any]], geometry: tuple[int, int]) -> SegPrediction:
-        """0 background, 1 person."""
+    def finish(self, outputs: dict[str, NDArray[Any]], geometry: tuple[int, int]) -> SegPrediction | MattingPrediction:
+        """0 background, 1 person; or, for matting, the probability."""
+        if self.is_matte:
+            return MattingPrediction(self.probability(outputs, geometry))
         return SegPrediction((self.probability(outputs, geometry) >= self.threshold).astype(np.uint8))
 
     def probability(self, outputs: dict[str, NDArray[Any]], geometry: tuple[int, int]) -> NDArray[np.float32]:

@@ -130,6 +130,15 @@ def read_mask_map(path: Path, limits: Limits) -> NDArray[np.bool_]:
     return np.asarray(np.nan_to_num(array) > 0 if array.dtype.kind == "f" else array > 0)
 
 
+def read_numbers(path: Path, members: Sequence[str], limits: Limits, *, channels: int = 0) -> NDArray[Any]:
+    """The array of a ``.npy`` or ``.npz`` file as [H, W], or, of several channels, as [H, W, C].
+
+    Raises:
+        SampleFault: ``label.shape``, ``label.array``.
+    """
+    return _fit(_numbers(path, members, limits), path, limits, channels=channels, channels_first=True)
+
+
 def _numbers(path: Path, members: Sequence[str], limits: Limits) -> NDArray[Any]:
     """The array of a ``.npy`` file, or the first of ``members`` of a ``.npz``, else its only one."""
     try:

@@ -25,6 +25,7 @@ from sapiens_bench.render.shade import (
     Light,
     Samples,
     Shadows,
+    base_colour,
     draw_light,
     light_people,
     light_room,
@@ -108,6 +109,23 @@ class Canvas:
         image = tent(fine)
         image += noise.grain_HW3 * np.float32(noise.strength)
         return np.asarray(np.rint(np.clip(image, 0, 1) * 255), np.uint8)
+
+    def surface_of(self, people: tuple[Person, ...], surface: Surface) -> tuple[Image, Image]:
+        """Share of people in every pixel, float32 [H, W], and their mean base colour in it, linear [H, W, 3].
+
+        Both have the weights of ``tent``, as the picture has: pixel = alpha x people + (1 - alpha) x room, before the
+        grain. Base colours are cut to 0..1; NaN where nobody is.
+        """
+        size = (*self.seen.shape, 1)
+        covered = np.zeros(size, np.float32)
+        covered.reshape(-1)[self.seen.pixel_P] = 1
+        colour = np.zeros((*self.seen.shape, 3), np.float32)
+        albedo = np.clip(base_colour(self._samples(surface), tuple(p.looks for p in people)), 0, 1)
+        colour.reshape(-1, 3)[self.seen.pixel_P] = albedo
+        alpha = tent(covered)
+        with np.errstate(invalid="ignore"):
+            mean = tent(colour) / np.where(alpha > 0, alpha, np.float32(np.nan))
+        return alpha[..., 0], np.clip(mean, 0, 1)
 
     def light(self, room: Room, redraw: Redraw) -> Light:
         """The light as it falls."""

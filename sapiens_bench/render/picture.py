@@ -56,6 +56,8 @@ class Picture:
     visible_NK: NDArray[np.uint8]  # 0 outside the image, 1 occluded, 2 visible
     camera: Camera
     about: Mapping[str, float | str] = field(default_factory=dict)  # see ``render.about``
+    alpha_HW: NDArray[np.float32] | None = None  # where it is asked for: share of people in the pixel, 0..1
+    albedo_HW3: NDArray[np.float32] | None = None  # likewise: their base colour, linear 0..1; NaN where alpha is 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

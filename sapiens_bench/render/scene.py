@@ -81,21 +81,36 @@ def as_shipped(split: str, redraw: Redraw) -> bool:
     return split in SHIPPED and redraw.is_appearance
 
 
-def render(split: str, index: int, *, height: int = HEIGHT, width: int = WIDTH, redraw: Redraw = AS_DRAWN) -> Picture:
+def render(
+    split: str,
+    index: int,
+    *,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+    redraw: Redraw = AS_DRAWN,
+    surface: bool = False,
+) -> Picture:
     """The picture of a split and index. The same content at any size; ``height`` : ``width`` should stay 4 : 3.
 
     Args:
         redraw: one factor set to a level; everything else keeps its bits.
+        surface: alpha and albedo as well.
     """
-    return render_setting(draw_setting(split, index, height, width, redraw))
+    return render_setting(draw_setting(split, index, height, width, redraw), surface=surface)
 
 
 def render_all(
-    split: str, index: int, redraws: Sequence[Redraw], *, height: int = HEIGHT, width: int = WIDTH
+    split: str,
+    index: int,
+    redraws: Sequence[Redraw],
+    *,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+    surface: bool = False,
 ) -> list[Picture]:
     """One picture for each redraw of appearance, all from one rasterisation; bit-equal to ``render`` of each."""
     scene = Scene(draw_setting(split, index, height, width))
-    return [scene.picture(redraw) for redraw in redraws]
+    return [scene.picture(redraw, surface=surface) for redraw in redraws]
 
 
 # what stands where ---------------------------------------------------------------------------------------------------
@@ -203,9 +218,9 @@ def _seats(people: tuple[Person, ...], seed: tuple[str | int, ...]) -> tuple[Sla
 # rendering -----------------------------------------------------------------------------------------------------------
 
 
-def render_setting(setting: Setting) -> Picture:
+def render_setting(setting: Setting, *, surface: bool = False) -> Picture:
     """The picture of a scene."""
-    return Scene(setting).picture(setting.redraw)
+    return Scene(setting).picture(setting.redraw, surface=surface)
 
 
 class Scene:
@@ -224,18 +239,23 @@ class Scene:
         close = setting.view not in ("full", "two")
         self.canvas = Canvas(setting.seed, setting.noise_seed, surface, seen, room, small, close)
 
-    def picture(self, redraw: Redraw) -> Picture:
-        """The scene in other colours or light; as it is where ``redraw`` is that of its setting."""
+    def picture(self, redraw: Redraw, *, surface: bool = False) -> Picture:
+        """The scene in other colours or light; as it is where ``redraw`` is that of its setting.
+
+        Args:
+            surface: alpha and albedo as well.
+        """
         setting, truth = self.setting, self.truth
-        people, room, surface = setting.people, setting.room, self.canvas.surface
+        people, room, painted = setting.people, setting.room, self.canvas.surface
         if redraw != setting.redraw:
             people = tuple(restyled(person, redraw) for person in people)
-            room, surface = _coloured(room, redraw), join([person.parts for person in people])
-        rgb = self.canvas.paint(people, surface, room, redraw, room is setting.room)
+            room, painted = _coloured(room, redraw), join([person.parts for person in people])
+        rgb = self.canvas.paint(people, painted, room, redraw, room is setting.room)
+        alpha, albedo = self.canvas.surface_of(people, painted) if surface else (None, None)
         told = about(
             setting.view, people, setting.camera, room, self.canvas.light(room, redraw), self.canvas.seen, truth
         )
         return Picture(
             setting.view, rgb, truth.labels, truth.instance, truth.depth, truth.normal, truth.keypoints,
-            truth.visible, setting.camera, told,
+            truth.visible, setting.camera, told, alpha, albedo,
         )  # fmt: skip

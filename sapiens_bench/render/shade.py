@@ -198,6 +198,11 @@ def light_people(samples: Samples, looks: tuple[Looks, ...], light: Light, shado
     return out
 
 
+def base_colour(samples: Samples, looks: tuple[Looks, ...]) -> Image:
+    """Linear albedo of every sample [P, 3]: what ``light_people`` multiplies light with."""
+    return _finish(samples, looks).albedo
+
+
 def light_room(albedo: Image, normal: Image, point: Image, light: Light, shadows: Shadows) -> Image:
     """Linear colour of the room [P, 3]."""
     cosine = np.clip(normal @ light.direction.astype(np.float32), 0, 1) * shadows.lamp_P

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import PublishedEntry
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS, UNDEFINED
+from sapiens_bench.report.printed_text import place_of
 from sapiens_bench.report.sheet import Document, Sheet
 from sapiens_bench.store.record import CellRecord, RunRecord
 
@@ -173,12 +174,12 @@ def ablation_table(catalog: Catalog, runs: Sequence[tuple[str, RunRecord]] = ())
     )
     weak = {cell.confidence for row in rows.values() for cell in row.values()}
     notes = (
-        f"Printed: {table.paper}, Table {table.table}: {entry.dataset}.",
+        f"Printed: {place_of(table)}: {entry.dataset}.",
         f"In parentheses: gain over {first}, computed from the cells.",
         *(f"{note}." if not note.endswith(".") else note for note in table.notes if not note.startswith("status:")),
         *(f"{MARKS[name]} {text}." for name, text in CONFIDENCE.items() if name in weak),
     )
-    sheet = Sheet(f"{table.paper}, Table {table.table}", ("Encoder", *(c.head for c in columns)), lines, (0,), notes)
+    sheet = Sheet(place_of(table), ("Encoder", *(c.head for c in columns)), lines, (0,), notes)
     numbers: dict[str, Any] = {
         "schema": "paper-table/1",
         "table": ABLATION[0],

@@ -38,7 +38,8 @@ def render(table: ReportTable) -> str:
 
 def render_document(document: Document) -> str:
     """One environment per sheet."""
-    lines = [f"% {safe(document.title)}", _NEEDS]
+    grey = any(sheet.faint for sheet in document.sheets)
+    lines = [f"% {safe(document.title)}", _NEEDS + (r", \usepackage{xcolor}" if grey else "")]
     lines += [f"% {safe(name)}: {safe(value)}" for name, value in document.facts.items()]
     for number_, sheet in enumerate(document.sheets, start=1):
         titles = {row: safe(title) for row, title in sheet.sections.items()}
@@ -54,11 +55,15 @@ def _sheet_columns(sheet: Sheet) -> list[TexColumn]:
     for j, head in enumerate(sheet.heads):
         cells = []
         for i, row in enumerate(sheet.rows):
-            tex = safe(row[j])
+            tex = _grey(safe(row[j])) if i in sheet.faint else safe(row[j])
             bold, underlined = (i, j) in sheet.bold, (i, j) in sheet.underlined
             cells.append(TexCell(_emphasised(tex, bold, underlined), one_line(row[j]), bold=bold))
         columns.append(TexColumn(_head_lines(head), tuple(cells), j in sheet.left))
     return columns
+
+
+def _grey(tex: str) -> str:
+    return rf"\textcolor{{gray}}{{{tex}}}" if tex.strip() else tex
 
 
 def _head_lines(head: str) -> tuple[TexCell, ...]:

@@ -53,6 +53,8 @@ def piped(sheet: Sheet) -> str:
 def _cell(text: str, place: tuple[int, int], sheet: Sheet) -> str:
     if place in sheet.bold:
         return f"**{safe(text)}**"
+    if place[0] in sheet.faint and text.strip():
+        return f"*{safe(text)}*"
     return f"<u>{safe(text)}</u>" if place in sheet.underlined else safe(text)
 
 

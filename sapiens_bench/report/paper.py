@@ -20,6 +20,7 @@ from sapiens_bench.errors import UsageError
 from sapiens_bench.report.footnotes import FEWEST_GROUPS, Footnotes, Letters, condition_text
 from sapiens_bench.report.gains import Cell, GainColumn, PartGains, as_data, part_gains, printed_cells
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS, UNDEFINED
+from sapiens_bench.report.printed_text import not_the_question, place_of, readable
 from sapiens_bench.report.published import other_boxes
 from sapiens_bench.report.sheet import Document, Sheet
 from sapiens_bench.report.tables import Chosen
@@ -49,10 +50,12 @@ TABLES: dict[str, tuple[str, tuple[Part, ...]]] = {  # name -> task, parts in pr
         "normal",
         (Part("sapiens1-t6-thuman2", "thuman2/normal"), Part("sapiens1-t6-hi4d", "hi4d/normal-*")),
     ),
+    "paper-albedo": ("albedo", (Part("sapiens2-t7", "none/*"),)),  # its 10,000 renders were never released
 }
 _TITLES = {  # of scores that no run here has
     "miou": "mIoU", "macc": "mAcc", "rmse": "RMSE", "abs_rel": "AbsRel", "delta1": "δ1", "mean_deg": "mean",
-    "median_deg": "median", "below_11_25": "<11.25°", "below_22_5": "<22.5°", "below_30": "<30°",
+    "median_deg": "median", "below_11_25": "<11.25°", "below_22_5": "<22.5°", "below_30": "<30°", "mae": "MAE",
+    "psnr": "PSNR", "ssim": "SSIM", "grad_l1": "Grad L1",
 }  # fmt: skip
 
 
@@ -126,7 +129,8 @@ def paper_table(
         measured = _measured(protocols, entry, runs, catalog)
         columns = _columns(entry, measured)
         chosen = telling(measured, columns) if telling is not None and measured else Chosen()
-        sheet = _sheet(table, entry, columns, measured, several=len(runs) > 1, chosen=chosen)
+        why_not = "" if measured else not_the_question(entry, runs, catalog)
+        sheet = _sheet(table, entry, columns, measured, several=len(runs) > 1, chosen=chosen, why_not=why_not)
         won = _gains(entry, columns, measured)
         data.append({**_data(entry, columns, measured, chosen), "gains": as_data(won.found)})
         if sheet.rows:
@@ -254,13 +258,14 @@ def _sheet(
     measured: Sequence[Measured],
     several: bool,
     chosen: Chosen,
+    why_not: str,
 ) -> Sheet:
     footnotes, marks = Footnotes(), Letters()
     lines = list(_rows(entry, columns, measured, several, footnotes, marks))
     rows = [texts for texts, _ in lines]
     used = {c.confidence for row in entry.rows.values() for c in row.values() if c is not None}
-    source = f"{table.paper}, Table {table.table}" if table else ""
-    notes = [f"Printed: {source}: {entry.protocol.rstrip('.')}."] if table else []
+    source = place_of(table) if table else ""
+    notes = [f"Printed (grey; slanted in Markdown): {source}: {readable(entry.protocol).rstrip('.')}."] if table else []
     if lost := [name for name in entry.rows if not _has_numbers(entry, name)]:
         notes.append(f"Printed there and not recovered: {', '.join(lost)}.")
     notes += [f"{MARKS[name]} {text}." for name, text in CONFIDENCE.items() if name in used]
@@ -272,7 +277,7 @@ def _sheet(
     if groups and max(groups) < FEWEST_GROUPS:
         notes.append(f"Intervals over {max(groups)} groups are not to be trusted.")
     if not measured:
-        notes.append("Nothing of this part was measured in these runs.")
+        notes.append(f"No row of these runs stands here: {why_not}")
     notes += [STANDS_OUT] if chosen.best else []
     names = [None if m is None else name_of(m) for _, m in lines]
     return Sheet(
@@ -283,6 +288,7 @@ def _sheet(
         tuple(notes),
         bold=_places(names, columns, chosen.best),
         underlined=_places(names, columns, chosen.second),
+        faint=[i for i, (_, m) in enumerate(lines) if m is None],
     )
 
 
@@ -343,7 +349,7 @@ def _printed(value: PublishedValue | None, column: ScoreColumn, name: str, footn
         return UNDEFINED
     text = f"{number:.{column.decimals}f}{MARKS.get(value.confidence, '')}"
     if value.confidence == "conflicting" and value.note:
-        text += f"({footnotes.add(f'{name}, {column.title}: {value.note}')})"
+        text += f"({footnotes.add(f'{name}, {column.title}: {readable(value.note)}')})"
     return text
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sapiens_bench.cards.catalog import Catalog, PublishedRow
 from sapiens_bench.cards.schema import EvalProtocol
+from sapiens_bench.report.printed_text import place_of, readable
 from sapiens_bench.store.record import CellRecord, RunRecord
 
 
@@ -48,7 +49,7 @@ def _numbers(row: PublishedRow) -> Iterable[Printed]:
     caption = row.table.caption.rstrip(".")
     beside = row.entry.row_attributes.get(row.name, {})
     attributes = "".join(f", {key.replace('_', ' ')} {value}" for key, value in beside.items())
-    source = f"{row.table.paper}, Table {row.table.table} ({caption}), row “{row.name}”{attributes}"
+    source = f"{place_of(row.table)} ({caption}), row “{row.name}”{attributes}"
     for score, key in row.entry.metrics.items():
         value = row.entry.rows[row.name].get(key)
         if value is None or not isinstance(value.value, float):
@@ -66,7 +67,7 @@ def _numbers(row: PublishedRow) -> Iterable[Printed]:
             short,
             scale == 0.01,
             upwards,
-            value.note,
+            readable(value.note),
         )
 
 

@@ -14,7 +14,10 @@ TASKS: dict[str, str] = {  # name -> "module:TaskKind", imported on first use
     "depth": "sapiens_bench.tasks.depth.task:DEPTH",
     "normal": "sapiens_bench.tasks.normal.task:NORMAL",
     "pointmap": "sapiens_bench.tasks.pointmap.task:POINTMAP",
+    "matting": "sapiens_bench.tasks.matting.task:MATTING",
+    "albedo": "sapiens_bench.tasks.albedo.task:ALBEDO",
 }
+PAPER_TASKS = ("pose", "seg", "depth", "normal")  # of Sapiens; what ``run --task all`` means
 TABLE = CodeTable("task", TASKS, "sapiens_bench.tasks")
 
 

@@ -75,3 +75,100 @@ def test_a_file_that_ends_too_early_is_named(call: Call, tmp_path: Path, keep: i
     code, _, error = run(call, tmp_path / "r", "--models", str(path))
     assert code == 2
     assert f"cut.onnx {said}" in error
+
+
+def _missing(folder: Path) -> str:
+    return str(folder / "gone.onnx")
+
+
+def _empty(folder: Path) -> str:
+    (folder / "empty.onnx").write_bytes(b"")
+    return str(folder / "empty.onnx")
+
+
+def _corrupt(folder: Path) -> str:
+    (folder / "noise.onnx").write_bytes(bytes(range(256)) * 4)
+    return str(folder / "noise.onnx")
+
+
+def _bare_hub_folder(folder: Path) -> str:
+    (folder / "hub").mkdir()
+    (folder / "hub" / "model.safetensors").write_bytes(b"")
+    return str(folder / "hub")
+
+
+def _weights_alone(folder: Path) -> str:
+    (folder / "state.pth").write_bytes(b"")
+    return str(folder / "state.pth")
+
+
+def _not_in_the_cache(folder: Path) -> str:
+    return "hf:nobody/nothing"
+
+
+def _no_results(folder: Path) -> str:
+    return f"predictions:{folder / 'none.json'}"
+
+
+def _syntax_error(folder: Path) -> str:
+    (folder / "code.py").write_text("class MyModel(:\n")
+    return f"{folder / 'code.py'}:MyModel"
+
+
+BAD = [
+    (_missing, "gone.onnx does not exist"),
+    (_empty, "has the inputs none"),
+    (_corrupt, "noise.onnx is not a readable ONNX file"),
+    (_bare_hub_folder, "is a folder without config.json"),
+    (_weights_alone, "holds weights without a network"),
+    (_not_in_the_cache, "is not in the Hugging Face cache"),
+    (_no_results, "none.json does not exist"),
+    (_syntax_error, "code.py"),
+]
+
+
+@pytest.mark.parametrize(("make", "reason"), BAD)
+def test_a_file_that_cannot_be_read_while_planning_stops_no_other_model(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], str], reason: str
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub_cache"))
+    said = ("--space", "coco17") if make is _syntax_error else ()
+    named = make(tmp_path)
+    code, printed, error = call(
+        "run",
+        "--task",
+        "pose",
+        *TINY,
+        "--out",
+        tmp_path / "r",
+        "--models",
+        named,
+        "--models",
+        "movenet-lightning",
+        *said,
+    )
+    assert code == 6, printed + error
+    assert "1 image scored." in printed
+    assert reason in error
+    code, _, error = call("run", "--task", "pose", *TINY, "--out", tmp_path / "alone", "--models", named, *said)
+    assert code == 2
+    assert reason in error
+
+
+def test_two_files_that_cannot_be_read_each_keep_their_row(call: Call, tmp_path: Path) -> None:
+    models = f"{_missing(tmp_path)},{_empty(tmp_path)},movenet-lightning"
+    code, printed, error = call("run", "--task", "pose", *TINY, "--out", tmp_path / "r", "--models", models)
+    assert code == 6
+    assert "2 of 3 row(s) were refused" in error
+    assert "gone.onnx" in printed
+    assert "empty.onnx" in printed
+
+
+def test_a_file_that_has_come_is_scored_in_the_row_that_was_refused(call: Call, tmp_path: Path) -> None:
+    conv = helper.make_node("Conv", ["x", "w"], ["heatmaps"], strides=[4, 4])
+    models = ("--models", f"{_missing(tmp_path)},movenet-lightning")
+    assert run(call, tmp_path / "r", *models)[0] == 6
+    onnx_file(tmp_path / "gone.onnx", conv)
+    code, printed, error = run(call, tmp_path / "r", *models)
+    assert code == 0, error
+    assert "gone.onnx" in printed

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.models.options import StoredPosesOptions
 from sapiens_bench.models.pose_results import PoseResults
+from sapiens_bench.models.stored_options import StoredPosesOptions
 from sapiens_bench.tasks.pose.average_precision import STATISTICS
 from sapiens_bench.tasks.pose.metrics import OksMetric
 from sapiens_bench.tasks.pose.scoring import PoseScoring

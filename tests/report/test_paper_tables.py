@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -151,7 +152,7 @@ def test_intervals_over_two_groups_are_not_to_be_trusted_here_either(catalog: Ca
 @pytest.mark.parametrize("form", sorted(FORMATS))
 def test_every_table_comes_in_every_format(catalog: Catalog, name: str, form: str) -> None:
     text = render(paper_table(name, [("r", RunRecord(status="done", task=TABLES[name][0]))], catalog), form)
-    assert "Sapiens-1B" in text
+    assert re.search("Sapiens2?-1B", text)
 
 
 def test_as_json_the_table_holds_numbers(catalog: Catalog) -> None:
@@ -227,3 +228,43 @@ def test_what_stands_out_is_marked_in_every_format_and_said_below(catalog: Catal
 def test_nothing_stands_out_unless_somebody_tells(catalog: Catalog) -> None:
     record = run_of(depth_cell("a", "depth-person", 0.2), depth_cell("b", "depth-person", 0.3))
     assert "**" not in render(paper_table("paper-depth", [("r", record)], catalog), "md").replace("\\*", "")
+
+
+def test_printed_rows_are_grey_in_every_form_and_measured_ones_are_not(catalog: Catalog) -> None:
+    document = paper_table("paper-depth", [("a", run_of(depth_cell("sapiens-0.3b-depth", "depth-list", 0.1)))], catalog)
+    sheet = hi4d(document)
+    assert [i for i, row in enumerate(sheet.rows) if row[1] == "printed"] == list(sheet.faint)
+    assert 0 < len(sheet.faint) < len(sheet.rows)
+    printed, measured = (next(r for r in sheet.rows if r[1].startswith(word)) for word in ("printed", "measured"))
+    page, tex, md = (render(document, form) for form in ("html", "latex", "md"))
+    assert page.count('class="faint"') >= len(sheet.faint)
+    assert rf"\textcolor{{gray}}{{{printed[0]}}}" in tex
+    assert "xcolor" in tex
+    assert f"*{printed[2]}*" in md
+    assert f"*{measured[2]}*" not in md
+    assert measured[2].split()[0] in md
+
+
+def test_a_part_without_a_row_says_what_was_run_and_which_protocol_asks_for_it(catalog: Catalog) -> None:
+    run = run_of(depth_cell("a", "depth", 0.1, dataset="synthetic-humans"))
+    notes = hi4d(paper_table("paper-depth", [("a", run)], catalog)).notes
+    said = next(note for note in notes if note.startswith("No row of these runs"))
+    assert "synthetic-humans/depth" in said
+    assert "--dataset hi4d --protocol" in said
+
+
+def test_notes_of_printed_tables_name_nothing_that_a_reader_cannot_find(catalog: Catalog) -> None:
+    for name in TABLES:
+        for sheet in paper_table(name, [], catalog).sheets:
+            text = " ".join([sheet.title, *sheet.notes])
+            assert not re.search(r"\bN-[A-D]\b|\bSEED\b|\bP[12]-\w+|\bR[12]\b|specs/|known_inconsistencies", text), text
+            assert "arXiv" in text or "computed from" in text
+
+
+def test_the_albedo_table_stands_beside_a_run_of_albedo(catalog: Catalog) -> None:
+    score = ScoreRecord(value=0.0869, title="MAE", decimals=4, higher_is_better=False)
+    cell = depth_cell("floor-picture-albedo", "albedo", 0.1, task="albedo", dataset="synthetic-humans")
+    cell = cell.model_copy(update={"scores": {"albedo/mae": score}, "headline": "albedo/mae"})
+    first, own = paper_table("paper-albedo", [("a", run_of(cell, task="albedo"))], catalog).sheets
+    assert first.rows[-1][:3] == ("Sapiens2-5B", "printed", "0.01191")
+    assert own.rows[0][2].startswith("0.0869")

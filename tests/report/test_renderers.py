@@ -118,7 +118,7 @@ def test_no_control_character_or_direction_mark_gets_through(hostile: Callable[[
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", text)
 
 
-@pytest.mark.parametrize(("task", "heading"), [("seg", "Body-part segmentation"), ("matting", "matting")])
+@pytest.mark.parametrize(("task", "heading"), [("seg", "Body-part segmentation"), ("saliency", "saliency")])
 def test_a_page_is_headed_by_the_title_of_its_task_or_the_name_of_one_that_is_not_installed(
     make_record: Make, task: str, heading: str
 ) -> None:

@@ -31,9 +31,9 @@ from sapiens_bench.cards.schema import EvalProtocol, ModelCard
 from sapiens_bench.cards.spaces import SourceSpace, identity_map
 from sapiens_bench.errors import SampleFault, SapiensBenchError
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import StoredPosesOptions
 from sapiens_bench.models.predictions import Predictions
 from sapiens_bench.models.result_files import points_of
+from sapiens_bench.models.stored_options import StoredPosesOptions
 from sapiens_bench.pixels.codecs import load_npy, load_npz
 from sapiens_bench.render.materials import Coats, find_coats
 from sapiens_bench.render.mesh import read_mesh

@@ -18,6 +18,7 @@ from sapiens_bench.pixels.exr import require
 from sapiens_bench.pixels.files import shown
 from sapiens_bench.pixels.listing import subfolders
 from sapiens_bench.pixels.paths import path_fault
+from sapiens_bench.tasks.stored_options import SHARE_SUFFIXES
 
 FOLDERS: dict[str, tuple[str, ...]] = {  # role -> spellings, in any case; the first is written on export
     "image": ("images", "image", "rgb", "img", "imgs"),
@@ -25,6 +26,9 @@ FOLDERS: dict[str, tuple[str, ...]] = {  # role -> spellings, in any case; the f
     "depth": ("depths", "depth"),
     "normal": ("normals", "normal"),
     "seg": ("labels", "label"),
+    "matting": ("alphas", "alpha", "mattes", "matte", "pha"),
+    "trimap": ("trimaps", "trimap"),
+    "albedo": ("albedos", "albedo"),
     "camera": ("camera_intrinsics", "intrinsics"),
 }
 SUFFIXES: dict[str, tuple[str, ...]] = {
@@ -33,10 +37,14 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "depth": DEPTH_SUFFIXES,
     "normal": NORMAL_SUFFIXES,
     "seg": LABEL_SUFFIXES,
+    "matting": SHARE_SUFFIXES,
+    "trimap": LABEL_SUFFIXES,
+    "albedo": SHARE_SUFFIXES,
     "camera": (".txt",),
 }
 OPTION = {  # the option that names a role's folder
     "image": "images", "mask": "masks", "depth": "depths", "normal": "normals", "seg": "labels", "camera": "cameras",
+    "matting": "alphas", "trimap": "trimaps", "albedo": "albedos",
 }  # fmt: skip
 
 

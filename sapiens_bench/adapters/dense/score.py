@@ -15,9 +15,11 @@ from sapiens_bench.adapters.dense.frames import FILE, read_frame
 from sapiens_bench.adapters.dense.layout import FOLDERS, OPTION
 from sapiens_bench.cards.schema import DatasetCard
 from sapiens_bench.errors import UsageError
+from sapiens_bench.tasks import task_kind, task_names
 from sapiens_bench.tasks.depth.alignment import Alignment
+from sapiens_bench.types import StoredMaps
 
-TASKS = frozenset(DECLARED_AS)
+_DECLARED = frozenset(DECLARED_AS)
 FITS: dict[Alignment, str] = {  # protocols of depth; the first is the default
     "scale_shift": "scale and shift fitted per image",
     "scale_shift_l1": "scale and shift fitted per image by least absolute errors",
@@ -25,6 +27,11 @@ FITS: dict[Alignment, str] = {  # protocols of depth; the first is the default
     "median": "medians matched per image",
     "none": "as it is, nothing fitted",
 }
+
+
+def is_scored(task: str) -> bool:
+    """Whether folders of maps are read for a task of this name; False where there is no such task."""
+    return task in _DECLARED or (task in task_names() and task_kind(task).stored is not None)
 
 
 def truth_root(task: str, truth: Path) -> tuple[Path, dict[str, Any]]:
@@ -39,7 +46,8 @@ def truth_root(task: str, truth: Path) -> tuple[Path, dict[str, Any]]:
     real = truth.resolve()
     if not real.is_dir():
         raise UsageError(f"{truth} is no folder: ground truth for {task} is a folder of maps, or a plain dense folder.")
-    if not (real / FILE).exists() and real.name.lower() in FOLDERS[task] and (real.parent / FILE).is_file():
+    is_role = real.name.lower() in FOLDERS.get(task, ())
+    if task in _DECLARED and not (real / FILE).exists() and is_role and (real.parent / FILE).is_file():
         return real.parent, {OPTION[task]: real.name}
     return real, {}
 
@@ -75,6 +83,9 @@ def truth_card(
         UsageError: no such folder. DatasetRejected: frame.json is malformed.
     """
     root, chosen = truth_root(task, truth)
+    stored = None if task in _DECLARED else task_kind(task).stored
+    if stored is not None:
+        return _card_of(task, stored, truth, card_id, pictures)
     chosen |= {"infer": True, "pictures": pictures}
     if task == "seg" and "space" not in options and read_frame(root, needed=False).labels is None:
         chosen["space"] = space
@@ -82,6 +93,20 @@ def truth_card(
     protocols: dict[str, dict[str, Any]] = {task: common | {"title": "stored maps"}}
     if task == "depth":
         protocols = {fit: common | {"title": title, "scoring": {"alignment": fit}} for fit, title in FITS.items()}
+    return _card(truth, card_id, "dense_folder", protocols)
+
+
+def _card_of(task: str, stored: StoredMaps, truth: Path, card_id: str, pictures: bool) -> DatasetCard:
+    """Of a task that says itself how its maps are stored."""
+    common = {"task": task, "options": {"pictures": pictures}}
+    protocols = {
+        name: common | {"title": name, "scoring": dict(scoring)}
+        for name, scoring in (stored.protocols or {task: {}}).items()
+    }
+    return _card(truth, card_id, stored.adapter, protocols)
+
+
+def _card(truth: Path, card_id: str, adapter: str, protocols: dict[str, dict[str, Any]]) -> DatasetCard:
     next(iter(protocols.values()))["default"] = True
     title = "".join(c if c.isprintable() else "?" for c in truth.resolve().name)[:80] or "."
     card = {
@@ -90,7 +115,7 @@ def truth_card(
         "title": title,
         "licence": {"name": "not stated"},
         "get": f"It is the folder {title}.",
-        "adapter": "dense_folder",
+        "adapter": adapter,
         "protocols": protocols,
     }
     return DatasetCard.model_validate(card)

@@ -3,12 +3,14 @@
     <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.npz    truth; written first
     <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.json   what is known about the picture (render.about)
     <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.png    colour; renamed into place last: it is complete
+    <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.surface.npz    alpha and albedo, made when asked for
 
 With a factor of the scene set to a level, the folder is <split>@<factor>=<level>; where the scene is none of those that
 are published (split study, factors of geometry), the split's name is followed by .<edition>. A factor of appearance
 leaves the truth as it is: its folder has no NPZ, that of the split as drawn is read.
 
-Depth is float32 as rendered, normals are int16 steps of 1 / 32767, both on the pixels of people alone.
+Depth is float32 as rendered, normals are int16 steps of 1 / 32767, both on the pixels of people alone. Alpha is uint8
+sixteenths (the weights of the renderer's filter), albedo uint16 steps of 1 / 65535 where alpha is above 0.
 
 Axes: N people, K keypoints, P pixels of people, H, W image.
 """
@@ -40,7 +42,9 @@ from sapiens_bench.workers import run_all
 
 NORMAL_STEPS = 32767
 LAYOUT = 2  # raised whenever other things are stored for the same picture
+ALPHA_STEPS, ALBEDO_STEPS = 16, 65535
 PARTS = ("instance", "labels", "depth", "normal")  # what ``load`` can leave out; each takes a decompression
+SURFACE = "surface"  # a part that ``load`` gives only where the store has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Store:
     height: int
     width: int
     factor: str = ""  # NAME=LEVEL: one factor of the scene set instead of drawn
+    surface: bool = False  # alpha and albedo as well
 
     @property
     def folder(self) -> Path:
@@ -70,8 +75,16 @@ class Store:
     def json(self, index: int) -> Path:
         return self.folder / f"{index:06d}.json"
 
+    def extra(self, index: int) -> Path:
+        """Of alpha and albedo."""
+        return self.folder / f"{index:06d}.surface.npz"
+
     def has(self, index: int) -> bool:
         """True when the image was committed completely."""
+        return self.has_picture(index) and (not self.surface or self.extra(index).is_file())
+
+    def has_picture(self, index: int) -> bool:
+        """True when all but alpha and albedo is there."""
         return all(path.is_file() for path in (self.png(index), self.npz(index), self.json(index)))
 
 
@@ -96,7 +109,7 @@ def make_levels(store: Store, index: int, factors: Sequence[str]) -> None:
     """
     wanted = [(replace(store, factor=factor), redraw(factor)) for factor in factors]
     cheap = [(each, change) for each, change in wanted if change.is_appearance]
-    size = {"height": store.height, "width": store.width}
+    size: dict[str, Any] = {"height": store.height, "width": store.width, "surface": store.surface}
     pictures = render_all(store.split, index, [change for _, change in cheap], **size) if cheap else []
     for (each, _), picture in zip(cheap, pictures, strict=True):
         _commit(each, index, picture)
@@ -106,15 +119,17 @@ def make_levels(store: Store, index: int, factors: Sequence[str]) -> None:
 
 
 def _commit(store: Store, index: int, picture: Picture) -> None:
-    npz, about, png = store.npz(index), store.json(index), store.png(index)
-    parts = {path: path.with_name(temporary_name() + path.suffix) for path in (npz, about, png)}
+    npz, about, png, extra = store.npz(index), store.json(index), store.png(index), store.extra(index)
+    parts = {path: path.with_name(temporary_name() + path.suffix) for path in (npz, about, png, extra)}
     try:
         for path in parts:
             path.parent.mkdir(parents=True, exist_ok=True)
+        if store.surface:
+            _save(parts[extra], extra, _packed_surface(picture))
+        if store.has_picture(index):
+            return  # made before anybody asked for its surface: it keeps its files
         if not npz.is_file():
-            with open(parts[npz], "wb") as file:
-                _write_npz(file, _packed(picture))
-            os.replace(parts[npz], npz)
+            _save(parts[npz], npz, _packed(picture))
         parts[about].write_text(json.dumps(dict(picture.about)), "utf-8")
         os.replace(parts[about], about)
         parts[png].write_bytes(encode_png(picture.rgb_HW3))
@@ -136,6 +151,20 @@ def _write_npz(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _save(part: Path, path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    with open(part, "wb") as file:
+        _write_npz(file, arrays)
+    os.replace(part, path)
+
+
+def _packed_surface(picture: Picture) -> dict[str, NDArray[Any]]:
+    assert picture.alpha_HW is not None
+    assert picture.albedo_HW3 is not None
+    alpha = np.rint(picture.alpha_HW * ALPHA_STEPS).astype(np.uint8)
+    albedo = np.rint(picture.albedo_HW3[alpha > 0] * ALBEDO_STEPS).astype(np.uint16)
+    return {"alpha": alpha, "albedo": _planes(albedo)}
 
 
 def _packed(picture: Picture) -> dict[str, NDArray[Any]]:
@@ -172,7 +201,7 @@ def load(store: Store, index: int, parts: Collection[str] = PARTS) -> Picture:
     """A committed image.
 
     Args:
-        parts: which of ``PARTS`` to decode; the others come back empty ([0, ...]).
+        parts: which of ``PARTS`` to decode; the others come back empty ([0, ...]). ``SURFACE`` where the store has it.
 
     Raises:
         SampleFault: a file is missing or damaged.
@@ -183,7 +212,12 @@ def load(store: Store, index: int, parts: Collection[str] = PARTS) -> Picture:
         rgb = read_rgb(store.png(index), expected_size=(store.width, store.height), root=store.root)
         about = json.loads(store.json(index).read_bytes())
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return replace(_unpacked(archive, rgb, parts), about=about)
+            found = replace(_unpacked(archive, rgb, parts), about=about)
+        if SURFACE not in parts:
+            return found
+        path = store.extra(index)
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            return _with_surface(found, archive["alpha"], archive["albedo"])
     except (SampleFault, OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise_if_machine(error)
         if isinstance(error, SampleFault):
@@ -219,6 +253,12 @@ def _unpacked(archive: Mapping[str, NDArray[Any]], rgb: NDArray[np.uint8], parts
         visible_NK=archive["visible"],
         camera=Camera(archive["K"], archive["R"], archive["t"], width, height),
     )
+
+
+def _with_surface(picture: Picture, alpha_HW: NDArray[np.uint8], planes: NDArray[np.uint8]) -> Picture:
+    albedo = np.full((*picture.rgb_HW3.shape[:2], 3), np.nan, np.float32)
+    albedo[alpha_HW > 0] = _values(planes, np.dtype("<u2"), 3).astype(np.float32) / np.float32(ALBEDO_STEPS)
+    return replace(picture, alpha_HW=alpha_HW.astype(np.float32) / np.float32(ALPHA_STEPS), albedo_HW3=albedo)
 
 
 # many images ---------------------------------------------------------------------------------------------------------
@@ -268,5 +308,5 @@ def make_all_levels(
 
 def make_one(job: dict[str, Any]) -> None:
     """``make_levels`` as a job of ``workers.run_all``."""
-    store = Store(Path(job["root"]), job["split"], job["height"], job["width"])
+    store = Store(Path(job["root"]), job["split"], job["height"], job["width"], surface=job["surface"])
     make_levels(store, job["index"], job["factors"])

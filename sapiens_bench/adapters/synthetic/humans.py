@@ -1,4 +1,4 @@
-"""Synthetic humans: rendered people with exact keypoints, part labels, depth and normals; nothing to download.
+"""Synthetic humans: rendered people with exact keypoints, parts, depth, normals, alpha, albedo; nothing to download.
 
 Keypoints are found by name, so any space made of names of COCO-WholeBody or of Sapiens' 308 points works; points the
 body model lacks are unlabelled.
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.adapters.synthetic.files import PARTS, Store, load, make, make_all, make_all_levels
+from sapiens_bench.adapters.synthetic.files import PARTS, SURFACE, Store, load, make, make_all, make_all_levels
 from sapiens_bench.cards.options import Options as StrictOptions
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError, UnknownName, UsageError
@@ -112,7 +112,10 @@ class SyntheticHumans:
     notes: tuple[str, ...] = ()
 
     def __init__(self, context: DataContext, *, size: tuple[int, int] = (HEIGHT, WIDTH)) -> None:
-        self._of_scene = None if context.protocol.task in NEEDS else task_kind(context.protocol.task).of_scene
+        kind = None if context.protocol.task in NEEDS else task_kind(context.protocol.task)
+        self._of_scene = None if kind is None else kind.of_scene
+        surface = kind is not None and kind.needs_surface
+        self._parts = NEEDS.get(context.protocol.task, (*PARTS, SURFACE) if surface else PARTS)
         if self._of_scene is None:
             context.needs_task(*NEEDS)
         split = context.split or context.options.split
@@ -121,7 +124,7 @@ class SyntheticHumans:
         self.split, self.task = split, context.protocol.task
         self.factor = context.options.factor
         self._edition = "" if as_shipped(split, factors.redraw(self.factor)) else f", edition {EDITION}"
-        self._store = Store(context.root, split, *size, self.factor)
+        self._store = Store(context.root, split, *size, self.factor, surface)
         self._jitter = _jitter(context.boxes or context.options.boxes, context.where)
         self._keep = _keypoint_index(context.space, context.where) if self.task == "pose" else np.zeros(0, np.int64)
         self._labels = _label_table(context) if self.task == "seg" and context.space is not None else None
@@ -145,7 +148,7 @@ class SyntheticHumans:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self.keys):
             raise IndexError(index)
-        picture = self._picture(index, NEEDS.get(self.task, PARTS))
+        picture = self._picture(index, self._parts)
         target, boxes = self._target(picture)
         if self.task == "pose" and self._jitter is not None:
             boxes = _jittered(boxes, *self._jitter, self.keys[index])
@@ -253,8 +256,16 @@ class SyntheticHumans:
 
 def _scene(picture: Picture) -> Scene:
     people = picture.instance_HW > 0
-    K = np.array(picture.camera.K)
-    return Scene(picture.rgb_HW3, picture.depth_HW_m, picture.normal_HW3, picture.labels_HW, people, K)
+    return Scene(
+        image_HW3=picture.rgb_HW3,
+        depth_HW_m=picture.depth_HW_m,
+        normals_HW3=picture.normal_HW3,
+        labels_HW=picture.labels_HW,
+        mask_HW=people,
+        intrinsics=np.array(picture.camera.K),
+        alpha_HW=picture.alpha_HW,
+        albedo_HW3=picture.albedo_HW3,
+    )
 
 
 def pose_target(picture: Picture, keep_K: NDArray[np.int64]) -> PoseTarget:

@@ -1,4 +1,4 @@
-"""Foreground is what is bright: a model without a network."""
+"""What is bright is salient: a model without a network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from matting_bench.task import Matte
+from saliency_bench.task import Saliency
 from sapiens_bench.cards.options import Options
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.types import ModelInput, Prepared
@@ -16,7 +16,7 @@ class ThresholdOptions(Options):
     """Of the threshold."""
 
     level: int = 120
-    """Grey value from which a pixel is foreground."""
+    """Grey value from which a pixel is salient."""
 
 
 class Threshold:
@@ -35,6 +35,6 @@ class Threshold:
         """Nothing to compute."""
         return {}
 
-    def finish(self, outputs: dict[str, Any], geometry: Any) -> Matte:
+    def finish(self, outputs: dict[str, Any], geometry: Any) -> Saliency:
         """1 where bright."""
-        return Matte((geometry >= self.options.level).astype(np.float32))
+        return Saliency((geometry >= self.options.level).astype(np.float32))

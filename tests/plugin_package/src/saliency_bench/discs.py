@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from matting_bench.task import Matte
+from saliency_bench.task import Saliency
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.cards.options import Options
 from sapiens_bench.types import ModelInput, Sample
@@ -28,7 +28,7 @@ class Discs:
 
     def __init__(self, context: DataContext) -> None:
         context.refuse_split()
-        context.needs_task("matting")
+        context.needs_task("saliency")
         self.options: DiscOptions = context.options
         self.keys = [f"{context.card.id}/{i:03d}" for i in range(self.options.n)]
         self.groups = self.keys
@@ -44,4 +44,4 @@ class Discs:
         image = np.repeat(np.rint(20 + 200 * alpha)[..., None], 3, axis=2).astype(np.uint8)
         box = np.array([[0, 0, side, side]], np.float32)
         given = ModelInput(self.keys[index], image, box, np.ones(1, np.float32))
-        return Sample(index, self.keys[index], self.groups[index], given, Matte(alpha))
+        return Sample(index, self.keys[index], self.groups[index], given, Saliency(alpha))

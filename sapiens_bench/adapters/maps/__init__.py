@@ -1,0 +1,1 @@
+"""Folders of maps of tasks that say themselves how their maps are stored."""

@@ -1,0 +1,73 @@
+"""Folders of mattes: ``alphas/``, ``trimaps/`` where there are any, ``images/``.
+
+A trimap holds 0 (background), 255 (people) and one value between, the unknown; so do those of public matting sets.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.adapters.maps.folder import MapFolder, MapFolderOptions
+from sapiens_bench.errors import SampleFault
+from sapiens_bench.pixels.dense_maps import Limits, read_label_map
+from sapiens_bench.pixels.files import shown
+from sapiens_bench.tasks.matting.stored import alpha_of
+from sapiens_bench.tasks.matting.types import MattingTarget
+
+SLACK = 1e-6  # of arrays of 0..1
+
+
+class MattingFolderOptions(MapFolderOptions):
+    """Of ``matting_folder``."""
+
+    alphas: str = ""
+    """Folder of the mattes (alphas, alpha, mattes, matte, pha)."""
+    trimaps: str = ""
+    """Folder of the trimaps (trimaps, trimap)."""
+    channel: Literal["grey", "alpha"] = "grey"
+    """What of a picture is the matte: its grey values (one channel, or three that are equal), or its alpha channel."""
+
+    def named(self) -> dict[str, str]:
+        """Folder names by role, where they are given."""
+        names = {"matting": self.alphas, "trimap": self.trimaps}
+        return super().named() | {role: name for role, name in names.items() if name}
+
+
+class MattingFolder(MapFolder):
+    """See the top of the file. A trimap is used where a protocol scores its unknown region."""
+
+    Options = MattingFolderOptions
+    task = "matting"
+    beside = ("trimap",)
+
+    def target(self, index: int) -> tuple[MattingTarget, tuple[int, int]]:
+        """Alpha and what the trimap leaves open.
+
+        Raises:
+            SampleFault: side ``input``; ``label.shape``, ``label.mode``, ``label.value``, ``label.missing``.
+        """
+        path = self.layout.path("matting", index)
+        assert path is not None
+        alpha = alpha_of(path, None, from_alpha=self._options.channel == "alpha", max_pixels=self._max_pixels)
+        low, high = float(alpha.min(initial=0)), float(alpha.max(initial=0))
+        if not (low >= -SLACK and high <= 1 + SLACK):
+            raise SampleFault("label.value", f"{shown(path)}: alpha from {low:.4g} to {high:.4g}; shares are 0 to 1")
+        size = (alpha.shape[0], alpha.shape[1])
+        return MattingTarget(np.clip(alpha, 0, 1), self._unknown(index, size)), size
+
+    def _unknown(self, index: int, size_hw: tuple[int, int]) -> NDArray[np.bool_] | None:
+        if not self.layout.has_role("trimap"):
+            return None
+        path = self.layout.path("trimap", index)
+        if path is None:
+            raise SampleFault("label.missing", f"{self.layout.stems[index]} has no trimap, other samples have one")
+        stored = read_label_map(path, Limits(size_hw, self._max_pixels))
+        between = np.unique(stored[(stored != 0) & (stored != 255)])
+        if len(between) > 1:
+            raise SampleFault(
+                "label.value", f"{shown(path)}: {len(between)} values between 0 and 255; a trimap has one, the unknown"
+            )
+        return np.asarray((stored != 0) & (stored != 255))

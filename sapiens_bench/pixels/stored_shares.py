@@ -1,0 +1,84 @@
+"""Maps of shares of one (alpha, colours 0..1) as people store them: pictures of full range, or arrays.
+
+Axes: H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sapiens_bench.errors import SampleFault
+from sapiens_bench.pixels.codecs import Stored, stored_of
+from sapiens_bench.pixels.decode import MAX_PIXELS, open_picture
+from sapiens_bench.pixels.dense_maps import ARRAYS, Limits, read_numbers
+from sapiens_bench.pixels.exr import read_exr_choice
+from sapiens_bench.pixels.files import shown
+
+_PLANES = {1: (("A",), ("Y",), ("R",), ("V",)), 3: (("R", "G", "B"), ("r", "g", "b"))}
+
+
+class Shares(NamedTuple):
+    """A map as stored, whole numbers divided by the largest of their type."""
+
+    name: str
+    values: NDArray[np.float32]  # [H, W] or [H, W, 3]
+    alpha_HW: NDArray[np.float32] | None  # of a picture with an alpha that varies
+
+
+def read_shares(
+    path: Path, channels: int, members: Sequence[str], size_hw: tuple[int, int] | None, max_pixels: int = MAX_PIXELS
+) -> Shares:
+    """The shares in a file; ``channels`` is 1 ([H, W]) or 3 ([H, W, 3], or arrays of (3, H, W)).
+
+    Args:
+        members: names of the array in a ``.npz``; its only one is taken as well.
+        size_hw: that it must have; None: the file itself decides.
+
+    Raises:
+        SampleFault: ``label.shape`` (both shapes), ``label.array``, ``label.mode``, ``image.*``.
+    """
+    limits = Limits(size_hw, max_pixels)
+    suffix = path.suffix.lower()
+    alpha: NDArray[np.float32] | None = None
+    if suffix in ARRAYS:
+        values = read_numbers(path, members, limits, channels=0 if channels == 1 else channels)
+    elif suffix == ".exr":
+        values = _sized(read_exr_choice(path, _PLANES[channels], max_pixels=max_pixels), path, size_hw)
+        values = values[..., 0] if channels == 1 else values
+    else:
+        stored = stored_of(open_picture(path, max_pixels=max_pixels))
+        if stored.palette_K3 is not None:
+            raise SampleFault("label.mode", f"{stored.name}: a palette; shares are stored as grey values or colours")
+        values = _sized(_channels(stored, channels), path, size_hw)
+        alpha = None if stored.alpha_HW is None else as_shares(_sized(stored.alpha_HW, path, size_hw))
+    return Shares(shown(path), as_shares(values), alpha)
+
+
+def _channels(stored: Stored, channels: int) -> NDArray[Any]:
+    if channels == 1:
+        whole = stored.grey if stored.alpha_HW is None else stored.values
+        if whole is None:
+            raise SampleFault("label.mode", f"{stored.name}: colours, where one channel is needed")
+        return whole
+    if stored.values.ndim != 3:
+        raise SampleFault("label.mode", f"{stored.name}: one channel, where three are needed")
+    return stored.values
+
+
+def as_shares(values: NDArray[Any]) -> NDArray[np.float32]:
+    """float32; whole numbers over the largest of their type, booleans as 0 and 1, other numbers as they are."""
+    if values.dtype.kind in "iu":
+        return np.asarray(values / np.float64(np.iinfo(values.dtype).max), np.float32)
+    return values.astype(np.float32)
+
+
+def _sized(values: NDArray[Any], path: Path, size_hw: tuple[int, int] | None) -> NDArray[Any]:
+    if size_hw is not None and values.shape[:2] != size_hw:
+        text = f"shape {values.shape[:2]}, needed is {size_hw}: another size"
+        raise SampleFault("label.shape", f"{shown(path)}: {text}")
+    return values

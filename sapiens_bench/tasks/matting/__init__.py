@@ -1,0 +1,1 @@
+"""Alpha matting: which share of every pixel belongs to people."""

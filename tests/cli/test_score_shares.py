@@ -1,0 +1,118 @@
+"""Folders of mattes and of albedo, scored as typed; what has to be said, and what cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sapiens_bench.pixels.png import encode_png
+from sapiens_bench.store.record import CellRecord, read_run
+
+Call = Callable[..., tuple[int, str, str]]
+rng = np.random.default_rng(5)
+
+
+@pytest.fixture
+def scored(call: Call, tmp_path: Path) -> Callable[..., CellRecord]:
+    def run(task: str, truth: Path, preds: Path, *more: str, code: int = 0) -> CellRecord:
+        out = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
+        found, printed, said = call("score", "--task", task, "--truth", truth, preds, "--out", out, *more)
+        assert found == code, printed + said
+        return read_run(out).cells[0]
+
+    return run
+
+
+def pictures(folder: Path, **arrays: Any) -> Path:
+    folder.mkdir(parents=True)
+    for name, array in arrays.items():
+        (folder / f"{name}.png").write_bytes(encode_png(np.asarray(array)))
+    return folder
+
+
+def mattes() -> dict[str, Any]:
+    alpha = np.zeros((24, 30), np.uint8)
+    alpha[5:20, 6:25], alpha[5:20, 6] = 255, 128
+    return {"a": alpha, "b": alpha[:, ::-1]}
+
+
+def test_mattes_of_eight_bits_against_mattes_of_sixteen(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
+    truth = pictures(tmp_path / "gt" / "alphas", **mattes())
+    deep = {name: alpha.astype(np.uint16) * 257 for name, alpha in mattes().items()}
+    same = scored("matting", truth.parent, pictures(tmp_path / "mine", **deep))
+    assert (same.dataset, same.protocol, same.counts.ok) == ("gt", "whole", 2)
+    assert same.scores["matting/sad"].value == 0
+    black = pictures(tmp_path / "black", **{name: 0 * alpha for name, alpha in mattes().items()})
+    wrong = scored("matting", truth, black)
+    assert wrong.scores["matting/sad"].value == pytest.approx((15 * 18 + 15 * 128 / 255) / 1000, rel=1e-6)
+
+
+def test_a_trimap_beside_the_truth_says_where_errors_count(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
+    truth = tmp_path / "gt"
+    pictures(truth / "alphas", **mattes())
+    trimap = np.zeros((24, 30), np.uint8)
+    trimap[0] = 128
+    pictures(truth / "trimaps", a=trimap, b=trimap)
+    full = pictures(tmp_path / "full", **{name: np.full_like(alpha, 255) for name, alpha in mattes().items()})
+    cell = scored("matting", truth, full, "--protocol", "unknown")
+    assert cell.scores["matting/sad"].value == pytest.approx(0.030)
+    assert cell.scores["matting/mse"].value == 1
+
+
+def test_a_picture_with_an_alpha_channel_is_asked_about(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
+    truth = pictures(tmp_path / "gt", **mattes())
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    for name, alpha in mattes().items():
+        grey = np.full((24, 30), 77, np.uint8)
+        Image.fromarray(np.dstack([grey, grey, grey, alpha])).save(cut / f"{name}.png")
+    refused = scored("matting", truth, cut, code=3)
+    assert "channel=alpha" in refused.causes[0].detail
+    assert scored("matting", truth, cut, "--option", "channel=alpha").scores["matting/sad"].value == 0
+
+
+def test_mattes_of_another_size_are_resized_only_when_asked(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
+    truth = pictures(tmp_path / "gt", a=np.full((24, 30), 255, np.uint8))
+    half = pictures(tmp_path / "half", a=np.full((12, 15), 255, np.uint8))
+    assert scored("matting", truth, half, code=3).causes[0].kind == "pred.shape"
+    assert scored("matting", truth, half, "--resize", "bilinear").scores["matting/sad"].value == 0
+
+
+def colours() -> dict[str, Any]:
+    return {"a": rng.integers(20, 200, (26, 24, 3)).astype(np.uint8)}
+
+
+def test_the_colour_space_of_albedo_is_asked_for_on_both_sides(tmp_path: Path, call: Call) -> None:
+    found = colours()
+    truth, preds = pictures(tmp_path / "gt", **found), pictures(tmp_path / "mine", **found)
+    code, _, said = call("score", "--task", "albedo", "--truth", truth, preds, "--out", tmp_path / "run")
+    assert code == 2
+    assert "colour_space" in said
+    args = ("score", "--task", "albedo", "--truth", truth, preds, "--out", tmp_path / "run")
+    code, _, said = call(*args, "--option", "colour_space=srgb")
+    assert code == 2
+    assert "--data-option colour_space=srgb" in said
+
+
+def test_albedo_of_linear_arrays_against_srgb_pictures(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
+    found = colours()
+    truth = pictures(tmp_path / "gt" / "albedos", **found).parent
+    mask = np.zeros((26, 24), np.uint8)
+    mask[4:20, 3:20] = 255
+    pictures(truth / "masks", a=mask)
+    coded = found["a"] / 255
+    linear = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+    preds = tmp_path / "mine"
+    preds.mkdir()
+    np.save(preds / "a_albedo.npy", np.where(mask[..., None] > 0, linear, 0.9).astype(np.float32))
+    said = ("--data-option", "colour_space=srgb", "--option", "colour_space=linear")
+    cell = scored("albedo", truth, preds, *said)
+    assert cell.scores["albedo/mae"].value < 1e-6
+    assert cell.scores["albedo/psnr"].value == 100
+    off = scored("albedo", truth, preds, *said[:3], "colour_space=srgb")
+    assert off.scores["albedo/mae"].value > 0.1

@@ -1,1 +1,0 @@
-"""Alpha matting for sapiens-bench."""

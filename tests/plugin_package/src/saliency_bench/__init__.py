@@ -1,0 +1,1 @@
+"""Saliency for sapiens-bench."""
