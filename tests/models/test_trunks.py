@@ -80,6 +80,21 @@ def test_trunks_that_cannot_be_are_refused(name: str, weights: Path | None, kind
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize("raised", [RuntimeError, AttributeError, ValueError, AssertionError, TypeError])
+def test_a_network_without_dense_features_is_refused_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, raised: type[Exception]
+) -> None:
+    """timm says so in many ways; its networks come and go, so one that answers as they do stands in."""
+    import timm
+
+    def refuses(name: str, **options: object) -> None:
+        raise raised("features_only not implemented for this model")
+
+    monkeypatch.setattr(timm, "create_model", refuses)
+    with pytest.raises(UsageError, match=r"timm:test_vit gives no feature maps \(features_only not implemented"):
+        open_trunk("timm:test_vit", RANDOM, input_hw=HW)
+
+
 def test_an_input_that_is_no_multiple_of_the_patch_is_refused() -> None:
     with pytest.raises(UsageError, match="multiples of 16"):
         open_trunk("timm:test_vit", RANDOM, input_hw=(100, 64))
