@@ -48,6 +48,11 @@ class DepthLoss(StrEnum):
     aligned = "aligned"
 
 
+class PoseLoss(StrEnum):
+    mse = "mse"
+    ohkm = "ohkm"
+
+
 class ClassWeights(StrEnum):
     frequency = "frequency"
     paper = "paper"
@@ -75,7 +80,9 @@ def probe(
         str,
         typer.Option("--backbone", help="movenet-*, blazepose-*, sapiens-SIZE, sapiens2-SIZE, or timm:NAME."),
     ],
-    task: Annotated[list[str], typer.Option("--task", help="seg, depth, normal; several share one head (comma list).")],
+    task: Annotated[
+        list[str], typer.Option("--task", help="seg, depth, normal (several share one head, comma list), or pose.")
+    ],
     train: Annotated[str, typer.Option("--train", metavar="DATASET[:SPLIT]", help="What the head is fitted on.")],
     evaluate: Annotated[
         str | None, typer.Option("--eval", metavar="DATASET[:SPLIT]", help="What it is judged on; other people.")
@@ -120,6 +127,9 @@ def probe(
     depth_loss: Annotated[
         DepthLoss, typer.Option("--depth-loss", help="silog: the paper's; aligned: AbsRel after the best fit.")
     ] = DepthLoss.silog,
+    pose_loss: Annotated[
+        PoseLoss, typer.Option("--pose-loss", help="Of heatmaps. ohkm: of a person's hardest keypoints.")
+    ] = PoseLoss.mse,
     class_weights: Annotated[
         ClassWeights, typer.Option("--class-weights", help="By frequency, or the paper's.")
     ] = ClassWeights.frequency,
@@ -170,6 +180,7 @@ def probe(
         decay=decay.value,
         clip=clip,
         depth_loss=depth_loss.value,
+        pose_loss=pose_loss.value,
         class_weights=class_weights.value,
         seeds=seeds,
         start_from=start_from,
@@ -213,13 +224,14 @@ def _evaluate(request: ProbeRequest, task: str, fitted: list[Fitted], fmt: str) 
     """The ordinary run of the new rows and the task's floors."""
     from sapiens_bench.cli.run import execute as run
     from sapiens_bench.engine.request import Request
+    from sapiens_bench.tasks import task_kind
 
     assert request.evaluate is not None
     rows = tuple(request.model_id(task, each.seed) for each in fitted)
     run(
         Request(
             task=task,
-            models=(*rows, f"floors-{task}"),
+            models=(*rows, *((f"floors-{task}",) if task_kind(task).floors else ())),
             datasets=(request.evaluate.name,),
             split=request.evaluate.split,
             out=request.out / f"run-{task}",

@@ -21,6 +21,7 @@ WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called
     "pifuhd": "sapiens_bench.models.pifuhd:PIFuHD",
     "predictions": "sapiens_bench.models.predictions:Predictions",
     "probe_head": "sapiens_bench.models.probe_head:ProbeHead",
+    "probe_pose": "sapiens_bench.models.probe_pose:ProbePose",
     "sam": "sapiens_bench.models.sam:SamPersons",
     "sapiens2": "sapiens_bench.models.sapiens2:build",
     "sapiens_v1": "sapiens_bench.models.sapiens_v1:build",

@@ -15,6 +15,7 @@ from sapiens_bench.cards.options import NoOptions, Options
 from sapiens_bench.errors import CardError
 from sapiens_bench.models.box_free_options import OneStageOptions
 from sapiens_bench.models.dense_options import DENSE_WRAPPERS, Sign
+from sapiens_bench.models.probe_options import PROBE_WRAPPERS
 from sapiens_bench.models.stored_options import predictions_options
 from sapiens_bench.tasks.depth.types import DepthKind
 from sapiens_bench.types import TaskKind
@@ -282,11 +283,6 @@ class SelfieOptions(Options):
     """Probability from which a pixel is a person."""
 
 
-class ProbeDepthOptions(Options):
-    depth_kind: Literal["affine_invariant_depth"]
-    """Heads are fitted to depth up to factor and offset."""
-
-
 class FloorOptions(SelfieOptions):
     """Of a floor; the threshold is that of the person mask, where the floor needs one."""
 
@@ -358,7 +354,6 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
     "oracle": NoOptions,
     "pifuhd": {"normal": AxesOptions},
     "predictions": predictions_options,
-    "probe_head": {"seg": NoOptions, "depth": ProbeDepthOptions, "normal": NoOptions},
     "rtdetr": DetectorOptions,
     "sapiens2": {
         "pose": Sapiens2PoseOptions,
@@ -379,6 +374,7 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
     "torchvision": TorchvisionDetectorOptions,
     "vitpose": {"pose": VitPoseOptions},
     **DENSE_WRAPPERS,
+    **PROBE_WRAPPERS,
 }
 
 

@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError, UsageError
 from sapiens_bench.models.parts.trunks import Trunk
+from sapiens_bench.probe.people import person_view
 from sapiens_bench.probe.views import Arrays, Grid, draws, make_view
 from sapiens_bench.store.files import write_atomic
+from sapiens_bench.tasks.pose.types import PoseTarget
 from sapiens_bench.types import Adapter
 
 BLOCK = 64  # rows between two commits
@@ -43,6 +45,7 @@ class TrainingData:
     n_views: int
     grid: Grid
     seed: int
+    people: tuple[int, ...] = ()  # pose: who of the sample at each place is meant; samples then come once a person
 
     @property
     def first(self) -> Adapter:
@@ -62,6 +65,7 @@ class TrainingData:
         manifests = {task: adapter.manifest_sha256 for task, adapter in sorted(self.adapters.items())}
         flips = None if self.flip_index is None else self.flip_index.tolist()
         parts = [VERSION, manifests, self.keys, self.n_views, self.grid.input_hw, self.grid.stride, self.seed, flips]
+        parts += [self.people] if self.people else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
 
     def views(self, place: int, numbers: Sequence[int]) -> tuple[list[Arrays], str]:
@@ -77,12 +81,20 @@ class TrainingData:
         if len({picture.key for picture in pictures}) != 1:
             raise ShapeError(f"sample {index} is not the same for every task: {[picture.key for picture in pictures]}")
         targets = {task: sample.target for task, sample in samples.items()}
-        image = pictures[0].image_HW3
-        made = [
-            make_view(image, targets, n, self.grid, draws("probe view", self.seed, pictures[0].key, n), self.flip_index)
-            for n in numbers
-        ]
+        image, key = pictures[0].image_HW3, pictures[0].key
+        if self.people:
+            made = [self._person(image, targets["pose"], key, self.people[place], n) for n in numbers]
+        else:
+            made = [
+                make_view(image, targets, n, self.grid, draws("probe view", self.seed, key, n), self.flip_index)
+                for n in numbers
+            ]
         return made, picture_hash(image)
+
+    def _person(self, image: NDArray[np.uint8], target: PoseTarget, key: str, person: int, number: int) -> Arrays:
+        assert self.flip_index is not None
+        rng = draws("probe person", self.seed, key, person, number)
+        return person_view(image, target, person, number, self.grid.input_hw, rng, self.flip_index)
 
 
 def picture_hash(image_HW3: NDArray[np.uint8]) -> str:

@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from sapiens_bench.models.parts.udp_targets import udp_targets
 from sapiens_bench.probe import losses
-from sapiens_bench.probe.request import DepthLoss
+from sapiens_bench.probe.request import DepthLoss, PoseLoss
 from sapiens_bench.probe.views import NORMAL_STEPS
 
-SHARE = {"seg": 1.0, "normal": 1.0, "depth": 1.0}  # of a task in a head of several
+SHARE = {"seg": 1.0, "normal": 1.0, "depth": 1.0, "pose": 1.0}  # of a task in a head of several
 ALIGNED_SCALE = 20.0  # brings the aligned loss (about 0.03) to the size of the others
+HEATMAP_SCALE = 1000.0  # brings the mean over a heatmap's pixels (about 0.001) there as well
+HARD_SHARE = 128 / 308  # of the keypoints, as the released configurations for 308 of them keep 128
 MAX_CLASS_WEIGHT = 10.0  # as in the released segmentation configuration
 
 
@@ -32,6 +35,7 @@ class Objective:
     tasks: tuple[str, ...]
     class_weight: tuple[float, ...] = ()  # seg
     depth_loss: DepthLoss = "silog"
+    pose_loss: PoseLoss = "mse"
 
     def __call__(self, predictions: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Task -> loss, a scalar each; already multiplied by the task's share."""
@@ -47,6 +51,13 @@ class Objective:
         if self.depth_loss == "aligned":
             return ALIGNED_SCALE * losses.aligned_depth(positive, depth)
         return losses.silog(positive, losses.relative_depth(depth))
+
+    def _pose(self, maps: Tensor, points: Tensor) -> Tensor:
+        target, weight = udp_targets(points, (maps.shape[2], maps.shape[3]))
+        if self.pose_loss == "mse":
+            return HEATMAP_SCALE * losses.keypoint_mse(maps, target, weight)
+        hardest = max(1, round(HARD_SHARE * maps.shape[1]))
+        return HEATMAP_SCALE * losses.keypoint_ohkm(maps, target, weight, hardest)
 
     def _normal(self, raw: Tensor, normals: Tensor) -> Tensor:
         known = (normals != 0).any(dim=1)

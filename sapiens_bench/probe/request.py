@@ -11,7 +11,8 @@ from sapiens_bench.errors import UsageError, nearest
 from sapiens_bench.probe.schedule import Decay
 
 DepthLoss = Literal["silog", "aligned"]
-TASKS = ("seg", "depth", "normal")
+PoseLoss = Literal["mse", "ohkm"]
+TASKS = ("seg", "depth", "normal", "pose")
 RATES = (3e-4, 1e-3, 3e-3)  # tried by ``lr=None``
 HeadSize = Literal["small", "large"]
 ARCH_WIDTH = 256  # of the published decoders
@@ -70,6 +71,7 @@ class ProbeRequest:
     decay: Decay = "cosine"
     clip: float = 1.0
     depth_loss: DepthLoss = "silog"
+    pose_loss: PoseLoss = "mse"
     class_weights: str = "frequency"  # or "paper"
     seeds: int = 1
     start_from: Path | None = None  # the folder of an earlier probe of the same plan, whose head is trained on
@@ -88,6 +90,10 @@ class ProbeRequest:
             meant = f" Did you mean {close[0]!r}?" if close else ""
             asked = ",".join(self.tasks)
             raise UsageError(f"--task {asked}: a probe is fitted for {', '.join(TASKS)}, or several.{meant}")
+        if "pose" in self.tasks and len(self.tasks) > 1:
+            raise UsageError("--task pose alone: its head sees one crop a person, the others' the whole picture.")
+        if "pose" in self.tasks and not self.views:
+            raise UsageError("--views 0 with --task pose is not supported: views of people lie on disk.")
         if self.arch == "mask2former" and self.tasks != ("seg",):
             raise UsageError("--arch mask2former is made of labelled masks: --task seg only.")
         if self.finetune and not self.views:

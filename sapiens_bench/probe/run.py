@@ -30,6 +30,7 @@ from sapiens_bench.probe.fresh import source_hw
 from sapiens_bench.probe.leakage import refuse_shared_groups, refuse_shared_pictures, split_groups
 from sapiens_bench.probe.objective import Objective, class_weights
 from sapiens_bench.probe.paper import PAPER_CLASS_WEIGHTS
+from sapiens_bench.probe.people import find_people
 from sapiens_bench.probe.plot import plot_losses, write_tensorboard
 from sapiens_bench.probe.request import ARCH_WIDTH, HEADS, RATES, DataName, ProbeRequest
 from sapiens_bench.probe.train import Job, Settings, fit
@@ -39,6 +40,7 @@ from sapiens_bench.probe.write import Fitted, write_cards, write_head
 from sapiens_bench.types import Materialised
 
 CHANNELS = {"depth": 1, "normal": 3}
+NAMED = ("seg", "pose")  # tasks whose channels are the names of a set
 Watch = Callable[[str, int, int], None]  # what, done, total
 
 
@@ -92,31 +94,41 @@ def probe_data(request: ProbeRequest, catalog: Catalog, watch: Watch) -> ProbeDa
     trunk = open_trunk(request.backbone, request.backbone_weights, input_hw=request.input_hw, device=device)
     found = {task: open_part(request, request.train, task, catalog) for task in request.tasks}
     first = next(iter(found.values()))
-    indices = tuple(range(first.facts.n_samples))
+    samples = tuple(range(first.facts.n_samples))
     judged = _judged(request, catalog)
     names = (str(request.train), str(request.evaluate))
     for each in judged:
-        refuse_shared_groups(first.open.adapter, indices, each.open.adapter, names)
+        refuse_shared_groups(first.open.adapter, samples, each.open.adapter, names)
     if isinstance(first.open.adapter, Materialised):  # takes minutes: whatever can be refused has been by now
-        first.open.adapter.materialise(indices, request.threads or 2, lambda n, of: watch("pictures", n, of))
+        first.open.adapter.materialise(samples, request.threads or 2, lambda n, of: watch("pictures", n, of))
     plan = _plan(request, trunk, found)
-    space = found["seg"].spec.space if "seg" in found else None
-    flips = np.array(space.flip_index or range(len(space.names)), np.int64) if space is not None else None
-    adapters = {task: data.open.adapter for task, data in found.items()}
     fresh = not request.views
     grid = Grid(source_hw(request.input_hw), 1) if fresh else Grid(request.input_hw, plan.out_stride)
-    data = TrainingData(adapters, flips, indices, request.views or 1, grid, seed=0)
+    data = _training_data(request, found, samples, grid)
     root = cache_root() / "probe"
     views = views_of(data, root, watch, request.threads or os.cpu_count() or 1)
     for each in judged[:1]:
         refuse_shared_pictures(views.pictures, each.open.adapter, names)
     maps = None if request.finetune or fresh else near(maps_of(data, views, trunk, root, device, watch), device)
-    groups = [first.open.adapter.groups[index] for index in indices]
+    groups = [first.open.adapter.groups[index] for index in data.indices]
     fitted, held = split_groups(groups, request.validation)
     train_rows = [i * data.n_views + view for i in fitted for view in range(data.n_views)]
     plain = [i * data.n_views for i in held]
     objective = _objective(request, plan, views)
     return ProbeData(request, data, near(views, device), maps, trunk, plan, objective, train_rows, plain, device)
+
+
+def _training_data(
+    request: ProbeRequest, found: dict[str, FoundData], samples: tuple[int, ...], grid: Grid
+) -> TrainingData:
+    """The samples, once each; for pose once a person."""
+    space = next((data.spec.space for task, data in found.items() if task in NAMED), None)
+    flips = np.array(space.flip_index or range(len(space.names)), np.int64) if space is not None else None
+    adapters = {task: data.open.adapter for task, data in found.items()}
+    people: tuple[int, ...] = ()
+    if "pose" in found:
+        samples, people = find_people(adapters["pose"], samples, request.threads or os.cpu_count() or 1)
+    return TrainingData(adapters, flips, samples, request.views or 1, grid, seed=0, people=people)
 
 
 def open_part(request: ProbeRequest, name: DataName, task: str, catalog: Catalog) -> FoundData:
@@ -157,7 +169,7 @@ def _plan(request: ProbeRequest, trunk: Trunk, found: dict[str, FoundData]) -> H
     outputs = {}
     for task, data in found.items():
         space = data.spec.space
-        outputs[task] = len(space.names) if task == "seg" and space is not None else CHANNELS[task]
+        outputs[task] = len(space.names) if task in NAMED and space is not None else CHANNELS[task]
     if request.arch:
         return HeadPlan(trunk.taps, outputs, width=request.width or ARCH_WIDTH, stem=0, arch=request.arch)
     sizes: dict[str, Any] = dict(HEADS[request.head])
@@ -176,7 +188,7 @@ def _objective(request: ProbeRequest, plan: HeadPlan, views: Rows) -> Objective:
             if n not in PAPER_CLASS_WEIGHTS:
                 raise UsageError(f"--class-weights paper: the paper has none for {n} classes.")
             weights = PAPER_CLASS_WEIGHTS[n]
-    return Objective(request.tasks, weights, request.depth_loss)
+    return Objective(request.tasks, weights, request.depth_loss, request.pose_loss)
 
 
 def _settings(prepared: ProbeData, rate: float, seed: int) -> Settings:
@@ -269,7 +281,8 @@ def _about(prepared: ProbeData, settings: Settings, tried: dict[str, float], los
     request = prepared.request
     made: dict[str, Any] = {
         "train": str(request.train),
-        "pictures": len(prepared.data.indices),
+        "pictures": len(set(prepared.data.indices)),
+        **({"people": len(prepared.data.people), "pose_loss": request.pose_loss} if prepared.data.people else {}),
         "views": request.views,
         "validation_groups": len(prepared.validation_rows),
         "manifest_sha256": prepared.data.first.manifest_sha256,
@@ -288,7 +301,8 @@ def _about(prepared: ProbeData, settings: Settings, tried: dict[str, float], los
 
 
 def _space(request: ProbeRequest, catalog: Catalog) -> str | None:
-    if "seg" not in request.tasks:
+    task = next((task for task in request.tasks if task in NAMED), None)
+    if task is None:
         return None
     card = catalog.dataset(request.train.name)
-    return card.protocols[card.default_protocol("seg") or ""].space
+    return card.protocols[card.default_protocol(task) or ""].space

@@ -18,7 +18,7 @@ from sapiens_bench.probe.request import ProbeRequest
 from sapiens_bench.store.files import write_atomic
 
 ARCH_TITLES = {"deeplabv3plus": "DeepLabV3+", "upernet": "UperNet", "dpt": "DPT", "mask2former": "Mask2Former"}
-TITLES = {"seg": "segmentation", "depth": "depth", "normal": "normals"}
+TITLES = {"seg": "segmentation", "depth": "depth", "normal": "normals", "pose": "keypoints"}
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def card_text(
         "title": f"Probe of {backbone}, {TITLES[task]}",
         "task": task,
         "licence": {"name": "see the backbone's and the data set's", "note": "A head fitted on this machine."},
-        "wrapper": "probe_head",
-        **({"space": space} if task == "seg" else {}),
+        "wrapper": "probe_pose" if task == "pose" else "probe_head",
+        **({"space": space} if task in ("seg", "pose") else {}),
         "input": {"height": request.input_hw[0], "width": request.input_hw[1]},
         "trained_on": str(request.train),
         "in_domain": [request.train.name],

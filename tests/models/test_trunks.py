@@ -80,6 +80,21 @@ def test_trunks_that_cannot_be_are_refused(name: str, weights: Path | None, kind
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize("raised", [RuntimeError, AttributeError, ValueError, AssertionError, TypeError])
+def test_a_network_without_dense_features_is_refused_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, raised: type[Exception]
+) -> None:
+    """timm says so in many ways; its networks come and go, so one that answers as they do stands in."""
+    import timm
+
+    def refuses(name: str, **options: object) -> None:
+        raise raised("features_only not implemented for this model")
+
+    monkeypatch.setattr(timm, "create_model", refuses)
+    with pytest.raises(UsageError, match=r"timm:test_vit gives no feature maps \(features_only not implemented"):
+        open_trunk("timm:test_vit", RANDOM, input_hw=HW)
+
+
 def test_an_input_that_is_no_multiple_of_the_patch_is_refused() -> None:
     with pytest.raises(UsageError, match="multiples of 16"):
         open_trunk("timm:test_vit", RANDOM, input_hw=(100, 64))
@@ -120,3 +135,79 @@ def test_a_file_of_another_size_than_the_name_says_is_refused(tmp_path: Path) ->
     assert open_trunk("sapiens-0.3b", path, input_hw=HW).taps[-1].channels == 1024
     with pytest.raises(CheckpointRejected, match=r"has width 1024; sapiens-0\.6b has 1280"):
         open_trunk("sapiens-0.6b", path, input_hw=HW)
+
+
+@pytest.fixture
+def tiny_maws(monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """A small encoder in the layout of the authors' files, and its state at their 14 x 14 places."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    from sapiens_bench.models.parts import trunk_maws
+
+    monkeypatch.setitem(trunk_maws.SIZES, "vit_b16", (16, 32, 8, 2))
+    torch.manual_seed(1)
+    net = VisionTransformer(img_size=224, patch_size=16, embed_dim=32, depth=8, num_heads=2, num_classes=0)
+    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("kind", ["maws", "maws_clip"])
+def test_a_maws_file_gives_four_maps_of_its_own_tensors(
+    tmp_path: Path, tiny_maws: dict[str, torch.Tensor], kind: str
+) -> None:
+    path = tmp_path / "vit_b16.pt"
+    other = {"logit_scale": torch.ones(()), "text_encoder.x": torch.ones(3), "vision_projection": torch.ones(2, 2)}
+    clip = {**{f"vision_encoder.{name}": tensor for name, tensor in tiny_maws.items()}, **other}
+    torch.save(clip if kind == "maws_clip" else tiny_maws, path)
+    trunk = open_trunk("maws:vit_b16", path, input_hw=(224, 224))
+    with torch.inference_mode():
+        maps = trunk(torch.full((1, 3, 224, 224), 128, dtype=torch.uint8))
+    assert [tap.name for tap in trunk.taps] == ["layer2", "layer4", "layer6", "layer8"]
+    assert torch.equal(trunk.get_parameter("net.pos_embed"), tiny_maws["pos_embed"])
+    assert torch.equal(trunk.get_parameter("net.blocks.7.mlp.fc2.weight"), tiny_maws["blocks.7.mlp.fc2.weight"])
+    portrait = open_trunk("maws:vit_b16", path, input_hw=HW)
+    with torch.inference_mode():
+        assert [tuple(m.shape) for m in portrait(image())] == [(2, 32, 6, 4)] * 4
+    assert [tuple(m.shape) for m in maps] == [(1, 32, 14, 14)] * 4
+    assert portrait.layer_name("net.blocks.3.norm1.weight") == "backbone.layers.3.norm1.weight"
+    assert portrait.n_layers == 8
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("missing", r"1 missing \(blocks\.7\.norm1\.bias\)"),
+        ("more", r"1 unexpected \(head\.weight\)"),
+        ("shape", r"blocks\.0\.attn\.qkv\.weight: \(96, 16\), not \(96, 32\)"),
+        ("table", r"it has no pos_embed"),
+        ("oblong", r"pos_embed: \(1, 13, 32\), not \(1, 10, 32\)"),
+        ("nan", r"NaN or infinite weights: 1 in \(norm\.weight\)"),
+    ],
+)
+def test_a_maws_file_that_fits_in_part_is_refused_by_name(
+    tmp_path: Path, tiny_maws: dict[str, torch.Tensor], fault: str, says: str
+) -> None:
+    changed: dict[str, dict[str, torch.Tensor]] = {
+        "more": {"head.weight": torch.ones(2, 32)},
+        "shape": {"blocks.0.attn.qkv.weight": torch.ones(96, 16)},
+        "oblong": {"pos_embed": torch.ones(1, 13, 32)},
+        "nan": {"norm.weight": torch.full((32,), float("nan"))},
+    }
+    state = {**tiny_maws, **changed.get(fault, {})}
+    for name in {"missing": ["blocks.7.norm1.bias"], "table": ["pos_embed"]}.get(fault, []):
+        del state[name]
+    path = tmp_path / "vit_b16.pt"
+    torch.save(state, path)
+    with pytest.raises(CheckpointRejected, match=says):
+        open_trunk("maws:vit_b16", path, input_hw=HW)
+
+
+def test_a_maws_encoder_without_a_file_or_of_no_such_size_is_refused(tiny_maws: dict[str, torch.Tensor]) -> None:
+    assert "drawn at random" in " ".join(open_trunk("maws:vit_b16", RANDOM, input_hw=HW).notes)
+    with pytest.raises(WeightsMissing, match="needs --backbone-weights FILE"):
+        open_trunk("maws:vit_b16", None, input_hw=HW)
+    with pytest.raises(WeightsMissing, match=r"gone\.pt is not there"):
+        open_trunk("maws:vit_b16", Path("gone.pt"), input_hw=HW)
+    with pytest.raises(UnknownName, match="vit_b16"):
+        open_trunk("maws:vit_b17", RANDOM, input_hw=HW)
+    with pytest.raises(UsageError, match="multiples of 16"):
+        open_trunk("maws:vit_b16", RANDOM, input_hw=(100, 64))

@@ -105,7 +105,7 @@ def test_a_fine_tuned_trunk_is_kept_in_the_file(cards: Path, tmp_path: Path, cat
         ({"backbone": "sapiens-0.3b"}, WeightsMissing, "needs --backbone-weights FILE: no file was given"),
         ({"backbone": "sapiens-0.3b", "backbone_weights": Path("gone.pth")}, WeightsMissing, "gone.pth is not there"),
         ({"class_weights": "paper"}, UsageError, "has none for 2 classes"),
-        ({"tasks": ("pose",)}, UsageError, "a probe is fitted for seg, depth, normal"),
+        ({"tasks": ("pointmap",)}, UsageError, "a probe is fitted for seg, depth, normal, pose"),
         ({"lr": 1e30, "steps": 8, "warm_up": 0, "clip": 0.0}, ProbeDiverged, "is not finite"),
     ],
 )

@@ -32,7 +32,7 @@ class SapiensTrunk(Trunk):
         self.encoder.float()
         self.identity = file_sha256(weights)
         depth, width = self.encoder.config.depth, self.encoder.config.width
-        self._layers = _spaced(depth)
+        self._layers = spaced(depth)
         self.taps = tuple(Tap(f"layer{i + 1}", PATCH, width) for i in self._layers)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
@@ -80,7 +80,7 @@ class Sapiens2Trunk(Trunk):
         )
         self.net.float()
         self.identity = file_sha256(weights)
-        self._layers, width = _spaced(config.num_hidden_layers), config.hidden_size
+        self._layers, width = spaced(config.num_hidden_layers), config.hidden_size
         self._extra = 1 + config.num_register_tokens
         self.taps = tuple(Tap(f"layer{i + 1}", 16, width) for i in self._layers)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
@@ -96,7 +96,7 @@ class Sapiens2Trunk(Trunk):
         ]
 
 
-def _spaced(depth: int) -> tuple[int, ...]:
+def spaced(depth: int) -> tuple[int, ...]:
     """Numbers of the tapped layers, the last one among them."""
     return tuple(sorted({round(depth * (i + 1) / TAPPED) - 1 for i in range(TAPPED) if depth * (i + 1) >= TAPPED}))
 

@@ -2,6 +2,7 @@
 
     movenet-lightning, movenet-thunder, blazepose-lite, blazepose-full      shipped with the package
     sapiens-0.3b ... sapiens-2b, sapiens2-0.1b ... sapiens2-5b              an encoder's file, given
+    maws:vit_b16 ... maws:vit_2b14                                          a file of its authors, given
     timm:NAME                                                               any network of timm with dense features
 
 Pictures come in as 0..255; each trunk normalises as it was trained. Axes: B images, C channels, h, w input pixels.
@@ -137,7 +138,7 @@ def open_trunk(
     """The trunk of a name.
 
     Args:
-        weights: its file, for trunks that are not shipped; ``random`` (timm) draws the weights.
+        weights: its file, for trunks that are not shipped; ``random`` (timm, maws) draws the weights.
         input_hw: sides of the pictures; position tables are brought to them.
 
     Raises:
@@ -152,12 +153,16 @@ def open_trunk(
         from sapiens_bench.models.parts.trunk_timm import TimmTrunk
 
         trunk = TimmTrunk(name.removeprefix("timm:"), weights, input_hw)
+    elif name.startswith("maws:"):
+        from sapiens_bench.models.parts.trunk_maws import MawsTrunk
+
+        trunk = MawsTrunk(name.removeprefix("maws:"), weights, input_hw)
     elif name.startswith(("sapiens-", "sapiens2-")):
         from sapiens_bench.models.parts.trunk_sapiens import open_sapiens
 
         trunk = open_sapiens(name, weights, input_hw)
     else:
-        raise UnknownName("backbone", name, SHIPPED, "Or sapiens-SIZE, sapiens2-SIZE, timm:NAME.")
+        raise UnknownName("backbone", name, SHIPPED, "Or sapiens-SIZE, sapiens2-SIZE, maws:SIZE, timm:NAME.")
     if any(side % trunk.multiple for side in input_hw):
         raise UsageError(
             f"--input {input_hw[0]}x{input_hw[1]}: both sides must be multiples of {trunk.multiple} for {name}."
