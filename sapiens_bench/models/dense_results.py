@@ -129,7 +129,7 @@ class DenseResults:
             if rest and not rest[0].isalnum():
                 return f"; option suffix={rest} would find it"
         inside = next((file for file in some for name in names if file.endswith(f"/{name}")), "")
-        return f"; give the folder {shown(self._folder / inside).rpartition('/')[0]} to find it" if inside else ""
+        return f"; give its folder {shown(inside).rpartition('/')[0]} to find it" if inside else ""
 
     def _is_mask(self, path: Path) -> bool:
         return self._task == "seg" and path.suffix.lower() == ".npy" and npy_dtype(path) == np.bool_
