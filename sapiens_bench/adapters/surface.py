@@ -14,6 +14,7 @@ from sapiens_bench.tasks.normal.evidence import SIGNS, Sign
 
 MAX_PIXELS = 40_000  # looked at per picture
 MIN_PIXELS = 200  # fewer say nothing
+PLAUSIBLE_M = (0.2, 20.0)  # median distance of a person from the camera
 
 
 def ray_factor(shape_hw: tuple[int, int], K: NDArray[np.float64]) -> NDArray[np.float64]:

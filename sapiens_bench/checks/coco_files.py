@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sapiens_bench.adapters.coco.keypoints import CocoKeypoints
 from sapiens_bench.adapters.coco.options import BOX_SHARE
 from sapiens_bench.cards.point_names import NamesDiffer, order_by_name
+from sapiens_bench.models.image_names import ImageNames
 from sapiens_bench.models.result_files import PARTS, ResultList
 from sapiens_bench.pixels import strict_json
 
@@ -90,15 +91,18 @@ def read_results(
         names: of the model's keypoint set.
         index_K: the model's set -> the protocol's; None where they are one.
     """
-    known, category = set(data.index.image_ids.values()), min(data.index.scored)
-    order = _order(found, names)
+    category, order = min(data.index.scored), _order(found, names)
+    images, _ = ImageNames(data.index).meant(entry["image_id"] for entry in found.entries)
     changed: Counter[str] = Counter()
     kept: list[Entry] = []
-    for entry in found.entries:
+    for entry, image in zip(found.entries, images, strict=True):
         mended = dict(entry)
-        if entry["image_id"] not in known:
+        if image is None:
             changed["results of images that are not annotated, left out"] += 1
             continue
+        if isinstance(entry["image_id"], str):
+            mended["image_id"] = image
+            changed["image_id, which is text, replaced by the image's id"] += 1
         given = entry.get("category_id")
         if given in data.index.categories and given not in data.index.scored:
             changed["results of other categories, left out"] += 1

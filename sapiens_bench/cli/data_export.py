@@ -9,7 +9,7 @@ import typer
 
 from sapiens_bench.cli.flags import Cards, DataRoot, Limit, Name, Protocol, Split, expanded
 from sapiens_bench.cli.output import next_commands, say, stderr
-from sapiens_bench.errors import UsageError
+from sapiens_bench.errors import TooManyErrors, UsageError
 
 
 def export(
@@ -52,8 +52,14 @@ def export(
             limit=n_samples,
             progress=lambda done, total: view(DataProgress(card.id, done, total)),
         )
+    for note in tuple(getattr(adapter, "notes", ()))[:20]:
+        say(f"note: {note}", "yellow", to_stderr=True)
     for fault in faults[:20]:
         say(f"left out: {fault}", "yellow", to_stderr=True)
+    if len(faults) == n_samples:
+        raise TooManyErrors(
+            f"No sample of {card.id} ({chosen}) could be written to {out}: all {n_samples} are at fault."
+        )
     say(f"{n_samples - len(faults)} of {n_samples} samples of {card.id} ({chosen}) written to {out}")
     if terms := leave_terms(card, out):
         say(terms, "yellow")

@@ -12,6 +12,7 @@ Axes: H height, W width.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from sapiens_bench.errors import CheckpointRejected, SampleFault, ShapeError, raise_if_machine
 from sapiens_bench.models.dense_options import StoredDepth, StoredLabels, StoredNormals
 from sapiens_bench.pixels.arrays import npy_dtype
-from sapiens_bench.pixels.coded_normals import looks_coded
+from sapiens_bench.pixels.coded_normals import coded_advice
 from sapiens_bench.pixels.dense_maps import (
     DEPTH_SUFFIXES,
     LABEL_SUFFIXES,
@@ -46,6 +47,7 @@ from sapiens_bench.tasks.seg.types import SegPrediction
 SUFFIXES = {"seg": LABEL_SUFFIXES, "depth": DEPTH_SUFFIXES, "normal": NORMAL_SUFFIXES}
 TASK_SUFFIXES = {"seg": ("", "_seg"), "depth": ("", "_depth"), "normal": ("", "_normal")}
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+_LOOKED_AT = 2000  # names that advice about a missing file is read off
 LARGEST = 255  # of a label that fits the records of a run
 _ADVICE = {  # what ``shapes.misfit`` says -> what to do about it
     "another size": "if the map covers the whole picture, say how to resize it (resize=nearest or bilinear)",
@@ -128,12 +130,14 @@ class DenseResults:
         )
 
     def _suffix_of(self, names: Sequence[str]) -> str:
-        """Which option would find a sample whose file's name goes on behind the sample's."""
-        for file in self._files:
+        """Which option or folder would find a sample whose file has a longer name, or lies deeper."""
+        some = list(itertools.islice(self._files, _LOOKED_AT))
+        for file in some:
             rest = next((file.removeprefix(name) for name in names if file.startswith(name) and file != name), "")
             if rest and not rest[0].isalnum():
                 return f"; option suffix={rest} would find it"
-        return ""
+        inside = next((file for file in some for name in names if file.endswith(f"/{name}")), "")
+        return f"; give its folder {shown(inside).rpartition('/')[0]} to find it" if inside else ""
 
     def _is_mask(self, path: Path) -> bool:
         return self._task == "seg" and path.suffix.lower() == ".npy" and npy_dtype(path) == np.bool_
@@ -174,10 +178,8 @@ class DenseResults:
 
         resize = resize_normals if options.resize == "bilinear" else _nearest_normals
         stored = self._sized(path, size_hw, read, resize)
-        if options.encoding == "auto" and looks_coded(stored.reshape(-1, 3)):
-            raise SampleFault(
-                "pred.encoding", f"{shown(path)}: numbers from 0 to 1 look like (n + 1) / 2; set encoding=colour"
-            )
+        if options.encoding == "auto" and (advice := coded_advice(stored.reshape(-1, 3), "set encoding=colour")):
+            raise SampleFault("pred.encoding", f"{shown(path)}: {advice}")
         ordered = stored if options.order == "xyz" else stored[..., ::-1]
         return np.asarray(ordered * np.asarray(options.axis_sign, np.float32), np.float32)
 

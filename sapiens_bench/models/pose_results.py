@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sapiens_bench.cards.point_names import NamesDiffer, order_by_name
 from sapiens_bench.errors import CheckpointRejected, DataError, SampleFault
+from sapiens_bench.models.image_names import Ambiguous, ImageNames
 from sapiens_bench.models.result_files import PARTS, ResultList, read_results
 from sapiens_bench.models.stored_options import StoredPosesOptions
 from sapiens_bench.pixels import json_parts, strict_json
@@ -23,7 +24,6 @@ from sapiens_bench.tasks.pose.types import PART_SCORES, AnnotationIndex, PosePre
 
 _FAR_PX = 4e4  # farther coordinates are finite misses all the same, but would push an area out of COCO's widest range
 _NUMBERED = re.compile(r"#(-?\d+)$")
-_PICTURE = re.compile(r"\.(?:jpe?g|png|bmp|webp|tiff?)$", re.IGNORECASE)  # AlphaPose names images with it
 
 
 class PoseResults:
@@ -52,7 +52,7 @@ class PoseResults:
         self._is_final = options.keypoint_scores == "final"
         self._is_suppressed = options.nms
         found = read_results(path)
-        self.notes: list[str] = list(found.notes) if self._is_final else []
+        self.notes: list[str] = list(found.notes) if self._is_final or not found.is_per_picture else []
         if options.nms:
             self.notes.append("similar instances of the results were suppressed once more (option nms)")
         self._order_K = self._order(found, names)
@@ -114,14 +114,16 @@ class PoseResults:
         )
 
     def _known_ids(self, ids: list[Any], index: AnnotationIndex, is_per_picture: bool) -> list[int | None]:
-        """Ids of the annotation file; texts are the stems of file names. None: an image that is not in it."""
-        known, stems = set(index.image_ids.values()), _by_stem(index)
-        meant = (stems.get(i, stems.get(_PICTURE.sub("", i))) if isinstance(i, str) else i for i in ids)
-        found = [i if i in known else None for i in meant]
+        """Ids of the annotation file; what texts mean is ``image_names``'. None: an image that is not in it."""
+        try:
+            found, how = ImageNames(index).meant(ids)
+        except Ambiguous as error:
+            raise CheckpointRejected(f"{self._path}: {error}.") from None
+        known = set(index.image_ids.values())
         if is_per_picture and len(set(ids)) == 1 and found[0] is None and len(known) == 1:
             return [next(iter(known))] * len(ids)  # one file, one image
-        if any(isinstance(i, str) for i in ids) and not is_per_picture:
-            self.notes.append("image_id is text: taken for the file name of the image, with its ending or without")
+        if how and not is_per_picture:
+            self.notes.append(f"image_id is text: taken for {how}")
         return found
 
     def _check_cover(self, ids: list[int | None], grouped: dict[Any, list[int]], n_images: int) -> None:
@@ -168,8 +170,10 @@ class PoseResults:
         rows = np.array(self._by_image.get(identity, []), np.int64)
         for row in rows.tolist():
             if row in self._bad:
-                wanted = f"{3 * self._n_keypoints} numbers ({self._n_keypoints} x (x, y, score))"
-                detail = f"image {identity}: a result has {self._bad[row]} values, expected {wanted}"
+                n, needed = self._bad[row], 3 * self._n_keypoints
+                wanted = f"{needed} numbers ({self._n_keypoints} x (x, y, score))"
+                has = "values that are no numbers" if n == needed else f"{n} value{'s' * (n != 1)}"
+                detail = f"image {identity}: a result has {has}, expected {wanted}"
                 raise SampleFault("pred.shape", detail, side="prediction")
         points = self._points_RK3[rows]
         keypoints, boxes = points[..., :2], self._boxes_R4[rows]
@@ -205,14 +209,6 @@ class PoseResults:
             return int(stem)
         detail = f"no image id for {key!r}; give the option annotations=<COCO file>"
         raise SampleFault("pred.unknown_image", detail, side="prediction")
-
-
-def _by_stem(index: AnnotationIndex) -> dict[str, int]:
-    """Image ids by the last part of their key: the path of the file without its ending, "-" between folders."""
-    stems: dict[str, int] = {}
-    for key, identity in index.image_ids.items():
-        stems[_NUMBERED.sub("", key.rpartition("/")[2])] = identity
-    return stems
 
 
 def _triples(entry: Mapping[str, Any], k: int) -> tuple[NDArray[np.float64] | None, int]:

@@ -3,6 +3,7 @@
 - COCO results: a list of ``{image_id, category_id, keypoints, score}``, COCO-WholeBody's with part lists and scores.
 - An annotation file: its ``annotations`` as results, keypoints by the names of its category.
 - Either packed by gzip; results also as JSON lines, one a line.
+- Results whose points are lists of their own, ``[[x, y, score], ...]``: taken one after the other.
 - What the demos of Sapiens and MMPose write for one picture, ``{"meta_info": ..., "instance_info": [...]}``, alone or
   as a folder of files named after their pictures.
 """
@@ -58,14 +59,16 @@ def read_results(path: Path) -> ResultList:
         names, content = _category_names(content.get("categories")), content["annotations"]
     if not isinstance(content, list) or not content:
         _refuse_openpose(content, path)
-        found = "an empty list" if content == [] else "something else"
+        found = "an empty list" if content == [] else _shown_keys(content)
         raise CheckpointRejected(f"{path}: expected results, found {found}. {WANTED}")
     for position, entry in enumerate(content):
         if not isinstance(entry, dict):
             raise CheckpointRejected(f"{path}: result {position} is not an object. {WANTED}")
     if all("score" not in entry for entry in content):
         raise CheckpointRejected(f"{path}: the results have no 'score', by which COCO evaluation ranks them. {WANTED}")
-    return ResultList(content, names)
+    n_nested = sum(_flatten(entry) for entry in content)
+    said = f"the points of {n_nested} results are lists of their own, [x, y, score]: taken one after the other"
+    return ResultList(content, names, notes=[said] if n_nested else [])
 
 
 def points_of(path: Path) -> tuple[int, tuple[str, ...]]:
@@ -85,7 +88,39 @@ def points_of(path: Path) -> tuple[int, tuple[str, ...]]:
     if whole:
         most = max(n for n, _ in whole)
         return next(n_values for n, n_values in whole if n == most) // 3, found.names
-    raise CheckpointRejected(f"{path}: no result has 'keypoints' with x, y, score of points. {WANTED}")
+    has = next((f"; the first has {_shape(e['keypoints'])}" for e in found.entries if e.get("keypoints")), "")
+    raise CheckpointRejected(f"{path}: no result has 'keypoints' with x, y, score of points{has}. {WANTED}")
+
+
+def _shown_keys(content: Any) -> str:
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    keys = ", ".join(repr(str(key))[:30] for key in list(content)[:4])
+    return f"an object with the keys {keys}{', ...' if len(content) > 4 else ''}"
+
+
+def _shape(value: Any) -> str:
+    """What stands in the place of a list of numbers, for a message."""
+    if not isinstance(value, list) or not value:
+        return f"{value!r:.40}"
+    inner = value[0]
+    if isinstance(inner, list):
+        return f"{len(value)} lists, the first of {len(inner)}"
+    return f"{len(value)} {'objects' if isinstance(inner, dict) else 'values'}"
+
+
+def _flatten(entry: dict[str, Any]) -> bool:
+    """Put lists of points, [[x, y, score], ...] with any number of lists of one around them, one after the other."""
+    is_nested = False
+    for part in PARTS:
+        points = entry.get(part)
+        while isinstance(points, list) and len(points) == 1 and isinstance(points[0], list):
+            points = points[0]
+        if isinstance(points, list) and points and all(isinstance(p, list) and len(p) == 3 for p in points):
+            points = [value for point in points for value in point]
+        if points is not entry.get(part) and not any(isinstance(value, list) for value in points):
+            entry[part], is_nested = points, True
+    return is_nested
 
 
 def _content(path: Path) -> Any:

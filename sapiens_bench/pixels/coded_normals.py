@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Encoding = Literal["auto", "vector", "colour"]
+COUNTS = (255, 65535)  # largest of 8 and 16 bits
+FEWEST = 50  # vectors; fewer say nothing
 SHORTEST = 0.1  # a coded normal shorter than this is the grey of "no value"
 
 
@@ -18,18 +20,51 @@ def decoded_normals(counts_HW3: NDArray[Any]) -> NDArray[np.float32]:
     """Vectors of normals coded as colours, float32 [H, W, 3]; NaN for black and for grey, which code no direction.
 
     Args:
-        counts_HW3: unsigned integers over their whole range, or floating-point numbers from 0 to 1.
+        counts_HW3: unsigned integers over their whole range, signed ones that hold such counts (0..255, else 0..65535),
+            or floating-point numbers from 0 to 1.
     """
-    top = float(np.iinfo(counts_HW3.dtype).max) if counts_HW3.dtype.kind in "iu" else 1.0
+    top = _top(counts_HW3)
     normals = counts_HW3.astype(np.float32) / np.float32(top / 2) - 1
     nothing = (counts_HW3 == 0).all(axis=-1) | (np.einsum("hwc,hwc->hw", normals, normals) < SHORTEST**2)
     normals[nothing] = np.nan
     return np.asarray(normals, np.float32)
 
 
+def _top(counts_HW3: NDArray[Any]) -> float:
+    """The largest count that the numbers can have."""
+    if counts_HW3.dtype.kind not in "iu":
+        return 1.0
+    most = float(np.iinfo(counts_HW3.dtype).max)
+    if counts_HW3.dtype.kind == "u" and most <= COUNTS[-1]:
+        return most
+    highest = int(counts_HW3.max(initial=0))  # a picture that was cast: no program writes 32-bit colours
+    return next((float(top) for top in COUNTS if highest <= top), most)
+
+
+def coded_advice(vectors_N3: NDArray[np.floating[Any]], setting: str) -> str:
+    """What vectors that can be no normals look like, and the way out; "" for those that can.
+
+    Args:
+        setting: how the caller's user declares the encoding.
+    """
+    if looks_coded(vectors_N3):
+        return f"numbers from 0 to 1 and of no common length look like (n + 1) / 2: {setting}"
+    finite = _with_value(vectors_N3)
+    if len(finite) < FEWEST or finite.min() < 0 or not 2 < finite.max() <= COUNTS[-1]:
+        return ""
+    lengths = np.linalg.norm(finite, axis=1)
+    if float(lengths.std() / lengths.mean()) <= 0.05:
+        return ""
+    return f"numbers from 0 to {finite.max():g} look like colours: store them as 8- or 16-bit integers"
+
+
+def _with_value(vectors_N3: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    return vectors_N3[np.isfinite(vectors_N3).all(axis=1) & (vectors_N3 != 0).any(axis=1)]
+
+
 def looks_coded(vectors_N3: NDArray[np.floating[Any]]) -> bool:
     """Do vectors look like (n + 1) / 2, all between 0 and 1 and of no common length? Real normals have both signs."""
-    finite = vectors_N3[np.isfinite(vectors_N3).all(axis=1) & (vectors_N3 != 0).any(axis=1)]
-    if len(finite) < 50 or finite.min() < 0 or finite.max() > 1:
+    finite = _with_value(vectors_N3)
+    if len(finite) < FEWEST or finite.min() < 0 or finite.max() > 1:
         return False
     return float(np.abs(np.linalg.norm(finite, axis=1) - 1).mean()) > 0.05

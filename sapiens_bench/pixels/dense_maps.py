@@ -22,10 +22,11 @@ from sapiens_bench.pixels.coded_normals import Encoding, decoded_normals
 from sapiens_bench.pixels.decode import MAX_PIXELS, open_picture
 from sapiens_bench.pixels.exr import DEPTH_CHANNELS, NORMAL_CHANNELS, read_exr_choice
 from sapiens_bench.pixels.files import shown
+from sapiens_bench.pixels.pfm import read_pfm
 from sapiens_bench.pixels.shapes import Shape, fitted, misfit, one_of_equal_channels
 
 ARRAYS = (".npy", ".npz")
-DEPTH_SUFFIXES = NORMAL_SUFFIXES = (*ARRAYS, ".exr", ".png", ".tif", ".tiff")
+DEPTH_SUFFIXES = NORMAL_SUFFIXES = (*ARRAYS, ".exr", ".pfm", ".png", ".tif", ".tiff")
 LABEL_SUFFIXES = (*ARRAYS, ".png", ".bmp", ".gif", ".tif", ".tiff")
 _BYTES_PER_PIXEL = 48  # of an array whose size is known: three channels of float64, twice
 
@@ -64,6 +65,8 @@ def read_depth_map(path: Path, limits: Limits) -> DepthNumbers:
     if ending == ".exr":
         planes = read_exr_choice(path, DEPTH_CHANNELS, max_pixels=limits.max_pixels)
         return DepthNumbers(_fit(planes[..., 0], path, limits), False)
+    if ending == ".pfm":
+        return DepthNumbers(_fit(read_pfm(path, limits.max_pixels), path, limits), False)
     counts = depth_counts(stored_of(open_picture(path, max_pixels=limits.max_pixels)))
     return DepthNumbers(_fit(counts, path, limits), counts.dtype == np.uint16)
 
@@ -75,7 +78,8 @@ def read_normal_map(
 
     Args:
         encoding: ``colour`` for (n + 1) / 2 of the full range, ``vector`` for components as they are; ``auto`` takes
-            whole numbers (pictures, integer arrays) for colours and floating-point numbers for vectors.
+            whole numbers (pictures, integer arrays) for colours, and floating-point numbers and integers of which
+            some are negative for vectors.
         channels_first: an array may be (3, H, W).
 
     Raises:
@@ -87,6 +91,8 @@ def read_normal_map(
         values = _numbers(path, ("normal", "normals"), limits)
     elif ending == ".exr":
         values = read_exr_choice(path, NORMAL_CHANNELS, max_pixels=limits.max_pixels)
+    elif ending == ".pfm":
+        values = read_pfm(path, limits.max_pixels)
     else:
         stored = stored_of(open_picture(path, max_pixels=limits.max_pixels))
         values = stored.values
@@ -94,7 +100,7 @@ def read_normal_map(
             raise SampleFault("label.mode", f"{shown(path)}: one channel; normals need three")
         empty = None if stored.alpha_HW is None else stored.alpha_HW == 0
     fit = _fit(values, path, limits, channels=3, channels_first=channels_first)
-    is_coded = encoding == "colour" or (encoding == "auto" and fit.dtype.kind in "iu")
+    is_coded = encoding == "colour" or (encoding == "auto" and fit.dtype.kind in "iu" and fit.min(initial=0) >= 0)
     normals = decoded_normals(fit) if is_coded else fit.astype(np.float32)
     if empty is not None:
         normals[empty] = np.nan

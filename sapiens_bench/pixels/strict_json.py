@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
@@ -18,6 +19,23 @@ _GZIP = b"\x1f\x8b"
 _MOST_RATIO = 100  # of coordinates about 5; a bomb has 1,000
 _NOT_A_NUMBER = re.compile(r"(?<![\w\"])(?:NaN|-?Infinity)\b")
 _HUGE_INTEGER = re.compile(r"\d{4301,}")
+# Of two marks that begin alike the longer stands first. PowerShell and Windows editors write UTF-16.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_OTHER_FORMATS = {  # how a file begins -> what it is, and what to do
+    b"PK": "a zip archive: unpack it first",
+    b"\x80": "a Python pickle, which is not read, since that would run code: write it as JSON",
+    b"\x93NUMPY": "a NumPy file: write it as JSON",
+    b"\x89HDF": "an HDF5 file: write it as JSON",
+    b"7z\xbc\xaf": "a 7z archive: unpack it first",
+    b"BZh": "packed by bzip2: unpack it first",
+    b"\xfd7zXZ": "packed by xz: unpack it first",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself: run `git lfs pull`",
+}
 
 
 class _DuplicateKey(ValueError):
@@ -29,7 +47,9 @@ class _NotFinite(ValueError):
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes, those of a gzip file unpacked. A pipe in its place is refused, not waited for.
+    """The bytes of a file: of gzip those inside, of UTF-16 and UTF-32 with a byte order mark the same text in UTF-8.
+
+    A pipe in its place is refused, not waited for.
 
     Raises:
         DataMissing: it cannot be read, or is no regular file.
@@ -40,7 +60,15 @@ def read_bytes(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         raise_if_machine(error)
         raise DataMissing(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return _unpacked(data, path) if data.startswith(_GZIP) else data
+    return _as_utf8(_unpacked(data, path) if data.startswith(_GZIP) else data, path)
+
+
+def _as_utf8(data: bytes, path: Path) -> bytes:
+    coding = next((coding for mark, coding in _MARKS.items() if data.startswith(mark)), None)
+    try:
+        return data if coding is None else data.decode(coding).encode()
+    except UnicodeError as error:
+        raise _refused(path, f"its byte order mark says {coding.upper()}, which it is not ({error.reason})") from None
 
 
 def _unpacked(data: bytes, path: Path) -> bytes:
@@ -70,6 +98,7 @@ def parse(data: bytes, path: Path | str, *, finite: bool = True) -> Any:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        _refuse_format(data, path)
         line, column = _place(data[: error.start].decode("utf-8-sig", "replace"))
         raise _refused(path, f"not UTF-8 at line {line}, column {column}") from None
     if not text.strip():
@@ -77,7 +106,9 @@ def parse(data: bytes, path: Path | str, *, finite: bool = True) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants if finite else float)
     except json.JSONDecodeError as error:
-        raise _refused(path, f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+        _refuse_format(data, path)
+        hint = " (one object a line? Such files end in .jsonl)" if error.msg == "Extra data" else ""
+        raise _refused(path, f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}{hint}") from None
     except RecursionError:
         raise _refused(path, "nested too deeply to be data") from None
     except _DuplicateKey as error:
@@ -86,6 +117,14 @@ def parse(data: bytes, path: Path | str, *, finite: bool = True) -> Any:
         raise _refused(path, f"{error}{_at(_NOT_A_NUMBER, text)}; coordinates must be finite numbers") from None
     except ValueError:  # int() refuses thousands of digits
         raise _refused(path, f"an integer of more than 4300 digits{_at(_HUGE_INTEGER, text)}") from None
+
+
+def _refuse_format(data: bytes, path: Path | str) -> None:
+    what = next((what for start, what in _OTHER_FORMATS.items() if data.startswith(start)), "")
+    if not what and b"\0" in data[:8] and data[:1] in b"{[\0":
+        what = "UTF-16 without a byte order mark: save it as UTF-8"
+    if what:
+        raise _refused(path, f"it is {what}")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

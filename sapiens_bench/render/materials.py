@@ -114,9 +114,17 @@ def _fallback(mesh: MeshData, library: dict[str, _Material]) -> Coats:
         return Coats((Coat(Map(image)),), (0,) * (len(mesh.materials) + 1), doubt and doubt + image.name)
     if mesh.colours_V3 is not None:
         return Coats((), (), doubt and doubt + "the colours of its vertices")
-    why = f"map_Kd names {', '.join(map(repr, named[:3]))}, which is not there" if named else "no map_Kd names one"
+    why = (
+        f"map_Kd names {', '.join(map(repr, named[:3]))}, which is not there" if named else _why_unnamed(mesh, library)
+    )
     choice = f"; {len(images)} images lie beside it" if images else ""
     raise SampleFault("mesh.texture", f"{mesh.path} has no texture: {why}{choice}. Put the image beside the mesh.")
+
+
+def _why_unnamed(mesh: MeshData, library: dict[str, _Material]) -> str:
+    if library or not mesh.libraries:
+        return "no map_Kd names one" if mesh.libraries else "the mesh names no material library (mtllib)"
+    return f"its material library {mesh.libraries[0]!r} is not there"
 
 
 def _missing(mesh: MeshData, library: dict[str, _Material], m: int) -> str:

@@ -164,8 +164,8 @@ def test_what_has_no_partner_is_named_and_no_partner_at_all_says_why(root: Path,
         "mask: b left out, since another folder has no file of that name",
     )
     for path in (root / "depths").iterdir():
-        path.rename(path.with_suffix(".pfm"))
-    with pytest.raises(DataMissing, match=r"depth: 0 files in .*; not read: 2 \.pfm; read: \.npy, \.npz, \.exr"):
+        path.rename(path.with_suffix(".hdr"))
+    with pytest.raises(DataMissing, match=r"depth: 0 files in .*; not read: 2 \.hdr; read: \.npy, \.npz, \.exr"):
         open_folder(root, "depth")
 
 
@@ -301,15 +301,15 @@ def test_depth_below_zero_says_what_is_wrong(root: Path, open_folder: Open) -> N
     assert caught.value.code == "label.depth_sign"
 
 
-@pytest.mark.parametrize("ending", ["exr", "tiff"])
+@pytest.mark.parametrize("ending", ["exr", "tiff", "pfm"])
 def test_depth_in_files_of_renderers(root: Path, sphere: ModuleType, open_folder: Open, ending: str) -> None:
     import cv2
 
     for stem in "abc":
         depth = np.load(root / f"depths/{stem}.npy")
         (root / f"depths/{stem}.npy").unlink()
-        if ending == "tiff":
-            cv2.imwrite(str(root / f"depths/{stem}.tiff"), depth)
+        if ending in ("tiff", "pfm"):  # OpenCV writes PFM as MiDaS does: little-endian, from the bottom up
+            cv2.imwrite(str(root / f"depths/{stem}.{ending}"), depth)
             continue
         exr = pytest.importorskip("OpenEXR")
         header = {"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage}
@@ -382,6 +382,13 @@ def test_coded_normals_in_floating_point_are_recognised(root: Path, sphere: Modu
         open_folder(root, "normal")
     sphere.declare(root, normals={"frame": "viewer", "encoding": "colour"})
     np.testing.assert_allclose(open_folder(root, "normal")[1].target.normals_HW3, expected, atol=1e-6)
+
+
+def test_counts_in_floating_point_are_recognised(root: Path, open_folder: Open) -> None:
+    for stem in "abc":
+        np.save(root / f"normals/{stem}.npy", (np.load(root / f"normals/{stem}.npy") + 1) * np.float32(127.5))
+    with pytest.raises(DatasetRejected, match="look like colours: store them as 8- or 16-bit integers"):
+        open_folder(root, "normal")
 
 
 # ---------------------------------------------------------------- labels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,50 @@ def test_sequences_are_found_however_the_archive_was_unpacked(tmp_path: Path, pl
     assert_sound(data)
 
 
+@pytest.mark.parametrize("place", ["pair28/dance28", "Pair_28_1/pair28/dance", "elsewhere/dance28"])
+def test_the_folder_of_one_action_may_be_the_root(tmp_path: Path, place: str) -> None:
+    root = sequence(tmp_path / place)
+    data = opened(root, pairs=[28])
+    assert data.groups == [f"pair28/{root.name}"]
+    assert_sound(data)
+
+
+def test_why_no_frame_is_there_is_said(tmp_path: Path) -> None:
+    folder = sequence(tmp_path / "pair28/dance28")
+    (folder / "images/4/000001.jpg").rename(folder / "images/4/000007.jpg")
+    with pytest.raises(DataMissing, match=r"camera 4 of frames 7 to 7, scans of frames 1 to 1"):
+        opened(tmp_path)
+    (folder / "frames/mesh-f00001.obj").unlink()
+    (folder / "frames/mesh-f00001.obj").symlink_to(tmp_path / "nowhere.obj")
+    with pytest.raises(DataMissing, match=r"scans of no frame"):
+        opened(tmp_path)
+
+
+def test_scan_and_camera_in_another_unit_are_refused_though_silhouettes_agree(tmp_path: Path) -> None:
+    folder = sequence(tmp_path / "pair28/dance28")
+    text = (folder / "frames/mesh-f00001.obj").read_text()
+    scaled = re.sub(r"(?m)^v .*$", lambda m: "v " + " ".join(str(1000 * float(v)) for v in m[0].split()[1:]), text)
+    (folder / "frames/mesh-f00001.obj").write_text(scaled)
+    (fault,) = prepare_data(opened(tmp_path)).faults
+    assert fault.code == "scan.units"
+    assert "3000 m away" in fault.detail
+
+
+def test_options_of_a_command_line_need_no_quotes(tmp_path: Path) -> None:
+    sequence(tmp_path / "pair28/dance28")
+    assert_sound(opened(tmp_path, person=0, cameras=4))
+    assert read_options(Hi4D.Options, {"cameras": "4, 16"}, "hi4d").cameras == (4, 16)
+    assert read_options(Hi4D.Options, {"cameras": [4, 16], "person": "1"}, "hi4d").cameras == (4, 16)
+
+
+def test_a_person_cannot_be_told_apart_without_the_labels_of_the_faces(tmp_path: Path) -> None:
+    folder = sequence(tmp_path / "pair28/dance28")
+    (folder / "seg/mesh_seg_mask/mesh-f00001.npz").unlink()
+    (fault,) = prepare_data(opened(tmp_path, person="0")).faults
+    assert fault.code == "scan.persons"
+    assert "mesh_seg_mask has no file of this frame" in fault.detail
+
+
 def test_a_sequence_in_two_places_is_refused(tmp_path: Path) -> None:
     sequence(tmp_path / "pair32_1/pose32"), sequence(tmp_path / "pair32_2/pose32")
     with pytest.raises(DatasetRejected, match="pair32/pose32 lies in"):
@@ -241,6 +286,7 @@ def test_masks_of_each_person_do_when_that_of_both_is_missing(tmp_path: Path) ->
     "cameras",
     [
         {"extrinsics": np.eye(4)[None]},
+        {"dist_coeffs": np.zeros((1, 1, 5))},  # as OpenCV gives them, one row a camera
         {"info": np.array({"made": "elsewhere"}, object)},
         {"notes": np.array(None, object), "names": np.array(["4"]), "shape": np.array([HEIGHT, WIDTH])},
     ],

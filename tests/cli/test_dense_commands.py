@@ -108,6 +108,15 @@ def test_export_then_run_with_maps_then_score_the_maps(root: Path, tmp_path: Pat
     assert "Re-scored from saved maps (16 bit)" in again.output
 
 
+def test_export_says_what_is_doubtful_and_fails_where_nothing_could_be_written(root: Path, tmp_path: Path) -> None:
+    for mask in (root / "masks").iterdir():
+        mask.write_bytes(b"no picture")
+    result = sapiens_bench("data", "export", "folder", "--task", "depth", "--data-root", root, "--out", tmp_path / "o")
+    assert result.exit_code == 3, result.output
+    assert "note: 2 of the 2 samples looked at are at fault" in result.output
+    assert "No sample of folder" in result.output
+
+
 def test_export_of_a_task_the_set_lacks_is_refused(root: Path, tmp_path: Path) -> None:
     for task in ("pose", "colour"):
         result = sapiens_bench("data", "export", "folder", "--task", task, "--data-root", root, "--out", tmp_path / "o")

@@ -75,6 +75,12 @@ def test_endings_of_ones_own_are_an_option(tmp_path: Path) -> None:
     np.testing.assert_array_equal(answer(tmp_path, "depth", suffix="_pred"), DEPTH)
 
 
+def test_files_in_a_folder_below_say_which_folder_to_give(tmp_path: Path) -> None:
+    put(tmp_path / "raw/a.npy", DEPTH)
+    put(tmp_path / "vis/b.npy", DEPTH)
+    assert "such as raw/a.npy; give its folder raw to find it" in fault(tmp_path, "depth").detail
+
+
 def test_names_are_compared_in_composed_form_and_junk_is_not_there(tmp_path: Path) -> None:
     put(tmp_path / f"{unicodedata.normalize('NFD', 'é')}.npy", DEPTH)
     put(tmp_path / "._é.npy", DEPTH * 0)

@@ -200,6 +200,26 @@ def test_an_annotation_file_with_scores_may_be_the_results(tmp_path: Path) -> No
     assert found.keypoints_NK2_px[0, 0, 0] == 16
 
 
+@pytest.mark.parametrize("wrap", [1, 2, 3], ids=["flat in a list", "(17, 3)", "(1, 17, 3)"])
+def test_points_that_are_lists_of_their_own_are_taken_one_after_the_other(tmp_path: Path, wrap: int) -> None:
+    flat = [float(i) for i in range(51)]
+    triples: list[Any] = [flat[i : i + 3] for i in range(0, 51, 3)]
+    points = {1: [flat], 2: triples, 3: [triples]}[wrap]
+    model = built(
+        "pose", results(tmp_path / "r.json", {"image_id": 1, "keypoints": points, "score": 0.5}), of_images(a=1)
+    )
+    found = answer(model, "s/a")
+    np.testing.assert_array_equal(found.keypoints_NK2_px[0], np.array(flat).reshape(-1, 3)[:, :2])
+    assert any("lists of their own" in note for note in model.notes)
+
+
+def test_pairs_without_scores_are_not_taken_for_triples(tmp_path: Path) -> None:
+    pairs = [[1.0, 2.0]] * 51  # 102 numbers would be 34 triples
+    model = built("pose", results(tmp_path / "r.json", {"image_id": 1, "keypoints": pairs, "score": 1}), of_images(a=1))
+    with pytest.raises(SampleFault, match=r"values that are no numbers|51 value"):
+        answer(model, "s/a")
+
+
 @pytest.mark.parametrize("points", [[1.0] * 48, "text", None, [True] * 51, ["1"] * 51])
 def test_malformed_points_cost_their_image_only(tmp_path: Path, points: Any) -> None:
     model = built("pose", results(tmp_path / "r.json", {"keypoints": points}, {"image_id": 2}))

@@ -163,3 +163,69 @@ def test_text_and_objects_are_no_maps(tmp_path: Path) -> None:
     np.save(tmp_path / "t.npy", np.array([["a"] * 8] * 6))
     with pytest.raises(SampleFault, match="not numbers"):
         read_depth_map(tmp_path / "t.npy", SIZE)
+
+
+def pfm(
+    path: Path, values: NDArray[np.float32], *, big_endian: bool = False, scale: str = "1", gap: str = "\n"
+) -> Path:
+    """As the format has it: rows from the bottom up, a negative scale for little-endian numbers."""
+    kind = "PF" if values.ndim == 3 else "Pf"
+    head = f"{kind}{gap}{values.shape[1]} {values.shape[0]}{gap}{'' if big_endian else '-'}{scale}{gap}"
+    path.write_bytes(head.encode() + values[::-1].astype(">f4" if big_endian else "<f4").tobytes())
+    return path
+
+
+@pytest.mark.parametrize("gap", ["\n", "\r\n", " "])
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("scale", ["1", "1.0", "1.000000"])
+def test_portable_float_maps_come_top_row_first(tmp_path: Path, big_endian: bool, scale: str, gap: str) -> None:
+    path = pfm(tmp_path / "d.pfm", DEPTH, big_endian=big_endian, scale=scale, gap=gap)
+    found = read_depth_map(path, SIZE)
+    np.testing.assert_array_equal(found.values_HW, DEPTH)
+    assert not found.are_counts
+    normals = vectors()
+    np.testing.assert_array_equal(
+        read_normal_map(pfm(tmp_path / "n.pfm", normals, big_endian=big_endian), SIZE), normals
+    )
+
+
+def test_portable_float_maps_agree_with_opencv(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "d.pfm"), DEPTH)
+    np.testing.assert_array_equal(read_depth_map(tmp_path / "d.pfm", SIZE).values_HW, DEPTH)
+    found = cv2.imread(str(pfm(tmp_path / "e.pfm", DEPTH)), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(found, DEPTH)
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "said"),
+    [
+        (b"P5\n8 6\n255\n" + bytes(48), "image.decode", "not a PFM file"),
+        (b"Pf\n8 6\n-1\n" + bytes(100), "image.truncated", "100 bytes of numbers, 192 make 8x6"),
+        (b"Pf\n8 6\n-1\n" + bytes(200), "image.decode", "200 bytes of numbers"),
+        (b"Pf\n8 6\n-0.0039\n" + bytes(192), "image.decode", "scale -0.0039; programs differ"),
+        (b"Pf\n99999 99999\n-1\n", "image.too_large", "over 100000000 pixels"),
+        (b"Pf\n0 6\n-1\n", "image.decode", "width 0"),
+        (b"Pf\n6 8\n-1\n" + bytes(192), "label.shape", "swapped"),
+    ],
+)
+def test_damaged_portable_float_maps_are_named(tmp_path: Path, data: bytes, code: str, said: str) -> None:
+    (tmp_path / "d.pfm").write_bytes(data)
+    with pytest.raises(SampleFault, match=said) as caught:
+        read_depth_map(tmp_path / "d.pfm", SIZE)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("dtype", "top"), [(np.int16, 255), *((d, top) for d in (np.int32, np.int64, np.uint32) for top in (255, 65535))]
+)
+def test_normal_colours_that_were_cast_keep_their_range(tmp_path: Path, dtype: type, top: int) -> None:
+    normals = vectors()
+    np.save(tmp_path / "n.npy", np.round((normals + 1) / 2 * top).astype(dtype))
+    found = read_normal_map(tmp_path / "n.npy", SIZE)
+    np.testing.assert_allclose(found, normals, atol=1.1 / top)
+
+
+def test_integers_of_which_some_are_negative_are_vectors(tmp_path: Path) -> None:
+    normals = np.round(vectors() * 127).astype(np.int8)
+    np.save(tmp_path / "n.npy", normals)
+    np.testing.assert_array_equal(read_normal_map(tmp_path / "n.npy", SIZE), normals.astype(np.float32))

@@ -36,7 +36,7 @@ from sapiens_bench.adapters.dense.options import FolderOptions
 from sapiens_bench.adapters.folders import manifest, whole_image
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, SampleFault
 from sapiens_bench.pixels.codecs import ExifPolicy, rgb_of
-from sapiens_bench.pixels.coded_normals import looks_coded
+from sapiens_bench.pixels.coded_normals import coded_advice
 from sapiens_bench.pixels.decode import Picture
 from sapiens_bench.pixels.files import shown
 from sapiens_bench.pixels.shapes import Shape
@@ -48,7 +48,6 @@ from sapiens_bench.tasks.seg.types import SegTarget
 from sapiens_bench.types import Sample
 
 DECLARED_AS = {"seg": "labels", "depth": "depth", "normal": "normals"}
-CODED = "numbers from 0 to 1 and of no common length look like (n + 1) / 2: declare the encoding 'colour'"
 Target = SegTarget | DepthTarget | NormalTarget
 
 
@@ -236,8 +235,9 @@ class DenseFolder:
             pairs.append((target.normals_HW3, target.mask_HW))
             self._note_mask(over, index, target.mask_HW, target.mask_HW)
             stored = self._files.normals(index, frame, target.mask_HW.shape)
-            if frame.encoding == "auto" and looks_coded(stored[target.mask_HW]):
-                over.faults.append(f"{self.layout.stems[index]}: {CODED}")
+            advice = coded_advice(stored[target.mask_HW], "declare the encoding 'colour'")
+            if frame.encoding == "auto" and advice:
+                over.faults.append(f"{self.layout.stems[index]}: {advice}")
             if index in self._ends and self._frame.depth and self._files.has("depth", index):
                 over.faults += self._contradictions(index, self._depth(index, None)[0])
             self._note_turn(over, index, picture, target.mask_HW.shape)

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sapiens_bench.adapters.surface import PLAUSIBLE_M
 from sapiens_bench.errors import DataMissing, DatasetRejected
 from sapiens_bench.pixels import strict_json
 from sapiens_bench.pixels.coded_normals import Encoding
@@ -37,7 +38,6 @@ from sapiens_bench.tasks.normal.evidence import FRAMES
 
 FILE = "frame.json"
 METRES: dict[str, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
-PLAUSIBLE_M = (0.2, 20.0)  # median distance of a person from the camera
 USUAL_M = 2.5  # between two plausible units, the one that puts the person nearer to this
 Sign = Literal[-1, 1]
 

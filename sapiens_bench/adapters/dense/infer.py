@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from sapiens_bench.adapters.dense.files import DenseFiles
-from sapiens_bench.adapters.dense.frames import METRES, PLAUSIBLE_M, DepthFrame, Frame, NormalFrame
+from sapiens_bench.adapters.dense.frames import METRES, DepthFrame, Frame, NormalFrame
+from sapiens_bench.adapters.surface import PLAUSIBLE_M
 from sapiens_bench.errors import DataMissing, SampleFault
 from sapiens_bench.tasks.normal.evidence import doubt_frame, frame_evidence
 

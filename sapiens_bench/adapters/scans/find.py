@@ -7,6 +7,7 @@ while there are no materials), folders of pictures (renders, masks, previews), a
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -102,12 +103,18 @@ def find_scans(root: Path, layout: Layout) -> Found:
         for scan in _scans_of(folder, name, root, layout, found):
             by_name.setdefault(scan.name, []).append(scan)
     for name, scans in by_name.items():
+        scans[:] = _distinct(scans)
         if len(scans) > 1:
             faults.append(f"scan {name} lies in " + " and in ".join(str(scan.mesh.parent) for scan in scans[:3]))
     if faults:
         raise DatasetRejected(str(root), faults[:20], "Give the folder of one release, or remove one copy.")
     found.scans = [by_name[name][0] for name in sorted(by_name, key=_order)]
     return found
+
+
+def _distinct(scans: list[Scan]) -> list[Scan]:
+    """Scans without those that a link leads to a second time."""
+    return list({os.path.realpath(scan.mesh): scan for scan in reversed(scans)}.values())[::-1]
 
 
 def number_of(name: str) -> int:
@@ -133,11 +140,18 @@ def _named_folders(folder: Path, layout: Layout, depth: int, found: Found) -> It
             if match and child.is_file() and child.suffix == "" and child.stat().st_size < 4096:
                 found.text_links.append(str(child))
         elif match:
-            yield child, match[1]
+            yield _unpacked_twice(child, layout), match[1]
         elif depth:
             if _has_strange_mesh(child):
                 found.strange.append(child.name)
             yield from _named_folders(child, layout, depth - 1, found)
+
+
+def _unpacked_twice(folder: Path, layout: Layout) -> Path:
+    """The folder of the same name in one that holds nothing else of a scan: doubled while it was unpacked."""
+    inner = folder / folder.name
+    own = any(f.suffix.lower() in (*layout.suffixes, ".mtl") for f in listing(folder) if f.is_file())
+    return inner if not own and inner.is_dir() else folder
 
 
 def _has_strange_mesh(folder: Path) -> bool:

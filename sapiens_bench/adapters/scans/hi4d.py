@@ -9,12 +9,14 @@ undistorted, whichever agrees better, and a note says which.
 from __future__ import annotations
 
 import math
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from PIL import Image
+from pydantic import BeforeValidator
 
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.prepare import PreparedFault, PrepareReport, Progress
@@ -33,6 +35,19 @@ MIN_IOU = 0.95
 MONO = "mono_cam"
 UNCHECKED = "set allow_silhouette_mismatch: true in the protocol's options to go on without this check"
 Cameras = tuple[int, ...] | Literal["mono_cam"]
+_NUMBERS = re.compile(r"\d+(?:\s*,\s*\d+)*")
+
+
+def _listed(value: Any) -> Any:
+    """``4`` and ``4,16`` of a command line as the list that is meant."""
+    if isinstance(value, str) and _NUMBERS.fullmatch(value.strip()):
+        return tuple(int(number) for number in value.split(","))
+    return (value,) if type(value) is int else tuple(value) if isinstance(value, list) else value
+
+
+def _as_text(value: Any) -> Any:
+    """A person's number, which a command line cannot tell from its text."""
+    return str(value) if type(value) is int else value
 
 
 class Hi4D:
@@ -49,13 +64,13 @@ class Hi4D:
     class Options(RenderOptions):
         source: Literal["camera4", "virtual"] = "camera4"
         """camera4: real pictures; virtual: rendered from seeded cameras, which the options of rendering describe"""
-        cameras: Cameras = (4,)
+        cameras: Annotated[Cameras, BeforeValidator(_listed)] = (4,)
         """cameras of the real pictures by number, or mono_cam: the one that each sequence's meta.npz names"""
         pairs: tuple[int, ...] = ()
         """which pairs; none: all that are here"""
         list: str = ""
         """file in the root with one sequence or picture a line; other frames are left out"""
-        person: Person = "all"
+        person: Annotated[Person, BeforeValidator(_as_text)] = "all"
         """whose pixels are scored"""
         allow_silhouette_mismatch: bool = False
         """go on where the self-check refuses a sequence"""
@@ -77,7 +92,10 @@ class Hi4D:
             views = _drawn_views(card.id, sequences, options, listed)
             label = f"virtual-{'+'.join(options.framings)}"
         if not views:
-            raise DataMissing(f"No frame of {card.id} under {root} has both a picture and a scan. {card.get}")
+            raise DataMissing(
+                f"No frame of {card.id} under {root} has both a picture and a scan{_why_none(sequences, options)}. "
+                f"{card.get}"
+            )
         self.keys: list[str] = [view.key for view in views]
         self.groups: list[str] = [view.group for view in views]
         self._found_notes = pair_notes(sequences, options.pairs)
@@ -164,6 +182,20 @@ class Hi4D:
             f"sequence {sequence}: scan and picture masks agree by {mean:.3f} IoU on average, below {MIN_IOU}. Check "
             f"calibration, lens distortion, units and frame numbers, or {UNCHECKED}",
         )
+
+
+def _why_none(sequences: Sequence[Sequence4D], options: Hi4D.Options) -> str:
+    """What the first sequence has."""
+    first = sequences[0]
+    scans = _frames(first.meshes())
+    if options.source != "camera4":
+        return f": {first.name} has scans of {scans}"
+    camera = first.mono_camera() if options.cameras == MONO else int(options.cameras[0])
+    return f": {first.name} has pictures of camera {camera} of {_frames(first.images(camera))}, scans of {scans}"
+
+
+def _frames(found: Mapping[int, Path]) -> str:
+    return f"frames {min(found)} to {max(found)}" if found else "no frame"
 
 
 def _lens_notes(samples: ScanSamples) -> tuple[str, ...]:

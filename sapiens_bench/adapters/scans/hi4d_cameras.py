@@ -42,6 +42,8 @@ def read_cameras(path: Path) -> dict[int, Calibration]:
     ids, K, Rt = (_member(path, name) for name in needed)
     ids = np.atleast_1d(ids)
     distortion = _member(path, "dist_coeffs") if "dist_coeffs" in names else np.zeros((len(ids), 5))
+    if distortion.ndim == 3 and 1 in distortion.shape[1:]:  # OpenCV gives (1, 5) or (5, 1) for a camera
+        distortion = distortion.reshape(len(distortion), -1)
     if faults := _shape_faults(spelling, ids, K, Rt, distortion) or _value_faults(ids, K, Rt, distortion):
         raise DatasetRejected(str(path), faults[:_MAX_FAULTS], "Fetch the calibration again.")
     return {

@@ -116,7 +116,7 @@ def find_sequences(root: Path, pairs: Iterable[int] = ()) -> list[Sequence4D]:
     """
     found: dict[tuple[int, str], Sequence4D] = {}
     faults: list[str] = []
-    for sequence in _sequences(root, None, DEPTH):
+    for sequence in _own_sequence(root) or _sequences(root, None, DEPTH):
         if not sequence.name.isprintable():
             faults.append(f"the folder {sequence.name!r} has a name that is not printable UTF-8; rename it")
             continue
@@ -129,7 +129,9 @@ def find_sequences(root: Path, pairs: Iterable[int] = ()) -> list[Sequence4D]:
     wanted = set(pairs)
     chosen = [found[key] for key in sorted(found) if not wanted or key[0] in wanted]
     if not chosen:
-        have = ", ".join(sorted({s.pair_name for s in found.values()})) or "no pairXX/ACTION folder at all"
+        have = (
+            ", ".join(sorted({s.pair_name for s in found.values()})) or f"no pairXX/ACTION within {DEPTH} folders of it"
+        )
         asked = f"pairs {', '.join(map(str, sorted(wanted)))}" if wanted else "any pair"
         raise DataMissing(f"No sequence of {asked} under {root}; there is {have}.")
     return chosen
@@ -146,6 +148,20 @@ def pair_notes(sequences: Iterable[Sequence4D], wanted: Iterable[int]) -> tuple[
     return (f"{text} missing; scored is {here} alone, {len(asked) - len(missing)} of the {len(asked)} pairs asked for",)
 
 
+def _own_sequence(root: Path) -> list[Sequence4D]:
+    """The root itself where it is the folder of an action; its pair is that of the folder above, or in its name."""
+    if not _is_sequence(root):
+        return []
+    real = root.resolve()
+    match = PAIR.fullmatch(real.parent.name)
+    owner = (int(match[1]), _pair_name(real.parent.name)) if match else _pair_of_action(real.name)
+    return [Sequence4D(*owner, real.name, root)] if owner else []
+
+
+def _is_sequence(folder: Path) -> bool:
+    return (folder / "cameras" / "rgb_cameras.npz").is_file() or (folder / "frames").is_dir()
+
+
 def _sequences(folder: Path, pair: tuple[int, str] | None, depth: int) -> Iterator[Sequence4D]:
     """Sequences in a folder, which lies in the folder of a pair or not."""
     for child in listing(folder):
@@ -157,7 +173,7 @@ def _sequences(folder: Path, pair: tuple[int, str] | None, depth: int) -> Iterat
         if match:
             continue
         owner = pair or _pair_of_action(child.name)
-        if (child / "cameras" / "rgb_cameras.npz").is_file() or (child / "frames").is_dir():
+        if _is_sequence(child):
             if owner:
                 yield Sequence4D(*owner, child.name, child)
         elif depth > 0:

@@ -19,6 +19,7 @@ from sapiens_bench.adapters.scans.cache import PreparedSample, SampleFolder
 from sapiens_bench.adapters.scans.jobs import Job, Outcome, View, job_from_json
 from sapiens_bench.adapters.scans.photo import RealPhoto, fit_photo
 from sapiens_bench.adapters.scans.textures import load_paint
+from sapiens_bench.adapters.surface import PLAUSIBLE_M
 from sapiens_bench.errors import SampleFault, SapiensBenchError, StoreError, raise_if_machine
 from sapiens_bench.pixels.codecs import load_npz, read_rgb
 from sapiens_bench.render.attributes import ShadedNormals, shaded_normals, vertex_normals
@@ -177,6 +178,7 @@ class _Scan:
         _, _, source = self._mesh()
         camera = photo.camera()
         hits, shaded = self._geometry(camera)
+        _check_distance(hits, view.key)
         seen = fit_photo(photo, hits.mask_HW)
         about: dict[str, Any] = {"undistorted": seen.is_undistorted}
         if seen.iou is not None:
@@ -203,6 +205,9 @@ class _Scan:
         if self.recipe.person == "all":
             return hits.mask_HW
         mesh, _, _ = self._mesh()
+        if not self.job.face_labels:
+            where = "seg/mesh_seg_mask has no file of this frame, which tells the persons apart"
+            raise SampleFault("scan.persons", f"{where}: fetch it, or score person=all")
         labels = load_npz(Path(self.job.face_labels), only=("faces_mask",)).get("faces_mask")
         if labels is None or labels.shape != (len(mesh.faces_F3),):
             shape = "no" if labels is None else str(labels.shape)
@@ -264,6 +269,20 @@ class _Scan:
         if hits.n_near_skipped:
             notes.append(f"scan {self.job.scan}: {hits.n_near_skipped} faces reach behind the camera and were left out")
         return notes
+
+
+def _check_distance(hits: Hits, key: str) -> None:
+    """Silhouettes agree in any unit, as long as scan and camera share it; depth does not.
+
+    Raises:
+        SampleFault: scan.units; the scan is nearer or farther than any person in a picture.
+    """
+    low, high = PLAUSIBLE_M
+    if hits.mask_HW.any() and not low <= (median := float(np.median(hits.depth_HW[hits.mask_HW]))) <= high:
+        raise SampleFault(
+            "scan.units",
+            f"view {key}: the scan is {median:.4g} m away; are mesh and extrinsics in metres, as Hi4D's are?",
+        )
 
 
 def list_pictures(folder: Path) -> list[Path]:
