@@ -31,7 +31,7 @@ CARD = CATALOG.dataset("synthetic-humans")
 
 
 def make(
-    root: Path, task: str = "pose", split: str = "tiny", space: str = "", boxes: str = "", size=SIZE, factor: str = ""
+    root: Path, task: str = "pose", split: str = "tiny", space: str = "", boxes: str = "", size=SIZE, **options: str
 ) -> SyntheticHumans:
     protocol = CARD.protocols[CARD.default_protocol(task) or ""]
     space = space or protocol.space or ""
@@ -44,7 +44,7 @@ def make(
         split=split,
         boxes=boxes,
         seed=0,
-        options=read_options(SyntheticHumans.Options, {**protocol.options, "factor": factor}, "synthetic-humans"),
+        options=read_options(SyntheticHumans.Options, {**protocol.options, **options}, "synthetic-humans"),
     )
     return SyntheticHumans(context, size=size)
 
@@ -263,6 +263,29 @@ def test_whole_bodies_of_both_sets_are_labelled_and_share_the_points_they_share(
     assert (b.visible_NK[0, sapiens.groups["face"]] == 2).sum() > 60
     first = make(root)[1].target
     np.testing.assert_array_equal(a.keypoints_NK2_px[:, :17], first.keypoints_NK2_px)
+
+
+def test_points_that_two_sets_share_are_scored_with_the_truth_of_the_one_named(root: Path):
+    """wb83 in 308's truth: joints are the same points of both sets, face points are those of the 308."""
+    whole, sapiens, shared = (CATALOG.space(name) for name in ("coco-wholebody133", "goliath308", "wb83"))
+    of_308, of_133 = (
+        make(root, space="wb83", annotated_in=name)[1].target.keypoints_NK2_px[0] for name in (sapiens.id, whole.id)
+    )
+    all_308, all_133 = (make(root, space=space.id)[1].target.keypoints_NK2_px[0] for space in (sapiens, whole))
+    np.testing.assert_array_equal(of_308, all_308[CATALOG.space_map(sapiens.id, shared.id).index])
+    np.testing.assert_array_equal(of_133, all_133[CATALOG.space_map(whole.id, shared.id).index])
+    face = np.isin(np.arange(83), shared.groups["face"])
+    np.testing.assert_array_equal(of_308[~face], of_133[~face])
+    off = np.linalg.norm(of_308[face] - of_133[face], axis=1)
+    assert 0 < off.max() < 6  # one face by two sets' rules, 96 x 128
+    protocol = CARD.protocols["goliath308-wb83"]
+    assert (protocol.space, protocol.options["annotated_in"]) == ("wb83", "goliath308")
+
+
+def test_every_whole_body_set_has_all_points_of_the_shared_one():
+    for source in ("goliath308", "coco-wholebody133", "holistic543"):
+        assert CATALOG.space_map(source, "wb83").complete, source
+    assert not CATALOG.space_map("goliath308", "coco-wholebody133").complete
 
 
 def test_a_sample_states_what_the_picture_shows_and_a_factor_of_appearance_states_its_level(root: Path):

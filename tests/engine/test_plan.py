@@ -151,7 +151,7 @@ def test_a_data_set_whose_adapter_is_not_here_is_left_out_unless_it_was_named(to
 
 def test_a_model_may_join_all_on_the_sets_it_is_for_alone() -> None:
     catalog = Catalog.load()
-    for protocol, joined in (("wholebody133", True), ("gt-box", False)):
+    for protocol, joined in (("wholebody133", True), ("goliath308-wb83", True), ("gt-box", False)):
         request = Request(task="pose", models=("all",), datasets=("synthetic-humans",), protocol=protocol, split="tiny")
         where = request.data()
         found = candidates(request.model(), catalog, scored_in(where, catalog))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
-from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.engine.plan import resolve
-from sapiens_bench.engine.request import Request
-from sapiens_bench.engine.run import run
-from sapiens_bench.study import video
+from sapiens_bench.cli import app
 
 WIDTH, HEIGHT, FOCAL, DEPTH = 48, 64, 60.0, 3.0
 FRAMES = (1, 2, 3, 4, 5, 7)  # 6 is missing: what follows is too short a sequence
@@ -67,22 +65,43 @@ def write(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("model", ["oracle-depth", "noisy-oracle-depth"])
-def test_depth_over_a_hi4d_sequence_drifts_as_much_as_the_model_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+def test_the_command_measures_a_hi4d_sequence_tells_it_again_and_report_agrees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Depth of an oracle drifts by nothing, that of a noisy one by what its own fits find."""
+    monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
+    root, out = write(tmp_path / "hi4d"), str(tmp_path / "study")
+    asked = ["study", "video", "--task", "depth", "--models", "oracle-depth,noisy-oracle-depth", "--dataset", "hi4d",
+             "--data-root", str(root), "--device", "cpu", "--workers", "1", "--n-boot", "10", "--out", out]  # fmt: skip
+    told = CliRunner().invoke(app, [*asked, "--format", "json"])
+    assert told.exit_code == 0, told.output
+    motions = {found["model"]: found for found in json.loads(told.stdout)["motions"]}
+    for found in motions.values():
+        assert (found["dataset"], found["n_frames"], found["n_sequences"]) == ("hi4d", 5, 1)  # frame 7 stands alone
+    drifts = {name: [found["values"][key]["value"] for key in ("scale_drift", "shift_drift")]
+              for name, found in motions.items()}  # fmt: skip
+    assert drifts["oracle-depth"] == pytest.approx([0, 0], abs=1e-3)
+    assert drifts["noisy-oracle-depth"][0] > 0.01
+    rows = sorted((tmp_path / "study").rglob("*.parquet"))
+    before = [(path, path.stat().st_mtime_ns) for path in rows]
+    again = CliRunner().invoke(app, [*asked, "--format", "md"])
+    assert (again.exit_code, "noisy" in again.output.lower()) == (0, True), again.output
+    assert before == [(path, path.stat().st_mtime_ns) for path in rows]  # nothing is computed twice
+    report = CliRunner().invoke(app, ["report", out, "--format", "json"])
+    assert report.exit_code == 0, report.output
+    for found in json.loads(report.stdout)["motions"]:
+        assert found["values"] == motions[found["model"]]["values"]
+
+
+def test_a_hi4d_folder_without_calibration_is_told_with_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
     root = write(tmp_path / "hi4d")
-    base = Request(
-        task="depth", models=(model,), datasets=("hi4d",), data_root=root, out=tmp_path / "out", device="cpu",
-        n_boot=0, workers=1,
-    )  # fmt: skip
-    plan = resolve(video.design(base, 2).base, Catalog.load())
-    run(plan)
-    (found,) = video.measure(plan, n_draws=10, seed=0)
-    assert (found.dataset, found.n_frames, found.n_sequences) == ("hi4d", 5, 1)  # frame 7 stands alone
-    scale, shift = (found.values[key][0] for key in ("scale_drift", "shift_drift"))
-    if model == "oracle-depth":
-        assert (scale, shift) == pytest.approx((0, 0), abs=1e-3)
-    else:
-        assert scale > 0.01
+    (root / "pair00/hug00/cameras/rgb_cameras.npz").unlink()
+    asked = ["study", "video", "--task", "depth", "--models", "oracle-depth", "--dataset", "hi4d", "--data-root",
+             str(root), "--workers", "1", "--out", str(tmp_path / "study")]  # fmt: skip
+    refused = CliRunner().invoke(app, asked)
+    assert refused.exit_code == 2, refused.output
+    assert "rgb_cameras.npz" in refused.output.replace("\n", "")
+    assert "Traceback" not in refused.output

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.synthetic.files import PARTS, SURFACE, Store, load, make, make_all, make_all_levels
 from sapiens_bench.cards.options import Options as StrictOptions
-from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import CardError, UnknownName, UsageError
 from sapiens_bench.render import factors
 from sapiens_bench.render.camera import Camera
@@ -97,7 +96,7 @@ class SyntheticHumans:
             make its target of a scene (``TaskKind.of_scene``).
         UnknownName: no such split, factor or level.
         UsageError: boxes that are neither gt nor jitter.
-        LabelSpaceMismatch: no map from the 28 body parts to the protocol's set.
+        LabelSpaceMismatch: no map from the 28 body parts, or from ``annotated_in``, to the protocol's set.
     """
 
     class Options(StrictOptions):
@@ -108,6 +107,9 @@ class SyntheticHumans:
         """pose: gt, or jitter:<fraction>[,<seed>] of the box size"""
         factor: str = ""
         """one factor of the scene set instead of drawn, NAME=LEVEL (skin_tone=4); the truth keeps its bits"""
+        annotated_in: str = ""
+        """pose: the keypoint set whose points are the truth, where the protocol's set is a part of it; a map card joins
+        the two"""
 
     notes: tuple[str, ...] = ()
 
@@ -126,7 +128,7 @@ class SyntheticHumans:
         self._edition = "" if as_shipped(split, factors.redraw(self.factor)) else f", edition {EDITION}"
         self._store = Store(context.root, split, *size, self.factor, surface)
         self._jitter = _jitter(context.boxes or context.options.boxes, context.where)
-        self._keep = _keypoint_index(context.space, context.where) if self.task == "pose" else np.zeros(0, np.int64)
+        self._keep = _keypoint_index(context) if self.task == "pose" else np.zeros(0, np.int64)
         self._labels = _label_table(context) if self.task == "seg" and context.space is not None else None
         self.boxes = "ground truth" if self._jitter is None else f"ground truth, jittered by {self._jitter[0]:g}"
         if self.factor and split == CLIPS:
@@ -292,14 +294,19 @@ def point_names() -> tuple[str, ...]:
     return (*KEYPOINTS, *load_points().names)
 
 
-def _keypoint_index(space: SpaceCard | None, where: str) -> NDArray[np.int64]:
+def _keypoint_index(context: DataContext) -> NDArray[np.int64]:
+    """Of each point of the protocol's set, its index into ``point_names()``; -1 where this set has none."""
+    space, where = context.space, context.where
     if space is None or space.kind != "keypoints":
         raise CardError(f"{where}: a pose protocol needs a keypoint space.")
+    source = context.source(context.options.annotated_in)
+    assert source is not None
     known = {name: number for number, name in enumerate(point_names())}
-    index = np.array([known.get(ALIASES.get(name, name), -1) for name in space.names])
+    of_source = np.array([known.get(ALIASES.get(name, name), -1) for name in source.card.names])
+    index = np.where(source.map.index >= 0, of_source[source.map.index], -1)
     if (index < 0).all():
         raise CardError(
-            f"{where}: no keypoint of space {space.id!r} has a name of COCO-WholeBody or of the 308 points."
+            f"{where}: no keypoint of space {source.card.id!r} has a name of COCO-WholeBody or of the 308 points."
         )
     return index
 
