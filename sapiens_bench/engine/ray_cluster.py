@@ -82,6 +82,20 @@ def joined(address: str, threads: int | None = None) -> Iterator[Joined]:
                 os.environ[name] = value
 
 
+@contextmanager
+def kept(engine: str, address: str, threads: int | None) -> Iterator[str]:
+    """One cluster for several runs, each of which would start its own; a note for the user.
+
+    Raises:
+        UsageError: see ``joined``.
+    """
+    if engine != "ray":
+        yield ""
+        return
+    with joined(address, threads) as found:
+        yield found.note
+
+
 def _knock(address: str) -> None:
     """Is there anybody? Ray itself waits for minutes.
 
