@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+import psutil
+
 from sapiens_bench.engine.stopping import guarded
 from sapiens_bench.engine.threads import usable_cores
 from sapiens_bench.errors import UsageError
@@ -40,6 +42,15 @@ class Joined(NamedTuple):
 
     ray: ModuleType
     note: str = ""  # for the user
+    raylet: psutil.Process | None = None  # the process of this machine without which nothing works; None: not known
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether that process is gone. Ray itself ends the driver for it, some seconds later and without a word."""
+        try:
+            return self.raylet is not None and self.raylet.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
 
 
 @contextmanager
@@ -57,7 +68,7 @@ def joined(address: str, threads: int | None = None) -> Iterator[Joined]:
     """
     ray = _imported()
     if ray.is_initialized():
-        yield Joined(ray)
+        yield Joined(ray, raylet=_raylet(ray))
         return
     before = {name: os.environ.get(name) for name in (*_AUTH, "RAY_USAGE_STATS_ENABLED")}
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -71,7 +82,7 @@ def joined(address: str, threads: int | None = None) -> Iterator[Joined]:
                 _make_token(folder)
             try:
                 _init(ray, address, folder, threads)
-                yield Joined(ray, note)
+                yield Joined(ray, note, _raylet(ray))
             finally:
                 with guarded():  # a second Ctrl-C must not leave its processes behind
                     ray.shutdown()
@@ -159,6 +170,17 @@ def _init(ray: ModuleType, address: str, folder: Path, threads: int | None) -> N
         os.chdir(where)
         with suppress(ValueError):  # not the main thread, where Ray installs none either
             signal.signal(signal.SIGTERM, handler)
+
+
+def _raylet(ray: ModuleType) -> psutil.Process | None:
+    """The one that this driver talks to, where it can be told."""
+    address = ray.get_runtime_context().gcs_address
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name() == "raylet" and any(address in word for word in process.cmdline()):
+                found.append(process)
+    return found[0] if len(found) == 1 else None
 
 
 def _why_not(address: str, error: Exception) -> str:

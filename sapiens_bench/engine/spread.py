@@ -52,7 +52,7 @@ def spread(todos: Sequence[Todo], run: Run) -> list[tuple[CellSpec, list[str]]]:
     with probe_file(out) as (probe, text), joined(how.address, how.threads) as found:
         if found.note:
             run.note_once(found.note)
-        pool = RayPool(found.ray, how, setup_of(todos, how, out, probe), text, desk.greet)
+        pool = RayPool(found, how, setup_of(todos, how, out, probe), text, desk.greet)
         run.record.request |= {"ray": found.ray.__version__}
         desk.announce()
         try:
