@@ -145,7 +145,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, toy.installed():
         folder = Path(name)
         found: dict[str, Any] = {"python": platform.python_version(), "bookkeeping": bookkeeping()}
-        with joined("", threads=2) as cluster:
+        with joined("", cores=2) as cluster:
             found["ray"] = cluster.ray.__version__
             for measure in (overhead, speed_up, idle):
                 found[measure.__name__] = measure(folder)

@@ -219,11 +219,11 @@ def _carry_out(study: Study, asked: Asked) -> None:
 
 def _fill(study: Study, out: Path, plan_of: Callable[[Request], Plan]) -> list[str]:
     """All conditions, on one cluster where they are to be computed on one; what is incomplete."""
-    from sapiens_bench.engine.ray_cluster import kept
+    from sapiens_bench.engine.ray_cluster import cores_for, kept
     from sapiens_bench.study import folder
 
     base = study.base
-    with kept(base.engine, base.address, base.threads) as note:
+    with kept(base.engine, base.address, cores_for(base.workers, base.threads)) as note:
         if note:
             say(f"note: {note}", "dim", to_stderr=True)
         return folder.fill(study, out, plan_of, lambda plan, trial, number: _run(study, plan, trial, number))

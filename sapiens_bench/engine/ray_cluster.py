@@ -54,12 +54,13 @@ class Joined(NamedTuple):
 
 
 @contextmanager
-def joined(address: str, threads: int | None = None) -> Iterator[Joined]:
+def joined(address: str, cores: int | None = None) -> Iterator[Joined]:
     """This process as a driver of a cluster. Whatever happens, a private one is gone afterwards.
 
     Args:
         address: HEAD:6379 of a cluster that runs; "": a private one.
-        threads: cores of a private one, None: all that this process may use.
+        cores: of a private one, None: all that this process may use. A number of workers that was asked for is given
+            room to start whatever the machine has.
 
     A process that has joined a cluster already (``ray.init`` of a script) uses that one and stays in it.
 
@@ -81,7 +82,7 @@ def joined(address: str, threads: int | None = None) -> Iterator[Joined]:
             else:
                 _make_token(folder)
             try:
-                _init(ray, address, folder, threads)
+                _init(ray, address, folder, cores or usable_cores())
                 yield Joined(ray, note, _raylet(ray))
             finally:
                 with guarded():  # a second Ctrl-C must not leave its processes behind
@@ -94,7 +95,7 @@ def joined(address: str, threads: int | None = None) -> Iterator[Joined]:
 
 
 @contextmanager
-def kept(engine: str, address: str, threads: int | None) -> Iterator[str]:
+def kept(engine: str, address: str, cores: int | None) -> Iterator[str]:
     """One cluster for several runs, each of which would start its own; a note for the user.
 
     Raises:
@@ -103,8 +104,13 @@ def kept(engine: str, address: str, threads: int | None) -> Iterator[str]:
     if engine != "ray":
         yield ""
         return
-    with joined(address, threads) as found:
+    with joined(address, cores) as found:
         yield found.note
+
+
+def cores_for(workers: int | None, threads: int | None) -> int:
+    """Cores of a private cluster on which so many workers with so many threads each can start."""
+    return max(usable_cores(), (workers or 1) * (threads or 1))
 
 
 def _knock(address: str) -> None:
@@ -142,7 +148,7 @@ def _imported() -> ModuleType:
     return ray
 
 
-def _init(ray: ModuleType, address: str, folder: Path, threads: int | None) -> None:
+def _init(ray: ModuleType, address: str, folder: Path, cores: int) -> None:
     """``ray.init``, whose signal handler is taken away again, and from a folder of our own.
 
     Ray puts the driver's working folder in front of the import path of every worker: a ``socket.py`` that lies there
@@ -159,7 +165,6 @@ def _init(ray: ModuleType, address: str, folder: Path, threads: int | None) -> N
             if address:
                 ray.init(address=address, **common)
             else:
-                cores = threads or usable_cores()
                 ray.init(
                     address="local", include_dashboard=False, num_cpus=cores, _temp_dir=str(folder),
                     object_store_memory=_OBJECT_STORE_BYTES, **common,

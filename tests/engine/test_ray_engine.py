@@ -33,7 +33,7 @@ DATA = {"n": 40, "input_faults": [3]}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """One for all tests here, which every run finds joined."""
-    with joined("", threads=2):
+    with joined("", cores=2):
         yield
 
 
