@@ -1,7 +1,7 @@
 """Toy runs on a Ray cluster of this machine whose workers, drivers and nodes are killed, removed and added.
 
 A cluster has a head without cores, where drivers come in, and nodes with one core each. It outlives its drivers, as a
-real one does; only the raylet that is killed belongs to a cluster that a run starts for itself.
+real one does.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sapiens_bench.engine.ray_cluster import forget_token
 
 SLOW: dict[str, Any] = {"options": {"forward_s": 0.15}}  # so that there is something to kill
 RAY: dict[str, Any] = {"engine": "ray", **SLOW}
+LONG: dict[str, Any] = {"options": {"forward_s": 0.6}}
 WORKER = "ray::Worker"  # how Ray names the processes of our actors
 
 
@@ -45,6 +46,13 @@ class Nodes:
     def remove(self, which: int) -> None:
         """All processes of a node end at once."""
         self._cluster.remove_node(self.nodes.pop(which), allow_graceful=False)
+
+    def kill_raylet(self, which: int) -> None:
+        """Kill -9 of a node's raylet alone; what it leaves behind is cleared away some seconds later."""
+        node = self.nodes.pop(which)
+        psutil.Process(node.all_processes["raylet"][0].process.pid).kill()
+        time.sleep(3)
+        self._cluster.remove_node(node, allow_graceful=False)
 
     def workers(self) -> list[psutil.Process]:
         """Processes of our actors, on all nodes."""
@@ -83,15 +91,16 @@ def cluster(folder: Path, n: int) -> Iterator[Nodes]:
 class Trials:
     """Runs that something happens to, one after the other, each in a folder of its own."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.starter, self.folder = Starter(folder / "whole", **SLOW), folder
+    def __init__(self, folder: Path, seed: int, **fields: Any) -> None:
+        self.fields = {**SLOW, **fields}
+        self.starter, self.folder = Starter(folder / "whole", **self.fields), folder
         self.rng, self.tally = random.Random(seed), Tally()
         self.unbroken: Unbroken = self.starter.unbroken()[0]
 
     def run(self, number: int, **fields: Any) -> tuple[Path, ToyRun]:
         """A run that has committed its first shard."""
         out = self.folder / f"run-{number}"
-        run = self.starter.start(out, environment=_of_ray(), **RAY, **fields)
+        run = self.starter.start(out, environment=_of_ray(), **{**RAY, **self.fields, **fields})
         run.wait_for_a_shard()
         return out, run
 
@@ -102,7 +111,7 @@ class Trials:
             if run.ended is None or run.ended[0] != 0:
                 self.tally.complaints.append(f"the run ended with {run.ended}")
         else:
-            fields = SLOW if with_ray is None else {"environment": _of_ray(), **RAY, **with_ray}
+            fields = self.fields if with_ray is None else {"environment": _of_ray(), **RAY, **self.fields, **with_ray}
             self.starter.finish(out, self.tally, **fields)
         judge(self.tally, out, self.unbroken)
 
@@ -136,44 +145,50 @@ def worker_killed(folder: Path, n: int, seed: int) -> Tally:
 
 def driver_killed(folder: Path, n: int, seed: int) -> Tally:
     """Kill -9 of the driver; its workers must go with it, and either engine goes on."""
-    with cluster(folder, 2) as nodes:
+    with cluster(folder, 1) as nodes:
         trials = Trials(folder, seed)
 
         def fault(number: int) -> None:
-            there = {"address": nodes.address, "workers": 2}
+            there = {"address": nodes.address, "workers": 1}
             out, run = trials.run(number, **there)
-            time.sleep(trials.rng.random())
+            time.sleep(2 * trials.rng.random())
             run.kill()
             trials.tally.met += run.ended is None
-            trials.end(out, run, goes_on=False, with_ray=there if number % 2 else None)
-            until = time.monotonic() + 10
+            trials.end(out, run, goes_on=False, with_ray=None if number % 4 else there)
+            until = time.monotonic() + 20
             while nodes.workers() and time.monotonic() < until:
                 time.sleep(0.1)
             if nodes.workers():
-                trials.tally.complaints.append("workers outlived their driver by ten seconds")
+                trials.tally.complaints.append("workers outlived their driver by twenty seconds")
 
         return _each(n, trials, fault)
 
 
 def raylet_killed(folder: Path, n: int, seed: int) -> Tally:
-    """Kill -9 of the raylet of a cluster that a run started for itself: the run ends, and the other engine goes on."""
-    trials = Trials(folder, seed)
-
-    def fault(number: int) -> None:
-        out, run = trials.run(number, workers=2)
-        time.sleep(trials.rng.random())
-        children = psutil.Process(run.process.pid).children(recursive=True)
-        raylets = [child for child in children if child.name() == "raylet"]
-        for raylet in raylets:
-            raylet.kill()
-        trials.tally.met += bool(raylets) and not run.has_ended()
-        run.wait()
-        left = [child for child in psutil.wait_procs(children, timeout=10)[1] if child.status() != "zombie"]
-        if left:
-            trials.tally.complaints.append(f"{len(left)} processes outlived the run by ten seconds")
-        trials.end(out, run, goes_on=False)
-
-    return _each(n, trials, fault)
+    """Kill -9 of the raylet of a node, and its workers go with it: the others go on. Then a node is added, which the
+    run uses as well; as many of the one as of the other, and as many runs as that takes.
+    """
+    with cluster(folder, 2) as nodes:
+        trials = Trials(folder, seed, **LONG)
+        run: ToyRun | None = None
+        number = 0
+        while trials.tally.injected < n or run is not None:
+            if run is None:
+                number += 1
+                out, run = trials.run(number, address=nodes.address, workers=2)
+            if trials.tally.injected < n and not run.has_ended():
+                time.sleep(3 * trials.rng.random())
+                nodes.kill_raylet(trials.rng.randrange(len(nodes.nodes)))
+                trials.tally.injected += 1
+                trials.tally.met += not run.has_ended()
+                nodes.add()
+                until = time.monotonic() + 60
+                while len(nodes.workers()) < 2 and time.monotonic() < until and not run.has_ended():
+                    time.sleep(0.2)
+            else:
+                trials.end(out, run, goes_on=True)
+                run = None
+        return trials.tally
 
 
 def node_removed(folder: Path, n: int, seed: int) -> Tally:
