@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from fault_suite.tally import Tally, Unbroken, judge
+from fault_suite.tally import Tally, Unbroken, committed_shards, judge
 from fault_suite.toy_runs import Starter, ToyRun
 from sapiens_bench.engine.ray_cluster import forget_token
 
@@ -97,22 +97,22 @@ class Trials:
         self.rng, self.tally = random.Random(seed), Tally()
         self.unbroken: Unbroken = self.starter.unbroken()[0]
 
-    def run(self, number: int, **fields: Any) -> tuple[Path, ToyRun]:
-        """A run that has committed its first shard."""
+    def run(self, number: int, *, wait: bool = True, **fields: Any) -> tuple[Path, ToyRun]:
+        """A run that has committed its first shard, or has just been started."""
         out = self.folder / f"run-{number}"
         run = self.starter.start(out, environment=_of_ray(), **{**RAY, **self.fields, **fields})
-        run.wait_for_a_shard()
+        if wait:
+            run.wait_for_a_shard()
         return out, run
 
-    def end(self, out: Path, run: ToyRun, *, goes_on: bool, with_ray: dict[str, Any] | None = None) -> None:
-        """The run must end well by itself, or with the same command, on another engine where ``with_ray`` is None."""
+    def end(self, out: Path, run: ToyRun, *, goes_on: bool) -> None:
+        """The run must end well by itself, or with the same command on the local engine."""
         if goes_on:
             run.wait()
             if run.ended is None or run.ended[0] != 0:
                 self.tally.complaints.append(f"the run ended with {run.ended}")
         else:
-            fields = self.fields if with_ray is None else {"environment": _of_ray(), **RAY, **self.fields, **with_ray}
-            self.starter.finish(out, self.tally, **fields)
+            self.starter.finish(out, self.tally)
         judge(self.tally, out, self.unbroken)
 
 
@@ -143,25 +143,35 @@ def worker_killed(folder: Path, n: int, seed: int) -> Tally:
         return _each(n, trials, fault)
 
 
-def driver_killed(folder: Path, n: int, seed: int) -> Tally:
-    """Kill -9 of the driver; its workers must go with it, and either engine goes on."""
+def driver_killed(folder: Path, n: int, seed: int, per_folder: int = 5) -> Tally:
+    """Kill -9 of the driver, five times in a row, while it starts or while its worker works; its workers must go with
+    it. Then the local engine goes on.
+    """
     with cluster(folder, 1) as nodes:
         trials = Trials(folder, seed)
-
-        def fault(number: int) -> None:
-            there = {"address": nodes.address, "workers": 1}
-            out, run = trials.run(number, **there)
-            time.sleep(2 * trials.rng.random())
+        tally, rng = trials.tally, trials.rng
+        for number in range(n):
+            out, run = trials.run(number // per_folder, wait=bool(number % 2), address=nodes.address, workers=1)
+            time.sleep(rng.random() * (2 if number % 2 else 8))
+            kept = committed_shards(out)
             run.kill()
-            trials.tally.met += run.ended is None
-            trials.end(out, run, goes_on=False, with_ray=None if number % 4 else there)
-            until = time.monotonic() + 20
-            while nodes.workers() and time.monotonic() < until:
-                time.sleep(0.1)
-            if nodes.workers():
-                trials.tally.complaints.append("workers outlived their driver by twenty seconds")
+            tally.injected += 1
+            tally.met += run.ended is None
+            now = committed_shards(out)
+            tally.complaints += [f"committed shard {k} is gone" for k, data in kept.items() if now.get(k) != data]
+            if number % per_folder == per_folder - 1 or number == n - 1:
+                trials.end(out, run, goes_on=False)
+                _all_gone(nodes, tally)
+        return tally
 
-        return _each(n, trials, fault)
+
+def _all_gone(nodes: Nodes, tally: Tally) -> None:
+    """Workers end with their driver."""
+    until = time.monotonic() + 30
+    while nodes.workers() and time.monotonic() < until:
+        time.sleep(0.2)
+    if nodes.workers():
+        tally.complaints.append("workers outlived their driver by thirty seconds")
 
 
 def raylet_killed(folder: Path, n: int, seed: int) -> Tally:
