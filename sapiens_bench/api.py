@@ -13,7 +13,7 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.folders import cache_root
 from sapiens_bench.engine.again import with_added
 from sapiens_bench.engine.build import build_model
-from sapiens_bench.engine.choices import ModelChoice
+from sapiens_bench.engine.choices import Engine, ModelChoice
 from sapiens_bench.engine.detect import make_box_files
 from sapiens_bench.engine.device import resolve_device
 from sapiens_bench.engine.events import Event, ignore
@@ -51,6 +51,9 @@ def evaluate(
     prefetch: int | None = None,
     workers: int | None = None,
     threads: int | None = None,
+    engine: Engine = "local",
+    gpus_per_worker: float | None = None,
+    address: str = "",
     seed: int = 0,
     n_boot: int = 1000,
     shard_size: int = 64,
@@ -89,6 +92,8 @@ def evaluate(
         batch_size: crops per forward pass; None: 8 on a CPU, 32 on a GPU.
         prefetch: batches queued on the device ahead of the one that is waited for; None: 0 on a CPU, 1 on a GPU.
         workers: loader threads; threads: cores to be used. None: by the cores that this process may use.
+        engine: "local", this process; "ray": ``workers`` processes (None: as many as there is room for), each with
+            ``gpus_per_worker`` GPUs, on the cluster at ``address`` or one of this machine (docs/cluster.md).
         n_boot: bootstrap draws of the intervals; 0: none.
         cards: folders or files with cards of your own.
         options: for the models, over their cards. data_options: for the data sets, over their protocols.
@@ -130,6 +135,9 @@ def evaluate(
             prefetch=prefetch,
             workers=workers,
             threads=threads,
+            engine=engine,
+            gpus_per_worker=gpus_per_worker,
+            address=address,
             seed=seed,
             n_boot=n_boot,
             shard_size=shard_size,

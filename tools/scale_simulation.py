@@ -6,8 +6,7 @@
 Work items are shards. GPUs take them from one queue, ordered by model. A GPU loads a model when its next item needs
 another; the driver hands items out one at a time; a finished shard is committed through one shared file system; nodes
 of eight GPUs fail and come back, and what was on them is done again; some GPUs are slow. Seconds an image come from the
-profiles of a CUDA device below results/profiles (throughput back to back, or operations at the rate of the nearest
-model that was measured).
+runs on a GPU below results/profiles (``runs.json``), of other sizes by their operations.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import itertools
+import json
 import os
 import random
 import statistics
@@ -35,6 +35,7 @@ SETS = {
     "normal": {"thuman2": 1578, "hi4d": 1195},
 }
 SIZES = ("0.3b", "0.6b", "1b", "2b")
+MEASURED_SIZE = "0.3b"  # of results/profiles/*/runs.json
 
 
 @dataclass(frozen=True)
@@ -207,28 +208,37 @@ def simulate(items: list[Item], gpus: int, world: World, seed: int = 0, by_model
 
 
 def paces(precision: str = "bf16") -> tuple[dict[str, float], list[str]]:
-    """Seconds a crop of every Sapiens model, and where they come from."""
+    """Seconds of the device for an image (a crop for pose) of every Sapiens model, and where they come from.
+
+    Whole runs of one size were measured, with loading and decoding beside them as they are; other sizes take as much
+    longer as they have more operations. Larger networks use a GPU better, so that is rather too long.
+    """
+    flops = _operations()
+    measured: dict[str, tuple[float, str]] = {}
+    for path in sorted(PROFILES.glob("*/runs.json")):
+        for row in json.loads(path.read_text()):
+            if (row["precision"], row["prefetch"], row["form"]) == (precision, 1, {}):
+                timing = row["timing"]
+                images = timing["images"] - timing["first_shard_images"]
+                measured[row["task"]] = timing["device_busy_s"] / images, path.parent.name
+    found: dict[str, float] = {}
+    for task in SETS:
+        names = {size: f"sapiens-{size}" + ("" if task == "pose" else f"-{task}") for size in SIZES}
+        for name in names.values():
+            found[name] = measured[task][0] * flops[name] / flops[names[MEASURED_SIZE]]
+    return found, sorted({source for _, source in measured.values()})
+
+
+def _operations() -> dict[str, float]:
+    """Of one image, by model, as counted in the profiles."""
     from sapiens_bench.profiling.record import read_profile
 
     flops: dict[str, float] = {}
-    measured: dict[str, tuple[float, str]] = {}
     for path in sorted(PROFILES.glob("*/profile.json"), key=lambda path: read_profile(path).finished):
-        record = read_profile(path)
-        for row in record.rows:
+        for row in read_profile(path).rows:
             if row.counts is not None:
                 flops.setdefault(row.model, 2.0 * row.counts.macs_total * row.counts.passes)
-            if row.latency and row.precision == precision and row.device.startswith("cuda") and "/" not in row.model:
-                best = measured.get(row.model, (0.0, ""))
-                same = best[1] == path.parent.name
-                if not same or row.latency.throughput_per_s > best[0]:
-                    measured[row.model] = (row.latency.throughput_per_s, path.parent.name)
-    found: dict[str, float] = {}
-    for task in SETS:
-        for size in SIZES:
-            name = f"sapiens-{size}" + ("" if task == "pose" else f"-{task}")
-            base = name if name in measured else f"sapiens-{size}"
-            found[name] = flops[name] / flops[base] / measured[base][0]
-    return found, sorted({source for _, source in measured.values()})
+    return flops
 
 
 def suite(seconds: dict[str, float], times: int = 1, shard: int = SHARD) -> list[Item]:

@@ -205,8 +205,10 @@ def run(
     asked = DryRun(gpus, price) if dry_run else None
     if task == ALL_TASKS:
         from sapiens_bench.cli.run_all import execute_all
+        from sapiens_bench.engine.ray_cluster import cores_for, kept
 
-        execute_all(request, lambda each: execute(each, dry_run=asked, fmt=format_.value), format_.value)
+        with kept("local" if dry_run else request.engine, address, cores_for(request.workers, threads)):
+            execute_all(request, lambda each: execute(each, dry_run=asked, fmt=format_.value), format_.value)
         return
     execute(request, dry_run=asked, fmt=format_.value)
 

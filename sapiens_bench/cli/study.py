@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -151,7 +152,7 @@ def video(
         plans.append(_plan(request, catalog, dry_run=False))
         return plans[-1]
 
-    complaints = folder.fill(study, out, plan_of, lambda plan, trial, number: _run(study, plan, trial, number))
+    complaints = _fill(study, out, plan_of)
     found = body.measure(plans[-1], n_draws=asked.n_draws, seed=study.base.seed)
     facts = {"folder": str(out)}
     show(document(found, n_draws=asked.n_draws, seed=study.base.seed, facts=facts), asked.fmt)
@@ -193,7 +194,7 @@ def _carry_out(study: Study, asked: Asked) -> None:
     if study.kind == "factor":
         folder.begin(study, out)
         _render(study, plan_of(study.request(study.reference, out / study.reference.name)))
-    complaints = folder.fill(study, out, plan_of, lambda plan, trial, number: _run(study, plan, trial, number))
+    complaints = _fill(study, out, plan_of)
     sides = [(trial, read_side(out / trial.name)) for trial in study.all]
     there = StoredStudy(out, study.kind, study.reference, sides[0][1], tuple(sides[1:]), (), study.base.seed)
     found = measured(there, n_draws=asked.n_draws, score=asked.score)
@@ -205,6 +206,18 @@ def _carry_out(study: Study, asked: Asked) -> None:
     if complaints:
         raise IncompleteRun(f"INCOMPLETE: {complaints[0]}")
     complain_of_refusals(read_run(out / study.reference.name))
+
+
+def _fill(study: Study, out: Path, plan_of: Callable[[Request], Plan]) -> list[str]:
+    """All conditions, on one cluster where they are to be computed on one; what is incomplete."""
+    from sapiens_bench.engine.ray_cluster import cores_for, kept
+    from sapiens_bench.study import folder
+
+    base = study.base
+    with kept(base.engine, base.address, cores_for(base.workers, base.threads)) as note:
+        if note:
+            say(f"note: {note}", "dim", to_stderr=True)
+        return folder.fill(study, out, plan_of, lambda plan, trial, number: _run(study, plan, trial, number))
 
 
 def _render(study: Study, plan: Plan) -> None:

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+import psutil
+
 from sapiens_bench.engine.stopping import guarded
 from sapiens_bench.engine.threads import usable_cores
 from sapiens_bench.errors import UsageError
@@ -40,15 +42,25 @@ class Joined(NamedTuple):
 
     ray: ModuleType
     note: str = ""  # for the user
+    raylet: psutil.Process | None = None  # the process of this machine without which nothing works; None: not known
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether that process is gone. Ray itself ends the driver for it, some seconds later and without a word."""
+        try:
+            return self.raylet is not None and self.raylet.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
 
 
 @contextmanager
-def joined(address: str, threads: int | None = None) -> Iterator[Joined]:
+def joined(address: str, cores: int | None = None) -> Iterator[Joined]:
     """This process as a driver of a cluster. Whatever happens, a private one is gone afterwards.
 
     Args:
         address: HEAD:6379 of a cluster that runs; "": a private one.
-        threads: cores of a private one, None: all that this process may use.
+        cores: of a private one, None: all that this process may use. A number of workers that was asked for is given
+            room to start whatever the machine has.
 
     A process that has joined a cluster already (``ray.init`` of a script) uses that one and stays in it.
 
@@ -57,7 +69,7 @@ def joined(address: str, threads: int | None = None) -> Iterator[Joined]:
     """
     ray = _imported()
     if ray.is_initialized():
-        yield Joined(ray)
+        yield Joined(ray, raylet=_raylet(ray))
         return
     before = {name: os.environ.get(name) for name in (*_AUTH, "RAY_USAGE_STATS_ENABLED")}
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -70,8 +82,8 @@ def joined(address: str, threads: int | None = None) -> Iterator[Joined]:
             else:
                 _make_token(folder)
             try:
-                _init(ray, address, folder, threads)
-                yield Joined(ray, note)
+                _init(ray, address, folder, cores or usable_cores())
+                yield Joined(ray, note, _raylet(ray))
             finally:
                 with guarded():  # a second Ctrl-C must not leave its processes behind
                     ray.shutdown()
@@ -80,6 +92,25 @@ def joined(address: str, threads: int | None = None) -> Iterator[Joined]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+@contextmanager
+def kept(engine: str, address: str, cores: int | None) -> Iterator[str]:
+    """One cluster for several runs, each of which would start its own; a note for the user.
+
+    Raises:
+        UsageError: see ``joined``.
+    """
+    if engine != "ray":
+        yield ""
+        return
+    with joined(address, cores) as found:
+        yield found.note
+
+
+def cores_for(workers: int | None, threads: int | None) -> int:
+    """Cores of a private cluster on which so many workers with so many threads each can start."""
+    return max(usable_cores(), (workers or 1) * (threads or 1))
 
 
 def _knock(address: str) -> None:
@@ -117,7 +148,7 @@ def _imported() -> ModuleType:
     return ray
 
 
-def _init(ray: ModuleType, address: str, folder: Path, threads: int | None) -> None:
+def _init(ray: ModuleType, address: str, folder: Path, cores: int) -> None:
     """``ray.init``, whose signal handler is taken away again, and from a folder of our own.
 
     Ray puts the driver's working folder in front of the import path of every worker: a ``socket.py`` that lies there
@@ -134,7 +165,6 @@ def _init(ray: ModuleType, address: str, folder: Path, threads: int | None) -> N
             if address:
                 ray.init(address=address, **common)
             else:
-                cores = threads or usable_cores()
                 ray.init(
                     address="local", include_dashboard=False, num_cpus=cores, _temp_dir=str(folder),
                     object_store_memory=_OBJECT_STORE_BYTES, **common,
@@ -145,6 +175,17 @@ def _init(ray: ModuleType, address: str, folder: Path, threads: int | None) -> N
         os.chdir(where)
         with suppress(ValueError):  # not the main thread, where Ray installs none either
             signal.signal(signal.SIGTERM, handler)
+
+
+def _raylet(ray: ModuleType) -> psutil.Process | None:
+    """The one that this driver talks to, where it can be told."""
+    address = ray.get_runtime_context().gcs_address
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name() == "raylet" and any(address in word for word in process.cmdline()):
+                found.append(process)
+    return found[0] if len(found) == 1 else None
 
 
 def _why_not(address: str, error: Exception) -> str:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import platform
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
+
+import psutil
 
 from sapiens_bench.engine.choices import RunChoice
 from sapiens_bench.engine.crew import Answer, Answered, Died, Item, Joined
 from sapiens_bench.engine.jobs import Todo
+from sapiens_bench.engine.ray_cluster import Joined as Cluster
 from sapiens_bench.engine.ray_worker import Told, Worker, installed_versions
 from sapiens_bench.engine.stopping import guarded
-from sapiens_bench.errors import UsageError
+from sapiens_bench.errors import MachineFault, UsageError
 from sapiens_bench.store.files import temporary_name, write_atomic
 from sapiens_bench.tasks import TASKS
 from sapiens_bench.workers import Reply, error_of
@@ -40,7 +43,7 @@ class RayPool:
     """Actors of one run.
 
     Args:
-        ray: the package, joined to a cluster.
+        cluster: what was joined.
         how: of the plan.
         setup: what a worker is told first; see ``setup_of``.
         probe: what the file in the run folder says.
@@ -48,9 +51,15 @@ class RayPool:
     """
 
     def __init__(
-        self, ray: ModuleType, how: RunChoice, setup: Mapping[str, Any], probe: str, on_hello: Callable[[Told], None]
+        self,
+        cluster: Cluster,
+        how: RunChoice,
+        setup: Mapping[str, Any],
+        probe: str,
+        on_hello: Callable[[Told], None],
     ) -> None:
-        self._ray, self._how, self._probe, self._on_hello = ray, how, probe, on_hello
+        self._cluster, self._ray, self._how, self._probe, self._on_hello = cluster, cluster.ray, how, probe, on_hello
+        ray = cluster.ray
         self._nodes: list[Mapping[str, float]] = []
         self._looked = -_LOOK_EVERY_S
         self._look()
@@ -62,6 +71,7 @@ class RayPool:
         self._actors: dict[int, Any] = {}
         self._asked: dict[Any, int] = {}  # of calls that are not answered
         self._greeting: set[int] = set()
+        self._pids: dict[int, int] = {}  # of workers on this machine
         self._n = 0
 
     def size(self) -> int:
@@ -91,16 +101,31 @@ class RayPool:
         """See ``crew.Pool``."""
         actor = self._actors.pop(worker, None)
         self._asked = {ref: number for ref, number in self._asked.items() if number != worker}
-        if actor is not None:
+        if actor is not None and not self._cluster.has_ended:
             with suppress(Exception):  # it may be gone already
                 self._ray.kill(actor, no_restart=True)
+        self._end_process(self._pids.pop(worker, 0))
+
+    @staticmethod
+    def _end_process(pid: int) -> None:
+        """End a worker of this machine that Ray can end no more."""
+        with suppress(psutil.Error):
+            process = psutil.Process(pid) if pid else None
+            if process is not None and process.cmdline()[:1] == [f"ray::{Worker.__name__}"]:
+                process.kill()
 
     def wait(self, seconds: float) -> Sequence[Joined | Answered | Died]:
         """See ``crew.Pool``.
 
         Raises:
             UsageError: a worker has other versions or does not see the run folder. What a worker raised.
+            MachineFault: Ray's own process on this machine is gone.
         """
+        if self._cluster.has_ended:
+            raise MachineFault(
+                "Ray's process on this machine (raylet) has ended, and with it the cluster for this run. What is "
+                "committed is kept; the same command goes on from there, on either engine."
+            )
         refs = list(self._asked)
         if not refs:
             time.sleep(min(seconds, 0.1))
@@ -136,11 +161,14 @@ class RayPool:
         except self._ray.exceptions.RayError as error:
             self._actors.pop(worker)
             self._greeting.discard(worker)
+            self._pids.pop(worker, None)
             yield Died(worker, _cause(error))
             return
         if worker in self._greeting:
             self._greeting.discard(worker)
             self._check(told)
+            if told["host"] == platform.node():
+                self._pids[worker] = told["pid"]
             self._on_hello(told)
             yield Joined(worker)
         else:

@@ -13,7 +13,7 @@ from sapiens_bench.engine.crew import Answer, Crew, Item, Queue
 from sapiens_bench.engine.events import CellStarted, Event, Note, ShardDone
 from sapiens_bench.engine.jobs import Todo
 from sapiens_bench.engine.plan import Plan
-from sapiens_bench.engine.ray_cluster import joined
+from sapiens_bench.engine.ray_cluster import cores_for, joined
 from sapiens_bench.engine.ray_pool import RayPool, probe_file, setup_of
 from sapiens_bench.engine.ray_worker import Told
 from sapiens_bench.engine.specs import CellSpec
@@ -49,10 +49,10 @@ def spread(todos: Sequence[Todo], run: Run) -> list[tuple[CellSpec, list[str]]]:
     """
     how, out = run.how, run.plan.out
     desk = _Desk(todos, run)
-    with probe_file(out) as (probe, text), joined(how.address, how.threads) as found:
+    with probe_file(out) as (probe, text), joined(how.address, cores_for(how.workers, how.threads)) as found:
         if found.note:
             run.note_once(found.note)
-        pool = RayPool(found.ray, how, setup_of(todos, how, out, probe), text, desk.greet)
+        pool = RayPool(found, how, setup_of(todos, how, out, probe), text, desk.greet)
         run.record.request |= {"ray": found.ray.__version__}
         desk.announce()
         try:

@@ -9,6 +9,9 @@ from types import ModuleType
 
 import pytest
 
+from sapiens_bench.cli.flags import parse_workers
+from sapiens_bench.errors import UsageError
+
 Call = Callable[..., tuple[int, str, str]]
 Words = tuple[str | Path, ...]
 
@@ -43,3 +46,10 @@ def test_options_of_data_sets_are_read_like_those_of_models(call: Call, common: 
     for given, said in (("no_such=1", "'no_such'"), ("flip", "--data-option 'flip' must have the form name=value")):
         code, _, err = call(*common, "--data-option", given)
         assert (code, said in err) == (2, True), err
+
+
+def test_workers_are_a_number_or_auto() -> None:
+    assert (parse_workers("auto"), parse_workers("3")) == (None, 3)
+    for text in ("0", "-1", "two", ""):
+        with pytest.raises(UsageError, match="auto, or a whole number from 1"):
+            parse_workers(text)

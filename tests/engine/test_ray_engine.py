@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import psutil
 import pytest
 
 from sapiens_bench.engine.again import request_of
@@ -33,7 +33,7 @@ DATA = {"n": 40, "input_faults": [3]}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """One for all tests here, which every run finds joined."""
-    with joined("", threads=2):
+    with joined("", cores=2):
         yield
 
 
@@ -127,25 +127,37 @@ def test_without_an_address_nobody_is_asked_and_the_local_engine_never_loads_ray
     subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=120)
 
 
-def test_ctrl_c_leaves_a_run_that_goes_on_and_no_process_or_folder(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    given = json.dumps({**RAY, "data": {"n": 96}, "options": {"forward_s": 0.2}})
+@pytest.mark.parametrize(
+    ("ends", "code", "status"),
+    [("everything that a terminal reaches", 130, "interrupted"), ("raylet", 4, "incomplete")],
+)
+def test_a_run_that_is_stopped_goes_on_later_and_leaves_no_process_or_folder(
+    tmp_path: Path, ends: str, code: int, status: str
+) -> None:
+    out, options = tmp_path / "run", {"forward_s": 0.2}
+    given = json.dumps({**RAY, "data": {"n": 96}, "options": options})
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "sapiens_bench.testing.toy", str(out), given],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline().startswith("shard ")
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all that were started
-    began = time.monotonic()
+    started = psutil.Process(process.pid).children(recursive=True)
+    workers = [child for child in started if child.name().startswith("ray::Worker")]
+    if ends == "raylet":
+        (raylet,) = (child for child in started if child.name() == ends)
+        raylet.kill()
+    else:
+        os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert time.monotonic() - began < 30
+    assert process.returncode == code, errors
     assert "Traceback" not in errors
-    assert read_run(out).status == "interrupted"
+    assert ("raylet" in errors) is (ends == "raylet")
+    assert read_run(out).status == status
     assert list(Path(tempfile.gettempdir()).glob(f"{PREFIX}{process.pid}-*")) == []
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
     with toy_module.installed():
-        record = toy_module.go(out, {"n": 96}, options={"forward_s": 0.2}, shard_size=4, batch_size=4)
+        record = toy_module.go(out, {"n": 96}, options=options, **FIELDS)
     assert (record.status, record.cells[0].counts.ok) == ("done", 96)
 
 

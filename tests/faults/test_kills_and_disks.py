@@ -6,11 +6,11 @@ Here a few of each; ``pytest -m soak`` injects 25 and more of each, as ``tools/m
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fault_suite import disks, flips, growth, renders, toy_runs
+from fault_suite import disks, flips, growth, ray_runs, renders, toy_runs
 from fault_suite.tally import Tally, Unbroken, judge
 from fault_suite.toy_runs import DATA, FIELDS, Starter
 
@@ -80,6 +80,18 @@ def test_a_flipped_bit_is_seen_and_its_shard_made_again(starter: Starter, tmp_pa
 def test_pictures_of_a_killed_renderer_are_made_by_another(tmp_path: Path, n: int) -> None:
     tally = renders.renderers_killed(tmp_path, n, seed=n)
     assert tally.damage == UNHARMED
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.filterwarnings("default")  # Ray leaves files and threads to the end of the process
+@pytest.mark.parametrize("fault", ray_runs.FAULTS)
+def test_on_a_cluster_whatever_ends_or_joins_nothing_is_lost(fault: Callable[..., Tally], tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with toy.installed():
+        tally = fault(tmp_path, N_SOAK, seed=0)
+    assert tally.damage == UNHARMED
+    assert tally.met == N_SOAK
 
 
 @pytest.mark.slow

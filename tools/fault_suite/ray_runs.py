@@ -1,7 +1,7 @@
 """Toy runs on a Ray cluster of this machine whose workers, drivers and nodes are killed, removed and added.
 
 A cluster has a head without cores, where drivers come in, and nodes with one core each. It outlives its drivers, as a
-real one does; only the raylet that is killed belongs to a cluster that a run starts for itself.
+real one does.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from typing import Any
 
 import psutil
 
-from fault_suite.tally import Tally, Unbroken, judge
+from fault_suite.tally import Tally, Unbroken, committed_shards, judge
 from fault_suite.toy_runs import Starter, ToyRun
 from sapiens_bench.engine.ray_cluster import forget_token
 
 SLOW: dict[str, Any] = {"options": {"forward_s": 0.15}}  # so that there is something to kill
 RAY: dict[str, Any] = {"engine": "ray", **SLOW}
+LONG: dict[str, Any] = {"options": {"forward_s": 0.6}}
 WORKER = "ray::Worker"  # how Ray names the processes of our actors
 
 
@@ -45,6 +46,13 @@ class Nodes:
     def remove(self, which: int) -> None:
         """All processes of a node end at once."""
         self._cluster.remove_node(self.nodes.pop(which), allow_graceful=False)
+
+    def kill_raylet(self, which: int) -> None:
+        """Kill -9 of a node's raylet alone; what it leaves behind is cleared away some seconds later."""
+        node = self.nodes.pop(which)
+        psutil.Process(node.all_processes["raylet"][0].process.pid).kill()
+        time.sleep(3)
+        self._cluster.remove_node(node, allow_graceful=False)
 
     def workers(self) -> list[psutil.Process]:
         """Processes of our actors, on all nodes."""
@@ -83,27 +91,28 @@ def cluster(folder: Path, n: int) -> Iterator[Nodes]:
 class Trials:
     """Runs that something happens to, one after the other, each in a folder of its own."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.starter, self.folder = Starter(folder / "whole", **SLOW), folder
+    def __init__(self, folder: Path, seed: int, **fields: Any) -> None:
+        self.fields = {**SLOW, **fields}
+        self.starter, self.folder = Starter(folder / "whole", **self.fields), folder
         self.rng, self.tally = random.Random(seed), Tally()
         self.unbroken: Unbroken = self.starter.unbroken()[0]
 
-    def run(self, number: int, **fields: Any) -> tuple[Path, ToyRun]:
-        """A run that has committed its first shard."""
+    def run(self, number: int, *, wait: bool = True, **fields: Any) -> tuple[Path, ToyRun]:
+        """A run that has committed its first shard, or has just been started."""
         out = self.folder / f"run-{number}"
-        run = self.starter.start(out, environment=_of_ray(), **RAY, **fields)
-        run.wait_for_a_shard()
+        run = self.starter.start(out, environment=_of_ray(), **{**RAY, **self.fields, **fields})
+        if wait:
+            run.wait_for_a_shard()
         return out, run
 
-    def end(self, out: Path, run: ToyRun, *, goes_on: bool, with_ray: dict[str, Any] | None = None) -> None:
-        """The run must end well by itself, or with the same command, on another engine where ``with_ray`` is None."""
+    def end(self, out: Path, run: ToyRun, *, goes_on: bool) -> None:
+        """The run must end well by itself, or with the same command on the local engine."""
         if goes_on:
             run.wait()
             if run.ended is None or run.ended[0] != 0:
                 self.tally.complaints.append(f"the run ended with {run.ended}")
         else:
-            fields = SLOW if with_ray is None else {"environment": _of_ray(), **RAY, **with_ray}
-            self.starter.finish(out, self.tally, **fields)
+            self.starter.finish(out, self.tally)
         judge(self.tally, out, self.unbroken)
 
 
@@ -134,46 +143,62 @@ def worker_killed(folder: Path, n: int, seed: int) -> Tally:
         return _each(n, trials, fault)
 
 
-def driver_killed(folder: Path, n: int, seed: int) -> Tally:
-    """Kill -9 of the driver; its workers must go with it, and either engine goes on."""
-    with cluster(folder, 2) as nodes:
+def driver_killed(folder: Path, n: int, seed: int, per_folder: int = 5) -> Tally:
+    """Kill -9 of the driver, five times in a row, while it starts or while its worker works; its workers must go with
+    it. Then the local engine goes on.
+    """
+    with cluster(folder, 1) as nodes:
         trials = Trials(folder, seed)
-
-        def fault(number: int) -> None:
-            there = {"address": nodes.address, "workers": 2}
-            out, run = trials.run(number, **there)
-            time.sleep(trials.rng.random())
+        tally, rng = trials.tally, trials.rng
+        for number in range(n):
+            out, run = trials.run(number // per_folder, wait=bool(number % 2), address=nodes.address, workers=1)
+            time.sleep(rng.random() * (2 if number % 2 else 8))
+            kept = committed_shards(out)
             run.kill()
-            trials.tally.met += run.ended is None
-            trials.end(out, run, goes_on=False, with_ray=there if number % 2 else None)
-            until = time.monotonic() + 10
-            while nodes.workers() and time.monotonic() < until:
-                time.sleep(0.1)
-            if nodes.workers():
-                trials.tally.complaints.append("workers outlived their driver by ten seconds")
+            tally.injected += 1
+            tally.met += run.ended is None
+            now = committed_shards(out)
+            tally.complaints += [f"committed shard {k} is gone" for k, data in kept.items() if now.get(k) != data]
+            if number % per_folder == per_folder - 1 or number == n - 1:
+                trials.end(out, run, goes_on=False)
+                _all_gone(nodes, tally)
+        return tally
 
-        return _each(n, trials, fault)
+
+def _all_gone(nodes: Nodes, tally: Tally) -> None:
+    """Workers end with their driver."""
+    until = time.monotonic() + 30
+    while nodes.workers() and time.monotonic() < until:
+        time.sleep(0.2)
+    if nodes.workers():
+        tally.complaints.append("workers outlived their driver by thirty seconds")
 
 
 def raylet_killed(folder: Path, n: int, seed: int) -> Tally:
-    """Kill -9 of the raylet of a cluster that a run started for itself: the run ends, and the other engine goes on."""
-    trials = Trials(folder, seed)
-
-    def fault(number: int) -> None:
-        out, run = trials.run(number, workers=2)
-        time.sleep(trials.rng.random())
-        children = psutil.Process(run.process.pid).children(recursive=True)
-        raylets = [child for child in children if child.name() == "raylet"]
-        for raylet in raylets:
-            raylet.kill()
-        trials.tally.met += bool(raylets) and not run.has_ended()
-        run.wait()
-        left = [child for child in psutil.wait_procs(children, timeout=10)[1] if child.status() != "zombie"]
-        if left:
-            trials.tally.complaints.append(f"{len(left)} processes outlived the run by ten seconds")
-        trials.end(out, run, goes_on=False)
-
-    return _each(n, trials, fault)
+    """Kill -9 of the raylet of a node, and its workers go with it: the others go on. Then a node is added, which the
+    run uses as well; as many of the one as of the other, and as many runs as that takes.
+    """
+    with cluster(folder, 2) as nodes:
+        trials = Trials(folder, seed, **LONG)
+        run: ToyRun | None = None
+        number = 0
+        while trials.tally.injected < n or run is not None:
+            if run is None:
+                number += 1
+                out, run = trials.run(number, address=nodes.address, workers=2)
+            if trials.tally.injected < n and not run.has_ended():
+                time.sleep(3 * trials.rng.random())
+                nodes.kill_raylet(trials.rng.randrange(len(nodes.nodes)))
+                trials.tally.injected += 1
+                trials.tally.met += not run.has_ended()
+                nodes.add()
+                until = time.monotonic() + 60
+                while len(nodes.workers()) < 2 and time.monotonic() < until and not run.has_ended():
+                    time.sleep(0.2)
+            else:
+                trials.end(out, run, goes_on=True)
+                run = None
+        return trials.tally
 
 
 def node_removed(folder: Path, n: int, seed: int) -> Tally:
