@@ -29,7 +29,7 @@ def test_the_table_fits_a_usual_terminal_and_says_it_for_each_model(
     code, said, _ = call("list", "models", "--task", "depth")
     assert code == 0
     line = next(line for line in said.splitlines() if line.startswith("midas-l "))
-    assert line.split() == ["midas-l", "shape", "missing", "343.0", "516", "MIT"]
+    assert line.split() == ["midas-l", "golden", "missing", "343.0", "516", "MIT"]
     assert max(map(len, said.splitlines())) <= 120
     rows = {row["id"]: row for row in json.loads(call("list", "models", "--json")[1])}
     assert rows["hdnet"]["verified"] == "quoted"

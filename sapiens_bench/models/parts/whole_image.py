@@ -53,7 +53,7 @@ class WholeImage(ABC):
         CardError: the card has no ``input``, or, for segmentation, no ``space``.
     """
 
-    on_host = ("inside", "size_hw")  # see ``types.Model``
+    on_host: tuple[str, ...] = ("inside", "size_hw")  # see ``types.Model``
 
     def __init__(self, context: ModelContext, spec: InputSpec | None = None) -> None:
         self.name, self.task = context.variant.id, context.card.task
