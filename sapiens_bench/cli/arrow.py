@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
 
 
 def spare_pandas() -> None:
@@ -27,7 +26,7 @@ def spare_pandas() -> None:
 class _NoPandas:
     """Finds every module where it is, and pandas nowhere."""
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> NoReturn | None:
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == "pandas":
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return None
