@@ -76,10 +76,12 @@ def compare(
     out: OutFile = None,
 ) -> None:  # fmt: skip
     """Compare two runs model by model, or the models of one run: differences, intervals, p values, in plain words."""
+    from sapiens_bench.cli.arrow import spare_pandas
     from sapiens_bench.decide import compare as body
     from sapiens_bench.decide.sides import read_side
     from sapiens_bench.store.files import STUDY
 
+    spare_pandas()
     if any((path / STUDY).is_file() for path in runs):
         _compare_studies(runs, split_commas(models or ()), split_commas(scores or ()), n_boot, seed, format_.value, out)
         return

@@ -74,10 +74,12 @@ def gate(
     format_: FormatOption = Format.text,
 ) -> None:
     """Judge a run against a run or a committed baseline file; fails on a loss that is both certain and large."""
+    from sapiens_bench.cli.arrow import spare_pandas
     from sapiens_bench.decide import gate as body
     from sapiens_bench.decide.sides import read_side
     from sapiens_bench.decide.spec import read_spec, requiring_equal
 
+    spare_pandas()
     names = split_commas(models or ())
     if write_baseline:
         from sapiens_bench.decide.baseline import write_baseline as write

@@ -301,9 +301,11 @@ def _plan(request: Request, catalog: Catalog, *, dry_run: bool) -> Plan:
 
 
 def _watched(plan: Plan) -> RunRecord:
+    from sapiens_bench.cli.arrow import spare_pandas
     from sapiens_bench.cli.progress import ProgressView
     from sapiens_bench.engine.run import run as run_plan
 
+    spare_pandas()
     with ProgressView(stderr(), len(plan.cells), plan.n_images) as view:
         return run_plan(plan, view)
 

@@ -29,7 +29,9 @@ def run(folder: Path, *, json_out: Path | None, cards: Sequence[Path] = (), repa
     """
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.checks.run_folder import check_run
+    from sapiens_bench.cli.arrow import spare_pandas
 
+    spare_pandas()
     catalog = Catalog.load(cards)
     root = folder.parent if folder.name == "run.json" else folder
     check = check_run(root, _record(root, catalog, repair), catalog)

@@ -248,8 +248,7 @@ class _Run:
     def _score_rows(self, data: FoundData, ran: list[CellSpec]) -> SetFacts:
         """Score the cells of one data set, over the same images."""
         task, how = data.open.task, self.how
-        wanted = scores.scored_columns(task.metrics)
-        rows = [read_rows(self.plan.out / "rows" / c.cell.folder, wanted) for c in ran]
+        rows = [read_rows(self.plan.out / "rows" / c.cell.folder, scores.scored_columns(task.metrics)) for c in ran]
         left_out, found = scores.score_together(rows, task, how.n_boot, how.seed)
         for spec, each in zip(ran, found, strict=True):
             self.record_of(spec).scores = each

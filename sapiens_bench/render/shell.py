@@ -62,14 +62,13 @@ def refined(quads_Q4: Ints) -> Shell:
 
 
 def _apply(stencil_SN: Ints, weight_SN: Doubles, values_VC: Doubles) -> Doubles:
-    stencil_NS, weight_NS = np.ascontiguousarray(stencil_SN.T), np.ascontiguousarray(weight_SN.T)
-    out = np.empty((len(stencil_SN), values_VC.shape[1]))
-    for channel, values_V in enumerate(np.ascontiguousarray(values_VC.T)):  # numpy is slow over an axis of three
-        total = np.zeros(len(stencil_SN))
-        for stencil_S, weight_S in zip(stencil_NS, weight_NS):
-            total += weight_S * values_V[stencil_S]
-        out[:, channel] = total
-    return out
+    out = np.zeros((values_VC.shape[1], len(stencil_SN)))
+    values_CV = np.ascontiguousarray(values_VC.T)
+    for k in range(stencil_SN.shape[1]):
+        stencil_S, weight_S = np.ascontiguousarray(stencil_SN[:, k]), np.ascontiguousarray(weight_SN[:, k])
+        for total_S, values_V in zip(out, values_CV):  # channel by channel: numpy is slow over an axis of three
+            total_S += weight_S * values_V[stencil_S]
+    return np.ascontiguousarray(out.T)
 
 
 def _neighbours(quads: Ints, n: int) -> Ints:

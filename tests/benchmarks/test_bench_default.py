@@ -31,4 +31,4 @@ def test_from_an_empty_cache_to_the_table_and_once_more(page: Any, tmp_path: Pat
     goals = (("from an empty cache to the table", 40), ("with a warm cache", 15))
     for (what, goal), (wall, cpu) in zip(goals, times, strict=True):
         page.add("The default command", what, wall, "s", at_most=goal, beside=f"{cpu:.0f} CPU s",
-                 if_missed="bound by the cores: rendering 120 images and four networks on each of them")  # fmt: skip
+                 if_missed="bound by the cores: 120 images rendered, four networks on each, torch loaded")  # fmt: skip

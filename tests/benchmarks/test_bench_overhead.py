@@ -52,6 +52,7 @@ class Data:
 
     def __init__(self, n: int) -> None:
         self.bytes = [picture(i) for i in range(n)]
+        self.points = [np.random.default_rng(i).uniform(100, 400, (1, 17, 2)) for i in range(n)]  # of the annotations
         self.keys = self.groups = [f"p{i}" for i in range(n)]
 
     def __len__(self) -> int:
@@ -62,9 +63,10 @@ class Data:
         return ModelInput(self.keys[index], decode(self.bytes[index]), box, np.ones(1, np.float32))
 
     def __getitem__(self, index: int) -> Sample:
-        points = np.random.default_rng(index).uniform(100, 400, (1, 17, 2))
         box, is_crowd = np.array([[160.0, 40, 480, 440]]), np.zeros(1, bool)
-        target = PoseTarget(points, np.full((1, 17), 2.0), np.full(1, 6e4), is_crowd, box, np.ones(1, np.int64))
+        target = PoseTarget(
+            self.points[index], np.full((1, 17), 2.0), np.full(1, 6e4), is_crowd, box, np.ones(1, np.int64)
+        )
         return Sample(index, self.keys[index], self.groups[index], self.given(index), target)
 
 
@@ -119,33 +121,41 @@ def pose_task() -> Task:
     return task_for(protocol, catalog.space("coco17"))
 
 
-def record(page: Any, figures: Any, what: str, model: Any, tmp_path: Path, n: int, at_most: float) -> None:
+def record(page: Any, figures: Any, what: str, model: Any, tmp_path: Path, n: int, at_most: float, rounds: int) -> None:
+    """A whole shard, for a commit is paid once for each."""
     data, task = Data(n), pose_task()
     outs = iter(tmp_path / str(i) for i in range(100))
 
-    def cpu(function: Callable[[], None]) -> float:
-        start = time.process_time()
+    def cost(function: Callable[[], None]) -> tuple[float, float]:
+        cpu, wall = time.process_time(), time.perf_counter()
         function()
-        return time.process_time() - start
+        return (time.process_time() - cpu) / n * 1000, (time.perf_counter() - wall) / n * 1000
 
     page.call(lambda: (script(data, model), harness(data, model, task, next(outs))))
     slow, fast = [], []
-    for _ in range(5):
-        fast.append(cpu(lambda: script(data, model)))
-        slow.append(cpu(lambda: harness(data, model, task, next(outs))))
-    each = figures([s / f for s, f in zip(slow, fast, strict=True)])
-    beside = f"script {min(fast) / n * 1000:.3g} ms, harness {min(slow) / n * 1000:.3g} ms an image, predictions kept"
-    found = each._replace(value=min(slow) / min(fast))
-    why = "what is left is checks, the metric, and two Parquet files a shard; a share of a network this small"
+    for _ in range(rounds):
+        fast.append(cost(lambda: script(data, model)))
+        slow.append(cost(lambda: harness(data, model, task, next(outs))))
+    each = figures([s / f for (s, _), (f, _) in zip(slow, fast, strict=True)])
+    (fast_cpu, fast_wall), (slow_cpu, slow_wall) = (map(min, zip(*times, strict=True)) for times in (fast, slow))
+    beside = (
+        f"script {fast_cpu:.3g} CPU ms and {fast_wall:.3g} ms of wall clock an image, harness {slow_cpu:.3g} and "
+        f"{slow_wall:.3g}, predictions kept"
+    )
+    found = each._replace(value=slow_cpu / fast_cpu)
+    why = (
+        "checks, the metric and a commit take some 0.4 ms an image; the rest is the price of decoding beside the "
+        "network, which ends sooner at more CPU seconds, for both want the caches"
+    )
     page.add(TOPIC, f"{what}: harness over script", found, "x", at_most=at_most, beside=beside, if_missed=why)
 
 
 def test_overhead_over_a_script_with_a_slow_network(page: Any, figures: Any, tmp_path: Path) -> None:
-    record(page, figures, "a network of some 50 ms", Slow(), tmp_path, 16, 1.01)
+    record(page, figures, "a network of some 50 ms", Slow(), tmp_path, N, 1.01, rounds=3)
 
 
 def test_overhead_over_a_script_with_movenet_lightning(page: Any, figures: Any, tmp_path: Path) -> None:
-    record(page, figures, "MoveNet Lightning", load_model("movenet-lightning"), tmp_path, N, 1.05)
+    record(page, figures, "MoveNet Lightning", load_model("movenet-lightning"), tmp_path, N, 1.05, rounds=5)
 
 
 class Repeated:

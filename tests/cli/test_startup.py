@@ -26,7 +26,7 @@ _TASKS = {"tasks", "types"}  # their titles are their own
 # Tables of names, the options classes of wrappers and what scores them; no network and no image library.
 _OPTIONS = {"adapters", "engine", "models", "pixels", "stats"}
 _REPORT = {"cards", "cli", "errors", "publish", "report", "store"}
-_ROWS = _PARSER | _CARDS | _TABLES | {"dateutil", "pandas", "pyarrow"}  # pyarrow imports pandas where it meets numpy
+_ROWS = _PARSER | _CARDS | _TABLES | {"dateutil", "pyarrow"}
 _DECIDE = {*_REPORT, "decide", "engine", "pixels", "stats"} | _TASKS
 _PLAN = {*_REPORT, "adapters", "embedded", "engine", "models", "pixels", "render", "stats", "workers"} | _TASKS
 # What a command may import: other people's packages, and folders of ours. A new name is a decision: it is paid for by
@@ -80,6 +80,21 @@ def test_a_command_imports_no_more_than_its_budget(command: str, tmp_path: Path,
     assert {name for name in tops if not name.startswith("_")} - packages == set()
     ours = {name.split(".")[1] for name in loaded if name.startswith("sapiens_bench.") and name not in _ALWAYS}
     assert ours - folders == set()
+
+
+def test_pyarrow_goes_without_pandas_until_a_data_frame_is_wanted(tmp_path: Path) -> None:
+    code = (
+        "import sys; from sapiens_bench.cli.arrow import spare_pandas; spare_pandas()\n"
+        "import numpy as np, pyarrow as pa, pyarrow.compute as pc\n"
+        "column = pa.array([np.arange(3), None], pa.list_(pa.int64()))\n"
+        "assert pc.equal(pa.array(np.arange(3)), 2).to_pylist() == [False, False, True]\n"
+        "assert column.flatten().to_numpy().tolist() == [0, 1, 2]\n"
+        "assert not [name for name in sys.modules if name.partition('.')[0] == 'pandas']\n"
+        "assert pa.table({'a': [1, 2]}).to_pandas()['a'].tolist() == [1, 2]\n"
+        "import pandas; spare_pandas(); assert sys.modules['pandas'] is pandas"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_importing_the_package_imports_nothing_heavy(tmp_path: Path) -> None:

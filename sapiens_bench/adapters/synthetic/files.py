@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 
 from sapiens_bench.errors import SampleFault, StorageFull, raise_if_machine
 from sapiens_bench.pixels.codecs import read_rgb
-from sapiens_bench.pixels.png import encode_png
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.factors import redraw
 from sapiens_bench.render.picture import Picture
@@ -119,6 +118,8 @@ def make_levels(store: Store, index: int, factors: Sequence[str]) -> None:
 
 
 def _commit(store: Store, index: int, picture: Picture) -> None:
+    from sapiens_bench.pixels.png import encode_png  # loads OpenCV, which a plan can do without
+
     npz, about, png, extra = store.npz(index), store.json(index), store.png(index), store.extra(index)
     parts = {path: path.with_name(temporary_name() + path.suffix) for path in (npz, about, png, extra)}
     try:
