@@ -9,7 +9,7 @@ import typer
 
 from sapiens_bench.cli.flags import Cards, DataRoot, Limit, Name, Protocol, Split, expanded
 from sapiens_bench.cli.output import next_commands, say, stderr
-from sapiens_bench.errors import UsageError
+from sapiens_bench.errors import TooManyErrors, UsageError
 
 
 def export(
@@ -54,6 +54,11 @@ def export(
         )
     for fault in faults[:20]:
         say(f"left out: {fault}", "yellow", to_stderr=True)
+    if faults and len(faults) == n_samples:
+        raise TooManyErrors(
+            f"None of the {n_samples} samples of {card.id} ({chosen}) could be read, so nothing was written to {out}: "
+            f"{faults[0]}. `sapiens-bench data check {card.id}` looks at all of them."
+        )
     say(f"{n_samples - len(faults)} of {n_samples} samples of {card.id} ({chosen}) written to {out}")
     if terms := leave_terms(card, out):
         say(terms, "yellow")
