@@ -28,7 +28,7 @@ from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.engine.cell import status_of
 from sapiens_bench.engine.measure import measure_one
 from sapiens_bench.engine.scores import Draws, excluded, score, scored_rows
-from sapiens_bench.errors import CardError, ShapeError
+from sapiens_bench.errors import CardError, ShapeError, UsageError
 from sapiens_bench.store.record import ScoreRecord
 from sapiens_bench.store.rows import Row, rows_table
 from sapiens_bench.tasks import task_kind
@@ -87,16 +87,17 @@ class TaskMetric:
         self._rows.append(row | found.values | status_of(found.fault))
 
     def compute(self) -> dict[str, float]:
-        """Every score, "<metric>/<score>" -> value as in ``run.json``; NaN where nothing was scored."""
+        """Every score, "<metric>/<score>" -> value as in ``run.json``; UsageError where no image was added."""
         return {key: record.value for key, record in self.records().items()}
 
     def records(self, n_boot: int = 0, seed: int = 0) -> dict[str, ScoreRecord]:
         """Every score with title, unit and direction; with its interval over the groups where ``n_boot`` draws are
-        asked for."""
+        asked for; UsageError where no image was added."""
         if not self._rows:
-            metrics = [m for m in self.task.metrics if m.name in self._only]
-            scores = {f"{m.name}/{k}": info for m in metrics for k, info in m.scores.items()}
-            return {key: ScoreRecord(value=float("nan"), title=info.title) for key, info in scores.items()}
+            raise UsageError(
+                f"{type(self).__name__} has seen no image, so it has no score: call update(predictions, targets) first "
+                "(reset() forgets all images)."
+            )
         rows = self.rows()
         draws = Draws(n_boot, seed) if n_boot else None
         found = score(scored_rows(rows, excluded([rows])), self.task, draws)

@@ -15,7 +15,7 @@ import pytest
 import sapiens_bench
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.engine.cell import predict
-from sapiens_bench.errors import CardError, ShapeError, UnknownName
+from sapiens_bench.errors import CardError, ShapeError, UnknownName, UsageError
 from sapiens_bench.metrics import PCK, DepthError, KeypointAP, NormalAngles, SegmentationIoU, TaskMetric
 
 N = 3
@@ -165,7 +165,9 @@ def test_two_workers_make_one_score_and_reset_forgets() -> None:
     assert records["depth/rmse"].low < records["depth/rmse"].value < records["depth/rmse"].high
     a.reset()
     assert len(a) == 0
-    assert math.isnan(a.compute()["depth/rmse"])
+    for ask in (a.compute, lambda: a.records(n_boot=5)):
+        with pytest.raises(UsageError, match="DepthError has seen no image"):
+            ask()
     with pytest.raises(ShapeError, match="cannot be added"):
         a.merge(NormalAngles())
 

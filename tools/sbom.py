@@ -54,6 +54,13 @@ def closure(name: str, extras: Sequence[str] = ()) -> dict[str, metadata.Distrib
     return found
 
 
+def check_extras(extras: Sequence[str]) -> None:
+    """Refuse an extra that the package does not have: its list would silently be that without it."""
+    known = sorted(metadata.metadata(NAME).get_all("Provides-Extra") or ())
+    if wrong := [extra for extra in extras if normal(extra) not in map(normal, known)]:
+        raise SystemExit(f"error: --extra {wrong[0]}: {NAME} has no such extra. Known: {', '.join(known)}.")
+
+
 def licence(distribution: metadata.Distribution) -> str:
     """An SPDX expression where the package states one, else the first thing it says about its licence."""
     facts = distribution.metadata
@@ -111,6 +118,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--extra", action="append", default=[], help="of pyproject.toml: dev, fast, s3 ...; repeatable")
     args = parser.parse_args()
+    check_extras(args.extra)
     args.out.write_text(json.dumps(document(args.extra), indent=1) + "\n")
 
 

@@ -56,9 +56,10 @@ def export(
         say(f"note: {note}", "yellow", to_stderr=True)
     for fault in faults[:20]:
         say(f"left out: {fault}", "yellow", to_stderr=True)
-    if len(faults) == n_samples:
+    if faults and len(faults) == n_samples:
         raise TooManyErrors(
-            f"No sample of {card.id} ({chosen}) could be written to {out}: all {n_samples} are at fault."
+            f"None of the {n_samples} samples of {card.id} ({chosen}) could be read, so nothing was written to {out}: "
+            f"{faults[0]}. `sapiens-bench data check {card.id}` looks at all of them."
         )
     say(f"{n_samples - len(faults)} of {n_samples} samples of {card.id} ({chosen}) written to {out}")
     if terms := leave_terms(card, out):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sapiens_bench.report.numbers import duration, size
@@ -12,11 +14,16 @@ if TYPE_CHECKING:
     from sapiens_bench.engine.plan import Plan
     from sapiens_bench.store.record import CellRecord
 
+_NAMED = 3  # models of a family in one line
 _HEADS = ("Data set", "Protocol", "Model", "Images", "Weights", "")
 
 
-def plan_document(plan: Plan, gpus: int = 0, price_per_hour: float | None = None) -> Document:
-    """What would run, what cannot and why, and what it will take: time, memory, disk, money."""
+def plan_document(plan: Plan, gpus: int = 0, price_per_hour: float | None = None, *, place: str = "") -> Document:
+    """What would run, what cannot and why, and what it will take: time, memory, disk, money.
+
+    Args:
+        place: where the run goes as the user names it, where that is no folder of this machine.
+    """
     from sapiens_bench.engine.forecast import forecast
 
     found = forecast(plan, gpus=gpus, price_per_hour=price_per_hour)
@@ -26,7 +33,6 @@ def plan_document(plan: Plan, gpus: int = 0, price_per_hour: float | None = None
         (r.dataset, r.protocol, r.title, str(n) if status == "will run" else "", size(r.weights_bytes), status)
         for r, n, status in will
     ]
-    how = dict.fromkeys(record.how for record in plan.unavailable if record.how)
     cells = [
         {
             "dataset": r.dataset, "protocol": r.protocol, "model": r.model, "title": r.title, "status": status,
@@ -47,16 +53,16 @@ def plan_document(plan: Plan, gpus: int = 0, price_per_hour: float | None = None
             "Memory": f"about {size(found.host_bytes)} a process"
             + (f", {size(found.device_bytes)} on each GPU" if found.device_bytes else ""),
             "Disk": f"about {size(found.disk_bytes)} needed, {size(plan.free_bytes)} free",
-            "Output": str(plan.out),
+            "Output": place or str(plan.out),
         },
         notes=(
             *(f"Note: {note}" for note in (*found.caveats, *plan.data_notes, *plan.notes)),
-            *(f"Missing: {text}" for text in how),
+            *missing_lines(plan.unavailable),
         ),
         data={
             "schema": "dry-run/1",
             "task": plan.task,
-            "out": str(plan.out),
+            "out": place or str(plan.out),
             "images": plan.n_images,
             "seconds": found.seconds,
             "disk_bytes": found.disk_bytes,
@@ -69,6 +75,32 @@ def plan_document(plan: Plan, gpus: int = 0, price_per_hour: float | None = None
             "notes": [*plan.data_notes, *plan.notes],
         },
     )
+
+
+def missing_lines(unavailable: Sequence[CellRecord]) -> list[str]:
+    """What cannot run and why: weights in one line for each family of models, every other reason once."""
+    families: dict[str, dict[str, CellRecord]] = {}
+    others: dict[str, None] = {}
+    for record in unavailable:
+        if record.status == "weights missing":
+            families.setdefault(record.family, {})[record.model] = record
+        elif record.how:
+            others[f"Missing: {' '.join(record.how.split())}"] = None
+    lines = [_of_family(list(records.values())) for records in families.values()]
+    if lines:
+        lines.append(f"`sapiens-bench weights list --task {unavailable[0].task}` lists what is here and what is not.")
+    return [*lines, *others]
+
+
+def _of_family(records: Sequence[CellRecord]) -> str:
+    names = ", ".join(record.model for record in records[:_NAMED])
+    more = f" and {len(records) - _NAMED} more" if len(records) > _NAMED else ""
+    first, licence = records[0], shlex.quote(records[0].licence)
+    can_fetch = f"weights get {first.model}" in first.how
+    which = first.model if len(records) == 1 else "NAME"
+    way = f"weights get {which} --accept-licence {licence}" if can_fetch else f"weights show {which}"
+    weights = "weights" if len(records) == 1 else f"weights of {len(records)} models"
+    return f"Missing: {weights} ({names}{more}): `sapiens-bench {way}`"
 
 
 def _pace(found: Forecast, cell: CellRecord) -> dict[str, Any]:

@@ -57,6 +57,10 @@ def explain_number(
     from sapiens_bench.errors import UsageError
     from sapiens_bench.store.record import read_run
 
+    if boxes and not rerun_model:
+        raise UsageError(
+            f"--boxes {boxes[0]}: other boxes need the model to run again. Add --rerun-model, or leave --boxes out."
+        )
     catalog = Catalog.load(cards or ())
     root = run.parent if run.name == "run.json" else run
     member = explain_run.only_member(read_side(root), model)

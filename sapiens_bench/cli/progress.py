@@ -112,7 +112,7 @@ class ProgressView(AbstractContextManager["ProgressView"]):
             self._line(f"note: {event.text}", "dim")
 
     def _data(self, event: DataProgress) -> None:
-        title = f"Preparing {event.dataset}"
+        title = f"{event.doing} {event.dataset}"
         if self._live is not None:
             bar = self._bars.get("data")
             if bar is None:

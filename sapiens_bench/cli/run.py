@@ -220,8 +220,11 @@ class DryRun(NamedTuple):
     price_per_hour: float | None
 
 
-def execute(request: Request, *, dry_run: DryRun | None = None, fmt: str) -> None:
+def execute(request: Request, *, dry_run: DryRun | None = None, fmt: str, place: str = "") -> None:
     """Run a request and print its table; or print what it would be and take.
+
+    Args:
+        place: the address of the run folder, where ``request.out`` only stands in for it on this machine.
 
     Raises:
         SapiensBenchError: whatever the plan or the run refuses; after a run that is complete but has too many errors,
@@ -250,7 +253,7 @@ def execute(request: Request, *, dry_run: DryRun | None = None, fmt: str) -> Non
     if dry_run is not None:
         from sapiens_bench.cli.dry_run import plan_document
 
-        show(plan_document(plan, *dry_run), fmt)
+        show(plan_document(plan, *dry_run, place=place), fmt)
         looked = "Nothing was run (--dry-run); --select looked at every image, and what had to be rendered is kept."
         say(looked if request.select else "Nothing was run or written (--dry-run).", to_stderr=fmt != "text")
         return
@@ -263,7 +266,7 @@ def execute(request: Request, *, dry_run: DryRun | None = None, fmt: str) -> Non
         if not (plan.out / "run.json").exists():
             raise
         record, complaint = read_run(plan.out), error
-    _show_results(record, plan.out, catalog, fmt)
+    _show_results(record, plan.out, catalog, fmt, place)
     if complaint is not None:
         raise complaint
     complain_of_refusals(record)
@@ -280,20 +283,23 @@ def _execute_at(url: str, request: Request, *, dry_run: DryRun | None, fmt: str)
             f"--out {url}: a store in memory ends with this command. Give s3://, gs://, file:// or a folder."
         )
     with mirrored(url, staging(url, cache_root())) as local:
-        execute(replace(request, out=local), dry_run=dry_run, fmt=fmt)
-    if dry_run is None:
-        say(f"It is at {url} as well.", to_stderr=fmt != "text")
+        execute(replace(request, out=local), dry_run=dry_run, fmt=fmt, place=url)
 
 
 def _plan(request: Request, catalog: Catalog, *, dry_run: bool) -> Plan:
     """The plan; a detector that the request names runs first where its boxes are not in the cache."""
+    from sapiens_bench.adapters.selection.watch import watched
     from sapiens_bench.cli.progress import ProgressView
     from sapiens_bench.engine.detect import make_box_files
+    from sapiens_bench.engine.events import DataProgress
     from sapiens_bench.engine.plan import resolve
 
     with ProgressView(stderr()) as view:  # shows something only while a detector works
         boxes = make_box_files(request, catalog, view, dry_run=dry_run)
     console = stderr()
+    if request.select:  # every image is judged before anything runs
+        with ProgressView(console) as view, watched(lambda name, n, of: view(DataProgress(name, n, of, "Judging"))):
+            return resolve(request, catalog, boxes)
     if not console.is_terminal:
         return resolve(request, catalog, boxes)
     with console.status("Reading cards, data sets and weights ..."):
@@ -310,17 +316,17 @@ def _watched(plan: Plan) -> RunRecord:
         return run_plan(plan, view)
 
 
-def _show_results(record: RunRecord, out: Path, catalog: Catalog, fmt: str) -> None:
+def _show_results(record: RunRecord, out: Path, catalog: Catalog, fmt: str, place: str = "") -> None:
     """The table, where it lies, and the commands that use it."""
     from sapiens_bench.publish.best import told_from_noise
     from sapiens_bench.report.tables import build
 
     show(build(record, catalog, told_from_noise(record, out)), fmt)
     if fmt != "text":
-        say(f"Run: {out}", to_stderr=True)
+        say(f"Run: {place or out}", to_stderr=True)
         return
-    say(f"\nRun: {out}")
-    folder = shlex.quote(str(out))
+    say(f"\nRun: {place or out}")
+    folder = shlex.quote(place or str(out))
     commands = [
         (f"sapiens-bench view {folder}", "a page with plots and pictures, opened and to share"),
         (f"sapiens-bench report {folder} --format latex", "a table for a paper"),

@@ -10,11 +10,12 @@ from sapiens_bench.types import Cell
 
 @dataclass(frozen=True, slots=True)
 class DataProgress:
-    """An adapter makes its files (renders, extracts) before the first image is read."""
+    """An adapter makes its files (renders, extracts) before the first image is read, or its samples are looked at."""
 
     dataset: str
     done: int
     total: int
+    doing: str = "Preparing"
 
 
 @dataclass(frozen=True, slots=True)

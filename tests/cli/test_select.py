@@ -80,3 +80,10 @@ def test_results_made_elsewhere_are_scored_on_the_images_that_are_kept(call: Cal
     assert code == 0
     assert "Selected by people=1: 1 of 2 images." in said
     assert "1 image scored." in said
+
+
+def test_how_far_the_judging_has_come_is_shown_before_anything_runs(call: Call, tmp_path: Path) -> None:
+    ask = ("run", "--task", "pose", "--models", "oracle", *TINY, "--select", "people>1", "--out", tmp_path / "run")
+    code, _, error = call(*ask)
+    assert code == 0
+    assert "Judging synthetic-humans: 12/12" in error

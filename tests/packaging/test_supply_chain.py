@@ -83,6 +83,15 @@ def test_the_bill_of_materials_lists_packages_and_data_with_their_hashes(reposit
     }
 
 
+def test_an_extra_that_is_not_there_is_refused_with_those_that_are(repository: Path, tmp_path: Path) -> None:
+    command = [sys.executable, repository / "tools/sbom.py", tmp_path / "a.json", "--extra", "nope"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "--extra nope" in done.stderr
+    assert "dev, " in done.stderr
+    assert not (tmp_path / "a.json").exists()
+
+
 @pytest.mark.parametrize("minor", [11, 12, 13, 14])
 def test_the_metadata_names_the_python_versions_that_it_admits(repository: Path, minor: int) -> None:
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]

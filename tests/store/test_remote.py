@@ -238,7 +238,8 @@ def test_the_commands_take_an_address(tmp_path: Path, monkeypatch: pytest.Monkey
         "run", "--task", "pose", "--models", "oracle", "--dataset", "one", "--cards", place.root / "picture_cards",
         "--data-root", place.root, "--out", url, "--n-boot", 0, "--device", "cpu",
     )  # fmt: skip
-    assert (ran.code, f"It is at {url} as well." in ran.out) == (0, True), ran.said
+    assert (ran.code, f"Run: {url}" in ran.out, f"report {url} --format latex" in ran.out) == (0, True, True), ran.said
+    assert "cache" not in ran.out
     shutil.rmtree(tmp_path / "cache/remote")
     read = called("verify", "run", url, "--cards", place.root / "picture_cards")
     assert read.code == 0, read.said

@@ -61,7 +61,8 @@ def export_folder(
             else:
                 declared |= _write_sample(sample, stem, out, space, ignored)
             progress(index + 1, n)
-        _declare(out / FILE, declared)
+        if len(faults) < n:
+            _declare(out / FILE, declared)
     except OSError as error:
         raise StorageFull(f"{out} cannot be written: {error.strerror or error}. What is there stays.") from None
     return faults

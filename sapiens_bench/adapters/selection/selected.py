@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.adapters.selection.rule import BOX, PEOPLE, VERSION, Selection
+from sapiens_bench.adapters.selection.watch import tell
 from sapiens_bench.errors import SampleFault, UnknownName, UsageError
 from sapiens_bench.types import Adapter, KnowsPeople, Materialised, Sample, Task
 
@@ -51,7 +52,8 @@ class Selected:
 
     def __init__(self, base: Adapter, rule: Selection, task: Task, *, driven: bool = True, workers: int = 1) -> None:
         if isinstance(base, Materialised):
-            base.materialise(range(len(base)), workers, lambda done, total: None)
+            name = _name_of(base)
+            base.materialise(range(len(base)), workers, lambda done, total: tell(f"{name} (its files)", done, total))
         kept, remark = _passing(base, rule, task, driven, workers)
         self._of(base, rule, kept, remark)
 
@@ -115,8 +117,12 @@ def _passing(base: Adapter, rule: Selection, task: Task, driven: bool, workers: 
             best[name].append(value)  # one list, whose order does not matter
         return rule.keeps(facts.boxes, facts.sample)
 
+    name = _name_of(base)
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        verdicts = list(pool.map(judged, range(len(base))))
+        verdicts = []
+        for verdict in pool.map(judged, range(len(base))):
+            verdicts.append(verdict)
+            tell(name, len(verdicts), len(base))
     if not any(verdicts):
         raise UsageError(f"--select {rule.text!r} selects none of {len(base)} images. {_seen(rule, best)}")
     n_unjudged = sum(verdict is None for verdict in verdicts)
@@ -124,6 +130,10 @@ def _passing(base: Adapter, rule: Selection, task: Task, driven: bool, workers: 
     if any(test.name == "box_score" for test in rule.tests) and set(best["box_score"]) <= {1.0}:
         remark += " Every box is one of the annotations, whose box_score is 1."
     return [index for index, verdict in enumerate(verdicts) if verdict is not False], remark
+
+
+def _name_of(base: Adapter) -> str:
+    return next(iter(base.keys), "").partition("/")[0]
 
 
 def _check_names(rule: Selection, facts: Facts) -> None:
