@@ -9,6 +9,7 @@ WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called
     "depth_anything": "sapiens_bench.models.depth_anything:DepthAnything",
     "depth_pro": "sapiens_bench.models.metric_depth:DepthPro",
     "exported": "sapiens_bench.models.exported:build",
+    "face_mesh": "sapiens_bench.models.face_mesh:FaceMesh",
     "floors": "sapiens_bench.models.floors:build",
     "holistic": "sapiens_bench.models.holistic:Holistic",
     "live": "sapiens_bench.models.exported:build",

@@ -95,8 +95,16 @@ class TorchvisionSegOptions(Options):
     """The file holds the auxiliary head as well, as the published ones do; its answer is not used."""
 
 
+class FaceMeshOptions(Options):
+    presence: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Probability from which there is a face."""
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Probability from which a pixel is a person, in the silhouette around it."""
+
+
 DENSE_PREDICTIONS: dict[str, type[Options]] = {"seg": StoredLabels, "depth": StoredDepth, "normal": StoredNormals}
 DENSE_WRAPPERS: dict[str, type[Options] | dict[str, type[Options]]] = {
+    "face_mesh": {"normal": FaceMeshOptions},
     "saved_maps": SavedMapsOptions,
     "depth_pro": {"depth": MetricDepthOptions},
     "sam": {"seg": SamOptions},

@@ -56,7 +56,7 @@ MIN_WRIST_VISIBILITY = 0.1  # of MediaPipe's graph
 class Part(NamedTuple):
     """A hand or a face."""
 
-    xy: Tensor  # [B, L, 2], pixels of the first crop from its edge
+    xy: Tensor  # [B, L, 2 or 3], pixels of the first crop from its edge
     presence: Tensor  # [B], 0..1
 
 
@@ -98,13 +98,8 @@ class HolisticPose(nn.Module):
         region: Region,
         detail: Tensor,
     ) -> Part:
-        """The first look, or the second where it is as sure."""
-        first = look(detail, region)
-        closer = next_region(first.xy)
-        second = look(detail, closer)
-        good = (second.presence > first.presence - MAX_PRESENCE_LOSS) & (closer.side > MIN_SIDE * self.size)
-        xy = torch.where(good[:, None, None], second.xy, first.xy)
-        return Part(xy, torch.where(good, second.presence, first.presence))
+        """See ``look_twice``."""
+        return look_twice(look, next_region, region, detail, MIN_SIDE * self.size)
 
     def look_at_hand(self, detail: Tensor, region: Region) -> Part:
         """One look at a hand."""
@@ -115,10 +110,41 @@ class HolisticPose(nn.Module):
 
     def look_at_face(self, detail: Tensor, region: Region) -> Part:
         """One look at a face."""
-        size = self.face.input_size
-        found = self.face(look_at(detail, region, self.size, size))
-        points = found["landmarks"].float().reshape(-1, N_FACE, 3)[..., :2]
-        return Part(region.to_parent(points / size), found["presence_logit"].float().flatten().sigmoid())
+        points, presence = face_surface(self.face, detail, region, self.size)
+        return Part(points[..., :2], presence)
+
+
+def look_twice(
+    look: Callable[[Tensor, Region], Part],
+    next_region: Callable[[Tensor], Region],
+    region: Region,
+    detail: Tensor,
+    least_side: float,
+) -> Part:
+    """The first look, or the second where it is as sure. Points may have a depth beside x and y.
+
+    Args:
+        least_side: of the second region, pixels of the first crop.
+    """
+    first = look(detail, region)
+    closer = next_region(first.xy[..., :2])
+    second = look(detail, closer)
+    good = (second.presence > first.presence - MAX_PRESENCE_LOSS) & (closer.side > least_side)
+    xy = torch.where(good[:, None, None], second.xy, first.xy)
+    return Part(xy, torch.where(good, second.presence, first.presence))
+
+
+def face_surface(face: Graph, detail: Tensor, region: Region, parent_size: float) -> Part:
+    """One look at a face: points [B, 468, 3] with z in pixels of the first crop too, smaller nearer.
+
+    The network gives z in the unit of its x and y, from the middle of the head.
+    """
+    size = face.input_size
+    found = face(look_at(detail, region, parent_size, size))
+    points = found["landmarks"].float().reshape(-1, N_FACE, 3) / size
+    depth = points[..., 2:] * region.side[:, None, None]
+    presence = found["presence_logit"].float().flatten().sigmoid()
+    return Part(torch.cat([region.to_parent(points[..., :2]), depth], 2), presence)
 
 
 def scored(xy: Tensor, score: Tensor) -> Tensor:

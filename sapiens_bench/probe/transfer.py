@@ -34,7 +34,7 @@ def start_from(prepared: ProbeData, head: Head, given: Path, seed: int) -> None:
         UsageError: nothing there, or a head of another plan. CheckpointRejected: a damaged file.
     """
     if given.suffix != ".safetensors":
-        head.load_state_dict(_checkpoint(given, seed))
+        _go_on(head, _checkpoint(given, seed), given)
         return
     if not given.is_file():
         raise UsageError(f"--start-from {given} is not there; give a head's file or the --out folder of a probe.")
@@ -57,6 +57,20 @@ def start_from(prepared: ProbeData, head: Head, given: Path, seed: int) -> None:
     other = open_trunk(about.backbone, input_hw=about.input_hw, device=prepared.device)
     _take_over(head, old)
     _fit_laterals(prepared, head, old, other)
+
+
+def _go_on(head: Head, state: dict[str, Tensor], given: Path) -> None:
+    """The weights of a checkpoint; one that itself began with a head's file has its normalisation folded.
+
+    Raises:
+        UsageError: they are of a head of another plan.
+    """
+    if isinstance(head, DenseHead) and not any(".norm." in name for name in state):
+        head.fold()
+    try:
+        head.load_state_dict(state)
+    except RuntimeError:  # names and shapes, by the dozen
+        raise UsageError(f"--start-from {given}: its checkpoint is of a head of another plan.") from None
 
 
 def _take_over(head: DenseHead, old: DenseHead) -> None:

@@ -42,7 +42,7 @@ FLAGS = {
         "--arch", "--backbone", "--backbone-weights", "--batch-size", "--cards", "--checkpoint-every",
         "--class-weights", "--clip", "--data-root", "--decay", "--depth-loss", "--device", "--epochs",
         "--eval", "--finetune", "--format", "--head", "--input", "--lr", "--max-seconds", "--name",
-        "--no-stem", "--out", "--precision", "--seeds", "--start-from", "--stem", "--steps", "--task",
+        "--no-stem", "--out", "--pose-loss", "--precision", "--seeds", "--start-from", "--stem", "--steps", "--task",
         "--threads", "--train", "--train-limit", "--validation", "--views", "--warm-up", "--weight-decay",
         "--width",
     ],

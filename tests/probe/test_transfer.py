@@ -52,6 +52,18 @@ def test_a_head_goes_on_from_its_file_and_helps_another_trunk(cards: Path, tmp_p
     assert all(taken < new - 0.5 * (new - first.validation_loss) for new, taken in losses.values()), losses
 
 
+def test_a_folder_whose_head_began_with_a_file_is_gone_on_from(cards: Path, tmp_path: Path, catalog: Catalog) -> None:
+    """Its checkpoint has no normalisation layers, those of a head fitted anew have."""
+    (first,) = probe(request(cards, tmp_path / "first", steps=20, lr=3e-3), catalog, quiet)
+    probe(request(cards, tmp_path / "second", start_from=tmp_path / "first" / first.file), catalog, quiet)
+    (third,) = probe(request(cards, tmp_path / "third", start_from=tmp_path / "second"), catalog, quiet)
+    assert third.validation_loss == pytest.approx(first.validation_loss, rel=0.02)
+    (other,) = probe(request(cards, tmp_path / "other", start_from=tmp_path / "first"), catalog, quiet)
+    assert other.validation_loss == pytest.approx(first.validation_loss, rel=0.05)
+    with pytest.raises(UsageError, match="checkpoint is of a head of another plan"):
+        probe(request(cards, tmp_path / "wrong", start_from=tmp_path / "second", width=8), catalog, quiet)
+
+
 def test_a_head_that_does_not_fit_is_refused(cards: Path, tmp_path: Path, catalog: Catalog) -> None:
     with pytest.raises(UsageError, match="is not there"):
         probe(request(cards, tmp_path / "a", start_from=tmp_path / "none.safetensors"), catalog, quiet)
