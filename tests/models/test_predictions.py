@@ -213,6 +213,14 @@ def test_points_that_are_lists_of_their_own_are_taken_one_after_the_other(tmp_pa
     assert any("lists of their own" in note for note in model.notes)
 
 
+def test_shares_of_the_picture_are_refused_as_results(tmp_path: Path) -> None:
+    entry = {"image_id": 1, "keypoints": [0.25, 0.75, 0.9] * 17, "score": 1}
+    with pytest.raises(CheckpointRejected, match=r"every coordinate lies within 0\.\.1"):
+        built("pose", results(tmp_path / "r.json", entry), of_images(a=1))
+    zeros = {"image_id": 1, "keypoints": [0, 0, 0.1] * 17, "score": 1}  # nobody found anywhere
+    assert len(answer(built("pose", results(tmp_path / "r.json", zeros), of_images(a=1)), "s/a").keypoints_NK2_px) == 1
+
+
 def test_pairs_without_scores_are_not_taken_for_triples(tmp_path: Path) -> None:
     pairs = [[1.0, 2.0]] * 51  # 102 numbers would be 34 triples
     model = built("pose", results(tmp_path / "r.json", {"image_id": 1, "keypoints": pairs, "score": 1}), of_images(a=1))
