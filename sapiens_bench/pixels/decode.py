@@ -313,9 +313,9 @@ def _orientation(block: bytes) -> int:
         for i in range(count):
             at = start + 2 + 12 * i
             tag, kind = struct.unpack_from(order + "HH", block, at)
-            if tag == 274:  # a SHORT; some programs write a LONG or a BYTE, and viewers turn the picture all the same
-                (value,) = struct.unpack_from(order + {1: "B", 3: "H", 4: "I"}.get(kind, "B"), block, at + 8)
-                return value if kind in (1, 3, 4) and 1 <= value <= 8 else 1
+            if tag == 274:  # a SHORT; some programs write a LONG, and viewers turn the picture all the same
+                (value,) = struct.unpack_from(order + ("I" if kind == 4 else "H"), block, at + 8)
+                return value if kind in (3, 4) and 1 <= value <= 8 else 1
     except struct.error:
         return 1
     return 1

@@ -331,7 +331,7 @@ def test_names_are_found_in_the_spelling_of_the_disk(coco: ModuleType, tmp_path:
     content = coco.document(coco.person(1, 1), n_images=1)
     content["images"][0]["file_name"] = "caf\u00e9.png"
     data = coco.small(tmp_path, content)
-    (tmp_path / "images/000000000001.png").rename(tmp_path / "images/cafe\u0301.png")
+    (tmp_path / "images/caf\u00e9.png").rename(tmp_path / "images/cafe\u0301.png")
     assert data[0].input.image_HW3.size
     assert data.identity(0) != "missing"
 

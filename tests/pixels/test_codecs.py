@@ -431,8 +431,8 @@ def test_absent_arrays_are_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize(("kind", "letter"), [(1, "B"), (3, "H"), (4, "I")])
-def test_an_orientation_of_any_whole_number_type_counts(tmp_path: Path, order: str, kind: int, letter: str) -> None:
+@pytest.mark.parametrize(("kind", "letter"), [(3, "H"), (4, "I")])
+def test_an_orientation_in_16_or_32_bits_counts(tmp_path: Path, order: str, kind: int, letter: str) -> None:
     from PIL import ImageOps
 
     path = tmp_path / "a.jpg"

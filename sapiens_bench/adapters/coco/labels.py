@@ -74,13 +74,14 @@ def _check_visibility(persons: Persons, faults: Faults) -> None:
 
 def _check_pixels(points_PK3: NDArray[np.float64], faults: Faults) -> None:
     """Shares of the picture in the place of pixels, as other formats have them, would be a score of 0 for everybody."""
-    labelled = points_PK3[points_PK3[..., 2] > 0][:, :2]
-    if len(labelled) < _FEW_POINTS or labelled.min() < 0 or labelled.max() > 1:
-        return
-    if bool((labelled != np.rint(labelled)).any()):
+    is_labelled = points_PK3[..., 2] > 0
+    n_labelled, places = int(np.count_nonzero(is_labelled)), points_PK3[..., :2]
+    counts = is_labelled[..., None]  # without a copy: whole-body files are large
+    low, high = places.min(where=counts, initial=0.0), places.max(where=counts, initial=0.0)
+    if n_labelled >= _FEW_POINTS and low >= 0 and high <= 1 and bool((places != np.rint(places))[is_labelled].any()):
         faults.add(
             "label.keypoints",
-            f"all {len(labelled)} labelled points lie within 0..1: COCO files hold pixels. Multiply x by the width of "
+            f"all {n_labelled} labelled points lie within 0..1: COCO files hold pixels. Multiply x by the width of "
             "the picture and y by its height",
         )
 
