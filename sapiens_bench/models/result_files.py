@@ -119,7 +119,9 @@ def _flatten(entry: dict[str, Any]) -> bool:
             points = points[0]
         if isinstance(points, list) and points and all(isinstance(p, list) and len(p) == 3 for p in points):
             points = [value for point in points for value in point]
-        if points is not entry.get(part) and not any(isinstance(value, list) for value in points):
+        if points is entry.get(part) or not isinstance(points, list):
+            continue
+        if not any(isinstance(value, list) for value in points):
             entry[part], is_nested = points, True
     return is_nested
 

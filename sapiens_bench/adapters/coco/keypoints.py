@@ -120,6 +120,11 @@ class CocoKeypoints:
         self._refuse_faulty(index)
         return self._sample(index, np.zeros((0, 0, 3), np.uint8))
 
+    @property
+    def label_faults(self) -> dict[str, str]:
+        """What is wrong with the labels of images that will be left out, by key."""
+        return {self.keys[i]: f"{code}: {detail}" for i, (code, detail) in sorted(self._people.row_faults.items())}
+
     def _refuse_faulty(self, index: int) -> None:
         if index in self._people.row_faults:
             raise SampleFault(*self._people.row_faults[index])
