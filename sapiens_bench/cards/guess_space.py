@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sapiens_bench.cards.point_names import NamesDiffer, is_number_only, order_by_name
+from sapiens_bench.cards.point_names import NamesDiffer, is_number_only, order_by_name, words
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import LabelSpaceMismatch
 
@@ -15,6 +15,8 @@ _USUAL = {  # number of points -> the set that files without names are written i
     136: "halpe-136",
     308: "goliath308",
 }
+
+_SHARE = 0.8  # of the names that stand in place where some are spelt otherwise
 
 
 def guessed_space(n_points: int, names: Sequence[str], spaces: Mapping[str, SpaceCard], what: str) -> SpaceCard:
@@ -34,7 +36,9 @@ def guessed_space(n_points: int, names: Sequence[str], spaces: Mapping[str, Spac
     if not says_nothing:
         ranked = [(not _is_in_order(names, space), i, space) for i, space in enumerate(fitting) if _fits(names, space)]
         if ranked:
-            return min(ranked, key=lambda entry: entry[:2])[2]
+            out_of_order, _, best = min(ranked, key=lambda entry: entry[:2])
+            same_places = [space for space in fitting if _is_spelt_otherwise(names, space)] if out_of_order else []
+            return same_places[0] if same_places else best
     usual = spaces.get(_USUAL.get(n_points, ""))
     if says_nothing and usual is not None:
         return usual
@@ -53,6 +57,16 @@ def _fits(names: Sequence[str], space: SpaceCard) -> bool:
         return order_by_name(names, space.names) is not None
     except NamesDiffer:
         return False
+
+
+def _is_spelt_otherwise(names: Sequence[str], space: SpaceCard) -> bool:
+    """Whether nearly all names stand in place and the rest are unknown: a likelier reading than all in another order.
+
+    MMPose calls the heads of CrowdPose and of AI Challenger ``top_head`` both.
+    """
+    theirs, ours = [words(name) for name in names[: len(space.names)]], [words(name) for name in space.names]
+    astray = any(mine != own and mine in ours for mine, own in zip(theirs, ours, strict=False))
+    return not astray and sum(mine == own for mine, own in zip(theirs, ours, strict=False)) >= _SHARE * len(ours)
 
 
 def _is_in_order(names: Sequence[str], space: SpaceCard) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_bench.errors import CheckpointRejected, raise_if_machine
+from sapiens_bench.pixels.files import open_regular
 
 Shape = tuple[int | None, ...]  # None: left open by the file
 
@@ -40,10 +41,24 @@ def onnx_facts(path: Path) -> OnnxFacts:
         graph = onnx.load(path, load_external_data=False).graph
     except Exception as error:  # protobuf has error types of its own
         raise_if_machine(error)
-        raise CheckpointRejected(f"{path} is not a readable ONNX file: {' '.join(str(error).split())[:200]}.") from None
+        why = _looks_like(path) or " ".join(str(error).split())[:200]
+        raise CheckpointRejected(f"{path} is not a readable ONNX file: {why}.") from None
+    if not graph.node:
+        raise CheckpointRejected(f"{path} is not a readable ONNX file: {_looks_like(path) or 'it has no network'}.")
     weights = {tensor.name for tensor in graph.initializer}
     given = [value for value in graph.input if value.name not in weights]
     return OnnxFacts(tuple(map(_tensor, given)), tuple(map(_tensor, graph.output)))
+
+
+def _looks_like(path: Path) -> str:
+    """What a file that is no ONNX evidently is instead; "" for everything else."""
+    with open_regular(path) as file:
+        start = file.read(64).lstrip()
+    if not start:
+        return "it is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer; `git lfs pull` fetches the file"
+    return "it looks like a web page" if start.startswith(b"<") else ""
 
 
 def _tensor(value: Any) -> OnnxTensor:

@@ -53,8 +53,9 @@ def package_folders(package: Path = _PACKAGE) -> CardFolders:
 
 
 def card_files(folder: Path, pattern: str = "*.yaml") -> list[Path]:
-    """Card files of a folder in a fixed order."""
-    return sorted(path for path in folder.glob(pattern) if path.is_file())
+    """Card files of a folder in a fixed order; the ending may be ``.yml`` as well."""
+    endings = (pattern, pattern.removesuffix(".yaml") + ".yml")
+    return sorted(path for each in endings for path in folder.glob(each) if path.is_file())
 
 
 def outside_cards(extra: Sequence[Path]) -> OutsideCards:

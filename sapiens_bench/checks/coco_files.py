@@ -65,7 +65,7 @@ def _filled(entry: Entry, data: CocoKeypoints, filled: Counter[str]) -> Entry:
     if not data.is_plain:
         mended["keypoints"] = data.own_points(entry).ravel().tolist()
         filled["keypoints put together or in another order"] += 1
-    elif "keypoints" not in entry:
+    elif not entry.get("keypoints"):
         mended["keypoints"] = [0] * (3 * data.layout.n_keypoints)
         filled["keypoints filled in where there are none"] += 1
     if data.people.area_is_of_box:

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 
 from sapiens_bench.cli.flags import Cards, DataRoot, Name, Select, Split
 from sapiens_bench.cli.output import next_commands, say
-from sapiens_bench.errors import DataMissing, SapiensBenchError, UnknownName, VerificationFailed
+from sapiens_bench.errors import (
+    DataMissing,
+    SampleFault,
+    SapiensBenchError,
+    TooManyErrors,
+    UnknownName,
+    VerificationFailed,
+    raise_if_machine,
+)
+
+_OPENED = 8  # samples of each protocol
+_SHOWN = 20  # notes and faults
 
 if TYPE_CHECKING:
     from sapiens_bench.cards.catalog import Catalog
@@ -28,6 +39,7 @@ def check(name: Name, data_root: DataRoot = None, split: Split = "", select: Sel
     if card.checksums:
         say(f"  {len(card.checksums)} pinned file(s) have the right sha256")
     sound: list[str] = []
+    usable = False
     missing: list[DataMissing] = []
     for protocol, facts in card.protocols.items():
         try:
@@ -41,16 +53,44 @@ def check(name: Name, data_root: DataRoot = None, split: Split = "", select: Sel
             continue
         sound.append(facts.task)
         say(f"  {protocol}: {len(adapter)} images, manifest {adapter.manifest_sha256[:16]}")
-        if select:
-            say(f"    {next(iter(getattr(adapter, 'notes', ())))}")
+        for note in tuple(getattr(adapter, "notes", ()))[:_SHOWN]:
+            say(f"    note: {note}", "yellow")
+        usable = _look(adapter) or usable
     if not sound and missing:
         raise missing[0]
+    if sound and not usable:
+        raise TooManyErrors(f"{card.id}: every sample that was opened is at fault.")
     if card.embedded:
         _check_renders(catalog, card, root, split)
     task = sound[0] if sound else next(iter(card.protocols.values())).task
     where = "" if card.embedded else f" --data-root {data_root}"
     where += f" --select {shlex.quote(select)}" if select else ""
     next_commands([(f"sapiens-bench run --task {task} --dataset {card.id}{where}", "evaluate every model on it")])
+
+
+def _look(adapter: Adapter) -> bool:
+    """Say which labels are at fault, and open some samples, evenly spread; returns whether any of those was sound.
+
+    Samples that have to be rendered are left for ``data prepare``.
+    """
+    from sapiens_bench.types import Materialised
+
+    faults: dict[str, str] = dict(getattr(adapter, "label_faults", {}))
+    n_labels, n = len(faults), len(adapter)
+    looked_at = [] if isinstance(adapter, Materialised) else sorted({i * n // _OPENED for i in range(_OPENED)} - {n})
+    n_unsound = 0
+    for index in looked_at:
+        try:
+            adapter[index]
+        except SampleFault as fault:
+            raise_if_machine(fault)
+            n_unsound += 1
+            faults.setdefault(adapter.keys[index], f"{fault.code}: {fault.detail}")
+    for key, text in list(faults.items())[:_SHOWN]:
+        say(f"    at fault: {key}: {text}", "yellow")
+    if n_labels > _SHOWN:
+        say(f"    ... {n_labels} images with labels at fault in all", "yellow")
+    return n_unsound < len(looked_at) or not looked_at
 
 
 def _check_renders(catalog: Catalog, card: DatasetCard, root: Path, split: str) -> None:

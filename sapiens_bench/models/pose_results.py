@@ -154,6 +154,11 @@ class PoseResults:
             self._points_RK3[position] = points if self._order_K is None else points[self._order_K]
             self._boxes_R4[position] = _box(entry, points[:, :2])
             self._areas_R[position] = _area(entry)
+        if are_shares(self._points_RK3):
+            raise CheckpointRejected(
+                f"{self._path}: every coordinate lies within 0..1, a share of the picture. Results hold pixels of the "
+                "whole picture: multiply x by its width and y by its height."
+            )
         self._parts = {
             part: np.array([_number(e.get(name, e.get("score"))) for e in people])
             for part, name in PART_SCORES.items()
@@ -209,6 +214,12 @@ class PoseResults:
             return int(stem)
         detail = f"no image id for {key!r}; give the option annotations=<COCO file>"
         raise SampleFault("pred.unknown_image", detail, side="prediction")
+
+
+def are_shares(points_RK3: NDArray[np.float64]) -> bool:
+    """Whether coordinates are shares of the picture's sides: none is above 1, and not all are whole numbers."""
+    found = points_RK3[..., :2][np.isfinite(points_RK3[..., :2])]
+    return len(found) > 0 and found.min() >= -1 and found.max() <= 1 and bool((found != np.rint(found)).any())
 
 
 def _triples(entry: Mapping[str, Any], k: int) -> tuple[NDArray[np.float64] | None, int]:

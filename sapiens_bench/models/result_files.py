@@ -4,8 +4,9 @@
 - An annotation file: its ``annotations`` as results, keypoints by the names of its category.
 - Either packed by gzip; results also as JSON lines, one a line.
 - Results whose points are lists of their own, ``[[x, y, score], ...]``: taken one after the other.
-- What the demos of Sapiens and MMPose write for one picture, ``{"meta_info": ..., "instance_info": [...]}``, alone or
-  as a folder of files named after their pictures.
+- What programs write for one picture, alone or as a folder of files named after their pictures: Sapiens' and MMPose's
+  demos ``{"meta_info": ..., "instance_info": [...]}``; MMPose's inferencer and OpenPifPaf a list of instances without
+  an ``image_id`` (``x.jpg.predictions.json``).
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def read_results(path: Path) -> ResultList:
     if path.is_dir():
         return _folder(path)
     content = _content(path)
-    if isinstance(content, Mapping) and isinstance(content.get("instance_info"), list):
-        return _of_picture(content, path)
+    if (instances := _instances(content)) is not None:
+        return _of_picture(content, instances, path)
     names: tuple[str, ...] = ()
     if isinstance(content, Mapping) and isinstance(content.get("annotations"), list):
         names, content = _category_names(content.get("categories")), content["annotations"]
@@ -118,7 +119,9 @@ def _flatten(entry: dict[str, Any]) -> bool:
             points = points[0]
         if isinstance(points, list) and points and all(isinstance(p, list) and len(p) == 3 for p in points):
             points = [value for point in points for value in point]
-        if points is not entry.get(part) and not any(isinstance(value, list) for value in points):
+        if points is entry.get(part) or not isinstance(points, list):
+            continue
+        if not any(isinstance(value, list) for value in points):
             entry[part], is_nested = points, True
     return is_nested
 
@@ -157,30 +160,49 @@ def _folder(path: Path) -> ResultList:
     found: list[ResultList] = []
     for file in files:
         content = _content(file)
-        if not isinstance(content, Mapping) or not isinstance(content.get("instance_info"), list):
+        instances = [] if content == [] else _instances(content)
+        if instances is None:
             _refuse_openpose(content, file)
             raise CheckpointRejected(f"{file}: no 'instance_info'. {WANTED}")
-        found.append(_of_picture(content, file))
+        found.append(_of_picture(content, instances, file))
     names = {one.names for one in found if one.names}
     if len(names) > 1:
         raise CheckpointRejected(f"{path}: the files name their keypoints differently.")
     entries = [entry for one in found for entry in one.entries]
-    return ResultList(entries, next(iter(names), ()), is_per_picture=True, notes=found[0].notes)
+    notes = list(dict.fromkeys(note for one in found for note in one.notes))
+    return ResultList(entries, next(iter(names), ()), is_per_picture=True, notes=notes)
 
 
-def _of_picture(content: Mapping[str, Any], path: Path) -> ResultList:
+def _instances(content: Any) -> list[Any] | None:
+    """The people of one picture, where the file is about one: it then names no image."""
+    if isinstance(content, Mapping) and isinstance(content.get("instance_info"), list):
+        found: list[Any] = content["instance_info"]
+        return found
+    is_list = isinstance(content, list) and bool(content) and all(isinstance(one, dict) for one in content)
+    is_about_one = is_list and all("keypoints" in one and "image_id" not in one for one in content)
+    return list(content) if is_about_one else None
+
+
+def _of_picture(content: Any, instances: list[Any], path: Path) -> ResultList:
     entries: list[dict[str, Any]] = []
-    for position, instance in enumerate(content["instance_info"]):
+    stem = path.stem.removesuffix(".predictions")
+    for position, instance in enumerate(instances):
         if not isinstance(instance, dict) or not isinstance(instance.get("keypoints"), list):
             raise CheckpointRejected(f"{path}: instance {position} has no 'keypoints'.")
-        entries.append(_demo_entry(instance, path.stem))
+        has_score = "keypoint_scores" not in instance and "score" in instance
+        entries.append({**instance, "image_id": stem} if has_score else _demo_entry(instance, stem))
+        _flatten(entries[-1])
     note = "instances are ranked by their box score (1 without one) x the mean of their keypoint scores"
-    return ResultList(entries, _meta_names(content.get("meta_info")), is_per_picture=True, notes=[note])
+    notes = [note] if any("corners" in entry for entry in entries) else []
+    meta = content.get("meta_info") if isinstance(content, Mapping) else None
+    return ResultList(entries, _meta_names(meta), is_per_picture=True, notes=notes)
 
 
 def _demo_entry(instance: Mapping[str, Any], stem: str) -> dict[str, Any]:
-    points = [value for point in instance["keypoints"] for value in (point if isinstance(point, list) else [point])]
-    scores = instance.get("keypoint_scores")
+    given, scores = instance["keypoints"], instance.get("keypoint_scores")
+    if not isinstance(scores, list) and all(isinstance(point, list) and len(point) == 3 for point in given):
+        given, scores = [point[:2] for point in given], [point[2] for point in given]
+    points = [value for point in given for value in (point if isinstance(point, list) else [point])]
     scores = scores if isinstance(scores, list) else [1.0] * (len(points) // 2)
     triples: list[Any] = []
     for i, score in enumerate(scores):

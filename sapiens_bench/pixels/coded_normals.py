@@ -59,7 +59,8 @@ def coded_advice(vectors_N3: NDArray[np.floating[Any]], setting: str) -> str:
 
 
 def _with_value(vectors_N3: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    return vectors_N3[np.isfinite(vectors_N3).all(axis=1) & (vectors_N3 != 0).any(axis=1)]
+    found: NDArray[np.floating[Any]] = vectors_N3[np.isfinite(vectors_N3).all(axis=1) & (vectors_N3 != 0).any(axis=1)]
+    return found
 
 
 def looks_coded(vectors_N3: NDArray[np.floating[Any]]) -> bool:

@@ -32,6 +32,7 @@ Size = tuple[int, int]  # width, height
 MAX_PIXELS = 100_000_000
 # Formats a data set may use. EPS and the like are left out on purpose: Pillow starts Ghostscript for them.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "MPO", "JPEG2000", "AVIF")
+_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 LARGE_PIXELS = 25_000_000  # larger pictures are decoded one at a time, whatever the number of threads
 BOMB_RATIO = 500  # colour bytes / file bytes of a large photograph; real ones stay below 50, blank ones below 250
 LARGE_FILE = 1 << 26  # larger files are held against their header before they are read
@@ -182,7 +183,19 @@ def _read_bytes(path: Path | str, root: Path | None, name: str, max_pixels: int)
     except (OSError, ValueError) as error:
         raise_if_machine(error)
         reason = getattr(error, "strerror", None) or str(error)
-        raise SampleFault("image.missing", f"{name}: {reason}") from None
+        raise SampleFault("image.missing", f"{name}: {reason}{_beside(path, root)}") from None
+
+
+def _beside(path: Path | str, root: Path | None) -> str:
+    """A file of the same name with another ending, where one is not there. The folder is not listed, it may be huge."""
+    wanted = Path(path) if root is None else root / path
+    endings = [ending for each in _ENDINGS for ending in (each, each.upper())]
+    try:
+        others = [] if os.path.lexists(wanted) else [wanted.with_suffix(ending) for ending in endings]
+        found = next((other for other in others if other.exists()), None)
+    except (OSError, ValueError):
+        return ""
+    return "" if found is None else f" ({shown(found.name)} is there)"
 
 
 def _check_file(file: IO[bytes], n_bytes: int, max_pixels: int, name: str) -> None:
@@ -246,8 +259,18 @@ def _open_header(source: bytes | IO[bytes], name: str) -> Image.Image:
                 raise SampleFault("image.decode", f"{name}: {detail}") from None
             return image
     # The bytes themselves are not quoted: behind a link they may be anybody's.
-    looks = " (it looks like a web page)" if start.lstrip()[:1] == b"<" else ""
-    raise SampleFault("image.decode", f"{name}: not a picture of a known format{looks}")
+    raise SampleFault("image.decode", f"{name}: not a picture of a known format{_looks_like(start)}")
+
+
+def _looks_like(start: bytes) -> str:
+    """What the first 16 bytes of a file that is no picture speak for."""
+    if start.lstrip()[:1] == b"<":
+        return " (it looks like a web page)"
+    if start.startswith(b"version https:"):
+        return " (it looks like a Git LFS pointer: `git lfs pull` fetches the file)"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
+        return " (it looks like HEIC: convert it to JPEG or PNG)"
+    return ""
 
 
 def _rewound(source: bytes | IO[bytes]) -> IO[bytes]:
@@ -288,9 +311,11 @@ def _orientation(block: bytes) -> int:
         (start,) = struct.unpack_from(order + "I", block, 4)
         (count,) = struct.unpack_from(order + "H", block, start)
         for i in range(count):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", block, start + 2 + 12 * i)
-            if tag == 274:
-                return value if kind == 3 and 1 <= value <= 8 else 1
+            at = start + 2 + 12 * i
+            tag, kind = struct.unpack_from(order + "HH", block, at)
+            if tag == 274:  # a SHORT; some programs write a LONG, and viewers turn the picture all the same
+                (value,) = struct.unpack_from(order + ("I" if kind == 4 else "H"), block, at + 8)
+                return value if kind in (3, 4) and 1 <= value <= 8 else 1
     except struct.error:
         return 1
     return 1

@@ -64,10 +64,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _as_utf8(data: bytes, path: Path) -> bytes:
-    coding = next((coding for mark, coding in _MARKS.items() if data.startswith(mark)), None)
+    coding = next((coding for mark, coding in _MARKS.items() if data.startswith(mark)), "")
     try:
-        return data if coding is None else data.decode(coding).encode()
-    except UnicodeError as error:
+        return data.decode(coding).encode() if coding else data
+    except UnicodeDecodeError as error:
         raise _refused(path, f"its byte order mark says {coding.upper()}, which it is not ({error.reason})") from None
 
 

@@ -250,6 +250,30 @@ def test_boxes_matter_only_where_they_are_used(coco: ModuleType, tmp_path: Path)
     assert len(coco.small(tmp_path, content, boxes="none")[0].target.ids_N) == 1
 
 
+@pytest.mark.parametrize("change", [{"iscrowd": 1}, {"num_keypoints": 0}, {"iscrowd": 1, "num_keypoints": 0}])
+def test_an_empty_list_of_points_is_none_for_people_who_are_not_scored(
+    coco: ModuleType, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    people = [coco.person(1, 1, keypoints=[], **change), coco.person(2, 1)]
+    data = coco.small(tmp_path, coco.document(*people))
+    assert data[0].target.is_scored_N.tolist() == [False, True]
+    with pytest.raises(DatasetRejected, match="'keypoints' has 0 numbers"):
+        coco.small(tmp_path, coco.document(coco.person(1, 1, keypoints=[]), coco.person(2, 1)))
+
+
+def test_points_in_lists_of_their_own_say_how_to_write_them(coco: ModuleType, tmp_path: Path) -> None:
+    nested = [[60.0, 70.0, 2]] * 17
+    with pytest.raises(DatasetRejected, match="'keypoints' holds lists; write their numbers one after the other"):
+        coco.small(tmp_path, coco.document(coco.person(1, 1, keypoints=nested)))
+
+
+def test_shares_of_the_picture_are_refused_as_points(coco: ModuleType, tmp_path: Path) -> None:
+    shares = [0.4, 0.6, 2] * 17
+    with pytest.raises(DatasetRejected, match=r"all 34 labelled points lie within 0\.\.1"):
+        coco.small(tmp_path, coco.document(coco.person(1, 1, keypoints=shares), coco.person(2, 2, keypoints=shares)))
+    coco.small(tmp_path, coco.document(coco.person(1, 1, keypoints=shares), coco.person(2, 2)))  # one at fault
+
+
 # ------------------------------------------------------------------------------------------------------- the file
 
 
@@ -301,6 +325,22 @@ def test_names_may_carry_their_folder_and_pictures_may_lie_in_the_root(coco: Mod
     content["images"][0]["file_name"] = "images/000000000001.png"
     assert coco.small(tmp_path, content)[0].input.image_HW3.shape == (120, 160, 3)
     assert coco.small(tmp_path, content, protocol_options={"images": "."})[0].input.image_HW3.size
+
+
+def test_names_are_found_in_the_spelling_of_the_disk(coco: ModuleType, tmp_path: Path) -> None:
+    content = coco.document(coco.person(1, 1), n_images=1)
+    content["images"][0]["file_name"] = "caf\u00e9.png"
+    data = coco.small(tmp_path, content)
+    (tmp_path / "images/caf\u00e9.png").rename(tmp_path / "images/cafe\u0301.png")
+    assert data[0].input.image_HW3.size
+    assert data.identity(0) != "missing"
+
+
+def test_a_missing_picture_names_the_one_with_another_ending(coco: ModuleType, tmp_path: Path) -> None:
+    data = coco.small(tmp_path, coco.document(coco.person(1, 1), n_images=1))
+    (tmp_path / "images/000000000001.png").rename(tmp_path / "images/000000000001.JPG")
+    with pytest.raises(SampleFault, match=r"No such file or directory \(000000000001\.JPG is there\)"):
+        data[0]
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))

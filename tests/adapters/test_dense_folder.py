@@ -183,6 +183,15 @@ def test_ray_lengths_become_z(root: Path, sphere: ModuleType) -> None:
     assert np.allclose(opened(root, "depth")[1].target.depth_HW, ball.depth_HW, atol=1e-6, equal_nan=True)
 
 
+def test_a_camera_of_another_size_is_said_where_rays_are_measured(root: Path, sphere: ModuleType) -> None:
+    sphere.declare(root, depth={"unit": "m", "along": "ray"})
+    for path in (root / "normals").iterdir():
+        path.unlink()  # with normals the contradiction is found
+    for path in (root / "camera_intrinsics").iterdir():
+        np.savetxt(path, np.diag([2, 2, 1]) @ np.loadtxt(path))
+    assert any("cameras that look far past the middle" in note for note in opened(root, "depth").notes)
+
+
 def test_ray_lengths_declared_as_z_are_detected_and_refused(root: Path, sphere: ModuleType) -> None:
     for stem in "abc":
         path = root / f"depths/{stem}.npy"

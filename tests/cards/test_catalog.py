@@ -111,6 +111,8 @@ def test_cards_from_a_folder_join_the_catalogue(tmp_path: Path) -> None:
     assert catalog.broken == {}
     assert catalog.model("mine").path == tmp_path / "mine.yaml"
     assert catalog.card_paths["mine-family"] == tmp_path / "mine.yaml"
+    (tmp_path / "mine.yaml").rename(tmp_path / "mine.yml")
+    assert Catalog.load([tmp_path]).model("mine").path == tmp_path / "mine.yml"
     assert list(catalog.space_map("coco17", "two").index) == [1, 2]
     assert ids(catalog, "mine", "movenet-thunder") == ["movenet-thunder", "mine"]
 

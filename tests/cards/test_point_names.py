@@ -62,6 +62,13 @@ def test_names_tell_the_sets_of_equal_size_apart(space: str, spelt: str) -> None
     assert guessed_space(len(names), names, SPACES, "a.json").id == space
 
 
+def test_names_in_place_but_for_spelling_beat_another_set_in_another_order() -> None:
+    """MMPose calls the head of CrowdPose ``top_head``; so spelt they are those of AI Challenger, moved."""
+    names = [*SPACES["crowdpose-14"].names[:12], "top_head", "neck"]
+    assert guessed_space(14, names, SPACES, "a.json").id == "crowdpose-14"
+    assert guessed_space(14, [*SPACES["aic-14"].names[:12], "top_head", "neck"], SPACES, "a.json").id == "aic-14"
+
+
 @pytest.mark.parametrize(("n", "space"), [(17, "coco17"), (26, "halpe-26"), (133, "coco-wholebody133"),
                                           (136, "halpe-136"), (308, "goliath308")])  # fmt: skip
 def test_without_names_the_usual_set_of_that_many_points_is_meant(n: int, space: str) -> None:

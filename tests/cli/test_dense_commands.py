@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from sapiens_bench.cli import app
@@ -106,6 +108,39 @@ def test_export_then_run_with_maps_then_score_the_maps(root: Path, tmp_path: Pat
     again = sapiens_bench(*run, "--models", "saved-maps-normal", "--option", f"maps={maps}", "--out", tmp_path / "r2")
     assert again.exit_code == 0, again.output
     assert "Re-scored from saved maps (16 bit)" in again.output
+
+
+def test_data_check_says_notes_and_faults_and_fails_where_nothing_is_sound(root: Path) -> None:
+    first, *others = sorted((root / "images").iterdir())
+    first.write_bytes(b"<!DOCTYPE html>")
+    (root / "images/zzz.png").write_bytes(others[0].read_bytes())
+    result = sapiens_bench("data", "check", "folder", "--data-root", root)
+    assert result.exit_code == 0, result.output
+    assert "note: image: zzz left out" in result.output
+    assert "(it looks like a web page)" in result.output
+    for path in others:
+        path.write_bytes(b"")
+    result = sapiens_bench("data", "check", "folder", "--data-root", root)
+    assert result.exit_code == 3, result.output
+    assert "every sample that was opened is at fault" in result.output
+
+
+def test_data_check_names_labels_at_fault(tmp_path: Path) -> None:
+    person = {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": [1, 1, 9, 9], "num_keypoints": 17}
+    document = {
+        "images": [{"id": i, "file_name": f"{i}.png", "width": 16, "height": 12} for i in (1, 2)],
+        "annotations": [{**person, "area": -4.0, "keypoints": [2.0, 3.0, 2] * 17}],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/person_keypoints_val2017.json").write_text(json.dumps(document))
+    (tmp_path / "val2017").mkdir()
+    for i in (1, 2):
+        Image.fromarray(np.zeros((12, 16, 3), np.uint8)).save(tmp_path / f"val2017/{i}.png")
+    (tmp_path / "val2017/a.jpg").write_bytes(b"")  # what the card's layout looks for
+    result = sapiens_bench("data", "check", "coco-val2017", "--data-root", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "at fault: coco-val2017/1: label.bbox: annotation 1: area -4" in result.output
 
 
 def test_export_says_what_is_doubtful_and_fails_where_nothing_could_be_written(root: Path, tmp_path: Path) -> None:

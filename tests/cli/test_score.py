@@ -88,6 +88,40 @@ def test_every_statistic_is_that_of_pycocotools_and_the_folder_is_a_run(call: Ca
     assert json.loads(results.read_text()) in kept.values()
 
 
+def test_results_that_name_images_by_text_are_compared_with_pycocotools_by_id(
+    call: Call, files: tuple[Path, Path]
+) -> None:
+    truth, results = files
+    names = {image["id"]: image["file_name"] for image in json.loads(truth.read_text())["images"]}
+    entries = json.loads(results.read_text())
+    for spelt in (lambda i: f"data/{names[i]}", str):
+        written = [{**entry, "image_id": spelt(entry["image_id"])} for entry in entries]
+        path = truth.parent / f"{spelt(entries[0]['image_id']).count('/')}.json"
+        path.write_text(json.dumps(written), encoding="utf-16")  # as PowerShell writes it
+        out = truth.parent / path.stem
+        code, text, err = call("score", "--truth", truth, path, "--n-boot", 0, "--out", out)
+        assert code == 0, text + err
+        code, text, err = call("verify", "coco", out)
+        assert code == 0, text + err
+        assert "image_id, which is text, replaced by the image's id" in text
+
+
+def test_a_whole_body_file_with_a_part_missing_is_not_scored_as_a_body(call: Call, tmp_path: Path) -> None:
+    points = [10.0, 20.0, 2] * 17
+    parts = {"foot_kpts": points[:18], "face_kpts": points * 4, "lefthand_kpts": (points * 2)[:63]}
+    person = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 50, 50], "area": 900, "iscrowd": 0}
+    truth = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 90, "height": 90}],
+        "annotations": [{**person, "num_keypoints": 17, "keypoints": points, **parts}],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    (tmp_path / "gt.json").write_text(json.dumps(truth))
+    (tmp_path / "r.json").write_text(json.dumps([{"image_id": 1, "category_id": 1, "keypoints": points, "score": 1}]))
+    code, _, err = call("score", "--truth", tmp_path / "gt.json", tmp_path / "r.json", "--out", tmp_path / "o")
+    assert code == 2
+    assert "No map from 'coco17' to 'coco-wholebody133'" in err or "'righthand_kpts' has None" in err
+
+
 def test_the_official_wholebody_example_is_reproduced_to_every_digit(call: Call, shared: Path, tmp_path: Path) -> None:
     folder = shared / "data/coco_wholebody_example"
     for name in ("example_gt.json", "example_pred.json"):

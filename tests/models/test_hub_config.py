@@ -93,6 +93,17 @@ def test_numbers_out_of_range_are_refused_at_once(folder: Callable[..., Path], c
     assert time.monotonic() - start < 20  # seconds; following the numbers takes hours
 
 
+def test_weights_of_another_format_alone_say_how_to_convert_them(folder: Callable[..., Path]) -> None:
+    place = folder()
+    for path in place.glob("*.safetensors"):
+        path.rename(place / "pytorch_model.bin")
+    with pytest.raises(CheckpointRejected, match=r"pytorch_model\.bin may run code .* safe_serialization=True"):
+        opened(place)
+    (place / "pytorch_model.bin").unlink()
+    with pytest.raises(CheckpointRejected, match=r"\*\.safetensors; the folder has none"):
+        opened(place)
+
+
 def test_nested_configurations_are_looked_through(folder: Callable[..., Path], shared: Path) -> None:
     whole = json.loads((shared / "golden" / "baselines" / "mask2former" / "config.json").read_text())
     backbone = {**whole["backbone_config"], "depths": [1, 1, 10**5, 1]}

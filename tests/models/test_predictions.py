@@ -172,6 +172,25 @@ def test_a_demo_file_is_read_by_the_name_of_its_picture(tmp_path: Path) -> None:
     assert "ranked by their box score" in model.notes[0]
 
 
+def test_a_list_of_instances_without_image_ids_is_about_the_picture_it_is_named_after(tmp_path: Path) -> None:
+    pairs = [[float(i), 2.0] for i in range(17)]
+    inferencer = [{"keypoints": pairs, "keypoint_scores": [0.5] * 17, "bbox": [[0, 0, 9, 9]], "bbox_score": 0.8}]
+    (tmp_path / "p/").mkdir()
+    (tmp_path / "p/a.json").write_text(json.dumps(inferencer))  # MMPose's inferencer
+    pifpaf = [
+        {"keypoints": [v for p in pairs for v in (*p, 0.5)], "bbox": [0, 0, 9, 9], "score": 0.7, "category_id": 1}
+    ]
+    (tmp_path / "p/b.jpg.predictions.json").write_text(json.dumps(pifpaf))
+    (tmp_path / "p/c.json").write_text(json.dumps([{"keypoints": [[*p, 0.25] for p in pairs]}]))
+    (tmp_path / "p/d.json").write_text("[]")  # nobody found
+    model = built("pose", tmp_path / "p", of_images(a=1, b=2, c=3, d=4))
+    for key, score in (("s/a", 0.8 * 0.5), ("s/b", 0.7), ("s/c", 0.25)):
+        found = answer(model, key)
+        assert found.instance_scores_N.tolist() == pytest.approx([score])
+        np.testing.assert_array_equal(found.keypoints_NK2_px[0], pairs)
+    assert len(answer(model, "s/d").keypoints_NK2_px) == 0
+
+
 def test_a_single_demo_file_belongs_to_the_single_image(tmp_path: Path) -> None:
     path = demo(tmp_path / "mine.json", {"keypoints": [[1.0, 2.0]] * 17, "keypoint_scores": [1.0] * 17})
     assert len(answer(built("pose", path, of_images(a=4)), "s/a").instance_scores_N) == 1
@@ -211,6 +230,14 @@ def test_points_that_are_lists_of_their_own_are_taken_one_after_the_other(tmp_pa
     found = answer(model, "s/a")
     np.testing.assert_array_equal(found.keypoints_NK2_px[0], np.array(flat).reshape(-1, 3)[:, :2])
     assert any("lists of their own" in note for note in model.notes)
+
+
+def test_shares_of_the_picture_are_refused_as_results(tmp_path: Path) -> None:
+    entry = {"image_id": 1, "keypoints": [0.25, 0.75, 0.9] * 17, "score": 1}
+    with pytest.raises(CheckpointRejected, match=r"every coordinate lies within 0\.\.1"):
+        built("pose", results(tmp_path / "r.json", entry), of_images(a=1))
+    zeros = {"image_id": 1, "keypoints": [0, 0, 0.1] * 17, "score": 1}  # nobody found anywhere
+    assert len(answer(built("pose", results(tmp_path / "r.json", zeros), of_images(a=1)), "s/a").keypoints_NK2_px) == 1
 
 
 def test_pairs_without_scores_are_not_taken_for_triples(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import io
 import os
+import struct
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -427,3 +428,35 @@ def test_absent_arrays_are_missing(tmp_path: Path) -> None:
         load_npy(tmp_path / "a.npy")
     with pytest.raises(DataMissing):
         load_npz(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "letter"), [(3, "H"), (4, "I")])
+def test_an_orientation_in_16_or_32_bits_counts(tmp_path: Path, order: str, kind: int, letter: str) -> None:
+    from PIL import ImageOps
+
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(path)
+    value = struct.pack(order + letter, 6).ljust(4, b"\0")
+    block = (b"II" if order == "<" else b"MM") + struct.pack(order + "HIH", 42, 8, 1)
+    block += struct.pack(order + "HHI", 274, kind, 1) + value + bytes(4)
+    segment = b"Exif\0\0" + block
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:])
+    with Image.open(path) as image:
+        assert ImageOps.exif_transpose(image).size == (24, 32)  # as viewers turn it
+    assert read_rgb(path, exif="apply").shape == (32, 24, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC: convert it"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<!DOCTYPE html>", "a web page"),
+    ],
+)
+def test_what_is_no_picture_is_called_by_its_name(tmp_path: Path, data: bytes, said: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(SampleFault, match=said):
+        read_rgb(tmp_path / "a.jpg")

@@ -50,7 +50,11 @@ def scored_category(
     found = [declared[i] for i in sorted(ids)]
     name = found[0] if len(found) == 1 else f"{len(found)} categories"
     if order is not None and (order != np.arange(len(order))).any():
-        notes.append("The annotation file lists its points in another order; they were put into that of the set.")
+        notes.append(
+            "The annotation file lists its points in another order; they were put into that of the set. Results that "
+            "do not name their points must have that order, too; names=ignore takes both in the file's, as pycocotools "
+            "does."
+        )
     return Scored(frozenset(ids), name, declared, order, tuple(dict.fromkeys(notes)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -95,14 +96,14 @@ class CocoKeypoints:
         width, height = (int(side) for side in self._people.sizes_I2[index])
         try:
             return read_rgb(
-                self._people.file_names[index],
+                _on_disk(self._pictures, self._people.file_names[index]),
                 exif=self._exif,
                 max_pixels=self._max_pixels,
                 expected_size=(width, height) if width and height else None,
                 root=self._pictures,
             )
         except SampleFault as fault:
-            if fault.code == "image.exif_policy":
+            if fault.code == "image.exif_policy" and "'exif: " in fault.detail:
                 raise SampleFault(fault.code, f"{fault.detail} (or --data-option exif=...)") from None
             raise
 
@@ -118,6 +119,11 @@ class CocoKeypoints:
         """
         self._refuse_faulty(index)
         return self._sample(index, np.zeros((0, 0, 3), np.uint8))
+
+    @property
+    def label_faults(self) -> dict[str, str]:
+        """What is wrong with the labels of images that will be left out, by key."""
+        return {self.keys[i]: f"{code}: {detail}" for i, (code, detail) in sorted(self._people.row_faults.items())}
 
     def _refuse_faulty(self, index: int) -> None:
         if index in self._people.row_faults:
@@ -167,7 +173,7 @@ class CocoKeypoints:
     def own_points(self, entry: Mapping[str, Any]) -> NDArray[np.float64]:
         """x, y, v of the points that are scored, of an annotation as the file holds it, float64 [K, 3]."""
         nothing = {name: [0.0] * (3 * n) for name, n in self.layout.fields}
-        values = [v for name in nothing for v in entry.get(name, nothing[name])]
+        values = [v for name in nothing for v in entry.get(name) or nothing[name]]
         points = np.array(values, np.float64).reshape(-1, 3)
         points = points if self._people.order_K is None else points[self._people.order_K]
         return points if self._keep is None else points[self._keep]
@@ -191,7 +197,7 @@ class CocoKeypoints:
     def identity(self, index: int) -> str:
         """Size and time of change of the picture file, which tell when it has been replaced; "missing" without one."""
         try:
-            status = os.stat(self._pictures / self._people.file_names[index])
+            status = os.stat(self._pictures / _on_disk(self._pictures, self._people.file_names[index]))
         except (OSError, ValueError):
             return "missing"
         return f"{status.st_size}-{status.st_mtime_ns}"
@@ -245,6 +251,14 @@ def _picture_folder(root: Path, images: str, names: tuple[str, ...]) -> Path:
     some = names[:: max(1, len(names) // _TRIED)][:_TRIED]
     n_declared, n_root = (sum((folder / name).exists() for name in some) for folder in (declared, root))
     return root if n_root > n_declared else declared
+
+
+def _on_disk(folder: Path, name: str) -> str:
+    """The name as the file system spells it: archives made on a Mac hold decomposed letters."""
+    if name.isascii():
+        return name
+    spellings = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+    return next((spelling for spelling in spellings if (folder / spelling).exists()), name)
 
 
 def _keys(dataset: str, people: CocoPeople) -> list[str]:

@@ -20,6 +20,7 @@ _FAR_PX = 1e5  # of a picture whose size is not known
 _SIDES = 2  # how many of its sides beyond the picture a coordinate may lie
 _FILLS = 4.0  # a person cannot fill more than its box; generous, since boxes are rounded and drawn by hand
 _AT_ONCE = 4096  # persons
+_FEW_POINTS = 8  # say nothing about the unit of a file
 _TINY, _LARGE = 0.01, 1.5  # shares of the box that an area rarely leaves
 
 
@@ -29,6 +30,7 @@ def finished(
     """The checked arrays with their row faults and notes; faults of the file go into ``faults``."""
     layout, points = persons.layout, persons.keypoints_PK3
     _check_visibility(persons, faults)
+    _check_pixels(points, faults)
     area, is_of_box, area_notes = _areas(persons, options, faults)
     is_labelled_PK = points[..., 2] > 0
     n_labelled_P = is_labelled_PK[:, : layout.n_body].sum(axis=1)
@@ -68,6 +70,20 @@ def _check_visibility(persons: Persons, faults: Faults) -> None:
             rule = persons.layout.visibility_rule(name)
             faults.add("label.visibility", f"{persons.position_P[p]}: '{name}' has a visibility outside {rule}")
         start += n_points
+
+
+def _check_pixels(points_PK3: NDArray[np.float64], faults: Faults) -> None:
+    """Shares of the picture in the place of pixels, as other formats have them, would be a score of 0 for everybody."""
+    is_labelled = points_PK3[..., 2] > 0
+    n_labelled, places = int(np.count_nonzero(is_labelled)), points_PK3[..., :2]
+    counts = is_labelled[..., None]  # without a copy: whole-body files are large
+    low, high = places.min(where=counts, initial=0.0), places.max(where=counts, initial=0.0)
+    if n_labelled >= _FEW_POINTS and low >= 0 and high <= 1 and bool((places != np.rint(places))[is_labelled].any()):
+        faults.add(
+            "label.keypoints",
+            f"all {n_labelled} labelled points lie within 0..1: COCO files hold pixels. Multiply x by the width of "
+            "the picture and y by its height",
+        )
 
 
 def _areas(persons: Persons, options: CocoOptions, faults: Faults) -> tuple[NDArray[np.float64], bool, list[str]]:

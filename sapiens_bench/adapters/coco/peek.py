@@ -62,14 +62,27 @@ def _peek(document: Document, path: Path, options: CocoOptions) -> Peek:
     names = listed_names(categories, options, faults)
     faults.raise_any(path)
     fields = frozenset((*_WHOLEBODY, _GOLIATH, options.field))
+    has = ""
     for entry in document.entries("annotations", frozenset(), fields):
         if entry is None:
             continue
         if _GOLIATH in entry:
             return Peek(308, names, "goliath308", options.category)
-        if all(name in entry for name in _WHOLEBODY):
+        if sum(name in entry for name in _WHOLEBODY) > 1:  # a person who lacks one is a fault of the file
             return Peek(133, names, "coco-wholebody133", options.category)
         values = json_parts.value(entry.get(options.field))
-        if isinstance(values, list) and values and len(values) % 3 == 0:
+        if isinstance(values, list) and values and len(values) % 3 == 0 and not isinstance(values[0], list):
             return Peek(len(values) // 3, names, "", options.category)
-    raise DatasetRejected(str(path), [f"label.keypoints: no annotation has '{options.field}' with x, y, v of points"])
+        has = has or _what_else(values)
+    raise DatasetRejected(
+        str(path), [f"label.keypoints: no annotation has '{options.field}' with x, y, v of points{has}"]
+    )
+
+
+def _what_else(values: Any) -> str:
+    """What stands in the place of the numbers of points."""
+    if not isinstance(values, list) or not values:
+        return ""
+    if isinstance(values[0], list):
+        return f"; one has {len(values)} lists: write their numbers one after the other (x1, y1, v1, x2, y2, v2 ...)"
+    return f"; one has {len(values)} numbers, no multiple of 3: pairs lack the visibility"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -89,10 +90,10 @@ class Persons:
         self.area_P[p] = value
 
     def _put_points(self, p: int, entry: dict[str, Any], report: Report) -> None:
-        """The points; none for a crowd, or somebody nobody counted, whose entry has no such field."""
+        """The points; none for a crowd, or somebody nobody counted, whose entry has no such field or an empty list."""
         fields = self.layout.fields
         may_lack = self.is_crowd_P[p] or self.count_P[p] <= 0
-        if may_lack and not any(name in entry for name, _ in fields):
+        if may_lack and not any(_has_points(entry.get(name)) for name, _ in fields):
             self.n_without_points += not self.is_crowd_P[p]
             self.count_P[p] = max(self.count_P[p], 0)
             return
@@ -108,10 +109,19 @@ class Persons:
             row[:] = row[self._order_K]
 
 
+def _has_points(part: json_parts.Part) -> bool:
+    """Whether an entry has something in the place of points; exporters write [] where there are none."""
+    if isinstance(part, msgspec.Raw):  # not decoded: most hold numbers
+        return len(memoryview(part).tobytes().translate(None, b" \t\r\n[]")) > 0
+    return part is not None and part != []
+
+
 def _why_no_points(name: str, values: Any, n_points: int) -> str:
     if not isinstance(values, list):
         return f"'{name}' has {show(values)}, expected {3 * n_points} ({n_points} x (x, y, v))"
-    if len(values) != 3 * n_points:
+    if len(values) != 3 * n_points and not (values and isinstance(values[0], list)):
         return f"'{name}' has {len(values)} numbers, expected {3 * n_points} ({n_points} x (x, y, v))"
+    if isinstance(values[0], list):
+        return f"'{name}' holds lists; write their numbers one after the other: x1, y1, v1, x2, y2, v2 ..."
     i = next((i for i, v in enumerate(values) if json_parts.numbers([v], 1) is None), 0)
     return f"'{name}' holds something that is not a finite number: {show(values[i])} at place {i}"

@@ -18,6 +18,7 @@ from sapiens_bench.adapters.surface import best_sign, normals_from_depth, ray_fa
 from sapiens_bench.errors import SampleFault
 
 LOOKED_AT = 8  # samples, evenly spread
+OFF_CENTRE = 0.25  # of the picture's sides, from its middle
 CLEAR_SHARE = 0.7  # another reading beats the declared one when its angle is below this share of it ...
 CLEAR_DEG = 0.5  # ... by this much ...
 MOST_DEG = 12.0  # ... and small: noise in both maps can hide a convention, but not invent one
@@ -36,6 +37,7 @@ class LookOver:
     empty: list[str] = field(default_factory=list)  # samples without a pixel to score
     full: list[str] = field(default_factory=list)  # samples whose mask is the whole picture
     lossy: list[str] = field(default_factory=list)  # samples whose mask is a JPEG
+    off_centre: list[str] = field(default_factory=list)  # samples whose camera looks past the middle of the picture
 
     @property
     def indices(self) -> list[int]:
@@ -70,6 +72,7 @@ class LookOver:
             ("samples without a pixel to score, which are left out for every model", self.empty),
             ("masks that cover the whole picture: is the background black?", self.full),
             ("masks in JPEG, whose noise around the person counts as person where it is above 0", self.lossy),
+            ("cameras that look far past the middle of the picture: are they of another size?", self.off_centre),
         ):
             if seen:
                 share = f"{len(seen)} of the {len(self.indices)} looked at" if not self.saw_all else f"{len(seen)}"
@@ -90,6 +93,13 @@ def look_at_mask(over: LookOver, name: str, file: Path | None, mask_HW: NDArray[
         over.full.append(name)
     if file is not None and file.suffix.lower() in (".jpg", ".jpeg", ".jfif"):
         over.lossy.append(name)
+
+
+def look_at_camera(over: LookOver, name: str, K: NDArray[np.float64], size_hw: tuple[int, ...]) -> None:
+    """Remember a sample whose principal point is not in the middle half of the picture: wrong rays give wrong depth."""
+    across, down = (K[0, 2] + 0.5) / size_hw[1], (K[1, 2] + 0.5) / size_hw[0]
+    if max(abs(across - 0.5), abs(down - 0.5)) > OFF_CENTRE:
+        over.off_centre.append(f"{name}, at {K[0, 2]:.4g}, {K[1, 2]:.4g} of {size_hw[1]}x{size_hw[0]}")
 
 
 def geometric_faults(

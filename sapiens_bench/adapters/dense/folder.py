@@ -26,7 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.adapters.dense.doubts import LookOver, geometric_faults, implausible, label_doubts, look_at_mask
+from sapiens_bench.adapters.dense.doubts import (
+    LookOver,
+    geometric_faults,
+    implausible,
+    label_doubts,
+    look_at_camera,
+    look_at_mask,
+)
 from sapiens_bench.adapters.dense.files import DenseFiles, Depth
 from sapiens_bench.adapters.dense.frames import FILE, Frame, read_frame
 from sapiens_bench.adapters.dense.infer import inferred
@@ -216,6 +223,8 @@ class DenseFolder:
             if read.holes.text:
                 over.holes.append(f"{stem}, {read.holes.text}")
             self._note_mask(over, index, read.mask_HW, target.mask_HW)
+            if self._frame.depth is not None and self._frame.depth.along == "ray":
+                look_at_camera(over, stem, self._files.camera(index), target.mask_HW.shape)
             if index in self._ends:
                 over.faults += self._contradictions(index, target)
             self._note_turn(over, index, picture, read.mask_HW.shape)

@@ -101,6 +101,20 @@ def open_network(
     return load(cls, str(folder), folder, allowed, options, unused)
 
 
+def _other_weights(folder: Path) -> str:
+    """What to do with a folder whose weights are in another format only."""
+    if not folder.is_dir() or any(folder.glob("*.safetensors")):
+        return ""
+    kinds = ("*.bin", "*.h5", "*.msgpack", "*.ckpt", "*.pth")
+    others = sorted(path.name for kind in kinds for path in folder.glob(kind))
+    if not others:
+        return " Weights are read from *.safetensors; the folder has none."
+    return (
+        f" Weights are read from *.safetensors; {others[0]} may run code when it is opened. Convert it where you trust "
+        "it: load the model with the library it comes from and save_pretrained(FOLDER, safe_serialization=True)."
+    )
+
+
 def load(
     cls: Any,
     source: str | None,
@@ -121,7 +135,8 @@ def load(
             net, info = cls.from_pretrained(source, **strict, **options)
     except Exception as error:  # a malformed configuration may make the library fail in any way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointRejected(f"{path} cannot be loaded as {cls.__name__} ({reason[:200]}).") from None
+        way_out = _other_weights(path)
+        raise CheckpointRejected(f"{path} cannot be loaded as {cls.__name__} ({reason[:200]}).{way_out}") from None
     faults = []
     for kind in KINDS_OF_FAULT:
         names = sorted(str(name) for name in info.get(kind) or () if name not in allowed)

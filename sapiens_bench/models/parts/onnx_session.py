@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -97,6 +98,9 @@ def _refuse_others(path: Path) -> None:
             f"{path} is a zip archive. Unzip it and give the end2end.onnx that lies inside."
         ) from None
     raise CheckpointRejected(f"{path} is a {kind} file, but this card needs ONNX. Export the network to ONNX first.")
+
+
+_SOURCE = re.compile(r"/\S+\.(?:cc|cpp|h|hpp):\d+ .*?\) (?=\S)")  # file, line and signature of a C++ function
 
 
 class OnnxNetwork:
@@ -256,7 +260,9 @@ def _one_by_one(size: int) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    """The first line of a message without the place in ONNX Runtime's sources, behind which the cause stands."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return _SOURCE.sub("", text)[:200]
 
 
 def shown(shapes: Shapes) -> str:
