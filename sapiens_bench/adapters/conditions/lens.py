@@ -5,6 +5,8 @@ Lengths are those of a picture whose shorter side is 480 pixels, and grow with i
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +36,7 @@ def defocus(image: Image, level: int, draw: Draw) -> Image:
     radius = max(1.0, draw.length(RADIUS_PX[level - 1]))
     reach = int(radius)
     halves = [int(np.sqrt(radius * radius - dy * dy)) for dy in range(reach + 1)]
-    padded = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    padded = np.asarray(cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REPLICATE), np.uint8)
     rows = max(reach, _BLOCK // image[0].size)
     strips = [_disc_mean(padded[top : top + rows + 2 * reach], halves) for top in range(0, len(image), rows)]
     return np.concatenate(strips)
@@ -48,7 +50,7 @@ def _disc_mean(strip_HW3: Image, halves: list[int]) -> Image:
     reach = len(halves) - 1
     height, width = (size - 2 * reach for size in strip_HW3.shape[:2])
     narrow = np.uint16 if (2 * reach + 1) * 255 <= np.iinfo(np.uint16).max else np.uint32
-    wide = strip_HW3.astype(narrow)
+    wide: NDArray[np.unsignedinteger[Any]] = strip_HW3.astype(narrow)
     row_sums, half = wide[:, reach : reach + width].copy(), 0
     total, part, held = np.zeros((height, width, 3), np.uint32), np.zeros((height, width, 3), narrow), 0
     for dy in range(reach, -1, -1):

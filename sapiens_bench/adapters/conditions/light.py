@@ -58,7 +58,7 @@ def low_light(image: Image, level: int, draw: Draw) -> Image:
     for top in range(0, len(image), rows):
         block = slice(top, top + rows)
         added = np.take(_normal(), bits[block])
-        added *= cv2.LUT(image[block], sigma)
+        added *= np.asarray(cv2.LUT(image[block], sigma), np.int32)
         added += _ONE * _ONE // 2
         added >>= 16  # of _ONE * _ONE
         dark[block] = _plus(dark[block], added.astype(np.int16))
