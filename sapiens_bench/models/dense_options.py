@@ -78,6 +78,28 @@ class ZoeDepthOptions(MetricDepthOptions):
     """Both sides of the input are rounded to multiples of it."""
 
 
+class OnnxLayout(Options):
+    """Of ONNX files of any task."""
+
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    """Order of the axes of the input, and of a map that is the output."""
+
+
+class OnnxFile(OnnxLayout):
+    """Of ONNX files that answer with maps."""
+
+    output_name: str | None = None
+    """Of files with several outputs: the one that holds the map."""
+    output_layout: Literal["NCHW", "NHWC"] | None = None
+    """Order of the axes of that output, where it is not the input's."""
+    channel: Annotated[int, Field(ge=0, le=255)] | None = None
+    """The one channel of the output that is meant: 2, the z of points."""
+    numbers: dict[str, float] = {}
+    """Further inputs of the file, each of which takes one number."""
+    corner_aligned: bool = False
+    """The outermost points of the map lie on the picture's outermost pixels (sides of 16 n + 1), not half a cell in."""
+
+
 class SamOptions(Options):
     prompt: Literal["silhouette", "boxes"] = "silhouette"
     """Where the boxes come from: ``silhouette``, around each connected part of the shipped person mask; ``boxes``,

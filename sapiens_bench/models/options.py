@@ -14,7 +14,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 from sapiens_bench.cards.options import NoOptions, Options
 from sapiens_bench.errors import CardError
 from sapiens_bench.models.box_free_options import OneStageOptions
-from sapiens_bench.models.dense_options import DENSE_WRAPPERS, Sign
+from sapiens_bench.models.dense_options import DENSE_WRAPPERS, OnnxFile, OnnxLayout, Sign
 from sapiens_bench.models.probe_options import PROBE_WRAPPERS
 from sapiens_bench.models.stored_options import predictions_options
 from sapiens_bench.tasks.depth.types import DepthKind
@@ -178,40 +178,22 @@ class CardMapsOptions(Options):
     """Under ``pad``: what lies around the picture."""
 
 
-class _OnnxLayout(Options):
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-    """Order of the axes of the input, and of a map that is the output."""
-
-
-class _OnnxFile(_OnnxLayout):
-    output_name: str | None = None
-    """Of files with several outputs: the one that holds the map."""
-    output_layout: Literal["NCHW", "NHWC"] | None = None
-    """Order of the axes of that output, where it is not the input's."""
-    channel: Annotated[int, Field(ge=0, le=255)] | None = None
-    """The one channel of the output that is meant: 2, the z of points."""
-    numbers: dict[str, float] = {}
-    """Further inputs of the file, each of which takes one number."""
-    corner_aligned: bool = False
-    """The outermost points of the map lie on the picture's outermost pixels (sides of 16 n + 1), not half a cell in."""
-
-
-class OnnxPoseOptions(CardPoseOptions, _OnnxLayout):
+class OnnxPoseOptions(CardPoseOptions, OnnxLayout):
     pass
 
 
-class OnnxSegOptions(CardMapsOptions, _OnnxFile):
+class OnnxSegOptions(CardMapsOptions, OnnxFile):
     output: Literal["logits", "labels"] = "logits"
     """``labels``: the file ends in an arg max."""
     person_output: str | None = None
     """The output that tells person (logit above 0) from background, where the other holds the parts alone."""
 
 
-class OnnxDepthOptions(CardMapsOptions, _OnnxFile, DepthOptions):
+class OnnxDepthOptions(CardMapsOptions, OnnxFile, DepthOptions):
     pass
 
 
-class OnnxNormalOptions(CardMapsOptions, _OnnxFile, AxesOptions):
+class OnnxNormalOptions(CardMapsOptions, OnnxFile, AxesOptions):
     pass
 
 
