@@ -8,7 +8,7 @@ from sapiens_bench.cards.point_names import NamesDiffer, is_number_only, order_b
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import LabelSpaceMismatch
 
-_USUAL = {  # number of points -> the set that files without names are written in
+USUAL = {  # number of points -> the set that files without names are written in
     17: "coco17",
     26: "halpe-26",
     133: "coco-wholebody133",
@@ -35,7 +35,7 @@ def guessed_space(n_points: int, names: Sequence[str], spaces: Mapping[str, Spac
         ranked = [(not _is_in_order(names, space), i, space) for i, space in enumerate(fitting) if _fits(names, space)]
         if ranked:
             return min(ranked, key=lambda entry: entry[:2])[2]
-    usual = spaces.get(_USUAL.get(n_points, ""))
+    usual = spaces.get(USUAL.get(n_points, ""))
     if says_nothing and usual is not None:
         return usual
     if says_nothing and len(fitting) == 1:
