@@ -36,7 +36,7 @@ class AlbedoFolderOptions(MapFolderOptions):
 
 
 class AlbedoFolder(MapFolder):
-    """See the top of the file.
+    """Albedo in ``albedos/``, pictures in ``images/``; where there is ``masks/``, people alone are scored.
 
     Raises:
         UsageError: nobody said in which colour space the maps are.
