@@ -8,7 +8,7 @@ from sapiens_bench.cards.point_names import NamesDiffer, is_number_only, order_b
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import LabelSpaceMismatch
 
-_USUAL = {  # number of points -> the set that files without names are written in
+USUAL = {  # number of points -> the set that files without names are written in
     17: "coco17",
     26: "halpe-26",
     133: "coco-wholebody133",
@@ -39,7 +39,7 @@ def guessed_space(n_points: int, names: Sequence[str], spaces: Mapping[str, Spac
             out_of_order, _, best = min(ranked, key=lambda entry: entry[:2])
             same_places = [space for space in fitting if _is_spelt_otherwise(names, space)] if out_of_order else []
             return same_places[0] if same_places else best
-    usual = spaces.get(_USUAL.get(n_points, ""))
+    usual = spaces.get(USUAL.get(n_points, ""))
     if says_nothing and usual is not None:
         return usual
     if says_nothing and len(fitting) == 1:

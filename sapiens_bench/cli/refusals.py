@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from sapiens_bench.store.record import RunRecord
 
 _SHOWN = 5
+_OF_FILES = ("own-", "results-", "unusable-")  # families of cards that were made for a file that the request names
 
 
 def complain_of_refusals(record: RunRecord) -> None:
     """Call when the table has been shown. Rows that lack weights or a data set are gaps, not refusals;
-    so is a model whose set has no map to the protocol's, unless it was asked for by its own name.
+    so is a model whose set has no map to the protocol's, unless it was asked for by its own name or its file.
 
     Raises:
         ModelsRefused: models that were asked for, by name or by "all", were refused.
@@ -23,7 +24,8 @@ def complain_of_refusals(record: RunRecord) -> None:
     refused = [
         cell
         for cell in record.cells
-        if cell.status == "refused" and (cell.error_kind != LabelSpaceMismatch.__name__ or cell.model in named)
+        if cell.status == "refused"
+        and (cell.error_kind != LabelSpaceMismatch.__name__ or cell.model in named or cell.family.startswith(_OF_FILES))
     ]
     if not refused:
         return

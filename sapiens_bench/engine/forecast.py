@@ -44,7 +44,8 @@ CELL_S, GPU_CELL_S, READ_BYTES_S = 0.3, 3.0, 1e9  # of a model beside its images
 FILE_BYTES = {"pose": 14_100, "seg": 4_500, "depth": 20_300, "normal": 4_000}
 ROW_BYTES = {"pose": 700, "seg": 25, "depth": 320, "normal": 2_800}
 OTHER_BYTES, CELL_BYTES = (10_000, 300), 2_500
-MAP_BYTES = {"seg": 8_000, "depth": 250_000, "normal": 900_000}  # one picture of 768 x 1024
+# one picture of 768 x 1024
+MAP_BYTES = {"seg": 8_000, "depth": 250_000, "normal": 900_000, "matting": 250_000, "albedo": 650_000}
 
 
 class Pace(NamedTuple):

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.entries import without_form
+from sapiens_bench.cards.guess_space import USUAL
 from sapiens_bench.cards.hub_cache import FOLDER_FILES, cached
 from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.cards.schema import Get, HubFile, Licence, ModelCard, Variant, Weights
@@ -56,6 +57,22 @@ def register(request: Request, catalog: Catalog) -> None:
         except WeightsError as error:
             unusable[model.text] = error
     add_unusable(unusable, set(names), request.task, catalog)
+
+
+def space_notes(request: Request, catalog: Catalog) -> list[str]:
+    """A note for each file whose keypoint set was told by its number of points alone, where that is no usual one."""
+    notes = []
+    for text, name in catalog.aliases.items():
+        entry = catalog.models.get(name)
+        if entry is None or request.own.space or "[" in text or entry.card.task != "pose":
+            continue
+        space = entry.card.space_of(entry.variant)
+        if space is not None and space not in USUAL.values():
+            notes.append(
+                f"{entry.title}: its points are taken for those of {space}, as their number or names say; --space (or "
+                "predictions[SPACE]:FILE) says another set."
+            )
+    return notes
 
 
 def add_unusable(

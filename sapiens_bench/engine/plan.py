@@ -139,6 +139,7 @@ def resolve(request: Request, catalog: Catalog, boxes: Mapping[str, Path] | None
         notes=[
             *search.notes,
             *asked.notes,
+            *own_models.space_notes(request, catalog),
             *trust_notes(what, [spec.model for spec in cells]),
             *(f"Card refused: {path}: {reason}" for path, reason in catalog.broken.items()),
         ],

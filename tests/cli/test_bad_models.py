@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from sapiens_bench.cards.catalog import Catalog
 
 Call = Callable[..., tuple[int, str, str]]
 TINY = ("--split", "tiny", "--limit", "1", "--n-boot", "0", "--dataset", "synthetic-humans")
@@ -162,6 +165,28 @@ def test_two_files_that_cannot_be_read_each_keep_their_row(call: Call, tmp_path:
     assert "2 of 3 row(s) were refused" in error
     assert "gone.onnx" in printed
     assert "empty.onnx" in printed
+
+
+def test_results_whose_set_has_no_map_are_a_refusal_when_their_file_was_named(call: Call, tmp_path: Path) -> None:
+    points = {n: [v for k in range(n) for v in (10 + k, 20 + k, 1)] for n in (16, 17)}
+    names = [{"id": 1, "name": "person", "keypoints": list(Catalog.load().space("coco17").names), "skeleton": []}]
+    person = {"id": 1, "image_id": 1, "category_id": 1, "keypoints": points[17], "num_keypoints": 17, "area": 900}
+    picture = {"id": 1, "file_name": "a.jpg", "width": 90, "height": 90}
+    truth = {
+        "images": [picture],
+        "categories": names,
+        "annotations": [person | {"bbox": [5, 15, 30, 30], "iscrowd": 0}],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    for n, found in points.items():
+        result = {"image_id": 1, "category_id": 1, "keypoints": found, "score": 0.9}
+        (tmp_path / f"of{n}.json").write_text(json.dumps([result]))
+    files = (tmp_path / "of17.json", tmp_path / "of16.json")
+    code, said, error = call("score", "--truth", tmp_path / "truth.json", *files, "--out", tmp_path / "r")
+    assert code == 6
+    assert "No map from 'mpii-16' to 'coco17'" in error
+    assert "of16: its points are taken for those of mpii-16" in said + error
+    assert "1 image scored." in said
 
 
 def test_a_file_that_has_come_is_scored_in_the_row_that_was_refused(call: Call, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.maps.folder import MapFolder, MapFolderOptions
@@ -35,7 +36,7 @@ class AlbedoFolderOptions(MapFolderOptions):
 
 
 class AlbedoFolder(MapFolder):
-    """See the top of the file.
+    """Albedo in ``albedos/``, pictures in ``images/``; where there is ``masks/``, people alone are scored.
 
     Raises:
         UsageError: nobody said in which colour space the maps are.
@@ -63,7 +64,7 @@ class AlbedoFolder(MapFolder):
         assert path is not None
         albedo = read_shares(path, 3, MEMBERS, None, self._max_pixels).values
         size = (albedo.shape[0], albedo.shape[1])
-        mask = np.isfinite(albedo).all(axis=-1)
+        mask: NDArray[np.bool_] = np.asarray(np.isfinite(albedo).all(axis=-1))
         if self.layout.has_role("mask"):
             found = self.layout.path("mask", index)
             if found is None:
@@ -74,4 +75,4 @@ class AlbedoFolder(MapFolder):
         if not (low >= -SLACK and high <= 1 + SLACK):
             raise SampleFault("label.value", f"{shown(path)}: colours from {low:.4g} to {high:.4g}; shares are 0 to 1")
         linear = in_space(np.where(mask[..., None], albedo, 0), self._options.colour_space, "linear")
-        return AlbedoTarget(linear.astype(np.float32), np.asarray(mask)), size
+        return AlbedoTarget(linear.astype(np.float32), mask), size

@@ -37,7 +37,8 @@ class MattingFolderOptions(MapFolderOptions):
 
 
 class MattingFolder(MapFolder):
-    """See the top of the file. A trimap is used where a protocol scores its unknown region."""
+    """Mattes in ``alphas/``, pictures in ``images/``; trimaps in ``trimaps/`` are used where a protocol scores their
+    unknown region."""
 
     Options = MattingFolderOptions
     task = "matting"

@@ -33,7 +33,7 @@ def unknown_region(target: MattingTarget, reach_px: int) -> NDArray[np.bool_]:
     for value in (0, 1):
         alike = (target.alpha_HW == value).astype(np.uint8)
         if alike.all():  # no other pixel that a distance could be measured to
-            return ~alike.astype(np.bool_)
+            return np.zeros(alike.shape, np.bool_)
         sure |= cv2.distanceTransform(alike, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > reach_px
     return ~sure
 
