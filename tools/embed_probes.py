@@ -4,7 +4,8 @@
 
 Each folder is one that ``sapiens-bench probe --out`` wrote, of a shipped trunk and one seed. Writes
 ``sapiens_bench/embedded/probe_<trunk>.safetensors``, ``results/probes/<trunk>.csv``, the log of the training, and
-``baselines/probe_heads_<task>.yaml`` with a row for every head that is shipped then, those from before included.
+``baselines/probe_heads_<task>.yaml`` with a row for every head that is shipped then, those from before included. A head
+that is new lacks its counts: write what ``sapiens-bench profile --models NAME --counts`` says into its card.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def card(task: str, heads: list[tuple[HeadFile, Path]]) -> dict[str, Any]:
         "task": task,
         "licence": {"name": "Apache-2.0", "commercial": True, "may_redistribute": True, "note": NOTE},
         "wrapper": "probe_head",
+        "verified": "shape",
         **({"space": "body28"} if task == "seg" else {}),
         "trained_on": "synthetic-humans train",
         "in_domain": ["synthetic-humans"],
@@ -75,6 +77,7 @@ def card(task: str, heads: list[tuple[HeadFile, Path]]) -> dict[str, Any]:
 def variant(task: str, about: HeadFile, file: Path) -> dict[str, Any]:
     """One row."""
     shipped = SHIPPED[about.backbone]
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     return {
         "id": f"{about.backbone}-{task}",
         "title": f"{shipped.title} + head",
@@ -83,12 +86,21 @@ def variant(task: str, about: HeadFile, file: Path) -> dict[str, Any]:
         "weights": {
             "file": file.name,
             "format": "safetensors",
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "sha256": sha256,
             "size_bytes": file.stat().st_size,
             "get": {"how": "Shipped with the package.", "embedded": True},
             "also": {shipped.file: about.trunk},
         },
+        **counts_of(task, sha256),
     }
+
+
+def counts_of(task: str, sha256: str) -> dict[str, float]:
+    """Parameters and operations that the card has of this very file; none of a new one."""
+    path = ROOT / "baselines" / f"probe_heads_{task}.yaml"
+    rows = yaml.safe_load(path.read_text(encoding="utf-8"))["variants"] if path.is_file() else []
+    same = [row for row in rows if row["weights"]["sha256"] == sha256]
+    return {name: row[name] for row in same for name in ("params_m", "gmacs") if name in row}
 
 
 if __name__ == "__main__":
