@@ -101,10 +101,12 @@ class RayPool:
         """See ``crew.Pool``."""
         actor = self._actors.pop(worker, None)
         self._asked = {ref: number for ref, number in self._asked.items() if number != worker}
-        if actor is not None and not self._cluster.has_ended:
+        pid = self._pids.pop(worker, 0)
+        if self._cluster.has_ended:
+            self._end_process(pid)
+        elif actor is not None:
             with suppress(Exception):  # it may be gone already
                 self._ray.kill(actor, no_restart=True)
-        self._end_process(self._pids.pop(worker, 0))
 
     @staticmethod
     def _end_process(pid: int) -> None:
