@@ -13,7 +13,8 @@ from sapiens_bench.engine.threads import prepare_process
 
 prepare_process()  # as the commands do: idle threads that spin hold the cores that other processes need
 
-_LONG = ("test_docs.py", "test_profile_engine.py", "test_plugin.py", "test_distribution.py", "test_page.py")
+_LONG = ("test_docs.py", "test_profile_engine.py", "test_plugin.py", "test_distribution.py", "test_page.py",
+         "test_ray_engine.py")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,6 +25,7 @@ from sapiens_bench.store.files import temporary_name, write_atomic
 from sapiens_bench.tasks import TASKS
 from sapiens_bench.workers import Reply, error_of
 
+_END_S = 20.0  # for workers to end when they are told to; far less as a rule
 _LOOK_EVERY_S = 2.0  # at the machines of the cluster
 _REPLY = ("error", "message", "errno", "memory", "trace")
 
@@ -101,10 +102,12 @@ class RayPool:
         """See ``crew.Pool``."""
         actor = self._actors.pop(worker, None)
         self._asked = {ref: number for ref, number in self._asked.items() if number != worker}
-        if actor is not None and not self._cluster.has_ended:
+        pid = self._pids.pop(worker, 0)
+        if self._cluster.has_ended:
+            self._end_process(pid)
+        elif actor is not None:
             with suppress(Exception):  # it may be gone already
                 self._ray.kill(actor, no_restart=True)
-        self._end_process(self._pids.pop(worker, 0))
 
     @staticmethod
     def _end_process(pid: int) -> None:
@@ -143,9 +146,14 @@ class RayPool:
         return f"each needs {self.needs}; the cluster has {'; '.join(map(str, have)) or 'no machine'}."
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers, and wait for those of this machine: what they still write would be left behind."""
+        ours = []
+        for pid in self._pids.values():
+            with suppress(psutil.Error):
+                ours.append(psutil.Process(pid))
         for worker in list(self._actors):
             self.stop(worker)
+        psutil.wait_procs(ours, timeout=_END_S)
 
     def _look(self) -> None:
         self._looked = time.monotonic()

@@ -192,6 +192,7 @@ def raylet_killed(folder: Path, n: int, seed: int) -> Tally:
                 trials.tally.injected += 1
                 trials.tally.met += not run.has_ended()
                 nodes.add()
+                trials.tally.also["nodes_added"] = trials.tally.injected
                 until = time.monotonic() + 60
                 while len(nodes.workers()) < 2 and time.monotonic() < until and not run.has_ended():
                     time.sleep(0.2)
@@ -217,22 +218,4 @@ def node_removed(folder: Path, n: int, seed: int) -> Tally:
         return _each(n, trials, fault)
 
 
-def node_added(folder: Path, n: int, seed: int) -> Tally:
-    """A node joins during a run, which uses it. ``met`` counts the runs that had a second worker before they ended."""
-    from sapiens_bench.store.record import read_run
-
-    with cluster(folder, 1) as nodes:
-        trials = Trials(folder, seed)
-
-        def fault(number: int) -> None:
-            out, run = trials.run(number, address=nodes.address)
-            time.sleep(trials.rng.random() * 0.5)
-            nodes.add()
-            trials.end(out, run, goes_on=True)
-            trials.tally.met += sum(read_run(out).request["worker_hosts"].values()) > 1
-            nodes.remove(1)
-
-        return _each(n, trials, fault)
-
-
-FAULTS = (worker_killed, driver_killed, raylet_killed, node_removed, node_added)
+FAULTS = (worker_killed, driver_killed, raylet_killed, node_removed)

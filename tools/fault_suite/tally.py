@@ -29,6 +29,7 @@ class Tally:
     complaints: list[str] = field(default_factory=list)  # of `verify run`, and of runs that ended as they must not
     recomputed: list[int] = field(default_factory=list)  # shards per fault that had been committed, and were made again
     recovery_s: list[float] = field(default_factory=list)  # from the fault to the next commit
+    also: dict[str, int] = field(default_factory=dict)  # other things that happened to the same runs
 
     def figures(self) -> dict[str, Any]:
         """As they stand in the JSON file."""
@@ -40,6 +41,7 @@ class Tally:
             "rows_corrupt": self.rows_corrupt,
             "metric_diff_after_resume": self.metric_diff,
             "complaints": self.complaints[:5],
+            **self.also,
         }
         if self.recomputed:
             found["shards_recomputed_per_fault"] = max(self.recomputed)
