@@ -78,7 +78,7 @@ class ShadowMap:
 
     def _texel(self, at_N: Image, offset: float) -> NDArray[np.int32]:
         """Nearest texel along one axis."""
-        shifted = np.rint(at_N + np.float32(offset * self.spread)).astype(np.int32)
+        shifted: NDArray[np.int32] = np.rint(at_N + np.float32(offset * self.spread)).astype(np.int32)
         np.clip(shifted, 0, self.camera.width - 1, out=shifted)
         return shifted
 
