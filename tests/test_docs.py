@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked_commands import forked
 
 PAGES = (
     "add_a_dataset.md", "add_a_model.md", "add_a_task.md", "cluster.md", "decide.md", "own_model.md", "probe.md",
     "study.md",
 )  # fmt: skip
 BLOCK = re.compile(r"^```(\w+) ?([^\n`]*)\n(.*?)^```$", re.M | re.S)
-CLI = [sys.executable, "-P", "-c", "from sapiens_bench.cli import main; main()"]
 
 
 @pytest.mark.slow
@@ -40,10 +40,11 @@ def test_every_block_of_the_page_does_what_it_says(repository: Path, tmp_path: P
 
 
 def _run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    command = {"sapiens-bench": CLI, "python": [sys.executable]}[words[0]]
+    if words[0] == "sapiens-bench":
+        return forked(words[1:], folder)
     environment = {**os.environ, "COLUMNS": "160"}
     return subprocess.run(
-        [*command, *words[1:]], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *words[1:]], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
 
 

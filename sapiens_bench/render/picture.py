@@ -135,7 +135,7 @@ def normals(seen: Seen, surface: Surface, normals_V3: Doubles, camera: Camera) -
     normal = mixed(seen, surface, normals_V3)
     view, point = np.empty_like(ray), np.empty_like(ray)
     for part in _blocks(len(ray)):  # one array per coordinate: numpy is slow over an axis of three
-        r = np.ascontiguousarray(ray[part].T)
+        r = list(np.ascontiguousarray(ray[part].T))
         length = np.sqrt(_dot(r, r))
         v = [-r_k / length for r_k in r]
         face_N, depth_N = seen.face_P[part], seen.depth_P[part]

@@ -78,8 +78,9 @@ class ShadowMap:
 
     def _texel(self, at_N: Image, offset: float) -> NDArray[np.int32]:
         """Nearest texel along one axis."""
-        shifted = np.rint(at_N + np.float32(offset * self.spread)).astype(np.int32)
-        return np.clip(shifted, 0, self.camera.width - 1, out=shifted)
+        shifted: NDArray[np.int32] = np.rint(at_N + np.float32(offset * self.spread)).astype(np.int32)
+        np.clip(shifted, 0, self.camera.width - 1, out=shifted)
+        return shifted
 
 
 def draw_light(rng: np.random.Generator, outdoors: bool) -> Light:

@@ -294,7 +294,7 @@ def _flat(
 
         chunked = pc.coalesce(chunked, rows.column(instead))
     whole = chunked.combine_chunks()
-    values = np.asarray(whole.flatten().to_numpy(zero_copy_only=False), dtype)
+    values: NDArray[Any] = np.asarray(whole.flatten().to_numpy(zero_copy_only=False), dtype)
     if whole.null_count:
         return values, whole.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     return values, np.diff(whole.offsets.to_numpy()).astype(np.int64)
