@@ -42,9 +42,9 @@ FLAGS = {
         "--arch", "--backbone", "--backbone-weights", "--batch-size", "--cards", "--checkpoint-every",
         "--class-weights", "--clip", "--data-root", "--decay", "--depth-loss", "--device", "--epochs",
         "--eval", "--finetune", "--format", "--head", "--input", "--lr", "--max-seconds", "--name",
-        "--no-stem", "--out", "--pose-loss", "--precision", "--seeds", "--start-from", "--stem", "--steps", "--task",
-        "--threads", "--train", "--train-limit", "--validation", "--views", "--warm-up", "--weight-decay",
-        "--width",
+        "--no-stem", "--out", "--pose-loss", "--precision", "--seeds", "--start-from", "--stem", "--steps",
+        "--task", "--threads", "--train", "--train-limit", "--validation", "--views", "--warm-up",
+        "--weight-decay", "--width",
     ],
     "profile": [
         "--batch", "--cards", "--channels-last", "--compile", "--counts", "--device", "--format", "--input",
