@@ -114,7 +114,7 @@ class RayPool:
         """End a worker of this machine that Ray can end no more."""
         with suppress(psutil.Error):
             process = psutil.Process(pid) if pid else None
-            if process is not None and process.cmdline()[:1] == [f"ray::{Worker.__name__}"]:
+            if process is not None and "".join(process.cmdline()).startswith(f"ray::{Worker.__name__}"):
                 process.kill()
 
     def wait(self, seconds: float) -> Sequence[Joined | Answered | Died]:
@@ -153,7 +153,7 @@ class RayPool:
                 ours.append(psutil.Process(pid))
         for worker in list(self._actors):
             self.stop(worker)
-        psutil.wait_procs(ours, timeout=_END_S)
+        psutil.wait_procs(ours, timeout=1.0 if self._cluster.has_ended else _END_S)  # else Ray ends us meanwhile
 
     def _look(self) -> None:
         self._looked = time.monotonic()
