@@ -74,6 +74,14 @@ def test_trimaps_that_no_score_looks_at_refuse_nothing(tmp_path: Path, scored: C
     assert asked.counts.input_errors == 2
 
 
+def test_an_unknown_region_that_no_trimap_gives_is_said_to_be_made(call: Call, tmp_path: Path) -> None:
+    truth, preds = pictures(tmp_path / "gt", **mattes()), pictures(tmp_path / "mine", **mattes())
+    args = ("score", "--task", "matting", "--truth", truth, preds, "--out", tmp_path / "run", "--protocol", "unknown")
+    code, printed, said = call(*args)
+    assert code == 0
+    assert "the unknown region is made of the truth" in " ".join((printed + said).split())
+
+
 def test_a_picture_with_an_alpha_channel_is_asked_about(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
     truth = pictures(tmp_path / "gt", **mattes())
     cut = tmp_path / "cut"

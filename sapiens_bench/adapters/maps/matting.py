@@ -47,7 +47,10 @@ class MattingFolder(MapFolder):
 
     def __init__(self, context: DataContext) -> None:
         super().__init__(context)
-        self._needs_trimaps = context.protocol.scoring.get("region") == "unknown" and self.layout.has_role("trimap")
+        is_asked = context.protocol.scoring.get("region") == "unknown"
+        self._needs_trimaps = is_asked and self.layout.has_role("trimap")
+        if is_asked and not self._needs_trimaps:
+            self.notes += ("It has no trimaps: the unknown region is made of the truth, around its soft edge.",)
 
     def target(self, index: int) -> tuple[MattingTarget, tuple[int, int]]:
         """Alpha and what the trimap leaves open.
