@@ -133,6 +133,7 @@ def _fields(model: ModelSpec, data: FoundData, space_map: SpaceMap | None, boxes
         "seed": model.seed if model.is_diagnostic else None,
         "metrics": {metric.name: metric.version for metric in data.open.task.metrics},
         **limit,
+        **_unpinned(model),
         **_condition(data),
         **_selection(data),
     }
@@ -145,6 +146,14 @@ def _condition(data: FoundData) -> dict[str, Any]:
         return {}
     of = getattr(adapter, "base_manifest_sha256", "")
     return {"condition": {**condition.model_dump(), "version": CONDITIONS_VERSION, "of_manifest_sha256": of}}
+
+
+def _unpinned(model: ModelSpec) -> dict[str, Any]:
+    """Hashes of a card's further files that the card itself does not pin; nothing where it pins all."""
+    weights = model.entry.variant.weights
+    known = {part.path: part.sha256 for part in model.weights.parts}
+    loose = sorted(name for name, pin in weights.also.items() if pin is None) if weights is not None else []
+    return {"also_sha256": {name: known[model.weights.also[name]] for name in loose}} if loose else {}
 
 
 def _selection(data: FoundData) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Stored:
     values: NDArray[Any]  # uint8, uint16 or float32; [H, W] (grey, palette indices) or [H, W, 3]
     alpha_HW: NDArray[Any] | None = None  # None where every pixel is opaque
     palette_K3: NDArray[np.uint8] | None = None  # colours of the indices
+    bits: int = 0  # of a grey value in the file, where it is neither 8 nor 16: 1 (``values`` are 0 and 1) or 32
 
     @property
     def grey(self) -> NDArray[Any] | None:
@@ -196,7 +197,7 @@ def stored_of(picture: Picture) -> Stored:
         if image.mode == "P":
             return _palette(image, picture.name, transparency)
         if image.mode.startswith("I"):
-            return Stored(picture.name, _sixteen_bit(image, picture.name))
+            return Stored(picture.name, _sixteen_bit(image, picture.name), bits=32 if image.mode == "I" else 0)
         if image.mode in ("LA", "RGBA", "PA", "La", "RGBa"):
             pixels = np.asarray(image.convert("LA" if image.mode in ("LA", "La") else "RGBA"))
             colours = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
@@ -204,7 +205,9 @@ def stored_of(picture: Picture) -> Stored:
         if image.mode not in ("1", "L", "F", "RGB"):
             image = image.convert("RGB")
         values = np.array(image)
-        return Stored(picture.name, values.astype(np.uint8) if values.dtype == np.bool_ else values)
+        if values.dtype == np.bool_:
+            return Stored(picture.name, values.astype(np.uint8), bits=1)
+        return Stored(picture.name, values)
 
 
 def _palette(image: Image.Image, name: str, transparency: object) -> Stored:

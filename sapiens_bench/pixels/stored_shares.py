@@ -19,7 +19,14 @@ from sapiens_bench.pixels.dense_maps import ARRAYS, Limits, read_numbers
 from sapiens_bench.pixels.exr import read_exr_choice
 from sapiens_bench.pixels.files import shown
 
-_PLANES = {1: (("A",), ("Y",), ("R",), ("V",)), 3: (("R", "G", "B"), ("r", "g", "b"))}
+_PLANES = {  # alpha last: renderers write one beside whatever the map is
+    1: (("R", "G", "B", "A"), ("R", "G", "B"), ("Y", "A"), ("Y",), ("V",), ("R",), ("A",)),
+    3: (("R", "G", "B", "A"), ("R", "G", "B"), ("r", "g", "b")),
+}
+_COUNTS = (np.dtype(np.uint8), np.dtype(np.uint16))
+_MASK_SHARE = 0.01  # of pixels with the count 1, where nothing is larger, from which it is a mask of 0 and 1
+_LOSSY = (".jpg", ".jpeg")  # whose noise around 0 is 1
+_WANTED = "store uint8 0..255, uint16 0..65535, booleans, or floating-point numbers 0..1"
 
 
 class Shares(NamedTuple):
@@ -27,7 +34,7 @@ class Shares(NamedTuple):
 
     name: str
     values: NDArray[np.float32]  # [H, W] or [H, W, 3]
-    alpha_HW: NDArray[np.float32] | None  # of a picture with an alpha that varies
+    alpha_HW: NDArray[np.float32] | None  # of a picture or an EXR file with an alpha that varies
 
 
 def read_shares(
@@ -40,7 +47,8 @@ def read_shares(
         size_hw: that it must have; None: the file itself decides.
 
     Raises:
-        SampleFault: ``label.shape`` (both shapes), ``label.array``, ``label.mode``, ``image.*``.
+        SampleFault: ``label.shape`` (both shapes), ``label.array``, ``label.mode``, ``image.*``. ``label.mode`` also
+            for whole numbers that are no counts of 8 or 16 bits: by what they would have to be divided is not known.
     """
     limits = Limits(size_hw, max_pixels)
     suffix = path.suffix.lower()
@@ -48,15 +56,35 @@ def read_shares(
     if suffix in ARRAYS:
         values = read_numbers(path, members, limits, channels=0 if channels == 1 else channels)
     elif suffix == ".exr":
-        values = _sized(read_exr_choice(path, _PLANES[channels], max_pixels=max_pixels), path, size_hw)
-        values = values[..., 0] if channels == 1 else values
+        planes = _sized(read_exr_choice(path, _PLANES[channels], max_pixels=max_pixels), path, size_hw)
+        values, alpha = _of_planes(planes, channels, shown(path))
     else:
         stored = stored_of(open_picture(path, max_pixels=max_pixels))
         if stored.palette_K3 is not None:
             raise SampleFault("label.mode", f"{stored.name}: a palette; shares are stored as grey values or colours")
+        if stored.bits == 32:
+            raise SampleFault("label.mode", f"{stored.name}: 32-bit whole numbers; {_WANTED}")
         values = _sized(_channels(stored, channels), path, size_hw)
-        alpha = None if stored.alpha_HW is None else as_shares(_sized(stored.alpha_HW, path, size_hw))
-    return Shares(shown(path), as_shares(values), alpha)
+        values = values > 0 if stored.bits == 1 else values
+        alpha = None if stored.alpha_HW is None else as_shares(_sized(stored.alpha_HW, path, size_hw), stored.name)
+    if values.dtype == np.uint8 and suffix not in _LOSSY and _is_mask(values):
+        raise SampleFault("label.mode", f"{shown(path)}: nothing but 0 and 1 of 255 looks like a mask; {_WANTED}")
+    return Shares(shown(path), as_shares(values, shown(path)), alpha)
+
+
+def _of_planes(planes: NDArray[np.float32], channels: int, name: str) -> tuple[NDArray[np.float32], Any]:
+    """The map of an EXR file, and its alpha where that varies."""
+    alpha = planes[..., -1] if planes.shape[-1] in (2, 4) else None
+    if alpha is not None and alpha.size and alpha.min() == alpha.max():
+        alpha = None
+    values = planes[..., :3] if planes.shape[-1] > 2 else planes[..., 0]
+    if channels == 3:
+        return values, alpha
+    if values.ndim == 3 and alpha is None:
+        if not (values == values[..., :1]).all():
+            raise SampleFault("label.mode", f"{name}: colours, where one channel is needed")
+        values = values[..., 0]
+    return values, alpha
 
 
 def _channels(stored: Stored, channels: int) -> NDArray[Any]:
@@ -70,9 +98,19 @@ def _channels(stored: Stored, channels: int) -> NDArray[Any]:
     return stored.values
 
 
-def as_shares(values: NDArray[Any]) -> NDArray[np.float32]:
-    """float32; whole numbers over the largest of their type, booleans as 0 and 1, other numbers as they are."""
+def _is_mask(counts: NDArray[np.uint8]) -> bool:
+    return int(counts.max(initial=0)) == 1 and float(counts.mean()) >= _MASK_SHARE
+
+
+def as_shares(values: NDArray[Any], name: str) -> NDArray[np.float32]:
+    """float32; counts of 8 or 16 bits over the largest of their type, booleans as 0 and 1, other numbers as they are.
+
+    Raises:
+        SampleFault: ``label.mode``; whole numbers of another type.
+    """
     if values.dtype.kind in "iu":
+        if values.dtype not in _COUNTS:
+            raise SampleFault("label.mode", f"{name}: whole numbers of type {values.dtype}; {_WANTED}")
         return np.asarray(values / np.float64(np.iinfo(values.dtype).max), np.float32)
     return values.astype(np.float32)
 

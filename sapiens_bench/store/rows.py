@@ -43,12 +43,7 @@ BASE: dict[str, pa.DataType] = {
 ATTRIBUTE = "attr/"  # prefix of what is known about an image whatever was predicted; see Task.attributes
 # A shard is small: zstd takes longer to begin than to decode a page, and a dictionary beside every column of sums is
 # larger than the sums; Arrow's own schema says nothing that Parquet's does not. A folder may hold both encodings.
-_ENCODING: dict[str, Any] = {
-    "compression": "lz4",
-    "use_dictionary": False,
-    "write_statistics": False,
-    "store_schema": False,
-}
+_ENCODING = {"compression": "lz4", "use_dictionary": False, "write_statistics": False, "store_schema": False}
 _NAME = re.compile(r"^shard-(\d{5,9})\.parquet$")
 _SHAPE = "#shape"
 _AT_ONCE = 32  # shards read together

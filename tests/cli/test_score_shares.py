@@ -64,6 +64,24 @@ def test_a_trimap_beside_the_truth_says_where_errors_count(tmp_path: Path, score
     assert cell.scores["matting/mse"].value == 1
 
 
+def test_trimaps_that_no_score_looks_at_refuse_nothing(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
+    truth = tmp_path / "gt"
+    pictures(truth / "alphas", **mattes())
+    pictures(truth / "trimaps", a=np.arange(24 * 30).reshape(24, 30).astype(np.uint8))  # of "a" alone, and no trimap
+    preds = pictures(tmp_path / "mine", **mattes())
+    assert scored("matting", truth, preds).counts.ok == 2
+    asked = scored("matting", truth, preds, "--protocol", "unknown", code=3)
+    assert asked.counts.input_errors == 2
+
+
+def test_an_unknown_region_that_no_trimap_gives_is_said_to_be_made(call: Call, tmp_path: Path) -> None:
+    truth, preds = pictures(tmp_path / "gt", **mattes()), pictures(tmp_path / "mine", **mattes())
+    args = ("score", "--task", "matting", "--truth", truth, preds, "--out", tmp_path / "run", "--protocol", "unknown")
+    code, printed, said = call(*args)
+    assert code == 0
+    assert "the unknown region is made of the truth" in " ".join((printed + said).split())
+
+
 def test_a_picture_with_an_alpha_channel_is_asked_about(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
     truth = pictures(tmp_path / "gt", **mattes())
     cut = tmp_path / "cut"
@@ -116,3 +134,14 @@ def test_albedo_of_linear_arrays_against_srgb_pictures(tmp_path: Path, scored: C
     assert cell.scores["albedo/psnr"].value == 100
     off = scored("albedo", truth, preds, *said[:3], "colour_space=srgb")
     assert off.scores["albedo/mae"].value > 0.1
+
+
+def test_what_a_cut_out_left_transparent_has_no_albedo(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
+    found, alpha = colours()["a"], np.zeros((26, 24), np.uint8)
+    alpha[4:20, 3:20] = 255
+    truth = tmp_path / "gt"
+    truth.mkdir()
+    Image.fromarray(np.dstack([found, alpha])).save(truth / "a.png")
+    preds = pictures(tmp_path / "mine", a=np.where(alpha[..., None] > 0, found, 255 - found))
+    said = ("--data-option", "colour_space=srgb", "--option", "colour_space=srgb")
+    assert scored("albedo", truth, preds, *said).scores["albedo/mae"].value < 1e-6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import sapiens_bench.tasks
 from sapiens_bench import models, tasks
 from sapiens_bench.api import evaluate, load_model
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.cards.schema import Weights
 from sapiens_bench.engine.build import TargetBook
 from sapiens_bench.engine.data_specs import scored_in
 from sapiens_bench.engine.model_specs import candidates
@@ -92,6 +94,23 @@ def test_a_data_set_that_was_named_and_is_absent_has_rows_that_say_so(toy: Modul
     assert "toy-far" in unnamed.notes[0]
     with pytest.raises(DataMissing, match="toy-far"):
         resolve(replace(named, datasets=("toy-far",)), catalog)
+
+
+def test_a_further_file_that_the_card_does_not_pin_makes_another_experiment(toy: ModuleType, tmp_path: Path) -> None:
+    catalog, request = toy.toy_catalog(), Request(task="toy", models=("toy-plain",), datasets=("toy",), out=tmp_path)
+    entry, pin = catalog.models["toy-plain"], hashlib.sha256(b"side").hexdigest()
+    (tmp_path / "net.bin").write_bytes(b"net")
+
+    def fields(side: bytes, pinned: str | None) -> dict[str, Any]:
+        (tmp_path / "side.bin").write_bytes(side)
+        said = {"file": "net.bin", "format": "graph", "sha256": None, "also": {"side.bin": pinned}, "get": {"how": "-"}}
+        variant = entry.variant.model_copy(update={"weights": Weights.model_validate(said)})
+        models = {**catalog.models, "toy-plain": replace(entry, variant=variant)}
+        return resolve(replace(request, weights_root=tmp_path), replace(catalog, models=models)).cells[0].fields
+
+    assert fields(b"side", None) != fields(b"other", None)
+    assert fields(b"other", None)["also_sha256"] == {"side.bin": hashlib.sha256(b"other").hexdigest()}
+    assert "also_sha256" not in fields(b"side", pin)
 
 
 def test_code_that_is_not_there_is_refused_by_name() -> None:

@@ -55,16 +55,18 @@ class AlbedoFolder(MapFolder):
         super().__init__(context)
 
     def target(self, index: int) -> tuple[AlbedoTarget, tuple[int, int]]:
-        """Linear albedo; scored where the mask is, and the map is finite.
+        """Linear albedo; scored where the mask is, and the map is finite and not wholly transparent.
 
         Raises:
             SampleFault: side ``input``; ``label.shape``, ``label.mode``, ``label.value``.
         """
         path = self.layout.path("albedo", index)
         assert path is not None
-        albedo = read_shares(path, 3, MEMBERS, None, self._max_pixels).values
+        _, albedo, alpha = read_shares(path, 3, MEMBERS, None, self._max_pixels)
         size = (albedo.shape[0], albedo.shape[1])
         mask: NDArray[np.bool_] = np.asarray(np.isfinite(albedo).all(axis=-1))
+        if alpha is not None:  # what a renderer or a cut-out left empty has no colour
+            mask &= alpha > 0
         if self.layout.has_role("mask"):
             found = self.layout.path("mask", index)
             if found is None:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.maps.folder import MapFolder, MapFolderOptions
 from sapiens_bench.errors import SampleFault
 from sapiens_bench.pixels.dense_maps import Limits, read_label_map
@@ -44,6 +45,13 @@ class MattingFolder(MapFolder):
     task = "matting"
     beside = ("trimap",)
 
+    def __init__(self, context: DataContext) -> None:
+        super().__init__(context)
+        is_asked = context.protocol.scoring.get("region") == "unknown"
+        self._needs_trimaps = is_asked and self.layout.has_role("trimap")
+        if is_asked and not self._needs_trimaps:
+            self.notes += ("It has no trimaps: the unknown region is made of the truth, around its soft edge.",)
+
     def target(self, index: int) -> tuple[MattingTarget, tuple[int, int]]:
         """Alpha and what the trimap leaves open.
 
@@ -60,7 +68,7 @@ class MattingFolder(MapFolder):
         return MattingTarget(np.clip(alpha, 0, 1), self._unknown(index, size)), size
 
     def _unknown(self, index: int, size_hw: tuple[int, int]) -> NDArray[np.bool_] | None:
-        if not self.layout.has_role("trimap"):
+        if not self._needs_trimaps:
             return None
         path = self.layout.path("trimap", index)
         if path is None:
