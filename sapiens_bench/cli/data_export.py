@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ def export(
     cards: Cards = None,
 ) -> None:
     """Write images, masks and truth as a plain folder that `--dataset folder` and Sapiens' own code read."""
-    from sapiens_bench.adapters.dense.export import export_folder
+    from sapiens_bench.adapters.dense.export import TASKS, export_folder
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.cli.licences import leave_terms
     from sapiens_bench.cli.progress import ProgressView
@@ -35,8 +36,8 @@ def export(
 
     catalog = Catalog.load(cards or [])
     card = catalog.dataset(name)
-    if task_kind(task).codec is None:
-        raise UsageError(f"Only maps can be written as a folder; {task} has none.")
+    if task_kind(task).name not in TASKS:
+        raise UsageError(f"--task {task}: a folder of {', '.join(TASKS)} can be written, and of nothing else.")
     chosen = protocol or card.default_protocol(task) or task
     request = Request(task=task, data_root=data_root, split=split, limit=limit)
     data = open_named(card, chosen, request.data(), catalog)
@@ -57,13 +58,19 @@ def export(
     for fault in faults[:20]:
         say(f"left out: {fault}", "yellow", to_stderr=True)
     if faults and len(faults) == n_samples:
+        where = f" --data-root {shlex.quote(str(data_root))}" if data_root else ""
         raise TooManyErrors(
             f"None of the {n_samples} samples of {card.id} ({chosen}) could be read, so nothing was written to {out}: "
-            f"{faults[0]}. `sapiens-bench data check {card.id}` looks at all of them."
+            f"{faults[0]}. `sapiens-bench data check {card.id}{where}` looks at all of them."
         )
     say(f"{n_samples - len(faults)} of {n_samples} samples of {card.id} ({chosen}) written to {out}")
     if terms := leave_terms(card, out):
         say(terms, "yellow")
     next_commands(
-        [(f"sapiens-bench run --task {task} --dataset folder --data-root {out}", "score models on the folder")]
+        [
+            (
+                f"sapiens-bench run --task {task} --dataset folder --data-root {shlex.quote(str(out))}",
+                "score models on the folder",
+            )
+        ]
     )

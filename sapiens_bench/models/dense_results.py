@@ -68,15 +68,18 @@ class DenseResults:
     def __init__(self, folder: Path, task: str, options: Any) -> None:
         self._folder, self._task, self._options = folder, task, options
         self._stored = None if task in SUFFIXES else task_kind(task).stored
-        suffixes = SUFFIXES[task] if self._stored is None else self._stored.suffixes
+        self._suffixes = SUFFIXES[task] if self._stored is None else self._stored.suffixes
         self._endings = TASK_SUFFIXES[task] if self._stored is None else self._stored.endings
         if not folder.is_dir():
-            raise CheckpointRejected(f"{folder} is not a folder of <sample name>.npy (or .npz, .exr, .png) files.")
-        self._files = _index(folder, suffixes)
+            first, *others = self._suffixes
+            raise CheckpointRejected(
+                f"{folder} is not a folder of <sample name>{first} (or {', '.join(others)}) files."
+            )
+        self._files = _index(folder, self._suffixes)
         if not self._files:
-            raise CheckpointRejected(f"{folder} holds no file with one of the endings {', '.join(suffixes)}.")
-        if first := next((p for paths in self._files.values() for p in paths[:1] if p.suffix.lower() == ".exr"), None):
-            require(first)
+            raise CheckpointRejected(f"{folder} holds no file with one of the endings {', '.join(self._suffixes)}.")
+        if exr := next((p for paths in self._files.values() for p in paths[:1] if p.suffix.lower() == ".exr"), None):
+            require(exr)
         n_several = sum(len(paths) > 1 for paths in self._files.values())
         several = next((paths for paths in self._files.values() if len(paths) > 1), ())
         self.notes: tuple[str, ...] = ()
@@ -121,11 +124,12 @@ class DenseResults:
                 return found[1]  # Sapiens' demo writes the person mask under the plain name
             if found:
                 return found[0]
+        first, *others = self._suffixes
         example = shown(next(iter(self._files.values()))[0].relative_to(self._folder))
         raise SampleFault(
             "pred.missing",
-            f"no file {tail}{endings[0]}.npy (or .npz, .exr, .png) for sample {key!r} in {shown(self._folder)}, which "
-            f"holds {len(self._files)} such as {example}{self._suffix_of(names)}",
+            f"no file {tail}{endings[0]}{first} (or {', '.join(others)}) for sample {key!r} in {shown(self._folder)}, "
+            f"which holds {len(self._files)} such as {example}{self._suffix_of(names)}",
             side="prediction",
         )
 

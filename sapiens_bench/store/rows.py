@@ -3,7 +3,6 @@
 Base columns: ``index`` int64, ``key``, ``group``, ``status`` ("ok" or "error"), ``error_code``, ``error_detail``,
 ``error_side`` ("", "input" or "prediction"); then the metrics' columns "<metric>/<name>". An input-side error has no
 metric values (null). The bytes depend on the rows alone: no time, host or process id goes in.
-
 Folders of an earlier version have no commit records; their shards are read as they are (``is_sealed`` tells).
 """
 

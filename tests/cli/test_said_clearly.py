@@ -37,7 +37,7 @@ def test_an_export_of_which_every_sample_failed_fails(call: Call, folder: Path, 
     code, _, error = call(*ask, "--out", tmp_path / "bad")
     assert code == 3
     assert "None of the 2 samples" in error
-    assert "data check folder" in error
+    assert f"data check folder --data-root {folder}` looks" in error
     assert not (tmp_path / "bad" / "frame.json").exists()
     shutil.copy(next((tmp_path / "good" / "images").iterdir()), folder / "images" / "a.png")
     code, said, error = call(*ask, "--out", tmp_path / "half")

@@ -94,6 +94,33 @@ def test_a_picture_with_an_alpha_channel_is_asked_about(tmp_path: Path, scored: 
     assert scored("matting", truth, cut, "--option", "channel=alpha").scores["matting/sad"].value == 0
 
 
+@pytest.mark.parametrize(("top", "kind", "factor"), [(1, np.uint8, 255), (1, np.uint16, 65535), (255, np.uint16, 257)])
+def test_a_matte_whose_whole_numbers_stop_early_is_no_empty_matte(
+    tmp_path: Path, scored: Callable[..., CellRecord], top: int, kind: Any, factor: int
+) -> None:
+    short = {name: (alpha > 200).astype(kind) * top for name, alpha in mattes().items()}
+    as_truth = scored("matting", pictures(tmp_path / "gt1", **short), pictures(tmp_path / "p", **mattes()), code=3)
+    assert (as_truth.counts.ok, as_truth.causes[0].kind) == (0, "label.value")
+    as_results = scored("matting", tmp_path / "p", tmp_path / "gt1", code=3)
+    assert as_results.causes[0].kind == "pred.range"
+    assert f"multiply by {factor}" in as_results.causes[0].detail
+
+
+def test_the_noise_of_an_empty_matte_is_scored(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
+    empty, noise = np.zeros((24, 30), np.uint8), np.zeros((24, 30), np.uint8)
+    noise[3, :5] = 1
+    cell = scored("matting", pictures(tmp_path / "gt", a=empty), pictures(tmp_path / "mine", a=noise))
+    assert cell.scores["matting/sad"].value == pytest.approx(5 / 255 / 1000, rel=1e-6)
+
+
+def test_a_sample_without_a_matte_names_every_ending_that_is_read(
+    tmp_path: Path, scored: Callable[..., CellRecord]
+) -> None:
+    truth = pictures(tmp_path / "gt", **mattes())
+    cell = scored("matting", truth, pictures(tmp_path / "mine", a=mattes()["a"]), code=3)
+    assert "no file b.npy (or .npz, .exr, .png, .jpg, " in cell.causes[0].detail
+
+
 def test_mattes_of_another_size_are_resized_only_when_asked(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
     truth = pictures(tmp_path / "gt", a=np.full((24, 30), 255, np.uint8))
     half = pictures(tmp_path / "half", a=np.full((12, 15), 255, np.uint8))
@@ -115,6 +142,15 @@ def test_the_colour_space_of_albedo_is_asked_for_on_both_sides(tmp_path: Path, c
     code, _, said = call(*args, "--option", "colour_space=srgb")
     assert code == 2
     assert "--data-option colour_space=srgb" in said
+
+
+def test_a_colour_space_that_is_none_is_refused_in_one_line(tmp_path: Path, call: Call) -> None:
+    truth = pictures(tmp_path / "gt", **colours())
+    said = ("--data-option", "colour_space=rgb", "--option", "colour_space=srgb", "--out", tmp_path / "run")
+    code, _, err = call("score", "--task", "albedo", "--truth", truth, truth, *said)
+    assert code == 2
+    assert err.count("colour_space") == 1
+    assert "option 'colour_space': Input should be 'srgb' or 'linear' (found 'rgb')" in err
 
 
 def test_albedo_of_linear_arrays_against_srgb_pictures(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:

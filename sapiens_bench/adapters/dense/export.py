@@ -21,6 +21,8 @@ from sapiens_bench.tasks.normal.types import NormalTarget
 from sapiens_bench.tasks.seg.types import IGNORE, SegTarget
 from sapiens_bench.types import Adapter, Sample
 
+TASKS = ("seg", "depth", "normal")  # of which ``frame.json`` can say what the numbers mean
+
 
 def export_folder(
     adapter: Adapter,
@@ -84,7 +86,7 @@ def _write_sample(sample: Sample, stem: str, out: Path, space: str, ignored: int
         _write(out, "seg", f"{stem}.png", encode_png(labels.astype(np.uint8 if ignored <= 255 else np.uint16)))
         return {"labels": {"space": space}}
     if not isinstance(target, DepthTarget | NormalTarget):
-        raise UsageError(f"{type(target).__name__} cannot be exported: only seg, depth and normal can")
+        raise UsageError(f"{type(target).__name__} cannot be exported: only {', '.join(TASKS)} can")
     _write(out, "mask", f"{stem}.png", encode_png(_joined_mask(out, stem, target.mask_HW).astype(np.uint8) * 255))
     if isinstance(target, DepthTarget):
         depth = np.where(target.mask_HW, target.depth_HW, np.float32(np.nan)).astype(np.float32)

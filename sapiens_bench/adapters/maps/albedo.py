@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +24,7 @@ class AlbedoFolderOptions(MapFolderOptions):
     """Folder of the albedo maps (albedos, albedo)."""
     masks: str = ""
     """Folder of the person masks (masks, mask); without any every pixel is scored."""
-    colour_space: ColourSpace | Literal[""] = ""
+    colour_space: ColourSpace | None = None
     """Of the stored numbers: srgb as pictures are shown, or linear. It has to be said: no file tells it."""
 
     def named(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Mattes as people store them: 8- or 16-bit pictures (full range), or arrays of 0..1."""
+"""Mattes as people store them: 8- or 16-bit pictures (full range), or arrays of 0..1. Axes: H height, W width."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from sapiens_bench.tasks.matting.types import MattingPrediction
 from sapiens_bench.tasks.stored_options import StoredOptions
 
 MEMBERS = ("alpha", "alphas", "matte", "pha")
+_SHORT = ((1, 255), (1, 65535), (255, 65535))  # whole numbers that stop far below the largest of their type
+_TRACE = 0.01  # of the pixels: what is fewer may be the noise of an empty matte
 
 
 class StoredMattes(StoredOptions):
@@ -26,17 +28,23 @@ def read_matte(path: Path, size_hw: tuple[int, int], options: StoredMattes) -> M
     """The matte in a file, at the picture's size.
 
     Raises:
-        SampleFault: ``label.shape``, ``label.mode``, ``label.array``, ``image.*``.
+        SampleFault: ``label.shape``, ``label.mode``, ``label.array``, ``pred.range``, ``image.*``.
     """
-    alpha = alpha_of(path, None if options.resize else size_hw, from_alpha=options.channel == "alpha")
+    size = None if options.resize else size_hw
+    alpha = alpha_of(path, size, from_alpha=options.channel == "alpha", short="pred.range")
     return MattingPrediction(options.resized(alpha, size_hw, path))
 
 
-def alpha_of(path: Path, size_hw: tuple[int, int] | None, *, from_alpha: bool, **limits: Any) -> NDArray[np.float32]:
+def alpha_of(
+    path: Path, size_hw: tuple[int, int] | None, *, from_alpha: bool, short: str = "label.value", **limits: Any
+) -> NDArray[np.float32]:
     """Alpha of a file, float32 [H, W].
 
+    Args:
+        short: the code where whole numbers stop far below the largest of their type.
+
     Raises:
-        SampleFault: as ``read_matte``.
+        SampleFault: as ``read_matte``, but ``short``.
     """
     from sapiens_bench.pixels.stored_shares import read_shares  # lists of tasks need no image library
 
@@ -44,8 +52,18 @@ def alpha_of(path: Path, size_hw: tuple[int, int] | None, *, from_alpha: bool, *
     if from_alpha:
         if shares.alpha_HW is None:
             raise SampleFault("label.mode", f"{shares.name}: no alpha channel that varies, and channel=alpha is asked")
-        return shares.alpha_HW
+        return _full_range(shares.alpha_HW, shares.name, short)
     if shares.alpha_HW is not None:
         text = f"{shares.name}: its alpha varies; say channel=alpha, or store the matte as grey values"
         raise SampleFault("label.mode", text)
-    return shares.values
+    return _full_range(shares.values, shares.name, short)
+
+
+def _full_range(alpha_HW: NDArray[np.float32], name: str, code: str) -> NDArray[np.float32]:
+    """The matte, unless it stops at 1 of 255 or at 255 of 65535: read as shares, its people are as good as gone."""
+    high = alpha_HW.max(initial=0)
+    for top, full in _SHORT:
+        if high == np.float32(top / full) and np.count_nonzero(alpha_HW) >= _TRACE * alpha_HW.size:
+            text = f"whole numbers up to {top}, where {full} stands for 1: multiply by {full // top}, or store floats"
+            raise SampleFault(code, f"{name}: {text}")
+    return alpha_HW
