@@ -70,7 +70,9 @@ def test_a_file_of_one_picture_at_a_time_runs_whatever_the_batch_size(call: Call
     assert "takes one image at a time" in said
 
 
-@pytest.mark.parametrize(("keep", "said"), [(0, "has the inputs none"), (200, "is not a readable ONNX file")])
+@pytest.mark.parametrize(
+    ("keep", "said"), [(0, "is not a readable ONNX file: it is empty"), (200, "is not a readable ONNX file")]
+)
 def test_a_file_that_ends_too_early_is_named(call: Call, tmp_path: Path, keep: int, said: str) -> None:
     conv = helper.make_node("Conv", ["x", "w"], ["heatmaps"], strides=[4, 4])
     path = onnx_file(tmp_path / "cut.onnx", conv)
@@ -120,7 +122,7 @@ def _syntax_error(folder: Path) -> str:
 
 BAD = [
     (_missing, "gone.onnx does not exist"),
-    (_empty, "has the inputs none"),
+    (_empty, "is not a readable ONNX file: it is empty"),
     (_corrupt, "noise.onnx is not a readable ONNX file"),
     (_bare_hub_folder, "is a folder without config.json"),
     (_weights_alone, "holds weights without a network"),

@@ -149,7 +149,7 @@ def test_export_says_what_is_doubtful_and_fails_where_nothing_could_be_written(r
     result = sapiens_bench("data", "export", "folder", "--task", "depth", "--data-root", root, "--out", tmp_path / "o")
     assert result.exit_code == 3, result.output
     assert "note: 2 of the 2 samples looked at are at fault" in result.output
-    assert "samples of folder (seg) could be read" in result.output
+    assert "samples of folder (depth) could be read" in result.output
 
 
 def test_export_of_a_task_the_set_lacks_is_refused(root: Path, tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ PROTOCOLS = {  # task, output space -> protocol of synthetic-humans
     ("seg", "person2"): "person",
     ("seg", "voc21"): "person",
 }
-FALLBACK = {"pose": "gt-box", "depth": "depth", "normal": "normal", "pointmap": "pointmap", "seg": "seg"}
+FALLBACK = {"pose": "gt-box", "depth": "depth", "normal": "normal", "pointmap": "pointmap", "seg": "seg",
+            "matting": "matting", "albedo": "albedo"}  # fmt: skip
 FAULTS = {"pred.direction"}  # of random depth alone
 
 

@@ -83,7 +83,10 @@ def test_oracle_is_perfect_on_every_task(scores: dict[str, dict[str, float]]) ->
 def test_every_floor_ran(scores: dict[str, dict[str, float]]) -> None:
     catalog = Catalog.load()
     cards = [e for e in catalog.models.values() if e.card.kind == "floor"]
-    assert {e.id for e in cards} <= set(scores)
+    here = {
+        e.id for e in cards if e.card.task in ("seg", "depth", "normal")
+    }  # others: tests/engine/test_tiny_systems.py
+    assert here <= set(scores)
     assert {e.variant.options["rule"] for e in cards} == {
         rule for name in task_names() for rule in task_kind(name).floors
     }

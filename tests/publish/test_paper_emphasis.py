@@ -54,7 +54,8 @@ def test_what_stands_out_agrees_with_the_test_of_that_pair(pose_run: Path) -> No
 def test_the_paper_table_of_a_real_run_compiles(pose_run: Path, tmp_path: Path) -> None:
     record = read_run(pose_run)
     document = paper_table("paper-pose", [("r", record)], Catalog.load(), emphasis.telling([("r", pose_run, record)]))
-    head = r"\documentclass[10pt]{article}\usepackage[textwidth=496pt]{geometry}\usepackage{booktabs}\begin{document}"
+    packages = r"\usepackage[textwidth=496pt]{geometry}\usepackage{booktabs}\usepackage{xcolor}"
+    head = rf"\documentclass[10pt]{{article}}{packages}\begin{{document}}"
     (tmp_path / "t.tex").write_text(head + render(document, "latex") + r"\end{document}")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, errors="replace")
