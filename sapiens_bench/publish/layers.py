@@ -17,6 +17,7 @@ from sapiens_bench.publish.gallery import MOST_MODELS, Layers, layer_name
 from sapiens_bench.publish.place import Place
 from sapiens_bench.publish.pose_groups import PoseModel
 from sapiens_bench.report.page import Layer, Skeleton
+from sapiens_bench.tasks.albedo.types import in_space
 from sapiens_bench.tasks.depth.alignment import Values
 from sapiens_bench.tasks.depth.sums import Aligner, Truth
 from sapiens_bench.tasks.normal.angles import angles_deg
@@ -24,6 +25,7 @@ from sapiens_bench.tasks.seg.types import IGNORE, NO_CLASS
 
 MOST_POINTS = 60  # of a person, drawn one by one; of larger sets only the bones
 WORST_ANGLE, WORST_SHARE = 60.0, 0.1  # full brightness of error maps: degrees, share of the depth
+WORST_ALPHA, WORST_COLOUR = 0.5, 0.25  # likewise: of alpha, and of sRGB values, the mean of the three
 
 
 def pose_layers(place: Place, models: Sequence[PoseModel]) -> Layers:
@@ -63,7 +65,7 @@ def skeletons(
 
 def map_layers(place: Place) -> Layers:
     """The truth, every kept map, and its errors."""
-    make = {"seg": _seg, "depth": _depth, "normal": _normal}.get(place.task.name)
+    make = _DRAWN.get(place.task.name)
 
     def layers(key: str, sample: Any) -> list[Layer]:
         maps = [
@@ -131,6 +133,38 @@ def _depth(place: Place, truth: Any, maps: Sequence[tuple[str, str, Any]]) -> li
     return made
 
 
+def _matting(place: Place, truth: Any, maps: Sequence[tuple[str, str, Any]]) -> list[Layer]:
+    has = np.ones(truth.alpha_HW.shape, bool)
+    made = [Layer("truth", "truth", rasters.shares(_grey(truth.alpha_HW), has))]
+    for name, title, found in maps:
+        if found.alpha_HW.shape != has.shape:
+            continue
+        error = np.abs(found.alpha_HW.astype(np.float64) - truth.alpha_HW)
+        made += [Layer(name, title, rasters.shares(_grey(found.alpha_HW), has)),
+                 Layer(f"{name}-error", f"{title}: error, 0 to {WORST_ALPHA:g}",
+                       rasters.heat(error, WORST_ALPHA))]  # fmt: skip
+    return made
+
+
+def _grey(alpha_HW: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    return np.repeat(alpha_HW[..., None], 3, axis=-1)
+
+
+def _albedo(place: Place, truth: Any, maps: Sequence[tuple[str, str, Any]]) -> list[Layer]:
+    mask = truth.mask_HW
+    true = in_space(truth.albedo_HW3, "linear", "srgb")
+    made = [Layer("truth", "truth", rasters.shares(true, mask))]
+    for name, title, found in maps:
+        if found.albedo_HW3.shape != true.shape:
+            continue
+        colours = in_space(found.albedo_HW3, found.space, "srgb")
+        error = np.where(mask, np.abs(colours - true).mean(axis=-1), np.nan)
+        made += [Layer(name, title, rasters.shares(colours, mask)),
+                 Layer(f"{name}-error", f"{title}: error of sRGB values, 0 to {WORST_COLOUR:g}",
+                       rasters.heat(error, WORST_COLOUR))]  # fmt: skip
+    return made
+
+
 def fitted_depth(place: Place, found: Any, truth: Any) -> NDArray[np.float64] | None:
     """The prediction in metres, aligned as the protocol scores it [H, W], NaN where there is no value; None without."""
     pred, gt = found.depth_HW[truth.mask_HW], truth.depth_HW[truth.mask_HW]
@@ -148,3 +182,11 @@ def fitted_depth(place: Place, found: Any, truth: Any) -> NDArray[np.float64] | 
 
 def _metrics(place: Place) -> Sequence[Any]:
     return place.task.metrics
+
+
+_DRAWN = {"seg": _seg, "depth": _depth, "normal": _normal, "matting": _matting, "albedo": _albedo}
+
+
+def is_drawn(task: str) -> bool:
+    """Whether truth and maps of a task have layers."""
+    return task in _DRAWN

@@ -16,7 +16,7 @@ from sapiens_bench.errors import ShardDamaged, UsageError
 from sapiens_bench.publish import dense_groups, overview, pose_groups
 from sapiens_bench.publish.best import told_from_noise
 from sapiens_bench.publish.gallery import MOST_MODELS, case_id, gallery
-from sapiens_bench.publish.layers import colours_of, map_layers, pose_layers
+from sapiens_bench.publish.layers import colours_of, is_drawn, map_layers, pose_layers
 from sapiens_bench.publish.pairwise import Contest, contest
 from sapiens_bench.publish.place import Place
 from sapiens_bench.publish.provenance import provenance
@@ -178,6 +178,8 @@ def _notes(place: Place, prefix: str) -> list[Group]:
 
 
 def _map_notes(place: Place) -> list[str]:
+    if not is_drawn(place.task.name):
+        return [f"There is no drawing of {place.task.name}: only pictures are shown."]
     if place.task.kind.codec is None or place.record.request.get("save_maps"):
         return []
     return ["The run kept no maps of its predictions (--save-maps): only pictures and truth are shown."]

@@ -63,6 +63,11 @@ def normals(normals_HW3: NDArray[np.floating[Any]]) -> str:
     return _with_mask((np.nan_to_num(unit) + 1) * 127.5, has)
 
 
+def shares(values_HW3: NDArray[np.floating[Any]], has_HW: NDArray[np.bool_]) -> str:
+    """Colours of 0 to 1; clear where ``has_HW`` is False."""
+    return _with_mask(np.nan_to_num(values_HW3) * 255, has_HW)
+
+
 def _with_mask(rgb_HW3: NDArray[np.floating[Any]], has_HW: NDArray[np.bool_]) -> str:
     alpha = np.where(has_HW, 255, 0)[..., None]
     return _encoded(np.concatenate([np.clip(rgb_HW3, 0, 255), alpha], axis=-1).astype(np.uint8))

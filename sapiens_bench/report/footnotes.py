@@ -34,7 +34,7 @@ def row_notes(cell: CellRecord) -> list[str]:
     if counts.done != counts.planned:
         notes.append(f"INCOMPLETE: {counts.done} of {counts.planned} images are on disk.")
     if cell.in_domain:
-        notes.append("Trained on the training part of this data set (in-domain): not comparable with zero-shot rows.")
+        notes.append("Trained on pictures of this data set (in-domain): not comparable with zero-shot rows.")
     if cell.approximate:
         notes.append(f"Approximate map between keypoint or label sets: {cell.approximate}.")
     if cell.weights_file and not cell.weights_pinned:
@@ -70,6 +70,12 @@ def block_alarms(record: RunRecord, rows: Sequence[TableRow]) -> tuple[str, ...]
         alarms.append(f"SUBSET: only images with {rule} (--select); not comparable with full results.")
     if condition := condition_text(record):
         alarms.append(f"CONDITION: {condition}; not comparable with the data set as it is.")
+    seen = {f"{name}:{split}" if split else name for name in record.datasets}
+    alarms += [
+        f"{row.title} was trained on the very images that are scored here ({row.trained_on}): its scores tell nothing."
+        for row in rows
+        if row.in_domain and row.trained_on in seen
+    ]
     found = _with_interval(rows)
     groups = max((cell.n_groups for cell in found), default=FEWEST_GROUPS)
     if groups < FEWEST_GROUPS:

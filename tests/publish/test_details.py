@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 from io import BytesIO
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,11 @@ from PIL import Image
 from sapiens_bench.publish import rasters
 from sapiens_bench.publish.calibration import calibration
 from sapiens_bench.publish.gallery import chosen
-from sapiens_bench.publish.layers import skeletons
+from sapiens_bench.publish.layers import map_layers, skeletons
 from sapiens_bench.publish.ranking import Ranking
+from sapiens_bench.report.page import Layer
+from sapiens_bench.tasks.albedo.types import AlbedoPrediction, AlbedoTarget
+from sapiens_bench.tasks.matting.types import MattingPrediction, MattingTarget
 
 
 def ranking(values: list[float], higher: bool) -> Ranking:
@@ -88,3 +93,40 @@ def test_bones_to_points_that_are_not_shown_are_not_drawn() -> None:
     found = skeletons(points, np.array([[True, True, False]]), [(0, 1), (1, 2)])[0]
     assert found.bones == ((0.0, 0.0, 10.0, 0.0),)
     assert found.points == ((0.0, 0.0), (10.0, 0.0))
+
+
+def layers_of(task: str, truth: Any, found: Any) -> list[Layer]:
+    place: Any = SimpleNamespace(
+        task=SimpleNamespace(name=task),
+        members=[SimpleNamespace(model="m", title="Mine")],
+        map=lambda model, key: found,
+    )
+    return map_layers(place)("k", SimpleNamespace(target=truth))
+
+
+def test_mattes_are_drawn_as_grey_with_their_errors() -> None:
+    truth = np.zeros((4, 6), np.float32)
+    truth[:, 3:] = 1
+    mine = np.full((4, 6), 0.5, np.float32)
+    drawn = layers_of("matting", MattingTarget(truth), MattingPrediction(mine))
+    assert [layer.title for layer in drawn] == ["truth", "Mine", "Mine: error, 0 to 0.5"]
+    ends = [[0, 0, 0, 255], [255, 255, 255, 255]]
+    np.testing.assert_allclose(decoded(drawn[0].uri)[0, ::5].astype(int), ends, atol=4)  # pictures are lossy
+    np.testing.assert_allclose(decoded(drawn[1].uri)[0, 0].astype(int), [127, 127, 127, 255], atol=4)
+    assert decoded(drawn[2].uri)[0, 0, :3].min() > 150
+
+
+def test_albedo_is_drawn_in_srgb_where_people_are_whatever_its_space() -> None:
+    mask = np.ones((4, 6), bool)
+    mask[:, :3] = False
+    truth = AlbedoTarget(np.full((4, 6, 3), 0.5, np.float32), mask)
+    drawn = layers_of("albedo", truth, AlbedoPrediction(np.full((4, 6, 3), 0.7353569, np.float32), "srgb"))
+    true, mine, error = (decoded(layer.uri) for layer in drawn)
+    assert true[0, 0, 3] == mine[0, 0, 3] == error[0, 0, 3] == 0
+    np.testing.assert_allclose([true[0, 5], mine[0, 5]], [[187, 187, 187, 255]] * 2, atol=4)
+    assert error[0, 5, :3].max() < 60
+    assert layers_of("albedo", truth, None)[0].title == "truth"
+
+
+def test_a_task_without_a_drawing_has_no_layers() -> None:
+    assert layers_of("pointmap", None, None) == []

@@ -91,6 +91,17 @@ def test_what_weakens_a_row_is_in_its_footnotes(make_record: Make, rows: SimpleN
     assert "not pinned" in said
 
 
+@pytest.mark.parametrize(("trained", "split", "alarmed"), [("tiny", "tiny", True), ("train", "tiny", False),
+                                                           ("tiny", "", False), ("", "", True)])  # fmt: skip
+def test_training_on_the_images_that_are_scored_is_an_alarm(
+    make_record: Make, rows: SimpleNamespace, trained: str, split: str, alarmed: bool
+) -> None:
+    on = f"synthetic-humans:{trained}" if trained else "synthetic-humans"
+    cell = rows.pose("a", "A", 0.5, in_domain=True, trained_on=on)
+    alarms = build(make_record([cell], request={"split": split})).blocks[0].alarms
+    assert any("very images that are scored" in text for text in alarms) is alarmed
+
+
 def test_a_row_that_left_pixels_out_is_marked(make_record: Make, rows: SimpleNamespace) -> None:
     def cell(name: str, coverage: float) -> object:
         scores = {"depth/rmse": rows.score(0.1), "depth/coverage": rows.score(coverage, headline=False)}
