@@ -32,7 +32,7 @@ class Made(NamedTuple):
 def outputs_of(entry: ModelEntry) -> int:
     """Points, labels or channels of a card's answer."""
     space = entry.card.space_of(entry.variant)
-    channels = {"depth": 1, "normal": 3, "pointmap": 3}
+    channels = {"depth": 1, "normal": 3, "pointmap": 3, "matting": 1, "albedo": 3}
     return channels[entry.card.task] if space is None else len(Catalog.load().space(space).names)
 
 
@@ -215,6 +215,8 @@ def predictions(entry: ModelEntry, path: Path) -> Made:
         "depth": rng.uniform(2, 3, hw).astype(np.float32),
         "normal": rng.normal(size=(*hw, 3)).astype(np.float32),
         "seg": rng.integers(0, outputs_of(entry), hw).astype(np.uint8),
+        "matting": rng.uniform(size=hw).astype(np.float32),
+        "albedo": rng.uniform(size=(*hw, 3)).astype(np.float32),
     }
     (file := path / "synthetic-humans" / "tiny" / "000000.npy").parent.mkdir(parents=True)
     np.save(file, maps[entry.card.task])
