@@ -24,8 +24,6 @@ _PLANES = {  # alpha last: renderers write one beside whatever the map is
     3: (("R", "G", "B", "A"), ("R", "G", "B"), ("r", "g", "b")),
 }
 _COUNTS = (np.dtype(np.uint8), np.dtype(np.uint16))
-_MASK_SHARE = 0.01  # of pixels with the count 1, where nothing is larger, from which it is a mask of 0 and 1
-_LOSSY = (".jpg", ".jpeg")  # whose noise around 0 is 1
 _WANTED = "store uint8 0..255, uint16 0..65535, booleans, or floating-point numbers 0..1"
 
 
@@ -67,8 +65,6 @@ def read_shares(
         values = _sized(_channels(stored, channels), path, size_hw)
         values = values > 0 if stored.bits == 1 else values
         alpha = None if stored.alpha_HW is None else as_shares(_sized(stored.alpha_HW, path, size_hw), stored.name)
-    if values.dtype == np.uint8 and suffix not in _LOSSY and _is_mask(values):
-        raise SampleFault("label.mode", f"{shown(path)}: nothing but 0 and 1 of 255 looks like a mask; {_WANTED}")
     return Shares(shown(path), as_shares(values, shown(path)), alpha)
 
 
@@ -96,10 +92,6 @@ def _channels(stored: Stored, channels: int) -> NDArray[Any]:
     if stored.values.ndim != 3:
         raise SampleFault("label.mode", f"{stored.name}: one channel, where three are needed")
     return stored.values
-
-
-def _is_mask(counts: NDArray[np.uint8]) -> bool:
-    return int(counts.max(initial=0)) == 1 and float(counts.mean()) >= _MASK_SHARE
 
 
 def as_shares(values: NDArray[Any], name: str) -> NDArray[np.float32]:

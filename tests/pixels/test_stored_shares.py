@@ -44,15 +44,6 @@ def test_whole_numbers_of_32_bits_in_a_tiff_are_refused(tmp_path: Path) -> None:
         read(saved(tmp_path / "a.tif", (INSIDE * 255).astype(np.int32)))
 
 
-@pytest.mark.parametrize("kind", ["png", "npy"])
-def test_a_mask_of_0_and_1_is_no_matte_of_255_steps(tmp_path: Path, kind: str) -> None:
-    with pytest.raises(SampleFault, match="looks like a mask"):
-        read(saved(tmp_path / f"a.{kind}", INSIDE.astype(np.uint8)))
-    faint = np.zeros((40, 40), np.uint8)
-    faint[0, 0] = 1
-    assert read(saved(tmp_path / f"b.{kind}", faint)).values.max() == np.float32(1 / 255)
-
-
 def exr(path: Path, **planes: np.ndarray[Any, Any]) -> Path:
     library = pytest.importorskip("OpenEXR")
     library.File({}, {name: np.ascontiguousarray(plane, np.float32) for name, plane in planes.items()}).write(str(path))
