@@ -139,6 +139,8 @@ def test_a_run_that_is_stopped_goes_on_later_and_leaves_no_process_or_folder(
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "sapiens_bench.testing.toy", str(out), given],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # A shell that starts jobs in the background ignores SIGINT in them, and Python inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline().startswith("shard ")
