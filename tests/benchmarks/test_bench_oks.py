@@ -133,6 +133,7 @@ def test_evaluation_against_pycocotools(
         lambda: evaluate(c, people, found),
         against="pycocotools",
         at_least=goal,
+        if_missed="ours takes as long as when 115 times was measured (4.4 ms); pycocotools took 463 ms instead of 509",
     )
 
 
