@@ -65,6 +65,7 @@ def check(name: Name, data_root: DataRoot = None, split: Split = "", select: Sel
     task = sound[0] if sound else next(iter(card.protocols.values())).task
     where = "" if card.embedded else f" --data-root {data_root}"
     where += f" --select {shlex.quote(select)}" if select else ""
+    where += "".join(f" --cards {shlex.quote(str(path))}" for path in cards or ())
     next_commands([(f"sapiens-bench run --task {task} --dataset {card.id}{where}", "evaluate every model on it")])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.adapters.synthetic import files
+from sapiens_bench.adapters.synthetic import files, humans
 from sapiens_bench.adapters.synthetic.humans import ALIASES, KEYPOINTS, SPLITS, SyntheticHumans, point_names
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.options import read_options
@@ -91,6 +91,18 @@ def test_pictures_of_an_earlier_edition_are_rendered_again_and_published_ones_ar
     assert seen[0] == (0, 1)
     assert f"edition {EDITION}" in turned.identity(0)
     assert "edition" not in drawn.identity(0)
+
+
+@pytest.mark.parametrize(("task", "moves"), [("albedo", True), ("matting", True), ("depth", False)])
+def test_alpha_and_albedo_have_a_version_of_their_own(
+    root: Path, monkeypatch: pytest.MonkeyPatch, task: str, moves: bool
+):
+    before = make(root, task)
+    monkeypatch.setattr(humans, "SURFACE_VERSION", 2)
+    monkeypatch.setattr(files, "SURFACE_VERSION", 2)
+    after = make(root, task)
+    assert (before.manifest_sha256 != after.manifest_sha256) is moves
+    assert files.Store(root, "tiny", 128, 96).extra(3).name == "000003.surface2.npz"
 
 
 def test_clips_are_frames_in_a_row_of_one_group_each(root: Path):

@@ -3,7 +3,7 @@
     <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.npz    truth; written first
     <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.json   what is known about the picture (render.about)
     <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.png    colour; renamed into place last: it is complete
-    <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.surface.npz    alpha and albedo, made when asked for
+    <root>/v<version>.<layout>-<width>x<height>/<split>/<index>.surface1.npz   alpha and albedo, made when asked for
 
 With a factor of the scene set to a level, the folder is <split>@<factor>=<level>; where the scene is none of those that
 are published (split study, factors of geometry), the split's name is followed by .<edition>. A factor of appearance
@@ -41,6 +41,7 @@ from sapiens_bench.workers import run_all
 
 NORMAL_STEPS = 32767
 LAYOUT = 2  # raised whenever other things are stored for the same picture
+SURFACE_VERSION = 1  # raised whenever a number of alpha or albedo can change
 ALPHA_STEPS, ALBEDO_STEPS = 16, 65535
 PARTS = ("instance", "labels", "depth", "normal")  # what ``load`` can leave out; each takes a decompression
 SURFACE = "surface"  # a part that ``load`` gives only where the store has it
@@ -76,7 +77,7 @@ class Store:
 
     def extra(self, index: int) -> Path:
         """Of alpha and albedo."""
-        return self.folder / f"{index:06d}.surface.npz"
+        return self.folder / f"{index:06d}.{SURFACE}{SURFACE_VERSION}.npz"
 
     def has(self, index: int) -> bool:
         """True when the image was committed completely."""

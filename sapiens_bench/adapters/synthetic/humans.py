@@ -18,7 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.adapters.context import DataContext
-from sapiens_bench.adapters.synthetic.files import PARTS, SURFACE, Store, load, make, make_all, make_all_levels
+from sapiens_bench.adapters.synthetic.files import (
+    PARTS,
+    SURFACE,
+    SURFACE_VERSION,
+    Store,
+    load,
+    make,
+    make_all,
+    make_all_levels,
+)
 from sapiens_bench.cards.options import Options as StrictOptions
 from sapiens_bench.errors import CardError, UnknownName, UsageError
 from sapiens_bench.render import factors
@@ -142,6 +151,7 @@ class SyntheticHumans:
         covered.append(str(self._keep.tolist()))
         covered += [f"factor {self.factor}"] if self.factor else []  # a set as drawn is the set it was before
         covered += [self._edition] if self._edition else []
+        covered += [f"surface {SURFACE_VERSION}"] if surface else []
         self.manifest_sha256: str = hashlib.sha256("\n".join(covered).encode()).hexdigest()
 
     def __len__(self) -> int:

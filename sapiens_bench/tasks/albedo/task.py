@@ -16,7 +16,7 @@ from sapiens_bench.tasks.albedo.noise import AlbedoNoise, add_noise
 from sapiens_bench.tasks.albedo.stored import StoredAlbedo, read_albedo
 from sapiens_bench.tasks.albedo.types import AlbedoPrediction, AlbedoTarget, ColourSpace, of_scene
 from sapiens_bench.tasks.boxes import mask_attributes, mask_boxes
-from sapiens_bench.tasks.shares import beyond_shares
+from sapiens_bench.tasks.fits import beyond_shares, unfit
 from sapiens_bench.tasks.stored_options import SHARE_SUFFIXES
 from sapiens_bench.types import Floor, ModelInput, Noise, StoredMaps, Task, TaskKind
 
@@ -46,13 +46,9 @@ def check(prediction: Any, x: ModelInput, target: AlbedoTarget) -> tuple[AlbedoP
     """The prediction, cut to 0..1, and the first fault found; one with a fault is a miss as a whole."""
     if not target.mask_HW.any():
         return miss(target), SampleFault("label.empty", "no pixel is scored", "input")
-    albedo = getattr(prediction, "albedo_HW3", None)
-    if not isinstance(albedo, np.ndarray) or albedo.shape != target.albedo_HW3.shape:
-        shape = getattr(albedo, "shape", type(prediction).__name__)
-        detail = f"albedo {shape}, expected {target.albedo_HW3.shape}"
-        return miss(target), SampleFault("pred.shape", detail, "prediction")
-    if not np.issubdtype(albedo.dtype, np.floating):
-        return miss(target), SampleFault("pred.shape", f"albedo is {albedo.dtype}, not floating point", "prediction")
+    albedo: Any = getattr(prediction, "albedo_HW3", None)
+    if fault := unfit(albedo, target.albedo_HW3, "albedo"):
+        return miss(target), fault
     if prediction.space not in get_args(ColourSpace):
         return miss(target), SampleFault("pred.kind", f"unknown colour space {prediction.space!r}", "prediction")
     scored = albedo[target.mask_HW]

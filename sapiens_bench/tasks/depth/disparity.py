@@ -87,7 +87,7 @@ def disparity_sums(
         scale, shift = fit(Values(p), Values(q), alignment)
         p = scale * p + shift
     low = q.min()
-    clipped = int(np.count_nonzero(p < low))
+    clipped = int(np.count_nonzero(p < low * (1 - 1e-9)))  # a line of least absolute errors may end at the bound itself
     p = np.maximum(p, low)
     e, depth_e = p - q, 1.0 / p - z
     ratio = np.maximum(p * z, 1.0 / (p * z))

@@ -19,6 +19,7 @@ from sapiens_bench.tasks.depth.floors import constant, inflated
 from sapiens_bench.tasks.depth.metrics import DepthEdgeMetric, DepthMetric
 from sapiens_bench.tasks.depth.noise import DepthNoise, add_noise
 from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction, DepthTarget
+from sapiens_bench.tasks.fits import unfit
 from sapiens_bench.types import Floor, ModelInput, Noise, Task, TaskKind
 
 
@@ -62,12 +63,9 @@ def check(prediction: Any, x: ModelInput, target: DepthTarget) -> tuple[DepthPre
     """
     if not target.mask_HW.any():
         return miss(target), SampleFault("label.empty", "no pixel is scored", "input")
-    depth = getattr(prediction, "depth_HW", None)
-    if not isinstance(depth, np.ndarray) or depth.shape != target.depth_HW.shape:
-        shape = getattr(depth, "shape", type(prediction).__name__)
-        return miss(target), SampleFault("pred.shape", f"depth {shape}, expected {target.depth_HW.shape}", "prediction")
-    if not np.issubdtype(depth.dtype, np.floating):
-        return miss(target), SampleFault("pred.shape", f"depth is {depth.dtype}, not floating point", "prediction")
+    depth: Any = getattr(prediction, "depth_HW", None)
+    if fault := unfit(depth, target.depth_HW, "depth"):
+        return miss(target), fault
     if prediction.kind not in get_args(DepthKind):
         return miss(target), SampleFault("pred.kind", f"unknown depth kind {prediction.kind!r}", "prediction")
     scored = depth[target.mask_HW]

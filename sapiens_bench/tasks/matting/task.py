@@ -13,12 +13,12 @@ from sapiens_bench.cards.options import Options
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import SampleFault
 from sapiens_bench.tasks.boxes import box_around
+from sapiens_bench.tasks.fits import beyond_shares, unfit
 from sapiens_bench.tasks.matting.codec import MattingCodec
 from sapiens_bench.tasks.matting.metrics import MattingMetric, Region, unknown_region
 from sapiens_bench.tasks.matting.noise import MattingNoise, add_noise
 from sapiens_bench.tasks.matting.stored import StoredMattes, read_matte
 from sapiens_bench.tasks.matting.types import MattingPrediction, MattingTarget, of_scene
-from sapiens_bench.tasks.shares import beyond_shares
 from sapiens_bench.tasks.stored_options import SHARE_SUFFIXES
 from sapiens_bench.types import Floor, ModelInput, Noise, StoredMaps, Task, TaskKind
 
@@ -52,12 +52,9 @@ def check(
     """The prediction, cut to 0..1, and the first fault found; one with a fault is a miss as a whole."""
     if scoring.region == "unknown" and not unknown_region(target, scoring.trimap_px).any():
         return miss(target), SampleFault("label.empty", "the trimap leaves no pixel unknown", "input")
-    alpha = getattr(prediction, "alpha_HW", None)
-    if not isinstance(alpha, np.ndarray) or alpha.shape != target.alpha_HW.shape:
-        shape = getattr(alpha, "shape", type(prediction).__name__)
-        return miss(target), SampleFault("pred.shape", f"alpha {shape}, expected {target.alpha_HW.shape}", "prediction")
-    if not np.issubdtype(alpha.dtype, np.floating):
-        return miss(target), SampleFault("pred.shape", f"alpha is {alpha.dtype}, not floating point", "prediction")
+    alpha: Any = getattr(prediction, "alpha_HW", None)
+    if fault := unfit(alpha, target.alpha_HW, "alpha"):
+        return miss(target), fault
     if bad := int(alpha.size - np.count_nonzero(np.isfinite(alpha))):
         detail = f"{bad} of {alpha.size} pixels are not finite"
         return miss(target), SampleFault("pred.nonfinite", detail, "prediction")

@@ -10,6 +10,7 @@ from sapiens_bench.cards.options import Options
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import SampleFault
 from sapiens_bench.tasks.boxes import mask_attributes, mask_boxes
+from sapiens_bench.tasks.fits import unfit
 from sapiens_bench.tasks.normal.codec import NormalCodec
 from sapiens_bench.tasks.normal.convention import Axes
 from sapiens_bench.tasks.normal.floors import flat, inflated
@@ -41,13 +42,9 @@ def check(prediction: Any, x: ModelInput, target: NormalTarget) -> tuple[NormalP
     """The prediction, safe to measure, and the first fault found; unusable pixels stay and lower the coverage."""
     if not target.mask_HW.any():
         return miss(target), SampleFault("label.empty", "no pixel is scored", "input")
-    normals = getattr(prediction, "normals_HW3", None)
-    if not isinstance(normals, np.ndarray) or normals.shape != target.normals_HW3.shape:
-        shape = getattr(normals, "shape", type(prediction).__name__)
-        detail = f"normals {shape}, expected {target.normals_HW3.shape}"
-        return miss(target), SampleFault("pred.shape", detail, "prediction")
-    if not np.issubdtype(normals.dtype, np.floating):
-        return miss(target), SampleFault("pred.shape", f"normals are {normals.dtype}, not floating point", "prediction")
+    normals: Any = getattr(prediction, "normals_HW3", None)
+    if fault := unfit(normals, target.normals_HW3, "normals", "are"):
+        return miss(target), fault
     scored = normals[target.mask_HW]
     finite = np.isfinite(scored).all(axis=1)
     if not finite.all():

@@ -11,6 +11,7 @@ from sapiens_bench.cards.options import Options
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import SampleFault
 from sapiens_bench.tasks.boxes import mask_attributes, mask_boxes
+from sapiens_bench.tasks.fits import unfit
 from sapiens_bench.tasks.pointmap.codec import PointmapCodec
 from sapiens_bench.tasks.pointmap.metrics import Alignment, PointmapMetric
 from sapiens_bench.tasks.pointmap.types import PointmapPrediction, PointmapTarget, of_scene
@@ -49,13 +50,9 @@ def check(prediction: Any, x: ModelInput, target: PointmapTarget) -> tuple[Point
     """The prediction, safe to measure, and the first fault found; points that are not finite lower the coverage."""
     if not target.mask_HW.any():
         return miss(target), SampleFault("label.empty", "no pixel is scored", "input")
-    points = getattr(prediction, "points_HW3", None)
-    if not isinstance(points, np.ndarray) or points.shape != target.points_HW3.shape:
-        shape = getattr(points, "shape", type(prediction).__name__)
-        detail = f"points {shape}, expected {target.points_HW3.shape}"
-        return miss(target), SampleFault("pred.shape", detail, "prediction")
-    if not np.issubdtype(points.dtype, np.floating):
-        return miss(target), SampleFault("pred.shape", f"points are {points.dtype}, not floating point", "prediction")
+    points: Any = getattr(prediction, "points_HW3", None)
+    if fault := unfit(points, target.points_HW3, "points", "are"):
+        return miss(target), fault
     with np.errstate(over="ignore"):
         prediction = PointmapPrediction(points.astype(np.float32, copy=False))  # beyond float32 nothing is finite
     scored = prediction.points_HW3[target.mask_HW]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -71,6 +71,7 @@ def test_a_perfect_answer_up_to_scale_and_shift_has_no_error(seed: int, scale: f
 
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**31), scale=st.floats(0.05, 50), shift=st.floats(-5, 5))
+@example(seed=13260, scale=3.0, shift=0.0)  # the least-absolute line goes through the farthest pixel
 def test_scores_do_not_change_with_the_scale_and_shift_of_inverse_depth(seed: int, scale: float, shift: float) -> None:
     t, rng = target(3), np.random.default_rng(seed)
     rough = 1 / t.depth_HW + rng.normal(0, 0.1, t.depth_HW.shape)
