@@ -61,7 +61,7 @@ def export(
         where = f" --data-root {shlex.quote(str(data_root))}" if data_root else ""
         raise TooManyErrors(
             f"None of the {n_samples} samples of {card.id} ({chosen}) could be read, so nothing was written to {out}: "
-            f"{faults[0]}. `sapiens-bench data check {card.id}{where}` looks at all of them."
+            f"{str(faults[0]).rstrip(chr(46))}. `sapiens-bench data check {card.id}{where}` looks at all of them."
         )
     say(f"{n_samples - len(faults)} of {n_samples} samples of {card.id} ({chosen}) written to {out}")
     if terms := leave_terms(card, out):

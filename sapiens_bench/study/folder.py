@@ -22,6 +22,7 @@ from sapiens_bench.study.design import Study, Trial
 
 SCHEMA = "study/1"
 FILE = STUDY
+SAME = ("datasets", "protocol", "limit", "split", "boxes", "data_options", "scoring", "select")  # of the request
 
 
 def default_folder(study: Study, plan: Plan) -> Path:
@@ -51,6 +52,13 @@ def begin(study: Study, folder: Path) -> None:
             if before.get(name) != facts[name]:
                 raise UsageError(
                     f"{folder} holds a study with {name} {before.get(name)!r}, asked for is {facts[name]!r}. "
+                    "Give --out another name."
+                )
+        asked, had = json.loads(json.dumps(facts["request"])), before.get("request") or {}
+        for name in SAME:
+            if name in had and had[name] != asked[name]:
+                raise UsageError(
+                    f"{folder} holds a study with {name} {had[name]!r}, asked for is {asked[name]!r}. "
                     "Give --out another name."
                 )
     write_atomic(folder / FILE, (json.dumps(facts, indent=1) + "\n").encode())

@@ -151,7 +151,7 @@ def record(page: Any, figures: Any, what: str, model: Any, tmp_path: Path, n: in
 
 
 def test_overhead_over_a_script_with_a_slow_network(page: Any, figures: Any, tmp_path: Path) -> None:
-    record(page, figures, "a network of some 50 ms", Slow(), tmp_path, N, 1.01, rounds=3)
+    record(page, figures, "a network of some 20 ms", Slow(), tmp_path, N, 1.01, rounds=3)
 
 
 def test_overhead_over_a_script_with_movenet_lightning(page: Any, figures: Any, tmp_path: Path) -> None:

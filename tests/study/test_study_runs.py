@@ -113,6 +113,16 @@ def test_a_study_is_written_in_every_format_with_its_figure(toy: ModuleType, tmp
     assert b"fog" in before[1]
 
 
+def test_other_pictures_in_the_folder_are_refused_and_the_study_stays_as_it_was(
+    toy: ModuleType, tmp_path: Path
+) -> None:
+    folder.begin(design.corruption(base(limit=4), ["fog"], [1]), tmp_path / "s")
+    before = (tmp_path / "s" / folder.FILE).read_bytes()
+    with pytest.raises(UsageError, match="a study with limit 4, asked for is 6"):
+        folder.begin(design.corruption(base(limit=6), ["noise"], [3]), tmp_path / "s")
+    assert (tmp_path / "s" / folder.FILE).read_bytes() == before
+
+
 def test_another_study_or_other_files_in_the_folder_are_refused(toy: ModuleType, tmp_path: Path) -> None:
     study = design.corruption(base(), ["fog"], [1])
     folder.begin(study, tmp_path / "s")
