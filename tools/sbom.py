@@ -116,7 +116,7 @@ def main() -> None:
     """See the top of this file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--extra", action="append", default=[], help="of pyproject.toml: dev, fast, s3 ...; repeatable")
+    parser.add_argument("--extra", action="append", default=[], help="of pyproject.toml: dev, ray, s3 ...; repeatable")
     args = parser.parse_args()
     check_extras(args.extra)
     args.out.write_text(json.dumps(document(args.extra), indent=1) + "\n")

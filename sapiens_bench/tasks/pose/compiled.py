@@ -1,21 +1,26 @@
 """Whether the compiled kernels are there, and whether the work at hand is worth loading them.
 
-They need numba (the extra ``fast``). Without it, where it cannot compile, and where it has no folder to keep what it
-compiled in, numpy does the work: the results are the same, and the reason is said once.
+They need numba. Without it, where it cannot compile, and where it has no folder to keep what it compiled in, numpy does
+the work: the results are the same, and the reason is said once.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
+import sys
 import threading
 import warnings
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Loading takes about a second, compiling (once per machine) some ten: numpy goes on until it has taken as long as that.
-_WORTH_LOADING_S = 1.0
+# Numpy goes on until it has taken as long as loading does: whatever work follows, the two together never take more than
+# twice the better of them. Where nothing is kept yet, loading compiles (3.5 s), once for all runs of this machine.
+LOADING_S, COMPILING_S = 0.4, 1.0
 
 
 class Kernels:
@@ -24,7 +29,7 @@ class Kernels:
     def __init__(self, module: str, purpose: str) -> None:
         self._module_name, self._purpose = module, purpose
         self._lock = threading.Lock()
-        self._numpy_s = 0.0
+        self._numpy_s, self._worth_s = 0.0, -1.0
         self._module: ModuleType | None = None
         self._reason = ""
 
@@ -38,7 +43,9 @@ class Kernels:
             return self._module
         with self._lock:
             self._numpy_s += numpy_s
-            is_worth_it = self._numpy_s >= _WORTH_LOADING_S
+            if self._numpy_s >= LOADING_S and self._worth_s < 0:  # looked up no sooner than it matters
+                self._worth_s = LOADING_S if is_kept(self._module_name) else COMPILING_S
+            is_worth_it = self._numpy_s >= self._worth_s >= 0
         return self.load() if is_worth_it else None
 
     def load(self) -> ModuleType | None:
@@ -59,10 +66,25 @@ class Kernels:
         return self._reason
 
 
+def is_kept(module_name: str) -> bool:
+    """Whether numba has compiled a module before and kept it, beside the module or in NUMBA_CACHE_DIR."""
+    spec = importlib.util.find_spec(module_name)
+    if spec is None or spec.origin is None:
+        return False
+    source = Path(spec.origin)
+    pattern = f"{source.stem}.*.py{sys.version_info.major}{sys.version_info.minor}*.nbi"
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    found = Path(chosen).rglob(pattern) if chosen else (source.parent / "__pycache__").glob(pattern)
+    try:
+        return any(path.stat().st_mtime >= source.stat().st_mtime for path in found)
+    except OSError:
+        return False
+
+
 def explain(error: Exception) -> str:
     """What to do about kernels that could not be loaded."""
     if isinstance(error, ModuleNotFoundError) and error.name == "numba":
-        return "numba is not installed: pip install 'sapiens-vision-bench[fast]'."
+        return "numba is not installed: pip install numba."
     if "cannot cache" in str(error) or isinstance(error, OSError):
         return f"numba cannot keep what it compiles ({error}): set NUMBA_CACHE_DIR to a folder that can be written."
     return f"numba cannot compile here ({type(error).__name__}: {error})."

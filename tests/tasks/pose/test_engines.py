@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sapiens_bench.tasks.pose import matching_arrays, matching_compiled, precision_arrays, precision_compiled
-from sapiens_bench.tasks.pose.compiled import KERNELS, Kernels
+from sapiens_bench.tasks.pose.compiled import COMPILING_S, KERNELS, LOADING_S, Kernels, is_kept
 from sapiens_bench.tasks.pose.flatten import flatten_people, flatten_predictions
 from sapiens_bench.tasks.pose.metrics import OksMetric
 from sapiens_bench.tasks.pose.oks import Detections, Group, People, falling, variances
@@ -167,11 +167,41 @@ def test_a_compiler_that_fails_is_named_once_and_numpy_goes_on(
 def test_little_work_loads_nothing_and_work_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[str] = []
     monkeypatch.setattr("sapiens_bench.tasks.pose.compiled._checked", lambda name: loads.append(name) or sys)
+    monkeypatch.setattr("sapiens_bench.tasks.pose.compiled.is_kept", lambda name: True)
     kernels = Kernels("a.module", "a purpose")
-    assert [kernels.get(0.3) for _ in range(3)] == [None] * 3
-    assert kernels.get(0.3) is sys
+    assert [kernels.get(LOADING_S * 0.3) for _ in range(3)] == [None] * 3
+    assert kernels.get(LOADING_S * 0.3) is sys
     assert kernels.get(0.0) is sys
     assert loads == ["a.module"]
+
+
+def test_what_would_have_to_be_compiled_waits_for_more_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sapiens_bench.tasks.pose.compiled._checked", lambda name: sys)
+    monkeypatch.setattr("sapiens_bench.tasks.pose.compiled.is_kept", lambda name: False)
+    kernels = Kernels("a.module", "a purpose")
+    assert kernels.get(LOADING_S) is None
+    assert kernels.get(COMPILING_S - LOADING_S) is sys
+
+
+def test_kept_kernels_are_found_where_numba_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = f"py{sys.version_info.major}{sys.version_info.minor}"
+    source = tmp_path / "loops.py"
+    source.write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    assert not is_kept("loops")
+    assert not is_kept("no_such_module")
+    beside, chosen = tmp_path / "__pycache__", tmp_path / "cache" / "loops_0123"
+    for folder in (beside, chosen):
+        folder.mkdir(parents=True)
+    (beside / f"loops.f-1.{version}.nbi").touch()
+    assert is_kept("loops")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    assert not is_kept("loops")
+    (chosen / f"loops.f-1.{version}.nbi").touch()
+    assert is_kept("loops")
+    os.utime(source, (2e9, 2e9))  # changed since
+    assert not is_kept("loops")
 
 
 def run_python(code: str, tmp_path: Path, **environment: str) -> str:
