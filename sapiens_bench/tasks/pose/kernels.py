@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sapiens_bench.tasks.pose.oks import EPSILON, N_CELLS, OKS_THRESHOLDS
+from sapiens_bench.tasks.pose.oks import AREA_RANGES_A2, EPSILON, FALSE_BITS_A, N_CELLS, OKS_THRESHOLDS
 
 _N_T = len(OKS_THRESHOLDS)
 _LOWEST = float(OKS_THRESHOLDS[0])
@@ -205,27 +205,47 @@ def _reached(oks, enough):  # type: ignore[no-untyped-def]
     return cells | (cells << _N_T) | (cells << 2 * _N_T)
 
 
+@_part_of_kernel
+def _nobody_matched(area):  # type: ignore[no-untyped-def]
+    """A false positive in every area range that the detection is in."""
+    bits = np.int64(0)
+    for a in range(len(AREA_RANGES_A2)):
+        if not (area < AREA_RANGES_A2[a, 0] or area > AREA_RANGES_A2[a, 1]):
+            bits |= FALSE_BITS_A[a]
+    return bits
+
+
+@_part_of_kernel
+def _count_people(image_G, ignored_GA, n_people_IA, counts_G):  # type: ignore[no-untyped-def]
+    """Per image and area range the people that count, and per person the cells in which it does, as bits."""
+    for g in range(len(image_G)):
+        for a in range(len(AREA_RANGES_A2)):
+            if not ignored_GA[g, a]:
+                n_people_IA[image_G[g], a] += 1
+                counts_G[g] |= np.int64((1 << _N_T) - 1) << a * _N_T
+
+
 @_compiled(
-    "void(float64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], boolean[:, ::1], boolean[::1],"
-    "int64[::1])"
+    "void(float64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], boolean[:, ::1],"
+    "boolean[::1], float64[::1], int64[::1], int64[::1], int64[:, ::1])"
 )
 def match_images(  # type: ignore[no-untyped-def]
-    oks_P, first_P_G, first_G_I, n_G_I, first_D_I, n_D_I, ignored_GA, crowd_G, bits_D
-):
-    """Greedy matching, best score first; ``bits_D`` comes as "nobody matched" and leaves as oks.Matches says.
+    oks_P, first_P_G, first_G_I, n_G_I, first_D_I, n_D_I, image_G, ignored_GA, crowd_G, area_D, row_D, bits_D,
+    n_people_IA,
+):  # fmt: skip
+    """Greedy matching, best score first; fills ``bits_D`` as oks.Matches says, and adds to ``n_people_IA``.
 
     All cells at once, as bits: of the people near enough, those that count come before ignored ones, the more similar
-    before the less, of equal similarity the later; each takes the cells in which nobody before did and it is free.
+    before the less, of equal similarity the later; each takes the cells in which nobody before did and it is free. The
+    area of a detection lies in the row ``row_D``.
     """
     enough = np.minimum(OKS_THRESHOLDS, 1 - 1e-10)
-    counts_G = np.zeros(len(crowd_G), np.int64)  # cells in which the person counts
-    for g in range(len(crowd_G)):
-        for cell in range(N_CELLS):
-            counts_G[g] |= np.int64(not ignored_GA[g, cell // _N_T]) << cell
+    counts_G = np.zeros(len(crowd_G), np.int64)
+    _count_people(image_G, ignored_GA, n_people_IA, counts_G)
     for image in range(len(n_G_I)):
         n_people, first = n_G_I[image], first_G_I[image]
         taken, near = np.zeros(n_people, np.int64), np.empty(n_people, np.int64)
-        for rank in range(n_D_I[image] if n_people else 0):
+        for rank in range(n_D_I[image]):
             n_near = _sort_near(oks_P, first_P_G, first, n_people, rank, near)
             hit, true = np.int64(0), np.int64(0)
             for must_count in (True, False):
@@ -236,42 +256,93 @@ def match_images(  # type: ignore[no-untyped-def]
                     hit |= cells
                     true |= cells if must_count else 0
                     taken[j] |= 0 if crowd_G[first + j] else cells
-            bits = bits_D[first_D_I[image] + rank]
+            bits = _nobody_matched(area_D[row_D[first_D_I[image] + rank]])
             bits_D[first_D_I[image] + rank] = (bits & ~(hit << N_CELLS)) | true
 
 
-@_compiled("int64(int64[::1], int64, int64, int64[::1], int32[::1], int32[::1], int32[::1], int8[::1], int8[::1])")
-def plan_cell(bits_E, cell, base_cell, base_E, before, upto, special, gains, hits):  # type: ignore[no-untyped-def]
-    """What happens in a cell, in element order, told by what its base cell counts.
+@_part_of_kernel
+def _count_base(bits_E, column_E, base, base_E, images):  # type: ignore[no-untyped-def]
+    """Number of elements up to each that the base cell counts, itself included; ``images``: of those. All of them."""
+    n = np.int64(0)
+    for e in range(len(bits_E)):
+        if ((bits_E[e] >> base) | (bits_E[e] >> (base + N_CELLS))) & 1:
+            images[n] = column_E[e]
+            n += 1
+        base_E[e] = n
+    return n
+
+
+@_part_of_kernel
+def _number_stops(before, upto, special, start, end, n_base, number, is_stop):  # type: ignore[no-untyped-def]
+    """Replace counts by the number of the stop at which they are reached (0: the start); which counts are stops."""
+    number[: n_base + 1] = 0
+    for i in range(start, end):
+        number[before[i]] = 1
+        number[upto[i]] = 1
+    number[0] = 0
+    for n in range(1, n_base + 1):
+        is_stop[n - 1] = number[n]
+        number[n] += number[n - 1]
+    for i in range(start, end):
+        before[i] = -1 if special[i] else number[before[i]]
+        upto[i] = number[upto[i]]
+
+
+@_compiled(
+    "int64(int64[::1], int64[::1], int64[::1], int64[::1], int32[:, ::1], int8[:, ::1], int64[::1], int64[::1],"
+    "int64[::1], int32[::1], int32[::1], int32[::1], int8[::1], int8[::1])"
+)
+def plan_cells(  # type: ignore[no-untyped-def]
+    bits_E, column_E, cell_C, base_of_C, base_images, is_stop, n_base, bounds, special_C, before, upto, special_images,
+    gains, hits,
+):  # fmt: skip
+    """What happens in each cell, in element order, told by what the base cell of its area counts.
 
     A run of true positives with nothing counted in between is one entry: precision rises inside it, so that only its
-    end matters. An element that the base cell counts otherwise is an entry of its own.
+    end matters. An element that the base cell counts otherwise is an entry of its own: a special one.
 
     Args:
-        base_E: number of elements up to each that the base cell counts, itself included.
-        before, upto: filled: that number before the entry and at its end.
-        special: filled: the element counted otherwise, else -1.
-        gains, hits: filled: what a special element adds to the count (1, 0 or -1), and whether the entry ends with a
-            true positive.
+        column_E: of each element the column of its weight.
+        base_of_C: number of each cell's base, rising; the base of an area is its cell of the highest threshold.
+        base_images, is_stop, n_base, bounds, special_C, before, upto, special_images, gains, hits: filled, as
+            ``precisions`` wants them; the entries of cell c are those from ``bounds[c]`` to ``bounds[c + 1]``. A
+            special element adds 1, 0 or -1 to the count (``gains``), and its entry may end with a true positive
+            (``hits``).
 
     Returns:
-        How many entries there are.
+        How many special entries there are; ``bounds[-1]`` says how many entries.
     """
-    n = 0
-    for e in range(len(bits_E)):
-        bits, rank = bits_E[e], base_E[e]
-        hit = (bits >> cell) & 1
-        gain = (hit | ((bits >> (cell + N_CELLS)) & 1)) - (((bits >> base_cell) | (bits >> (base_cell + N_CELLS))) & 1)
-        if gain != 0:
-            before[n], upto[n], special[n], gains[n], hits[n] = rank, rank, e, gain, hit
-            n += 1
-        elif hit:
-            if n > 0 and special[n - 1] < 0 and upto[n - 1] == rank - 1:
-                upto[n - 1] = rank
-                continue
-            before[n], upto[n], special[n], gains[n], hits[n] = rank - 1, rank, -1, 0, 1
-            n += 1
-    return n
+    n_elements, n, n_special, first_entry = len(bits_E), np.int64(0), np.int64(0), np.int64(0)
+    base_E, number = np.empty(n_elements, np.int32), np.empty(n_elements + 1, np.int32)
+    special = np.empty(len(before), np.int8)
+    bounds[0] = 0
+    for c in range(len(cell_C)):
+        cell, row = cell_C[c], base_of_C[c]
+        base = cell // _N_T * _N_T + _N_T - 1
+        if c == 0 or row != base_of_C[c - 1]:
+            n_base[row] = _count_base(bits_E, column_E, base, base_E, base_images[row])
+            first_entry = n
+        special_C[c] = n_special
+        for e in range(n_elements):
+            bits, rank = bits_E[e], base_E[e]
+            hit = (bits >> cell) & 1
+            counted = ((bits >> base) | (bits >> (base + N_CELLS))) & 1
+            gain = (hit | ((bits >> (cell + N_CELLS)) & 1)) - counted
+            if gain != 0:
+                before[n], upto[n], special[n] = rank, rank, 1
+                special_images[n_special], gains[n_special], hits[n_special] = column_E[e], gain, hit
+                n_special += 1
+                n += 1
+            elif hit:
+                if n > bounds[c] and not special[n - 1] and upto[n - 1] == rank - 1:
+                    upto[n - 1] = rank
+                    continue
+                before[n], upto[n], special[n] = rank - 1, rank, 0
+                n += 1
+        bounds[c + 1] = n
+        if c + 1 == len(cell_C) or base_of_C[c + 1] != row:
+            _number_stops(before, upto, special, first_entry, n, n_base[row], number, is_stop[row])
+    return n_special
 
 
 @_part_of_kernel
@@ -325,7 +396,7 @@ def precisions(  # type: ignore[no-untyped-def]
         base_images, is_stop, n_base: per base the images of the elements it counts, [bases, E], which of these running
             totals are looked at, and their number.
         base_of_C, start_C, end_C, special_C: of each cell the base, where its entries lie, and its first special one.
-        before, upto: entries of ``plan_cell``, told by the number of the stop; -1 before a special one.
+        before, upto: entries of ``plan_cells``, told by the number of the stop; -1 before a special one.
         special_images, gains, hits: the special entries.
         needed_BCR: fewest true positives that reach each recall level.
     """

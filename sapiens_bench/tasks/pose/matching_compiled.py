@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 from sapiens_bench.tasks.pose.oks import (
     AREA_RANGES_A2,
     EPSILON,
-    FALSE_BITS_A,
     Detections,
     Group,
     People,
     columns_of,
     ignored,
-    outside_ranges,
 )
 
 _BUFFER_VALUES = 1 << 14  # terms of the similarity held at once; fits the second-level cache
@@ -36,21 +34,18 @@ def match_group(
     group: Group,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Outcome bits of the selected detections [S], and people that count [I, A]."""
-    ignored_GA = ignored(people, group)
-    n_people = np.zeros((n_images, len(AREA_RANGES_A2)), np.int64)
-    np.add.at(n_people, people.image_G, ~ignored_GA)
-
-    image_S = detections.image_D[selected]
-    bits = np.where(outside_ranges(detections.area_D[selected]), 0, FALSE_BITS_A).sum(axis=1)  # nobody matched yet
-    n_gt = np.bincount(people.image_G, minlength=n_images)
-    n_dt = np.bincount(image_S, minlength=n_images)
+    ignored_GA, image_G = ignored(people, group), people.image_G
+    n_gt = np.bincount(image_G, minlength=n_images)
+    n_dt = np.bincount(detections.image_D[selected], minlength=n_images)
     first_gt, first_dt = np.cumsum(n_gt) - n_gt, np.cumsum(n_dt) - n_dt
-    n_dt_G = n_dt[people.image_G]
+    n_dt_G = n_dt[image_G]
     first_pair_G = np.concatenate([[0], np.cumsum(n_dt_G)])
-    oks_P = _similarity(kernels, people, detections, group, selected, first_dt[people.image_G], n_dt_G, first_pair_G)
+    oks_P = _similarity(kernels, people, detections, group, selected, first_dt[image_G], n_dt_G, first_pair_G)
+    bits, n_people = np.empty(len(selected), np.int64), np.zeros((n_images, len(AREA_RANGES_A2)), np.int64)
     kernels.match_images(
-        oks_P, first_pair_G, first_gt, n_gt, first_dt, n_dt, ignored_GA, _ready(people.is_crowd_G), bits
-    )
+        oks_P, first_pair_G, first_gt, n_gt, first_dt, n_dt, _ready(image_G), ignored_GA, _ready(people.is_crowd_G),
+        _ready(detections.area_D), selected, bits, n_people,
+    )  # fmt: skip
     return bits, n_people
 
 

