@@ -12,10 +12,8 @@ from sapiens_bench.decide.pairs import Difference, Pair
 from sapiens_bench.decide.sides import Side
 from sapiens_bench.decide.slices import Slice, slices
 from sapiens_bench.engine.scores import Draws
-from sapiens_bench.report.footnotes import FEWEST_GROUPS
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
-from sapiens_bench.stats.ends import FEW_GROUPS
 from sapiens_bench.stats.multiple import PROMISES, TITLES, Correction, adjusted, draws_for
 from sapiens_bench.stats.power import POWER, smallest_seen
 from sapiens_bench.types import Task
@@ -191,12 +189,7 @@ def _notes(found: Comparison) -> Iterator[str]:
         f"Sees >=: the true difference that would be called out in {POWER:.0%} of sets like this one, "
         "before correction."
     )
-    groups = [d.found.n_groups for d in found.differences if d.found.n_groups]
-    if groups and min(groups) < FEW_GROUPS:
-        few = f"{min(groups)} independent groups, fewer than {FEW_GROUPS}"
-        yield f"{few}: intervals and p are Student's t with the jackknife's error."
-    if groups and 2 <= min(groups) < FEWEST_GROUPS:
-        yield f"Even so, {min(groups)} groups are too few to be trusted."
+    yield from wording.few_groups(d.found.n_groups for d in found.differences)
 
 
 def _data(found: Comparison) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 
 from sapiens_bench.decide.pairs import Difference
+from sapiens_bench.report.footnotes import FEWEST_GROUPS
 from sapiens_bench.report.numbers import UNDEFINED
+from sapiens_bench.stats.ends import FEW_GROUPS
 from sapiens_bench.stats.paired import PairedDifference
 from sapiens_bench.stats.power import smallest_seen
 from sapiens_bench.types import ScoreInfo
@@ -35,6 +38,20 @@ def digits(value: float, info: ScoreInfo) -> int:
 def p_text(p: float) -> str:
     """``"0.012"``, ``"< 0.001"``."""
     return UNDEFINED if not math.isfinite(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def few_groups(n_groups: Iterable[int], what: str = "intervals and p") -> Iterator[str]:
+    """How intervals are made where there are few groups (``stats/ends.py``), and a word where even that is not enough.
+
+    Args:
+        n_groups: of each row that is shown; 0 for one without a number.
+    """
+    fewest = min((n for n in n_groups if n), default=FEW_GROUPS)
+    if fewest < FEW_GROUPS:
+        few = f"{fewest} independent group{'s' if fewest > 1 else ''}, fewer than {FEW_GROUPS}"
+        yield f"{few}: {what} are Student's t with the jackknife's error."
+    if 2 <= fewest < FEWEST_GROUPS:
+        yield f"Even so, {fewest} groups are too few to be trusted."
 
 
 def is_identical(found: PairedDifference) -> bool:

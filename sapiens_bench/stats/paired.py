@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from sapiens_bench.stats.bootstrap import (
     left_out_scores,
     point_scores,
 )
-from sapiens_bench.stats.ends import ends, p_value
+from sapiens_bench.stats.ends import ends, jackknife_error, p_value
 from sapiens_bench.stats.student import t_above
 from sapiens_bench.stats.sums import DrawCounts
 
@@ -95,21 +95,49 @@ def difference_of(
     return PairedDifference(a, b, difference, low, high, upper, lower, p, level, n_groups)
 
 
-def studentised_p(difference: float, differences_B: NDArray[np.float64], n_groups: int) -> float:
-    """Two-sided p of a difference over its bootstrap error, as Student's t of G - 1 degrees of freedom.
+def change_of(
+    a: float,
+    b: float,
+    differences_B: NDArray[np.float64],
+    level: float,
+    n_groups: int,
+    left_out_G: NDArray[np.float64] | None = None,
+) -> PairedDifference:
+    """``difference_of`` with a p for large families: ``studentised_p`` in place of shares of draws.
+
+    Args:
+        left_out_G: the difference without each group, where that makes the interval (``ends.ends``).
+    """
+    found = difference_of(a, b, differences_B, level, n_groups, left_out_G)
+    return replace(found, p_value=studentised_p(found.difference, differences_B, n_groups, left_out_G))
+
+
+def studentised_p(
+    difference: float,
+    differences_B: NDArray[np.float64],
+    n_groups: int,
+    left_out_G: NDArray[np.float64] | None = None,
+) -> float:
+    """Two-sided p of a difference over its standard error, as Student's t of G - 1 degrees of freedom.
 
     Where a family is large, its smallest p must be far below what shares of a few thousand draws can say. The error is
-    widened by sqrt(G / (G - 1)), as a sample's standard deviation is. p is never below 2 ** (1 - G): G signs that all
-    agree are no stronger evidence. NaN without two groups or a defined difference; 1 for no difference in any draw.
+    that of the interval: the jackknife's where ``left_out_G`` is given, so that p is the level at which the interval
+    ends at zero; else that of the draws, widened by sqrt(G / (G - 1)), as a sample's standard deviation is. Without any
+    scatter p is 2 ** (1 - G): G signs that all agree are no stronger evidence. NaN without two groups or a defined
+    difference; 1 for no difference in any draw.
     """
     defined = differences_B[np.isfinite(differences_B)]
     if n_groups < 2 or not math.isfinite(difference) or 2 * len(defined) < max(1, len(differences_B)):
         return math.nan
-    error = float(defined.std()) * math.sqrt(n_groups / (n_groups - 1))
-    if difference == 0 and error == 0:
-        return 1.0
-    p = 2 * float(t_above(abs(difference) / error, n_groups - 1)) if error > 0 else 0.0
-    return min(1.0, max(p, 2.0 ** (1 - n_groups)))
+    if left_out_G is None:
+        error = float(defined.std()) * math.sqrt(n_groups / (n_groups - 1))
+    else:
+        error = jackknife_error(left_out_G)
+    if math.isnan(error):
+        return math.nan
+    if error == 0:
+        return 1.0 if difference == 0 else 2.0 ** (1 - n_groups)
+    return min(1.0, 2 * float(t_above(abs(difference) / error, n_groups - 1)))
 
 
 def swap_p(

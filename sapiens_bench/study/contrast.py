@@ -7,7 +7,7 @@ each change, and what a condition costs everyone cancels in their difference. Ax
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import combinations
 
 from sapiens_bench.decide import pairs, wording
@@ -16,10 +16,9 @@ from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import UsageError
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
-from sapiens_bench.stats.ends import FEW_GROUPS
-from sapiens_bench.stats.paired import PairedDifference, difference_of, holm, studentised_p
+from sapiens_bench.stats.paired import PairedDifference, change_of, holm
 from sapiens_bench.study.design import Trial
-from sapiens_bench.study.effects import LEVEL, joined, scored
+from sapiens_bench.study.effects import LEVEL, Scored, joined, scored
 from sapiens_bench.study.stored import StoredStudy
 from sapiens_bench.types import ScoreInfo
 
@@ -95,17 +94,21 @@ def _rivals(
     key = score or a[0].headline
     info = pairs.score_info(pairs.task_of(a[0]), key)
     tables = joined([*a, *b], excluded)
-    points, draws, n_groups = scored(tables, pairs.task_of(a[0]), key, weights)
-    n, found = len(a), []
-    for t in range(1, n):
-        change_a, change_b = draws[t] - draws[0], draws[n + t] - draws[n]
-        each = difference_of(points[t] - points[0], points[n + t] - points[n], change_b - change_a, LEVEL, n_groups)
-        found.append(replace(each, p_value=studentised_p(each.difference, change_b - change_a, n_groups)))
+    under = scored(tables, pairs.task_of(a[0]), key, weights)
+    found = [_contrast(under, t, len(a)) for t in range(1, len(a))]
     adjusted = holm({trial.name: each.p_value for trial, each in zip(trials, found)})
     names = ("A: " + a[0].title, "B: " + b[0].title) if across else (a[0].title, b[0].title)
     title = f"{a[0].dataset_title} · {a[0].protocol}"
     rows = tuple(Contrast(trial, each, adjusted[trial.name]) for trial, each in zip(trials, found))
-    return Rivals(*names, title, info, tables[0].num_rows, n_groups, rows)
+    return Rivals(*names, title, info, tables[0].num_rows, under.n_groups, rows)
+
+
+def _contrast(under: Scored, t: int, n: int) -> PairedDifference:
+    """Change of the second model less that of the first; tables are those of the first (n), then of the second."""
+    (a_B, a_G), (b_B, b_G) = under.changes(t), under.changes(n + t, n)
+    changes = under.points[t] - under.points[0], under.points[n + t] - under.points[n]
+    without_G = None if a_G is None or b_G is None else b_G - a_G
+    return change_of(*changes, b_B - a_B, LEVEL, under.n_groups, without_G)
 
 
 def document(studies: Sequence[StoredStudy], found: Sequence[Rivals], *, n_draws: int, seed: int) -> Document:
@@ -156,12 +159,10 @@ def _sheet(rivals: Rivals) -> Sheet:
 
 def _notes(studies: Sequence[StoredStudy], found: Sequence[Rivals], n_draws: int, seed: int) -> Iterator[str]:
     yield (
-        "Difference: change of the second minus change of the first. Paired percentile bootstrap over groups, "
+        "Difference: change of the second minus change of the first. Paired bootstrap over groups, "
         f"{n_draws} draws, seed {seed}, the same for both. Holm p holds for the conditions of one table together."
     )
-    few = min((r.n_groups for r in found), default=FEW_GROUPS)
-    if few < FEW_GROUPS:
-        yield f"Only {few} independent groups: below {FEW_GROUPS} the intervals are too narrow."
+    yield from wording.few_groups(r.n_groups for r in found)
     for study in studies:
         if study.missing:
             yield f"INCOMPLETE: {study.path} has no run of {', '.join(study.missing)}."

@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import Any
 
 from sapiens_bench.decide import wording
-from sapiens_bench.report.footnotes import FEW_GROUPS
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
 from sapiens_bench.stats.paired import holm
@@ -160,15 +159,13 @@ def _line(e: Effect, p: Profile) -> tuple[str, ...]:
 
 def _notes(found: Sequence[Profile], n_draws: int, seed: int) -> Iterator[str]:
     yield (
-        f"Intervals: paired percentile bootstrap over groups, {n_draws} draws, seed {seed}, the same draws for every "
-        "condition. p: the difference over its bootstrap error, as Student's t. Holm p holds for all conditions of one "
-        "model together."
+        f"Intervals: paired bootstrap over groups, {n_draws} draws, seed {seed}, the same draws for every condition. "
+        "p: the change over the error of its interval, as Student's t. Holm p holds for all conditions of one model "
+        "together."
     )
     yield "Kept: mean over the conditions as a share of the reference; of errors, the reference as a share of the mean."
     yield (f"Sees >=: the true change that would be called out in {POWER:.0%} of sets like this one, before Holm.")
-    few = [p.n_groups for p in found if p.n_groups < FEW_GROUPS]
-    if few:
-        yield f"Only {min(few)} independent groups: below {FEW_GROUPS} the intervals are too narrow."
+    yield from wording.few_groups(p.n_groups for p in found)
 
 
 def _realism(found: Sequence[Profile], beside: Sequence[Agreement]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What each condition does to each model: paired differences to the reference over the same pictures and draws.
 
 Rows of a picture are joined by its key over all conditions; a picture whose file or label is at fault anywhere leaves
-every score. Holm's correction is over the conditions of one model on one data set. Axes: B draws, T conditions.
+every score. Holm's correction is over the conditions of one model on one data set. Axes: B draws, G groups.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,9 @@ from sapiens_bench.decide.agreement import require_agreement
 from sapiens_bench.decide.sides import Member, Side
 from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import UsageError
-from sapiens_bench.stats.bootstrap import draw_scores, point_scores
-from sapiens_bench.stats.ends import percentile_ends
-from sapiens_bench.stats.paired import PairedDifference, difference_of, holm, studentised_p
+from sapiens_bench.stats.bootstrap import draw_scores, left_out_scores, point_scores
+from sapiens_bench.stats.ends import ends
+from sapiens_bench.stats.paired import PairedDifference, change_of, holm
 from sapiens_bench.study.design import Trial
 from sapiens_bench.types import ScoreInfo, Task
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LEVEL = 0.95
+Doubles = NDArray[np.float64]
 # Fields of cell.json in which the conditions of a kind of study differ.
 FREE: dict[str, tuple[str, ...]] = {
     "corruption": ("condition",),
@@ -136,12 +137,11 @@ def _profile(
     task, key = pairs.task_of(reference), score or reference.headline
     info = pairs.score_info(task, key)
     tables = joined([reference, *(m for _, m in under)], excluded)
-    points, draws, n_groups = scored(tables, task, key, weights)
+    found = scored(tables, task, key, weights)
     return Profile(
         reference.task, reference.dataset, reference.dataset_title, reference.protocol, reference.model,
-        reference.title, key, info, tables[0].num_rows, n_groups, points[0],
-        _kept(points, draws, info.higher_is_better, n_groups),
-        _effects([trial for trial, _ in under], points, draws, n_groups),
+        reference.title, key, info, tables[0].num_rows, found.n_groups, found.points[0],
+        _kept(found, info.higher_is_better), _effects([trial for trial, _ in under], found),
     )  # fmt: skip
 
 
@@ -173,19 +173,38 @@ def _without_factor(given: object, reference: object) -> object:
     return {**given, "options": options | {n: v for n, v in of_reference.items() if n == "factor"}}
 
 
-def scored(
-    tables: Sequence[pa.Table], task: Task, key: str, weights: Draws
-) -> tuple[list[float], list[NDArray[np.float64]], int]:
-    """The score of each table, its draws (the same for all), and the number of groups."""
+class Scored(NamedTuple):
+    """One score of several tables over the same pictures, resampled alike; the reference comes first."""
+
+    points: list[float]
+    draws: list[Doubles]  # of each table [B]
+    left_out: list[Doubles]  # of each table [G], without each group in turn; none where there are many groups
+    n_groups: int
+
+    def change(self, t: int, of: int = 0) -> PairedDifference:
+        """Table ``t`` against table ``of``."""
+        change_B, without_G = self.changes(t, of)
+        return change_of(self.points[of], self.points[t], change_B, LEVEL, self.n_groups, without_G)
+
+    def changes(self, t: int, of: int = 0) -> tuple[Doubles, Doubles | None]:
+        """The change in every draw, and without each group."""
+        return self.draws[t] - self.draws[of], self.left_out[t] - self.left_out[of] if self.left_out else None
+
+
+def scored(tables: Sequence[pa.Table], task: Task, key: str, weights: Draws) -> Scored:
+    """The score of each table under the same draws, and without each group where that makes the interval."""
     groups = tables[0]["group"].to_pylist()
+    n_groups = len(set(groups))
     prefix, _, name = key.partition("/")
     metric = next(m for m in task.metrics if m.name == prefix)
-    points, draws = [], []
+    points, draws, left_out = [], [], []
     for table in tables:
         score_fn = metric.aggregate(table)
         points.append(point_scores(score_fn, table.num_rows, [name])[name])
         draws.append(draw_scores(score_fn, weights(groups), [name])[name])
-    return points, draws, len(set(groups))
+        without = left_out_scores(score_fn, weights(groups), [name], n_groups, groups)
+        left_out += [without[name]] if without else []
+    return Scored(points, draws, left_out, n_groups)
 
 
 def joined(members: Sequence[Member], excluded: set[str]) -> list[pa.Table]:
@@ -200,32 +219,28 @@ def joined(members: Sequence[Member], excluded: set[str]) -> list[pa.Table]:
     return tables
 
 
-def _effects(
-    trials: Sequence[Trial], points: Sequence[float], draws: Sequence[NDArray[np.float64]], n_groups: int
-) -> tuple[Effect, ...]:
-    found = []
-    for point, drawn in zip(points[1:], draws[1:]):
-        differences = drawn - draws[0]
-        each = difference_of(points[0], point, differences, LEVEL, n_groups)
-        found.append(replace(each, p_value=studentised_p(each.difference, differences, n_groups)))
-    adjusted = holm({trial.name: each.p_value for trial, each in zip(trials, found)})
-    return tuple(Effect(trial, each, adjusted[trial.name]) for trial, each in zip(trials, found))
+def _effects(trials: Sequence[Trial], found: Scored) -> tuple[Effect, ...]:
+    changes = [found.change(t) for t in range(1, len(found.points))]
+    adjusted = holm({trial.name: each.p_value for trial, each in zip(trials, changes)})
+    return tuple(Effect(trial, each, adjusted[trial.name]) for trial, each in zip(trials, changes))
 
 
-def _kept(
-    points: Sequence[float], draws: Sequence[NDArray[np.float64]], higher_is_better: bool, n_groups: int
-) -> PairedDifference:
+def _kept(found: Scored, higher_is_better: bool) -> PairedDifference:
     """Mean over the conditions as a share of the reference; of errors, the reference as a share of the mean.
 
     1 where nothing is lost. Source: Michaelis et al., Benchmarking Robustness in Object Detection, 2019, equation 2
     (relative performance under corruption).
     """
-    means_B = np.mean(np.stack(draws[1:]), axis=0)
-    mean = float(np.mean(points[1:]))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share_B = means_B / draws[0] if higher_is_better else draws[0] / means_B
-        share = np.float64(mean) / points[0] if higher_is_better else np.float64(points[0]) / mean
-    is_defined = n_groups >= 2 and bool(np.isfinite(share))
-    low, high = percentile_ends(share_B, LEVEL) if is_defined else (math.nan, math.nan)
-    value = float(share) if np.isfinite(share) else math.nan
-    return PairedDifference(points[0], mean, value, low, high, math.nan, math.nan, math.nan, LEVEL, n_groups)
+
+    def shares(values: Sequence[Doubles]) -> Doubles:
+        mean = np.mean(np.stack(values[1:]), axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(mean / values[0] if higher_is_better else values[0] / mean)
+
+    share = float(shares([np.float64(point) for point in found.points]))
+    is_defined = found.n_groups >= 2 and math.isfinite(share)
+    without_G = shares(found.left_out) if found.left_out else None
+    low, high = ends(shares(found.draws), share, LEVEL, without_G) if is_defined else (math.nan, math.nan)
+    value, mean = share if math.isfinite(share) else math.nan, float(np.mean(found.points[1:]))
+    nothing = math.nan
+    return PairedDifference(found.points[0], mean, value, low, high, nothing, nothing, nothing, LEVEL, found.n_groups)

@@ -11,19 +11,24 @@ import math
 from statistics import NormalDist
 
 from sapiens_bench.errors import UsageError
+from sapiens_bench.stats.ends import FEW_GROUPS
 from sapiens_bench.stats.power import POWER
+from sapiens_bench.stats.student import t_quantile
 
 ALPHA = 0.05
 
 
 def smallest_effect(n_pairs: int, n_conditions: int) -> float:
     """The change, in standard deviations of a pair's difference, that 80 % of studies like this one would call out."""
-    return _quantiles(n_conditions) / math.sqrt(n_pairs)
+    return _quantiles(n_pairs, n_conditions) / math.sqrt(n_pairs)
 
 
 def pairs_needed(effect: float, n_conditions: int) -> int:
     """Pairs with which 80 % of studies would call out such a change."""
-    return math.ceil((_quantiles(n_conditions) / effect) ** 2)
+    n = max(2, math.ceil((_quantiles(FEW_GROUPS, n_conditions) / effect) ** 2))  # few need more than that
+    while smallest_effect(n, n_conditions) > effect:
+        n += 1
+    return n
 
 
 def say(n_pairs: int, n_conditions: int) -> str:
@@ -52,6 +57,8 @@ def require(effect: float | None, n_pairs: int, n_conditions: int) -> None:
         )
 
 
-def _quantiles(n_conditions: int) -> float:
-    normal = NormalDist()
-    return normal.inv_cdf(1 - ALPHA / (2 * max(1, n_conditions))) + normal.inv_cdf(POWER)
+def _quantiles(n_pairs: int, n_conditions: int) -> float:
+    """Of the test, Student's where the intervals will be (``stats/ends.py``), and of the power."""
+    normal, share = NormalDist(), 1 - ALPHA / (2 * max(1, n_conditions))
+    reach = t_quantile(share, n_pairs - 1) if n_pairs < FEW_GROUPS else normal.inv_cdf(share)
+    return reach + normal.inv_cdf(POWER)

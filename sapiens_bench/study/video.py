@@ -18,8 +18,8 @@ from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import SampleFault, SapiensBenchError, UsageError
 from sapiens_bench.render.clips import FRAMES, N_CLIPS
 from sapiens_bench.render.scene import CLIPS
-from sapiens_bench.stats.bootstrap import draw_weights
-from sapiens_bench.stats.ends import percentile_ends
+from sapiens_bench.stats.bootstrap import draw_weights, intervals
+from sapiens_bench.stats.sums import Aggregate, weighted_means
 from sapiens_bench.store.paths import cell_folder
 from sapiens_bench.store.rows import read_predictions
 from sapiens_bench.study.design import RENDERED, Study, Trial
@@ -250,12 +250,10 @@ def _interval(values: list[float], groups: list[str], n_draws: int, seed: int) -
     known = [i for i, value in enumerate(values) if value == value]
     if not known:
         return math.nan, math.nan, math.nan
-    array, kept = np.array([values[i] for i in known]), [groups[i] for i in known]
-    if len(set(kept)) < 2:
-        return float(array.mean()), math.nan, math.nan
-    weights = draw_weights(kept, n_draws, seed).astype(np.float64)
-    low, high = percentile_ends(weights @ array / weights.sum(1), LEVEL)
-    return float(array.mean()), low, high
+    array, kept = np.array([[values[i]] for i in known]), [groups[i] for i in known]
+    mean = Aggregate(["mean"], len(known), lambda weights_BN, _: {"mean": weighted_means(weights_BN, array)[:, 0]})
+    found = intervals(mean, draw_weights(kept, n_draws, seed), LEVEL, groups=kept, n_groups=len(set(kept)))["mean"]
+    return found.value, found.low, found.high
 
 
 def lacking(found: Sequence[Motion]) -> Iterator[str]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
 
+from sapiens_bench.decide import wording
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
-from sapiens_bench.stats.ends import FEW_GROUPS
 from sapiens_bench.study.design import RENDERED
 from sapiens_bench.study.folder import SCHEMA
 from sapiens_bench.study.realism import CAN_SHOW, UNCHECKED_OVER_TIME
@@ -74,12 +74,10 @@ def _shown(value: float, low: float, high: float) -> str:
 
 def _notes(found: Sequence[Motion], n_draws: int, seed: int) -> Iterator[str]:
     yield _EXPLAINED[found[0].task]
-    yield f"Means over sequences; intervals: percentile bootstrap over groups, {n_draws} draws, seed {seed}."
+    yield f"Means over sequences; intervals: bootstrap over groups, {n_draws} draws, seed {seed}."
     yield "Lower is better everywhere, and a model that always answers alike has no flicker: read it beside scores."
     if any(m.dataset == RENDERED for m in found):
         yield CAN_SHOW
         yield UNCHECKED_OVER_TIME
-    few = min(m.n_groups for m in found)
-    if few < FEW_GROUPS:
-        yield f"Only {few} independent groups: below {FEW_GROUPS} the intervals are too narrow."
+    yield from wording.few_groups((m.n_groups for m in found), "intervals")
     yield from lacking(found)

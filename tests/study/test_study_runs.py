@@ -214,11 +214,15 @@ def test_a_factor_study_renders_people_of_its_own_against_the_same_as_drawn() ->
 
 def test_the_smallest_effect_and_the_pairs_for_it_belong_together() -> None:
     assert power.smallest_effect(100, 1) == pytest.approx((1.959964 + 0.841621) / 10, rel=1e-5)
+    assert power.smallest_effect(9, 1) == pytest.approx((2.306004 + 0.841621) / 3, rel=1e-5)  # Student's t of 8
     assert power.smallest_effect(100, 10) > power.smallest_effect(100, 1) > power.smallest_effect(400, 1)
     needed = power.pairs_needed(0.3, 5)
     assert power.smallest_effect(needed, 5) <= 0.3 < power.smallest_effect(needed - 1, 5)
     power.require(0.3, needed, 5)
     with pytest.raises(UsageError, match=f"takes {needed} pairs"):
         power.require(0.3, needed - 1, 5)
+    for effect in (0.27, 0.29, 1.5):  # on either side of where intervals become Student's
+        few = power.pairs_needed(effect, 5)
+        assert power.smallest_effect(few, 5) <= effect < power.smallest_effect(few - 1, 5)
     with pytest.raises(UsageError, match="above 0"):
         power.require(0.0, 10, 5)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 from typer.testing import CliRunner
 
 from sapiens_bench.cli import app
@@ -143,7 +144,7 @@ def test_the_table_tells_every_measure_with_its_interval() -> None:
     assert "acceleration could not be measured" in text
     assert video._interval([1.0, 3.0], ["a", "a"], 10, 0)[0] == 2.0
     low, high = video._interval([1.0, 3.0, 2.0], ["a", "b", "c"], 200, 0)[1:]
-    assert 1.0 <= low < 2.0 < high <= 3.0
+    assert (low, high) == pytest.approx(stats.t.interval(0.95, 2, 2.0, stats.sem([1.0, 3.0, 2.0])))
 
 
 @pytest.mark.parametrize(
