@@ -1,4 +1,4 @@
-"""Draw every factor of the rendered people at five levels, to be looked at: a row a factor, a column a level.
+"""Draw every factor of the rendered people at five or all named levels, to be looked at: a row a factor.
 
 python tools/factor_sheet.py OUT.png [--index 9] [--only age,height]
 """
@@ -24,11 +24,11 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(FACTORS))
     asked = parser.parse_args()
     names = asked.only.split(",")
-    sheet = Image.new("RGB", (WIDTH * LEVELS, (HEIGHT + LABEL) * len(names)), "white")
+    levels = {name: FACTORS[name].names or FACTORS[name].levels(LEVELS) for name in names}
+    sheet = Image.new("RGB", (WIDTH * max(map(len, levels.values())), (HEIGHT + LABEL) * len(names)), "white")
     pen = ImageDraw.Draw(sheet)
     for row, name in enumerate(names):
-        about = FACTORS[name]
-        for column, level in enumerate(about.levels(min(LEVELS, len(about.names) or LEVELS))):
+        for column, level in enumerate(levels[name]):
             picture = render("study", asked.index, height=HEIGHT, width=WIDTH, redraw=redraw(f"{name}={level}"))
             shown = picture.rgb_HW3.copy()
             for points, flags in zip(picture.keypoints_NK2_px[:, :17], picture.visible_NK[:, :17]):

@@ -72,7 +72,9 @@ def factor(
     asked: Asked,
     factors: Annotated[
         list[str] | None,
-        typer.Option("--factor", help="skin_tone, light_level, clothing ...; comma list, or all.", show_default=False),
+        typer.Option(
+            "--factor", "--factors", help="skin_tone, light_level, clothing ...; comma list; all.", show_default=False
+        ),
     ] = None,
     levels: Annotated[str, typer.Option("--levels", help="How many, or their names: dark,white.")] = "5",
     pairs: Annotated[int, typer.Option("--pairs", help="Pictures, each rendered at every level.")] = 200,

@@ -3,7 +3,8 @@
 Factors of appearance leave geometry (people, poses, garments, room, seats, camera) alone: it comes from streams of its
 own, so labels, depth, normals and keypoints of a picture are bit-equal at every level; sensor noise is too. Factors of
 geometry change the truth with the picture: the same people in the same poses and clothes under the same light, seen by
-the same camera but for the one thing that is set.
+the same camera but for the one thing that is set. Two of them, hair and clothing, leave body, pose, camera and with
+them the places of keypoints; labels, depth and normals change where cloth or hair comes or goes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from sapiens_bench.errors import UnknownName, UsageError
 from sapiens_bench.render.body_shape import AS_BORN, BodyRedraw
+from sapiens_bench.render.outfit import GARMENTS, HAIRSTYLES
 
 Rgb = tuple[int, int, int]  # sRGB, 0..255
 HAIR: Mapping[str, Rgb] = {
@@ -39,6 +41,8 @@ class Redraw:
     background: Rgb | None = None  # of walls, floor and furniture, without pattern; seats and sky stay
     light_turn_deg: float | None = None  # 0 from behind the camera, positive from the right of the picture
     light_stops: float | None = None  # all light times 2 ** stops
+    hairstyle: str | None = None  # of outfit.HAIRSTYLES; hats come off
+    garment: str | None = None  # of outfit.GARMENTS: one property of what is worn
     body: BodyRedraw = AS_BORN
     pitch_deg: float | None = None  # the camera looks down by so much, as far from what it frames as before
     focal: float | None = None  # in heights of the picture; the camera moves so that people stay as large
@@ -46,6 +50,11 @@ class Redraw:
     cut_off: float | None = None  # share of the first person's rows that the lower edge of the picture cuts off
     hidden: float | None = None  # share of the first person's rows that a board in front hides, from below
     people: int | None = None
+
+    @property
+    def is_outfit(self) -> bool:
+        """Cut of hair or clothes is set."""
+        return self.hairstyle is not None or self.garment is not None
 
     @property
     def is_appearance(self) -> bool:
@@ -89,6 +98,8 @@ class Factor:
             UnknownName: no. UsageError: no number, or one outside the span.
         """
         if self.span is None:
+            if name == "clothing" and level in CLOTHES:
+                raise UsageError(f"level {level!r} of clothing: colours are levels of clothing_colour.")
             if level not in self.names:
                 raise UnknownName(f"level of {name}", level, self.names)
             return
@@ -103,7 +114,7 @@ class Factor:
 FACTORS: Mapping[str, Factor] = {
     "skin_tone": Factor("skin and lips, 1 light to 7 dark", lambda v: Redraw(skin_tone=float(v) - 1), span=(1, 7)),
     "hair_colour": Factor("hair, brows and stubble", lambda v: Redraw(hair=HAIR[v]), tuple(HAIR)),
-    "clothing": Factor("colour of garments, without pattern", lambda v: Redraw(cloth=CLOTHES[v]), tuple(CLOTHES)),
+    "clothing_colour": Factor("of garments, without pattern", lambda v: Redraw(cloth=CLOTHES[v]), tuple(CLOTHES)),
     "background": Factor(
         "walls, floor and furniture in one grey", lambda v: Redraw(background=BACKGROUNDS[v]), tuple(BACKGROUNDS)
     ),
@@ -111,6 +122,10 @@ FACTORS: Mapping[str, Factor] = {
         "degrees to the right of the camera's side", lambda v: Redraw(light_turn_deg=float(v)), span=(-90, 90)
     ),
     "light_level": Factor("all light, in stops", lambda v: Redraw(light_stops=float(v)), span=(-4, 2)),
+    "hair": Factor("style; hats come off", lambda v: Redraw(hairstyle=v), tuple(HAIRSTYLES)),
+    "clothing": Factor(
+        "sleeves, legs or fit of what is worn; the rest of it stays", lambda v: Redraw(garment=v), tuple(GARMENTS)
+    ),
     "age": Factor("years of everyone's body", lambda v: Redraw(body=BodyRedraw(age_years=float(v))), span=(10, 80)),
     "body_shape": Factor(
         "0 thin to 1 heavy (MakeHuman's weight)", lambda v: Redraw(body=BodyRedraw(weight=float(v))), span=(0, 1)

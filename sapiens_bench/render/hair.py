@@ -31,6 +31,7 @@ class Hair:
     recede_m: float
     hat: bool
     phase: tuple[float, ...]
+    is_combed: bool = False  # worn behind the ears, falling without a kick: of styles that are set; drawn ones are not
 
 
 def draw_hair(rng: np.random.Generator, is_female: bool, age: float) -> Hair:
@@ -106,9 +107,16 @@ class Hairdresser:
         posed = self.move.apply(made, self.skin)
         return plain_part(material, piece.carry(posed), piece.faces_F3, piece.carry(self.template))
 
-    def _placed(self, template_N3: Doubles, faces: Ints) -> Part:
-        """Geometry given on the template, fitted to this head and posed with it (lower parts follow the chest)."""
-        rest = self._push_out(template_N3 * self.scale + self.shift)
+    def _placed(self, template_N3: Doubles, faces: Ints, n_rows: int = 0) -> Part:
+        """Geometry given on the template, fitted to this head and posed with it (lower parts follow the chest).
+
+        Args:
+            n_rows: of a curtain, from the top down: what the back pushes out low down comes out further up as well.
+        """
+        fitted = template_N3 * self.scale + self.shift
+        rest = self._push_out(fitted)
+        if n_rows:
+            rest[:, 1] += _spread((rest - fitted)[:, 1].reshape(n_rows, -1)).ravel() - (rest - fitted)[:, 1]
         with_head = np.clip((template_N3[:, 2] - (EYE_Z - 0.2)) / 0.14, 0, 1)
         weights = np.zeros((len(rest), len(self.kit.bones)))
         weights[:, self.kit.bones["head"]] = with_head
@@ -133,11 +141,13 @@ class Hairdresser:
 
     def _curtain(self) -> Part:
         hair = self.hair
-        reach = np.deg2rad(112 if hair.style == "bob" else 100)
+        reach = np.deg2rad(84 if hair.is_combed else 112 if hair.style == "bob" else 100)
         angle = np.linspace(-reach, reach, 61)
         down = np.linspace(0, 1, 22)
         a, d = np.meshgrid(angle, down)
         ends = hair.length_m + 0.012 * np.sin(9 * angle + hair.phase[0]) + 0.008 * np.sin(23 * angle + hair.phase[1])
+        if hair.is_combed:  # shorter towards the front, as hair that is parted there is
+            ends = hair.length_m - 0.35 * hair.length_m * (angle / reach) ** 4 + 0.003 * np.sin(23 * angle)
         z = EYE_Z + 0.055 - d * (0.055 + ends)
         clump = np.sin(15 * a + hair.phase[2] + 2 * d) + 0.6 * np.sin(37 * a + hair.phase[3])
         grow = np.clip((0.055 - (z - EYE_Z)) / 0.05, 0, 1)
@@ -146,7 +156,7 @@ class Hairdresser:
         radius_y = 0.103 + hair.thick_m * (0.55 + 0.45 * grow) + 0.0022 * clump * grow - 0.022 * fall
         front = np.clip((np.abs(a) - 1.35) / 0.5, 0, 1)
         points = np.stack([radius_x * np.sin(a), CENTRE_Y + radius_y * np.cos(a) - 0.012 * front * grow, z], -1)
-        return self._placed(points.reshape(-1, 3), _grid_faces(*a.shape))
+        return self._placed(points.reshape(-1, 3), _grid_faces(*a.shape), len(down) if hair.is_combed else 0)
 
     def _blob(self, centre: Doubles, radii: Doubles) -> Part:
         u, v = np.meshgrid(np.linspace(0, 2 * np.pi, 33), np.linspace(0.02, np.pi - 0.02, 17))
@@ -163,6 +173,21 @@ class Hairdresser:
         radius = radius * (1 + 0.06 * np.sin(7 * around + self.hair.phase[0]))
         points = np.stack([radius * np.cos(around), y + radius * np.sin(around), z + 0.4 * radius * np.sin(around)], -1)
         return self._placed(points.reshape(-1, 3), _grid_faces(*around.shape))
+
+
+def _spread(out_RC: Doubles) -> Doubles:
+    """How far rows of a curtain come out, given how far each must: no row less than those below it allow for.
+
+    A row comes out by at least what the row below does less a ninth of the most, and neighbouring columns alike.
+    """
+    step = out_RC.max() / 9
+    spread = out_RC.copy()
+    for row in range(len(spread) - 2, -1, -1):
+        spread[row] = np.maximum(spread[row], spread[row + 1] - step)
+    for _ in range(4):
+        beside = np.concatenate([spread[:, :1], spread, spread[:, -1:]], 1)
+        spread = np.maximum(spread, (beside[:, :-2] + beside[:, 2:]) / 2)
+    return spread
 
 
 @lru_cache(maxsize=1)

@@ -25,6 +25,7 @@ from sapiens_bench.render.human_kit import (
     load_kit,
     triangles,
 )
+from sapiens_bench.render.outfit import with_garment, with_style
 from sapiens_bench.render.parts import LimbJoints, Material, Part, plain_part
 from sapiens_bench.render.pose_library import Pose, draw_pose
 from sapiens_bench.render.shell import Cut, TemplateFields, cut, template_fields
@@ -96,6 +97,7 @@ class Person:
     wear: Wardrobe
     hair: Hair
     hip_height_m: float
+    ground_m: float  # height of the floor before the body was lifted on to it
     seed: tuple[str | int, ...]
 
 
@@ -104,20 +106,27 @@ def linear(srgb: tuple[int, int, int] | Doubles) -> Doubles:
     return np.asarray((np.asarray(srgb, np.float64) / 255) ** 2.2)
 
 
-def make_person(*seed: str | int, family: str = "", redraw: Redraw = AS_DRAWN, pose: Pose | None = None) -> Person:
+def make_person(
+    *seed: str | int,
+    family: str = "",
+    redraw: Redraw = AS_DRAWN,
+    pose: Pose | None = None,
+    ground_m: float | None = None,
+) -> Person:
     """The person of a seed; every aspect has a stream of its own, so that one change leaves the others alone.
 
     Args:
         family: of the pose; drawn when empty.
         pose: instead of one that is drawn.
+        ground_m: height of the floor in the pose, of someone who stands on it in other clothes; the lowest point when
+            None.
     """
     kit = load_kit()
     born = draw_body(stream(*seed, "identity"), kit)
     body = reshaped(born, redraw.body, kit)
     height_m = stature(body)
     body = express(body, draw_expression(stream(*seed, "expression")), kit)
-    wear = draw_wardrobe(stream(*seed, "clothes"), born.traits.is_female)
-    hair = draw_hair(stream(*seed, "hair"), born.traits.is_female, born.traits.age)
+    wear, hair = _outfit(seed, born.traits, redraw)
     looks = _restyled(draw_looks(stream(*seed, "looks"), born.traits, redraw.skin_tone), redraw)
     pose = pose or draw_pose(stream(*seed, "pose"), family)
     move = posing(body, pose, kit)
@@ -129,10 +138,11 @@ def make_person(*seed: str | int, family: str = "", redraw: Redraw = AS_DRAWN, p
         *Hairdresser(body, move, hair, kit).parts(),
     ]
     points, surface = keypoints(posed, body.heads_B3, move, kit), load_points().on(posed)
-    ground = min(float(part.vertices_V3[:, 2].min()) for part in parts if len(part.vertices_V3)) - pose.lift_m
-    lift = np.array([0.0, 0.0, -ground])
+    if ground_m is None:
+        ground_m = min(float(part.vertices_V3[:, 2].min()) for part in parts if len(part.vertices_V3)) - pose.lift_m
+    lift = np.array([0.0, 0.0, -ground_m])
     parts = [Part(p.material, p.vertices_V3 + lift, p.faces_F3, p.template_V3, p.fields_VK, p.colour_V3) for p in parts]
-    hips = points[[11, 12]].mean(0)[2] - ground
+    hips = points[[11, 12]].mean(0)[2] - ground_m
     return Person(
         tuple(parts),
         points + lift,
@@ -145,8 +155,20 @@ def make_person(*seed: str | int, family: str = "", redraw: Redraw = AS_DRAWN, p
         wear,
         hair,
         float(hips),
+        ground_m,
         seed,
     )
+
+
+def _outfit(seed: tuple[str | int, ...], born: Traits, redraw: Redraw) -> tuple[Wardrobe, Hair]:
+    """Clothes and hair as drawn, but for what is set."""
+    wear = draw_wardrobe(stream(*seed, "clothes"), born.is_female)
+    hair = draw_hair(stream(*seed, "hair"), born.is_female, born.age)
+    if redraw.garment is not None:
+        wear = with_garment(wear, redraw.garment)
+    if redraw.hairstyle is not None:
+        hair = with_style(hair, redraw.hairstyle)
+    return wear, hair
 
 
 def turned(person: Person, rotation_33: Doubles, shift_3: Doubles) -> Person:

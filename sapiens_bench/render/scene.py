@@ -53,9 +53,14 @@ class Place:
     yaw_deg: float
     shift_3: Doubles
 
-    def person(self, redraw: Redraw) -> Person:
-        """Whoever it is, made and put there."""
-        made = make_person(*self.seed, family=self.family, redraw=redraw)
+    def person(self, redraw: Redraw, drawn: Person | None = None) -> Person:
+        """Whoever it is, made and put there.
+
+        Args:
+            drawn: the same in the outfit that was drawn, on whose floor this one stands.
+        """
+        ground_m = None if drawn is None else drawn.ground_m
+        made = make_person(*self.seed, family=self.family, redraw=redraw, ground_m=ground_m)
         return turned(made, rotation(Z, self.yaw_deg), self.shift_3)
 
 
@@ -128,7 +133,7 @@ def draw_setting(
     view = str(rng.choice(list(VIEWS), p=list(VIEWS.values())))
     n = 2 if view == "two" else 1
     places = [_place(seed, i, n, view, rng) for i in range(n)]
-    colours = replace(redraw, body=AS_DRAWN.body)
+    colours = replace(redraw, body=AS_DRAWN.body, hairstyle=None, garment=None)
     drawn = tuple(place.person(colours) for place in places)
     camera = aim(view, drawn, rng, height, width, redraw)
     people = drawn
@@ -137,6 +142,8 @@ def draw_setting(
     elif redraw.body != AS_DRAWN.body:
         people = tuple(place.person(redraw) for place in places)
         camera = followed(camera, view, drawn, people)
+    elif redraw.is_outfit:
+        people = tuple(place.person(redraw, was) for place, was in zip(places, drawn, strict=True))
     camera = moved(camera, people, redraw)
     standing = people if redraw.people is not None else drawn
     points = np.concatenate([person.keypoints_K3 for person in standing])

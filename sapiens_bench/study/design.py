@@ -11,13 +11,16 @@ from sapiens_bench.adapters.conditions.condition import CORRUPTIONS, LEVELS, RES
 from sapiens_bench.adapters.synthetic.humans import SPLITS
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import UnknownName, UsageError
-from sapiens_bench.render.factors import FACTORS, find
+from sapiens_bench.render.factors import AS_DRAWN, FACTORS, Factor, find
 from sapiens_bench.render.scene import CLIPS
 from sapiens_bench.tasks import task_kind
 
 KINDS = ("corruption", "factor", "boxes", "resolution", "video")
 SIDES_PX = (256, 192, 128, 96, 64, 48, 32)
+# Each half as many pixels as the one before, then those between.
+SIZES = Factor("pixels along the shorter side", lambda _: AS_DRAWN, ("256", "128", "64", "32", "192", "96", "48"))
 RENDERED, FACTOR_SPLIT = "synthetic-humans", "study"
+OTHER_NAMES = {"gender_presentation": "gender_shape", "gender": "gender_shape", "number_of_people": "people"}
 BOXES = ("jitter:0.1", "jitter:0.2", "jitter:0.3", "jitter:0.4")
 
 
@@ -84,11 +87,13 @@ def resolution(base: Request, sides_px: Sequence[int] = ()) -> Study:
     sides = sorted(set(sides_px or SIDES_PX), reverse=True)
     if sides[-1] < 8:
         raise UsageError(f"--sides {sides[-1]}: give sides of 8 pixels or more.")
-    trials = [
-        Trial(f"side-{side}", RESOLUTION, str(side), {"condition": {"name": RESOLUTION, "level": side}})
-        for side in sides
-    ]
+    trials = [Trial(f"side-{side}", RESOLUTION, str(side), _as_if(side)) for side in sides]
     return Study("resolution", base, Trial("full", RESOLUTION, "full", {}), tuple(trials))
+
+
+def _as_if(side_px: int) -> dict[str, Any]:
+    """The picture as if its shorter side had so many pixels; its truth and size stay."""
+    return {"condition": {"name": RESOLUTION, "level": side_px}}
 
 
 def boxes(base: Request, sources: Sequence[str] = ()) -> Study:
@@ -113,15 +118,17 @@ def factor(base: Request, names: Sequence[str], levels: str = "5", pairs: int = 
     """Rendered people, one factor of the scene set to a level at a time, against the same pictures as drawn.
 
     Args:
-        names: factors; "all" for every one.
+        names: factors; "all" for every one. ``resolution`` is done to the rendered picture, as by ``resolution``.
         levels: how many, or their names (one factor only).
         pairs: pictures; people of split ``study``, who are in no other.
 
     Raises:
         UnknownName: no such factor or level. UsageError: a data set that is not rendered, too many levels or pairs.
     """
+    names = [_factor_name(name) for name in names]
     if other := [name for name in base.datasets if name != RENDERED]:
-        raise UsageError(f"study factor renders {RENDERED}; {other[0]} has no factors that could be set.")
+        hint = f" For its resolution: study resolution --dataset {other[0]}." if RESOLUTION in names else ""
+        raise UsageError(f"study factor renders {RENDERED}; {other[0]} has no factors that could be set.{hint}")
     split = base.split or FACTOR_SPLIT
     if split not in SPLITS:
         raise UnknownName("split", split, SPLITS)
@@ -130,10 +137,10 @@ def factor(base: Request, names: Sequence[str], levels: str = "5", pairs: int = 
     if not 2 <= pairs <= SPLITS[split]:
         raise UsageError(f"--pairs {pairs}: give 2 to {SPLITS[split]}, the pictures of split {split}.")
     if not names:
-        raise UsageError(f"Say which factor with --factor: {', '.join(FACTORS)}, or all.")
-    chosen = list(FACTORS) if "all" in names else list(names)
+        raise UsageError(f"Say which factor with --factor: {', '.join((*FACTORS, RESOLUTION))}, or all.")
+    chosen = [*FACTORS, RESOLUTION] if "all" in names else list(dict.fromkeys(names))
     trials = [
-        Trial(f"{name}-{level}", name, level, {"data_options": {**base.data_options, "factor": f"{name}={level}"}})
+        Trial(f"{name}-{level}", name, level, _change(base, name, level))
         for name in chosen
         for level in _levels(name, levels, alone=len(chosen) == 1)
     ]
@@ -141,8 +148,27 @@ def factor(base: Request, names: Sequence[str], levels: str = "5", pairs: int = 
     return Study("factor", rendered, Trial("as-drawn", "as drawn", "as drawn", {}), tuple(trials))
 
 
+def _factor_name(text: str) -> str:
+    """The name of a factor, however it was written: "Skin tone", "gender-presentation".
+
+    Raises:
+        UnknownName: there is none.
+    """
+    name = text.strip().lower().replace(" ", "_").replace("-", "_")
+    name = OTHER_NAMES.get(name, name)
+    if name not in (*FACTORS, RESOLUTION, "all"):
+        raise UnknownName("factor", text, [*FACTORS, RESOLUTION])
+    return name
+
+
+def _change(base: Request, name: str, level: str) -> Mapping[str, Any]:
+    if name == RESOLUTION:
+        return _as_if(int(level))
+    return {"data_options": {**base.data_options, "factor": f"{name}={level}"}}
+
+
 def _levels(name: str, text: str, *, alone: bool) -> Sequence[str]:
-    about = find(name)
+    about = SIZES if name == RESOLUTION else find(name)
     if text.strip().isdecimal():
         n = int(text)
         return about.levels(n if alone else min(n, len(about.names) or n))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sapiens_bench.adapters.conditions import lens
+from sapiens_bench.adapters.conditions import lens, light
 from sapiens_bench.adapters.conditions.condition import CORRUPTIONS, RESOLUTION, Condition, read_condition
 from sapiens_bench.adapters.conditions.conditioned import PICTURE, SHIFT, Conditioned, changed
 from sapiens_bench.adapters.conditions.draws import USUAL_SIDE_PX, Draw
@@ -218,3 +220,31 @@ def test_a_wrong_condition_is_refused_with_what_is_right(given: dict[str, Any], 
 def test_boxes_cannot_be_moved_where_a_task_has_none() -> None:
     with pytest.raises(UsageError, match="whole picture"):
         Conditioned(OneSample(), Condition(name="crop_shift", level=1), is_whole_image=True)
+
+
+@pytest.mark.parametrize("sigma", [3.0, 4.4, 6.4, 8.0, 17.35])
+def test_a_wide_blur_has_the_bits_of_opencvs(sigma: float) -> None:
+    size = 2 * int(np.ceil(3 * sigma)) + 1
+    draws = np.random.default_rng(2)
+    for image in (draws.integers(0, 256, (90, 70, 3)), draws.choice([0, 255], (70, 90, 3)), np.full((40, 40, 3), 255)):
+        picture = image.astype(np.uint8)
+        draw = Draw.of("blur", 0, "key", picture, BOX)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lens, "SIGMA_PX", (sigma * USUAL_SIDE_PX / min(picture.shape[:2]),))
+            found = lens.blur(picture, 1, draw)
+        assert lens._taps(size, sigma) is not None
+        wanted = cv2.GaussianBlur(picture, (size, size), sigma, borderType=cv2.BORDER_REPLICATE)
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_the_shot_noise_of_the_dark_is_that_of_its_formula() -> None:
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    for level in (1, 5):
+        bits = Draw.of("low_light", 0, "key", image, BOX).twelve_bits(image.shape)
+        dimmed = np.rint(255 * np.clip((np.arange(256) / 255) ** 2.2 * light.DIMMED[level - 1], 0, 1) ** (1 / 2.2))
+        grey = dimmed[image]
+        sigma = np.rint(256 * light.SHOT[level - 1] * (1 + np.sqrt(grey)))
+        steps = np.array([round(256 * NormalDist().inv_cdf((i + 0.5) / 4096)) for i in range(4096)])
+        wanted = np.clip(grey + np.floor((steps[bits] * sigma + 32768) / 65536), 0, 255)
+        found = light.low_light(image, level, Draw.of("low_light", 0, "key", image, BOX))
+        np.testing.assert_array_equal(found, wanted)

@@ -7,9 +7,11 @@ import pytest
 
 from sapiens_bench.errors import UnknownName, UsageError
 from sapiens_bench.render.factors import FACTORS, find, parse, redraw
+from sapiens_bench.render.parts import LABEL
 from sapiens_bench.render.picture import Picture
 from sapiens_bench.render.scene import render, render_all
 
+ONE_PERSON = 0
 SIZE = {"height": 96, "width": 72}
 TRUTH = ("labels_HW", "instance_HW", "depth_HW_m", "normal_HW3", "keypoints_NK2_px", "visible_NK")
 APPEARANCE = [name for name, f in FACTORS.items() if f.to_redraw(f.levels(2)[0]).is_appearance]
@@ -36,7 +38,7 @@ def test_a_factor_changes_the_picture_and_no_bit_of_the_truth(name: str, as_draw
 
 
 def test_pictures_of_one_rasterisation_have_the_bits_of_pictures_drawn_alone(as_drawn: Picture) -> None:
-    texts = ["", "skin_tone=6", "clothing=red", "background=white", "light_level=1", "light_direction=30"]
+    texts = ["", "skin_tone=6", "clothing_colour=red", "background=white", "light_level=1", "light_direction=30"]
     together = render_all("default", 2, [redraw(text) for text in texts], **SIZE)
     for text, found in zip(texts[1:], together[1:]):
         alone = picture(text)
@@ -49,6 +51,11 @@ def test_pictures_of_one_rasterisation_have_the_bits_of_pictures_drawn_alone(as_
 # what the picture states about itself -> the level that was set
 STATED = {"age": "age", "body_shape": "body_shape", "gender_shape": "gender_shape", "height": "height",
           "camera_pitch": "camera_pitch", "focal_length": "focal_length", "people": "people"}  # fmt: skip
+OUTFIT = ("hair", "clothing")
+WORN = {
+    "hair": [LABEL["Hair"], LABEL["Apparel"]],
+    "clothing": [LABEL["Apparel"], LABEL["Upper_Clothing"], LABEL["Lower_Clothing"]],
+}
 UNTOUCHED = ("skin_tone", "hair", "clothing", "clothing_lightness", "background", "light_level")
 
 
@@ -56,7 +63,8 @@ UNTOUCHED = ("skin_tone", "hair", "clothing", "clothing_lightness", "background"
 def test_a_factor_of_geometry_sets_what_the_picture_states_and_leaves_the_rest(name: str, as_drawn: Picture) -> None:
     level = FACTORS[name].levels(2)[1]
     found, before = picture(f"{name}={level}").about, as_drawn.about
-    assert [found[n] for n in UNTOUCHED] == [before[n] for n in UNTOUCHED] or name == "people"
+    untouched = [n for n in UNTOUCHED if n != name]
+    assert [found[n] for n in untouched] == [before[n] for n in untouched] or name == "people"
     if name in STATED:
         assert found[STATED[name]] == pytest.approx(float(level), rel=1e-3)
     for other in set(STATED) - {name, "people"}:
@@ -115,7 +123,7 @@ def test_light_from_the_right_lights_the_right() -> None:
 
 def test_levels_of_a_span_are_evenly_spaced_and_names_come_in_order() -> None:
     assert find("skin_tone").levels(5) == ("1", "2.5", "4", "5.5", "7")
-    assert find("clothing").levels(3) == ("black", "grey", "white")
+    assert find("clothing_colour").levels(3) == ("black", "grey", "white")
     assert parse("light_level=-1.5") == ("light_level", "-1.5")
 
 
@@ -123,7 +131,9 @@ def test_levels_of_a_span_are_evenly_spaced_and_names_come_in_order() -> None:
     ("text", "error", "said"),
     [
         ("skin_tine=3", UnknownName, "Did you mean 'skin_tone'"),
-        ("clothing=blu", UnknownName, "Did you mean 'blue'"),
+        ("clothing_colour=blu", UnknownName, "Did you mean 'blue'"),
+        ("clothing=red", UsageError, "clothing_colour"),
+        ("hair=bunn", UnknownName, "Did you mean 'bun'"),
         ("skin_tone=8", UsageError, "from 1 to 7"),
         ("skin_tone=nan", UsageError, "from 1 to 7"),
         ("skin_tone=dark", UsageError, "from 1 to 7"),
@@ -139,3 +149,44 @@ def test_too_many_or_too_few_levels_are_refused() -> None:
     for n in (1, 6):
         with pytest.raises(UsageError, match="2 to 5"):
             find("hair_colour").levels(n)
+
+
+@pytest.mark.parametrize("name", OUTFIT)
+def test_an_outfit_leaves_points_camera_and_light_and_changes_the_truth_only_where_it_was_or_is(
+    name: str, as_drawn: Picture
+) -> None:
+    for level in FACTORS[name].names:
+        found = picture(f"{name}={level}")
+        np.testing.assert_array_equal(found.keypoints_NK2_px, as_drawn.keypoints_NK2_px, err_msg=level)
+        np.testing.assert_array_equal(found.camera.K, as_drawn.camera.K)
+        np.testing.assert_array_equal(found.camera.t, as_drawn.camera.t)
+        differs = found.labels_HW != as_drawn.labels_HW
+        worn = np.isin(found.labels_HW, WORN[name]) | np.isin(as_drawn.labels_HW, WORN[name])
+        assert (differs & ~worn).sum() <= 1, level  # a smoothed sleeve may lie within the shoulder's outline
+        kept = (found.labels_HW == as_drawn.labels_HW) & ~worn & (found.instance_HW > 0)
+        np.testing.assert_array_equal(found.depth_HW_m[kept], as_drawn.depth_HW_m[kept], err_msg=level)
+        if name == "hair":
+            assert found.about["hair"] == level
+            assert (LABEL["Hair"] in found.labels_HW) is (level != "bald")
+
+
+# level -> what the picture states about sleeves or legs
+CUT = {"short_sleeves": "short+", "long_sleeves": "long+", "sleeveless": "short+", "shorts": "+short",
+       "trousers": "+long", "skirt": "+skirt"}  # fmt: skip
+
+
+@pytest.mark.parametrize("level", CUT)
+def test_a_garment_that_is_set_is_stated_and_the_other_stays(level: str) -> None:
+    before, words = (str(picture(text, ONE_PERSON).about["clothing"]) for text in ("", f"clothing={level}"))
+    assert CUT[level] in words
+    kept = 1 if CUT[level].endswith("+") else 0
+    assert words.split("+")[kept] == before.split("+")[kept]
+
+
+def test_longer_sleeves_hide_the_arms_and_looser_clothes_take_more_room() -> None:
+    arms = [LABEL[f"{side}_{part}_Arm"] for side in ("Left", "Right") for part in ("Upper", "Lower")]
+    bare = [int(np.isin(picture(f"clothing={cut}").labels_HW, arms).sum()) for cut in
+            ("sleeveless", "short_sleeves", "long_sleeves")]  # fmt: skip
+    assert bare[0] > bare[1] > bare[2]
+    tight, loose = (int((picture(f"clothing={fit}").instance_HW > 0).sum()) for fit in ("tight", "loose"))
+    assert loose > 1.05 * tight

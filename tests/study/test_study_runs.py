@@ -177,9 +177,12 @@ def test_all_tasks_have_twelve_corruptions_or_more() -> None:
         (lambda: design.boxes(base(task="seg")), UsageError, "whole picture"),
         (lambda: design.boxes(base(task="pose"), ["gt"]), UsageError, "beside gt"),
         (lambda: rendered(["skin_tine"]), UnknownName, "Did you mean 'skin_tone'"),
-        (lambda: rendered(["clothing"], "blck,grey"), UnknownName, "Did you mean 'black'"),
-        (lambda: rendered(["clothing"], "9"), UsageError, "2 to 7"),
-        (lambda: rendered(["clothing", "skin_tone"], "black"), UsageError, "one --factor"),
+        (lambda: rendered(["clothing_colour"], "blck,grey"), UnknownName, "Did you mean 'black'"),
+        (lambda: rendered(["clothing"], "9"), UsageError, "2 to 8"),
+        (lambda: rendered(["clothing", "skin_tone"], "shorts"), UsageError, "one --factor"),
+        (lambda: rendered(["resolution"], "512"), UsageError, "2 to 7"),
+        (lambda: rendered(["resolution"], "64,tiny"), UnknownName, "tiny"),
+        (lambda: design.factor(base(task="pose"), ["resolution"]), UsageError, "study resolution --dataset toy"),
         (lambda: rendered([]), UsageError, "--factor: skin_tone"),
         (lambda: rendered(["skin_tone"], pairs=1), UsageError, "2 to 1000"),
         (lambda: design.factor(base(task="pose", datasets=(), split="clips"), ["age"]), UsageError, "as drawn"),
@@ -208,8 +211,25 @@ def test_a_factor_study_renders_people_of_its_own_against_the_same_as_drawn() ->
     assert study.reference.change == {}
     assert [t.change["data_options"]["factor"] for t in study.trials] == [f"light_level={v}" for v in ("-4", "-1", "2")]
     everything = rendered(["all"])
-    assert {t.series for t in everything.trials} == set(FACTORS)
-    assert len(everything.trials) == sum(min(5, len(f.names) or 5) for f in FACTORS.values())
+    assert {t.series for t in everything.trials} == {*FACTORS, "resolution"}
+    assert len(everything.trials) == 5 + sum(min(5, len(f.names) or 5) for f in FACTORS.values())
+
+
+def test_every_name_the_scene_is_split_into_is_known() -> None:
+    names = ["skin tone", "age", "body-shape", "height", "gender presentation", "clothing", "hair", "light direction"]
+    names += ["light_level", "camera_pitch", "Focal length", "distance", "truncation", "occluder", "background"]
+    names += ["number of people", "resolution"]
+    study = rendered(names, "2")
+    assert len({t.series for t in study.trials}) == len(names)
+    assert {t.series for t in study.trials} <= {*FACTORS, "resolution"}
+
+
+def test_resolution_of_rendered_people_is_a_condition_on_the_pictures_of_the_reference() -> None:
+    study = rendered(["resolution"], "3")
+    assert [(t.name, t.level) for t in study.trials] == [(f"resolution-{n}", str(n)) for n in (256, 128, 64)]
+    request = study.request(study.trials[2], None)
+    assert request.condition == {"name": "resolution", "level": 64}
+    assert request.data_options == study.request(study.reference, None).data_options
 
 
 def test_the_smallest_effect_and_the_pairs_for_it_belong_together() -> None:

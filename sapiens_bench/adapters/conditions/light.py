@@ -26,6 +26,7 @@ CAST = (0.25, 0.5, 0.8, 1.2, 1.7)  # stops between red and blue
 FOG = (0.25, 0.4, 0.55, 0.7, 0.83)  # mean share of white
 _ONE = 256  # fixed point
 _BLOCK = 1 << 15  # values worked on at a time where there are several steps: they stay in the processor's cache
+_STEPS = 4096  # of the normal distribution: what twelve bits tell apart
 _WHITE = 235
 
 
@@ -33,7 +34,7 @@ _WHITE = 235
 def _normal() -> NDArray[np.int32]:
     """Quantiles of the normal distribution in 4096 equal steps, in 1 / 256 of sigma."""
     ends = NormalDist()
-    return np.array([round(_ONE * ends.inv_cdf((i + 0.5) / 4096)) for i in range(4096)], np.int32)
+    return np.array([round(_ONE * ends.inv_cdf((i + 0.5) / _STEPS)) for i in range(_STEPS)], np.int32)
 
 
 def noise(image: Image, level: int, draw: Draw) -> Image:
@@ -51,18 +52,24 @@ def impulse(image: Image, level: int, draw: Draw) -> Image:
 
 
 def low_light(image: Image, level: int, draw: Draw) -> Image:
-    table = _gain(DIMMED[level - 1])
-    sigma = np.rint(_ONE * SHOT[level - 1] * (1 + np.sqrt(np.arange(256)))).astype(np.int32)[table]
-    dark, bits = _looked_up(image, table), draw.twelve_bits(image.shape)
+    start, noisy = _gain(DIMMED[level - 1]).astype(np.int32) * _STEPS, _shot(level)
+    dark, bits = np.empty(image.shape, np.uint8), draw.twelve_bits(image.shape)
     rows = max(1, _BLOCK // image[0].size)
     for top in range(0, len(image), rows):
         block = slice(top, top + rows)
-        added = np.take(_normal(), bits[block])
-        added *= np.asarray(cv2.LUT(image[block], sigma), np.int32)
-        added += _ONE * _ONE // 2
-        added >>= 16  # of _ONE * _ONE
-        dark[block] = _plus(dark[block], added.astype(np.int16))
+        at = np.asarray(cv2.LUT(image[block], start), np.int32)
+        at |= bits[block]
+        np.take(noisy, at, mode="clip", out=dark[block])
     return dark
+
+
+@lru_cache(maxsize=5)
+def _shot(level: int) -> NDArray[np.uint8]:
+    """Grey level of a dimmed picture and twelve random bits -> grey level with its shot noise, [levels * 4096]."""
+    grey = np.arange(int(_gain(DIMMED[level - 1]).max()) + 1, dtype=np.int32)[:, None]
+    sigma = np.rint(_ONE * SHOT[level - 1] * (1 + np.sqrt(grey))).astype(np.int32)
+    added = (_normal() * sigma + _ONE * _ONE // 2) >> 16  # of _ONE * _ONE
+    return _byte(grey + added).ravel()
 
 
 def exposure(image: Image, level: int, draw: Draw) -> Image:
