@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from sapiens_bench.cards.hub_cache import FOLDER_FILES, cached
 from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.cards.schema import Get, HubFile, Licence, ModelCard, Variant, Weights
 from sapiens_bench.engine.card_ids import free_id, plain_id, shown_title
-from sapiens_bench.engine.own_facts import Found, Named, check_output, of_code, of_hub, of_onnx, of_program
+from sapiens_bench.engine.own_facts import Found, Named, check_output, of_code, of_onnx, of_program
+from sapiens_bench.engine.own_hub import of_hub
 from sapiens_bench.engine.request import OwnModel, Request
 from sapiens_bench.errors import CheckpointRejected, SapiensBenchError, UsageError, WeightsError, WeightsMissing
 
@@ -53,7 +55,8 @@ def register(request: Request, catalog: Catalog) -> None:
         if model.text in catalog.aliases:
             continue
         try:
-            catalog.add(_card(model, request.task, said, catalog), model.path, model.text)
+            asked = replace(model, options=frozenset(request.options))
+            catalog.add(_card(asked, request.task, said, catalog), model.path, model.text)
         except WeightsError as error:
             unusable[model.text] = error
     add_unusable(unusable, set(names), request.task, catalog)

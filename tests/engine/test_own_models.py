@@ -21,7 +21,7 @@ from sapiens_bench.cards.written import as_yaml
 from sapiens_bench.engine.own_models import card_for
 from sapiens_bench.engine.plan import resolve
 from sapiens_bench.engine.request import OwnModel, Request
-from sapiens_bench.errors import CardError, CheckpointRejected, LabelSpaceMismatch, UsageError, WeightsMissing
+from sapiens_bench.errors import CheckpointRejected, LabelSpaceMismatch, UsageError, WeightsMissing
 from sapiens_bench.models.parts.given import content, lent
 
 IMAGENET = OwnModel(normalise="imagenet")
@@ -138,7 +138,12 @@ def test_flags_about_own_models_need_one(catalog: Catalog) -> None:
 
 @pytest.mark.parametrize(
     ("task", "output", "message"),
-    [("pose", "heatmp", "Did you mean 'heatmap'"), ("seg", "heatmap", "--output"), ("depth", "logits", "leave it out")],
+    [
+        ("pose", "heatmp", "Did you mean 'heatmap'"),
+        ("seg", "heatmap", "--output"),
+        ("depth", "logits", "Known: affine_invariant_depth"),
+        ("normal", "logits", "leave it out"),
+    ],
 )
 def test_a_misspelt_output_is_refused_with_the_nearest(
     tmp_path: Path, tiny: ModuleType, catalog: Catalog, task: str, output: str, message: str
@@ -171,7 +176,8 @@ def test_a_hub_folder_says_its_input_and_labels(
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(prepare))
     (tmp_path / "model.safetensors").write_bytes(b"x")
-    card = card_for(str(tmp_path), task, OwnModel(), catalog)
+    said = OwnModel(output="metric_depth" if task == "depth" else "")
+    card = card_for(str(tmp_path), task, said, catalog)
     assert (card.wrapper, card.input.height, card.input.width) == (wrapper, 64, 32)
     assert (card.input.mean, card.input.std) == ((127.5,) * 3, (127.5,) * 3)
     assert card.space == ("atr18" if task == "seg" else None)
@@ -280,7 +286,7 @@ def test_a_network_is_gone_after_its_run(places: Path) -> None:
 def test_a_depth_network_must_say_what_its_numbers_mean(places: Path) -> None:
     net = nn.Conv2d(3, 1, 1)
     ask: dict[str, Any] = {"task": "depth", "models": [net], "input": "32x24", "normalise": "0..1", "split": "tiny"}
-    with pytest.raises(CardError, match="depth_kind"):
+    with pytest.raises(UsageError, match="--output metric_depth"):
         evaluate(**ask, limit=2, n_boot=0)
     record = evaluate(**ask, limit=2, n_boot=0, options={"depth_kind": "affine_invariant_depth"})
     assert record.cells[0].counts.ok == 2
