@@ -124,13 +124,18 @@ def dataset_root(
 
 
 def weight_files(
-    variant: Variant, weights_root: Path | None = None, trust: Mapping[str, str] | None = None
+    variant: Variant,
+    weights_root: Path | None = None,
+    trust: Mapping[str, str] | None = None,
+    *,
+    further_root: Path | None = None,
 ) -> WeightFiles:
     """Find and verify the files of a variant: shipped ones, ``weights_root``, our cache, the Hugging Face cache.
 
     Args:
         trust: resolved path -> sha256 of files that the user vouches for; they need no hash in the card, and may differ
             from it.
+        further_root: where the card's further files may lie as well.
 
     Raises:
         WeightsMissing: says what was looked for, where, and how to get it.
@@ -152,7 +157,7 @@ def weight_files(
     also: dict[str, Path] = {}
     known = {part.path: part for part in main}
     for name, expected in weights.also.items():
-        found = _further(variant, path, name, weights_root)
+        found = _further(variant, path, name, weights_root, further_root)
         part = known.setdefault(found, hash_file(found))
         _check(found, part.sha256, expected, variant.id)
         also[name] = found
@@ -209,10 +214,15 @@ def find_weights(variant: Variant, name: str, weights_root: Path | None = None) 
     return found
 
 
-def _further(variant: Variant, path: Path, name: str, weights_root: Path | None) -> Path:
+def _further(
+    variant: Variant, path: Path, name: str, weights_root: Path | None, further_root: Path | None = None
+) -> Path:
     """A further file: beside the first, else wherever a file of the variant may lie."""
     beside = (path if path.is_dir() else path.parent) / name
-    return beside if beside.is_file() else find_weights(variant, name, weights_root)
+    if beside.is_file():
+        return beside
+    elsewhere = None if further_root in (None, weights_root) else _search(further_root, name, "file")
+    return elsewhere or find_weights(variant, name, weights_root)
 
 
 def _parts(path: Path, weights: Weights) -> list[HashedFile]:
@@ -269,7 +279,7 @@ def _missing(variant: Variant, name: str, weights_root: Path | None) -> str:
     places = [str(place) for place in (weights_root, weights_cache()) if place is not None]
     if get.hub is not None:
         places.append(str(repository(get.hub)))
-    size = f" ({weights.size_bytes / 1e9:.2f} GB)" if weights.size_bytes else ""
+    size = f" ({weights.size_bytes / 1e9:.2f} GB)" if weights.size_bytes and name == weights.file else ""
     return f"Weights {name}{size} of {variant.id} not found in {', '.join(places)}. {get.how.strip()}"
 
 

@@ -99,9 +99,7 @@ def of_program(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Fou
         refuse_space(model, task, said)
         return Found("exported", None, spec, meaning(model, task, said), model.detail)
     if said.output == "labels":
-        raise UsageError(
-            f"{model.shown}: --output labels is of ONNX files; torch programs give scores (logits)."
-        )
+        raise UsageError(f"{model.shown}: --output labels is of ONNX files; torch programs give scores (logits).")
     if not said.space:
         raise ask(model, f"the {_set_of(task)} of its output", "--space NAME (`sapiens-bench list spaces`)")
     return Found("exported", catalog.space(said.space).id, spec, options, model.detail)

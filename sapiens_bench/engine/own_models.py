@@ -1,4 +1,5 @@
-"""Models named by their file instead of a card: ``net.onnx``, ``net.pt2``, ``code.py:Class``, a hub folder, ``hf:A/B``.
+"""Models named by their file instead of a card: ``net.onnx``, ``net.pt2``, ``code.py:Class``, a hub folder, ``hf:A/B``;
+and ``timm:NAME``, a backbone whose head ``probe`` fitted (``own_heads``).
 
 A card is made for each and added to the catalog, so that everything after it is as for any model. What the file says
 itself is read from it; what it does not say is asked for by one flag. Nothing is guessed that could move a score in
@@ -21,6 +22,7 @@ from sapiens_bench.cards.guess_space import USUAL
 from sapiens_bench.cards.hub_cache import FOLDER_FILES, cached
 from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.cards.schema import Get, HubFile, Licence, ModelCard, Variant, Weights
+from sapiens_bench.engine import own_heads
 from sapiens_bench.engine.card_ids import free_id, plain_id, shown_title
 from sapiens_bench.engine.own_facts import Found, Named, check_output, of_code, of_onnx, of_program
 from sapiens_bench.engine.own_hub import of_hub
@@ -51,6 +53,13 @@ def register(request: Request, catalog: Catalog) -> None:
     if not found and not unusable and any(said):
         flag = next(name for name, value in said._asdict().items() if value)
         raise UsageError(f"--{flag} is about models named by their file (--models ./net.onnx), and none is named so.")
+    for text in dict.fromkeys(without_form(name)[0] for name in names if name.startswith(own_heads.PREFIX)):
+        if text in catalog.aliases:
+            continue
+        try:
+            own_heads.add_head(text, request, catalog)
+        except WeightsError as error:
+            unusable[text] = error
     for model in found:
         if model.text in catalog.aliases:
             continue
@@ -95,7 +104,7 @@ def add_unusable(
     for text, error in unusable.items():
         if text in catalog.aliases:
             continue
-        tail = re.sub(r"^(hf|predictions(\[[^\]]*\])?):", "", text)
+        tail = re.sub(r"^(hf|timm|predictions(\[[^\]]*\])?):", "", text)
         title = shown_title(Path(tail).name.replace(".py:", ":"))
         name = free_id(title.removesuffix(".onnx"), catalog.models)
         variant = Variant(id=name, title=title, in_all=False)
