@@ -17,7 +17,7 @@ from sapiens_bench.cards.schema import InputSpec
 from sapiens_bench.engine.request import OwnModel, parse_input
 from sapiens_bench.errors import CheckpointRejected, UnknownName, UsageError
 
-_NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # name -> mean, std of 0..255 values
+NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # name -> mean, std of 0..255 values
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "0..1": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
     "-1..1": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
@@ -167,7 +167,7 @@ def input_spec(model: Named, said: OwnModel, size: tuple[int | None, ...]) -> In
     if hw is None:
         raise ask(model, "the size of its input", "--input HEIGHTxWIDTH, e.g. --input 256x192")
     if not said.normalise:
-        known = ", ".join(_NORMALISATIONS)
+        known = ", ".join(NORMALISATIONS)
         raise ask(
             model,
             "how pixels are normalised",
@@ -183,18 +183,18 @@ def _normalisation(text: str) -> tuple[Any, Any, Any]:
     for suffix in (",bgr", ",rgb"):
         if name.endswith(suffix):
             name, order = name.removesuffix(suffix), suffix[1:]
-    if name in _NORMALISATIONS:
-        return *_NORMALISATIONS[name], order
     try:
-        numbers = [float(part) for part in name.split(",")]
+        mean, std = NORMALISATIONS.get(name, ((), ()))
+        numbers = [*mean, *std] or [float(part) for part in name.split(",")]
     except ValueError:
         numbers = []
     if len(numbers) != 6 or not all(abs(x) < 1e6 for x in numbers) or any(x <= 0 for x in numbers[3:]):
         raise UsageError(
-            f"--normalise {text}: give {', '.join(_NORMALISATIONS)}, or six numbers (mean and standard deviation of R, "
+            f"--normalise {text}: give {', '.join(NORMALISATIONS)}, or six numbers (mean and standard deviation of R, "
             "G, B in 0..255); ',bgr' behind it for networks that take blue first."
         )
-    return tuple(numbers[:3]), tuple(numbers[3:]), order
+    turn = slice(None, None, -1 if order == "bgr" else 1)  # said for R, G, B; a card has them in the network's order
+    return tuple(numbers[:3][turn]), tuple(numbers[3:][turn]), order
 
 
 def _turned(out: OnnxTensor, is_last: bool) -> OnnxTensor:

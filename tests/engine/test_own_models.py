@@ -70,7 +70,8 @@ def test_pixels_are_never_normalised_by_a_guess_but_bytes_need_no_word(
         ("0..1", (0, 0, 0), (255, 255, 255), "rgb"),
         ("-1..1,bgr", (127.5,) * 3, (127.5,) * 3, "bgr"),
         ("none", (0, 0, 0), (1, 1, 1), "rgb"),
-        ("1,2,3,4,5,6,bgr", (1, 2, 3), (4, 5, 6), "bgr"),
+        ("1,2,3,4,5,6,bgr", (3, 2, 1), (6, 5, 4), "bgr"),  # a card has them in the network's order
+        ("imagenet,bgr", (103.53, 116.28, 123.675), (57.375, 57.12, 58.395), "bgr"),
     ],
 )
 def test_normalisations(
