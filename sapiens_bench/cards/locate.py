@@ -153,13 +153,13 @@ def weight_files(
     if vouched is not None and vouched != first:
         raise ChecksumMismatch(f"{path} has sha256 {first}, --trust-checkpoint says {vouched}. Not opened.")
     if vouched is None:
-        _check(path, first, weights.sha256, variant.id)
+        _check(path, first, weights.sha256, variant)
     also: dict[str, Path] = {}
     known = {part.path: part for part in main}
     for name, expected in weights.also.items():
         found = _further(variant, path, name, weights_root, further_root)
         part = known.setdefault(found, hash_file(found))
-        _check(found, part.sha256, expected, variant.id)
+        _check(found, part.sha256, expected, variant)
         also[name] = found
     unnamed = {part.path for part in main[1:]} - set(also.values()) if path.is_file() else set()
     pinned = weights.sha256 is not None and all(weights.also.values()) and vouched is None and not unnamed
@@ -261,12 +261,19 @@ def _joined(parts: list[HashedFile], path: Path) -> str:
     return digest.hexdigest()
 
 
-def _check(path: Path, sha256: str, expected: str | None, variant: str) -> None:
-    if expected is not None and sha256 != expected:
-        raise ChecksumMismatch(
-            f"{path} has sha256 {sha256}, the card of {variant} expects {expected}. "
-            f"Delete the file and run `sapiens-bench weights get {variant}` again."
+def _check(path: Path, sha256: str, expected: str | None, variant: Variant) -> None:
+    if expected is None or sha256 == expected:
+        return
+    get = variant.weights.get if variant.weights is not None else None
+    is_own = get is not None and not (get.embedded or get.hub or get.url)
+    raise ChecksumMismatch(
+        f"{path} has sha256 {sha256}, the card of {variant.id} expects {expected}. "
+        + (
+            "Restore the file; or, if it was changed on purpose, write its new sha256 into the card."
+            if is_own
+            else f"Delete the file and run `sapiens-bench weights get {variant.id}` again."
         )
+    )
 
 
 def _missing(variant: Variant, name: str, weights_root: Path | None) -> str:

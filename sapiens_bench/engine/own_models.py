@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.entries import without_form
 from sapiens_bench.cards.guess_space import USUAL
-from sapiens_bench.cards.hub_cache import FOLDER_FILES, cached
+from sapiens_bench.cards.hub_cache import cached
 from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.cards.schema import Get, HubFile, Licence, ModelCard, Variant, Weights
 from sapiens_bench.engine import own_heads
@@ -27,7 +27,14 @@ from sapiens_bench.engine.card_ids import free_id, plain_id, shown_title
 from sapiens_bench.engine.own_facts import Found, Named, check_output, of_code, of_onnx, of_program
 from sapiens_bench.engine.own_hub import of_hub
 from sapiens_bench.engine.request import OwnModel, Request
-from sapiens_bench.errors import CheckpointRejected, SapiensBenchError, UsageError, WeightsError, WeightsMissing
+from sapiens_bench.errors import (
+    CheckpointRejected,
+    SapiensBenchError,
+    UsageError,
+    WeightsError,
+    WeightsMissing,
+    nearest,
+)
 
 _GIVEN = re.compile(r"given:(\w+):(.+)")  # made by ``given_name``
 _CODE = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
@@ -105,7 +112,8 @@ def add_unusable(
         if text in catalog.aliases:
             continue
         tail = re.sub(r"^(hf|timm|predictions(\[[^\]]*\])?):", "", text)
-        title = shown_title(Path(tail).name.replace(".py:", ":"))
+        is_path = not text.startswith(("hf:", "timm:"))
+        title = shown_title(Path(tail).name.replace(".py:", ":") if is_path else tail)
         name = free_id(title.removesuffix(".onnx"), catalog.models)
         variant = Variant(id=name, title=title, in_all=False)
         fields: dict[str, Any] = {"schema": "model/1", "id": f"unusable-{name}"[:64], "title": title, "task": task}
@@ -185,7 +193,9 @@ def _one(text: str) -> Named | None:
 def _existing(path: Path) -> Path:
     path = path.expanduser()
     if not path.is_file():
-        raise WeightsMissing(f"{path} does not exist.")
+        beside = [each.name for each in path.parent.glob(f"*{path.suffix}")] if path.parent.is_dir() else []
+        meant = f" Did you mean {path.parent / close[0]}?" if (close := nearest(path.name, beside)) else ""
+        raise WeightsMissing(f"{path} does not exist.{meant}")
     return path.resolve()
 
 
@@ -196,7 +206,7 @@ def _snapshot(text: str) -> Path:
         raise UsageError(f"{text}: a hub model is named hf:ORG/NAME.") from None
     folder = cached(hub, None)
     if folder is None:
-        files = " ".join(f"--include '{name}'" for name in FOLDER_FILES[:2])
+        files = " ".join(f"--include '{name}'" for name in ("*.json", "model*.safetensors"))
         raise WeightsMissing(
             f"{text} is not in the Hugging Face cache of this machine. Nothing is downloaded unasked: read its licence "
             f"on https://huggingface.co/{hub.repo}, then run `hf download {hub.repo} {files}`."

@@ -193,6 +193,20 @@ def test_a_card_that_was_written_is_the_card(tmp_path: Path, tiny: ModuleType, c
     assert "# network input in pixels" in as_yaml(card)
 
 
+@pytest.mark.parametrize("normalise", ["imagenet,bgr", "1.5,2,3,4,5,6.25"])
+def test_a_card_that_was_written_makes_the_same_rows_as_the_flags(
+    tmp_path: Path, tiny: ModuleType, catalog: Catalog, normalise: str
+) -> None:
+    path, said = tiny.write(tmp_path / "net.onnx"), OwnModel(normalise=normalise)
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards" / "net.yaml").write_text(as_yaml(card_for(str(path), "pose", said, catalog)))
+    ask: dict[str, Any] = {"task": "pose", "split": "tiny", "limit": 1}
+    by_flags = resolve(Request(models=(str(path),), own=said, **ask), Catalog.load())
+    by_card = Request(models=("net",), cards=(tmp_path / "cards",), weights_root=tmp_path, **ask)
+    (a,), (b,) = by_flags.cells, resolve(by_card, Catalog.load(by_card.cards)).cells
+    assert a.cell.fingerprint == b.cell.fingerprint
+
+
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
