@@ -240,7 +240,8 @@ class Convention(Protocol):
 class StoredMaps:
     """How a task's maps lie in folders: what ``score --task NAME`` and ``predictions:FOLDER`` read."""
 
-    adapter: str  # of folders of truth; its options hold ``pictures``, whether pictures are opened
+    # Of folders of truth; its options hold ``pictures``, whether pictures are opened. "": truth is not read so.
+    adapter: str
     suffixes: tuple[str, ...]  # endings of files of predictions, ``.npy`` ...; the first counts where there are several
     Options: type[Any]  # an ``Options`` class: what is declared about predictions
     # (file, height and width of its picture, options) -> prediction; raises SampleFault

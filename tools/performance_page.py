@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 BENCHMARKS = REPOSITORY / "tests" / "benchmarks"
 STORED, PAGE = REPOSITORY / "docs" / "performance.json", REPOSITORY / "docs" / "performance.md"
 PACKAGES = ("numpy", "numba", "opencv-python-headless", "pyarrow", "pycocotools", "torch")
-WHOLE_COMMANDS = ("commands", "default", "report")  # with the threads that a user has
+WHOLE_COMMANDS = ("commands", "default", "own", "report")  # with the threads that a user has
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # read when numpy is loaded
 HEAD = """<!-- Written by tools/performance_page.py: run it, do not edit. -->
 

@@ -124,13 +124,18 @@ def dataset_root(
 
 
 def weight_files(
-    variant: Variant, weights_root: Path | None = None, trust: Mapping[str, str] | None = None
+    variant: Variant,
+    weights_root: Path | None = None,
+    trust: Mapping[str, str] | None = None,
+    *,
+    further_root: Path | None = None,
 ) -> WeightFiles:
     """Find and verify the files of a variant: shipped ones, ``weights_root``, our cache, the Hugging Face cache.
 
     Args:
         trust: resolved path -> sha256 of files that the user vouches for; they need no hash in the card, and may differ
             from it.
+        further_root: where the card's further files may lie as well.
 
     Raises:
         WeightsMissing: says what was looked for, where, and how to get it.
@@ -148,13 +153,13 @@ def weight_files(
     if vouched is not None and vouched != first:
         raise ChecksumMismatch(f"{path} has sha256 {first}, --trust-checkpoint says {vouched}. Not opened.")
     if vouched is None:
-        _check(path, first, weights.sha256, variant.id)
+        _check(path, first, weights.sha256, variant)
     also: dict[str, Path] = {}
     known = {part.path: part for part in main}
     for name, expected in weights.also.items():
-        found = _further(variant, path, name, weights_root)
+        found = _further(variant, path, name, weights_root, further_root)
         part = known.setdefault(found, hash_file(found))
-        _check(found, part.sha256, expected, variant.id)
+        _check(found, part.sha256, expected, variant)
         also[name] = found
     unnamed = {part.path for part in main[1:]} - set(also.values()) if path.is_file() else set()
     pinned = weights.sha256 is not None and all(weights.also.values()) and vouched is None and not unnamed
@@ -209,10 +214,15 @@ def find_weights(variant: Variant, name: str, weights_root: Path | None = None) 
     return found
 
 
-def _further(variant: Variant, path: Path, name: str, weights_root: Path | None) -> Path:
+def _further(
+    variant: Variant, path: Path, name: str, weights_root: Path | None, further_root: Path | None = None
+) -> Path:
     """A further file: beside the first, else wherever a file of the variant may lie."""
     beside = (path if path.is_dir() else path.parent) / name
-    return beside if beside.is_file() else find_weights(variant, name, weights_root)
+    if beside.is_file():
+        return beside
+    elsewhere = None if further_root in (None, weights_root) else _search(further_root, name, "file")
+    return elsewhere or find_weights(variant, name, weights_root)
 
 
 def _parts(path: Path, weights: Weights) -> list[HashedFile]:
@@ -251,12 +261,19 @@ def _joined(parts: list[HashedFile], path: Path) -> str:
     return digest.hexdigest()
 
 
-def _check(path: Path, sha256: str, expected: str | None, variant: str) -> None:
-    if expected is not None and sha256 != expected:
-        raise ChecksumMismatch(
-            f"{path} has sha256 {sha256}, the card of {variant} expects {expected}. "
-            f"Delete the file and run `sapiens-bench weights get {variant}` again."
+def _check(path: Path, sha256: str, expected: str | None, variant: Variant) -> None:
+    if expected is None or sha256 == expected:
+        return
+    get = variant.weights.get if variant.weights is not None else None
+    is_own = get is not None and not (get.embedded or get.hub or get.url)
+    raise ChecksumMismatch(
+        f"{path} has sha256 {sha256}, the card of {variant.id} expects {expected}. "
+        + (
+            "Restore the file; or, if it was changed on purpose, write its new sha256 into the card."
+            if is_own
+            else f"Delete the file and run `sapiens-bench weights get {variant.id}` again."
         )
+    )
 
 
 def _missing(variant: Variant, name: str, weights_root: Path | None) -> str:
@@ -269,7 +286,7 @@ def _missing(variant: Variant, name: str, weights_root: Path | None) -> str:
     places = [str(place) for place in (weights_root, weights_cache()) if place is not None]
     if get.hub is not None:
         places.append(str(repository(get.hub)))
-    size = f" ({weights.size_bytes / 1e9:.2f} GB)" if weights.size_bytes else ""
+    size = f" ({weights.size_bytes / 1e9:.2f} GB)" if weights.size_bytes and name == weights.file else ""
     return f"Weights {name}{size} of {variant.id} not found in {', '.join(places)}. {get.how.strip()}"
 
 

@@ -11,7 +11,7 @@ from sapiens_bench.cards.schema import ModelCard
 _COMMENTS = {
     "id": "names the family; letters, digits, . _ + -",
     "title": "as tables show it",
-    "task": "pose, seg, depth, normal, or a plug-in's",
+    "task": "`sapiens-bench list tasks`",
     "licence": "of the weights; `sapiens-bench` shows it and never grants it",
     "wrapper": "code that runs it; ./file.py:Class beside this card for your own",
     "space": "keypoint or label set of the output; `sapiens-bench list spaces`",

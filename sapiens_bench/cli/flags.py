@@ -138,7 +138,10 @@ OwnNormalise = Annotated[
     typer.Option("--normalise", help="Likewise: imagenet, 0..1, -1..1, none, or six numbers; ',bgr' for blue first."),
 ]
 OwnOutput = Annotated[
-    str, typer.Option("--output", help="Likewise: heatmap, simcc or coords (pose); logits or labels (seg).")
+    str,
+    typer.Option(
+        "--output", help="Likewise, what it answers with: heatmap, simcc, coords; logits, labels; metric_depth ..."
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Options = Annotated[

@@ -300,7 +300,8 @@ def _show_models(rows: list[dict[str, Any]]) -> None:
         say("")
     say(
         "Verified: golden, compared with the authors' or the library's own code on tiny random weights; shape, it\n"
-        "runs on files of the published form; quoted, printed numbers or stored results alone. GFLOPs: 2 x MAC.\n"
+        "runs on files of the published form; quoted, printed numbers or stored results alone; floor, a rule that\n"
+        "needs no network; sees truth, is given the truth and tests the harness, not a model. GFLOPs: 2 x MAC.\n"
         "p: as the authors print it, by their own way of counting; the others were counted here."
     )
 

@@ -332,6 +332,9 @@ def _show_results(record: RunRecord, out: Path, catalog: Catalog, fmt: str, plac
         (f"sapiens-bench report {folder} --format latex", "a table for a paper"),
         (f"sapiens-bench verify {folder}", "read all rows again and check them"),
     ]
-    if any(cell.status == "weights missing" for cell in record.cells):
+    cells = record.cells
+    if any(c.status == "refused" or c.counts.input_errors or c.counts.prediction_errors for c in cells):
+        commands.insert(0, (f"sapiens-bench errors {folder}", "what was refused or has no result, and what to do"))
+    if any(cell.status == "weights missing" for cell in cells):
         commands.append((f"sapiens-bench weights list --task {record.task}", "what to fetch for the missing rows"))
     next_commands(commands)

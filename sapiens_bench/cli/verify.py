@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sapiens_bench.cli import verify_conventions, verify_golden
+from sapiens_bench.cli import verify_conventions, verify_golden, verify_pixels
 from sapiens_bench.cli.flags import Cards, JsonOut, RunFolder, expanded
 from sapiens_bench.cli.guard import DefaultGroup
 
@@ -47,3 +47,4 @@ def verify_coco(
 
 
 app.command("conventions")(verify_conventions.conventions)
+app.command("pixels")(verify_pixels.pixels)

@@ -5,7 +5,6 @@ Every refusal names the flag that answers it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +15,23 @@ from sapiens_bench.cards.guess_space import guessed_space
 from sapiens_bench.cards.onnx_shapes import OnnxFacts, OnnxTensor, onnx_facts
 from sapiens_bench.cards.schema import InputSpec
 from sapiens_bench.engine.request import OwnModel, parse_input
-from sapiens_bench.errors import CheckpointRejected, DataError, UnknownName, UsageError
-from sapiens_bench.pixels import strict_json
+from sapiens_bench.errors import CheckpointRejected, UnknownName, UsageError
 
-_NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # name -> mean, std of 0..255 values
+NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # name -> mean, std of 0..255 values
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "0..1": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
     "-1..1": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
-_NO_NAME = re.compile(r"LABEL_\d+")  # what the library writes where nobody gave names
-OUTPUTS = {"pose": ("heatmap", "simcc", "coords"), "seg": ("logits", "labels")}
-_HUB_KINDS = {  # model_type of config.json -> (wrapper, task)
-    "segformer": ("segformer", "seg"),
-    "mask2former": ("mask2former", "seg"),
-    "depth_anything": ("depth_anything", "depth"),
-    "dpt": ("depth_anything", "depth"),
-    "vitpose": ("vitpose", "pose"),
+_KINDS = ("metric_depth", "scale_invariant_depth", "affine_invariant_depth", "affine_invariant_inverse_depth")
+OUTPUTS: dict[str, tuple[str, ...]] = {  # task -> what --output may say
+    "pose": ("heatmap", "simcc", "coords"),
+    "seg": ("logits", "labels"),
+    "depth": _KINDS,
+    "matting": ("alpha", "logits"),
+    "albedo": ("srgb", "linear"),
 }
+_MEANING = {"depth": "depth_kind", "matting": "output", "albedo": "colour_space"}  # task -> option that --output sets
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class Named:
     kind: str  # onnx, program, code, folder, hub, given
     path: Path  # file or folder; of a hub model its snapshot
     detail: str = ""  # class of code, repository of a hub model, weight format of a program, content of a given network
+    options: frozenset[str] = frozenset()  # names of the options that the request sets
 
     @property
     def shown(self) -> str:
@@ -71,7 +70,7 @@ def of_onnx(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
     options: dict[str, Any] = {"layout": "NHWC"} if is_last else {}
     if picture.dtype == "uint8" and not said.normalise:
         said = said._replace(normalise="none")
-    spec = _input(model, said, size)
+    spec = input_spec(model, said, size)
     outputs = [_turned(out, is_last) for out in facts.outputs]
     if task == "pose" and not said.output and (n_points := _points_of_people(facts.outputs)):
         space = said.space or guessed_space(n_points, (), catalog.spaces, str(model.path)).id
@@ -84,23 +83,25 @@ def of_onnx(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
         labels = (said.output or _seg_output(outputs)) == "labels"
         options |= {"output": "labels"} if labels else {}
         return Found("onnx", _seg_space(model, [] if labels else outputs, said, catalog), spec, options, "onnx")
-    _refuse_space(model, task, said)
-    return Found("onnx", None, spec, options, "onnx")
+    refuse_space(model, task, said)
+    return Found("onnx", None, spec, options | meaning(model, task, said), "onnx")
 
 
 def of_program(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
     """A program says nothing before it is run, and it is not run to be asked."""
-    spec = _input(model, said, ())
+    spec = input_spec(model, said, ())
     options: dict[str, Any] = {}
     if task == "pose":
         if not said.output:
-            raise _ask(model, "what it answers with", "--output heatmap, simcc or coords")
+            raise ask(model, "what it answers with", "--output heatmap, simcc or coords")
         options = {"output": said.output}
     if task not in ("pose", "seg"):
-        _refuse_space(model, task, said)
-        return Found("exported", None, spec, options, model.detail)
+        refuse_space(model, task, said)
+        return Found("exported", None, spec, meaning(model, task, said), model.detail)
+    if said.output == "labels":
+        raise UsageError(f"{model.shown}: --output labels is of ONNX files; torch programs give scores (logits).")
     if not said.space:
-        raise _ask(model, f"the {_set_of(task)} of its output", "--space NAME (`sapiens-bench list spaces`)")
+        raise ask(model, f"the {_set_of(task)} of its output", "--space NAME (`sapiens-bench list spaces`)")
     return Found("exported", catalog.space(said.space).id, spec, options, model.detail)
 
 
@@ -108,35 +109,9 @@ def of_code(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
     """A class in a file of the user."""
     space = catalog.space(said.space).id if said.space else None
     if task in ("pose", "seg") and space is None:
-        raise _ask(model, f"the {_set_of(task)} of its output", "--space NAME (`sapiens-bench list spaces`)")
-    spec = _input(model, said, ()) if said.input else None
+        raise ask(model, f"the {_set_of(task)} of its output", "--space NAME (`sapiens-bench list spaces`)")
+    spec = input_spec(model, said, ()) if said.input else None
     return Found(f"./{model.path.name}:{model.detail}", space, spec, {}, None)
-
-
-def of_hub(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
-    """A folder as the hub's library saves it: config.json, preprocessor_config.json."""
-    config = _json(model.path / "config.json")
-    kind = str(config.get("model_type", ""))
-    if kind not in _HUB_KINDS:
-        raise CheckpointRejected(
-            f"{model.text}: config.json says model_type {kind!r}; known are {', '.join(_HUB_KINDS)}. Export the "
-            "network to ONNX, or name a class that builds it (CODE.py:CLASS)."
-        )
-    wrapper, its_task = _HUB_KINDS[kind]
-    if its_task != task:
-        raise UsageError(f"{model.text}: a {kind} network is for --task {its_task}, not {task}.")
-    prepare = model.path / "preprocessor_config.json"
-    spec = _hub_input(model, said, _json(prepare) if prepare.is_file() else {})
-    space = None
-    if task == "pose":
-        names = _labels(config)
-        n_points = int(config.get("num_labels") or len(names) or 0)
-        space = catalog.space(said.space).id if said.space else (
-            guessed_space(n_points or 17, names, catalog.spaces, model.text).id
-        )  # fmt: skip
-    elif task == "seg":
-        space = _space_of_labels(model, _labels(config), said, catalog)
-    return Found(wrapper, space, spec, {}, "hf")
 
 
 def check_output(task: str, output: str) -> None:
@@ -153,6 +128,20 @@ def check_output(task: str, output: str) -> None:
         raise UnknownName("--output", output, OUTPUTS[task])
 
 
+def meaning(model: Named, task: str, said: OwnModel) -> dict[str, Any]:
+    """The option that says what the numbers of a map mean, which no file tells.
+
+    Raises:
+        UsageError: nobody said it.
+    """
+    if task not in _MEANING or _MEANING[task] in model.options:
+        return {}
+    if not said.output:
+        *some, last = OUTPUTS[task]
+        raise ask(model, "what its numbers mean", f"--output {', '.join(some)} or {last}")
+    return {_MEANING[task]: said.output}
+
+
 # Parts ----------------------------------------------------------------------------------------------------------------
 
 
@@ -166,7 +155,7 @@ def _picture(model: Named, facts: OnnxFacts) -> OnnxTensor:
     return images[0]
 
 
-def _input(model: Named, said: OwnModel, size: tuple[int | None, ...]) -> InputSpec:
+def input_spec(model: Named, said: OwnModel, size: tuple[int | None, ...]) -> InputSpec:
     """Size and normalisation of the input; the file's own size where it states one."""
     hw = parse_input(said.input) if said.input else None
     fixed = (size[0], size[1]) if len(size) == 2 and None not in size else None
@@ -176,10 +165,10 @@ def _input(model: Named, said: OwnModel, size: tuple[int | None, ...]) -> InputS
         )
     hw = hw or fixed  # type: ignore[assignment]
     if hw is None:
-        raise _ask(model, "the size of its input", "--input HEIGHTxWIDTH, e.g. --input 256x192")
+        raise ask(model, "the size of its input", "--input HEIGHTxWIDTH, e.g. --input 256x192")
     if not said.normalise:
-        known = ", ".join(_NORMALISATIONS)
-        raise _ask(
+        known = ", ".join(NORMALISATIONS)
+        raise ask(
             model,
             "how pixels are normalised",
             f"--normalise {known}, or six numbers (mean and standard deviation of R, G, B in 0..255)",
@@ -194,18 +183,18 @@ def _normalisation(text: str) -> tuple[Any, Any, Any]:
     for suffix in (",bgr", ",rgb"):
         if name.endswith(suffix):
             name, order = name.removesuffix(suffix), suffix[1:]
-    if name in _NORMALISATIONS:
-        return *_NORMALISATIONS[name], order
     try:
-        numbers = [float(part) for part in name.split(",")]
+        mean, std = NORMALISATIONS.get(name, ((), ()))
+        numbers = [*mean, *std] or [float(part) for part in name.split(",")]
     except ValueError:
         numbers = []
     if len(numbers) != 6 or not all(abs(x) < 1e6 for x in numbers) or any(x <= 0 for x in numbers[3:]):
         raise UsageError(
-            f"--normalise {text}: give {', '.join(_NORMALISATIONS)}, or six numbers (mean and standard deviation of R, "
+            f"--normalise {text}: give {', '.join(NORMALISATIONS)}, or six numbers (mean and standard deviation of R, "
             "G, B in 0..255); ',bgr' behind it for networks that take blue first."
         )
-    return tuple(numbers[:3]), tuple(numbers[3:]), order
+    turn = slice(None, None, -1 if order == "bgr" else 1)  # said for R, G, B; a card has them in the network's order
+    return tuple(numbers[:3][turn]), tuple(numbers[3:][turn]), order
 
 
 def _turned(out: OnnxTensor, is_last: bool) -> OnnxTensor:
@@ -233,7 +222,7 @@ def _pose_output(model: Named, outputs: list[OnnxTensor]) -> str:
     if any(shape[2] in (2, 3) for shape in rows):
         return "coords"
     given = ", ".join(f"{x.name} {_axes(x)}" for x in outputs)
-    raise _ask(model, f"what its outputs are ({given})", "--output heatmap, simcc or coords")
+    raise ask(model, f"what its outputs are ({given})", "--output heatmap, simcc or coords")
 
 
 def _pose_space(model: Named, outputs: list[OnnxTensor], output: str, said: OwnModel, catalog: Catalog) -> str:
@@ -242,7 +231,7 @@ def _pose_space(model: Named, outputs: list[OnnxTensor], output: str, said: OwnM
     rank = 4 if output == "heatmap" else 3
     counts = {x.shape[1] for x in outputs if x.shape and len(x.shape) == rank and x.shape[1]}
     if len(counts) != 1:
-        raise _ask(model, "its keypoint set", "--space NAME (`sapiens-bench list spaces`)")
+        raise ask(model, "its keypoint set", "--space NAME (`sapiens-bench list spaces`)")
     return guessed_space(int(counts.pop() or 0), (), catalog.spaces, str(model.path)).id
 
 
@@ -260,68 +249,17 @@ def _seg_space(model: Named, outputs: list[OnnxTensor], said: OwnModel, catalog:
     if len(known) == 1:
         return known[0]
     among = f": {', '.join(known)} have so many classes" if known else ""
-    raise _ask(model, "its label set", f"--space NAME (`sapiens-bench list spaces`{among})")
+    raise ask(model, "its label set", f"--space NAME (`sapiens-bench list spaces`{among})")
 
 
-def _labels(config: dict[str, Any]) -> list[str]:
-    found = config.get("id2label")
-    if not isinstance(found, dict):
-        return []
-    try:
-        names = [str(found[key]) for key in sorted(found, key=int)]
-    except ValueError:
-        return []
-    return [] if all(_NO_NAME.fullmatch(name) for name in names) else names
-
-
-def _space_of_labels(model: Named, names: list[str], said: OwnModel, catalog: Catalog) -> str:
-    if said.space:
-        return catalog.space(said.space).id
-    plain = [_plain(name) for name in names]
-    told = f" ({', '.join(names[:3])}, ...)" if names else ""
-    for space in catalog.spaces.values():
-        if space.kind == "labels" and [_plain(name) for name in space.names] == plain:
-            return space.id
-    raise _ask(model, f"its label set {told}", "--space NAME (`sapiens-bench list spaces`)")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _hub_input(model: Named, said: OwnModel, prepare: dict[str, Any]) -> InputSpec:
-    size = prepare.get("size")
-    hw: tuple[int | None, ...] = ()
-    if isinstance(size, dict) and isinstance(size.get("height"), int) and isinstance(size.get("width"), int):
-        hw = (size["height"], size["width"])
-    mean, std = _three(prepare.get("image_mean")), _three(prepare.get("image_std"))
-    if not said.normalise and mean and std and prepare.get("do_normalize", True):
-        numbers = [255 * x for x in (*mean, *std)]
-        said = said._replace(normalise=",".join(map(repr, numbers)))
-    return _input(model, said, () if said.input else hw)
-
-
-def _three(value: Any) -> list[float]:
-    is_sound = isinstance(value, list) and len(value) == 3 and all(isinstance(x, int | float) for x in value)
-    return [float(x) for x in value] if is_sound else []
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = strict_json.parse(strict_json.read_bytes(path), path)
-    except DataError as error:
-        raise CheckpointRejected(str(error)) from None
-    if not isinstance(content, dict):
-        raise CheckpointRejected(f"{path} holds no object.")
-    return content
-
-
-def _refuse_space(model: Named, task: str, said: OwnModel) -> None:
+def refuse_space(model: Named, task: str, said: OwnModel) -> None:
+    """Raises UsageError: a set is named for a task that is in none."""
     if said.space:
         raise UsageError(f"{model.text}: {task} is in no set, so --space {said.space} means nothing.")
 
 
-def _ask(model: Named, what: str, flag: str) -> UsageError:
+def ask(model: Named, what: str, flag: str) -> UsageError:
+    """The refusal that asks for a flag."""
     return UsageError(f"{model.shown} does not say {what}. Give {flag}.")
 
 

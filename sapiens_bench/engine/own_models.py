@@ -1,4 +1,5 @@
-"""Models named by their file instead of a card: ``net.onnx``, ``net.pt2``, ``code.py:Class``, a hub folder, ``hf:A/B``.
+"""Models named by their file instead of a card: ``net.onnx``, ``net.pt2``, ``code.py:Class``, a hub folder, ``hf:A/B``;
+and ``timm:NAME``, a backbone whose head ``probe`` fitted (``own_heads``).
 
 A card is made for each and added to the catalog, so that everything after it is as for any model. What the file says
 itself is read from it; what it does not say is asked for by one flag. Nothing is guessed that could move a score in
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,22 @@ from pydantic import ValidationError
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.entries import without_form
 from sapiens_bench.cards.guess_space import USUAL
-from sapiens_bench.cards.hub_cache import FOLDER_FILES, cached
+from sapiens_bench.cards.hub_cache import cached
 from sapiens_bench.cards.locate import weight_files
 from sapiens_bench.cards.schema import Get, HubFile, Licence, ModelCard, Variant, Weights
+from sapiens_bench.engine import own_heads
 from sapiens_bench.engine.card_ids import free_id, plain_id, shown_title
-from sapiens_bench.engine.own_facts import Found, Named, check_output, of_code, of_hub, of_onnx, of_program
+from sapiens_bench.engine.own_facts import Found, Named, check_output, of_code, of_onnx, of_program
+from sapiens_bench.engine.own_hub import of_hub
 from sapiens_bench.engine.request import OwnModel, Request
-from sapiens_bench.errors import CheckpointRejected, SapiensBenchError, UsageError, WeightsError, WeightsMissing
+from sapiens_bench.errors import (
+    CheckpointRejected,
+    SapiensBenchError,
+    UsageError,
+    WeightsError,
+    WeightsMissing,
+    nearest,
+)
 
 _GIVEN = re.compile(r"given:(\w+):(.+)")  # made by ``given_name``
 _CODE = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
@@ -49,11 +60,19 @@ def register(request: Request, catalog: Catalog) -> None:
     if not found and not unusable and any(said):
         flag = next(name for name, value in said._asdict().items() if value)
         raise UsageError(f"--{flag} is about models named by their file (--models ./net.onnx), and none is named so.")
+    for text in dict.fromkeys(without_form(name)[0] for name in names if name.startswith(own_heads.PREFIX)):
+        if text in catalog.aliases:
+            continue
+        try:
+            own_heads.add_head(text, request, catalog)
+        except WeightsError as error:
+            unusable[text] = error
     for model in found:
         if model.text in catalog.aliases:
             continue
         try:
-            catalog.add(_card(model, request.task, said, catalog), model.path, model.text)
+            asked = replace(model, options=frozenset(request.options))
+            catalog.add(_card(asked, request.task, said, catalog), model.path, model.text)
         except WeightsError as error:
             unusable[model.text] = error
     add_unusable(unusable, set(names), request.task, catalog)
@@ -92,8 +111,9 @@ def add_unusable(
     for text, error in unusable.items():
         if text in catalog.aliases:
             continue
-        tail = re.sub(r"^(hf|predictions(\[[^\]]*\])?):", "", text)
-        title = shown_title(Path(tail).name.replace(".py:", ":"))
+        tail = re.sub(r"^(hf|timm|predictions(\[[^\]]*\])?):", "", text)
+        is_path = not text.startswith(("hf:", "timm:"))
+        title = shown_title(Path(tail).name.replace(".py:", ":") if is_path else tail)
         name = free_id(title.removesuffix(".onnx"), catalog.models)
         variant = Variant(id=name, title=title, in_all=False)
         fields: dict[str, Any] = {"schema": "model/1", "id": f"unusable-{name}"[:64], "title": title, "task": task}
@@ -173,7 +193,9 @@ def _one(text: str) -> Named | None:
 def _existing(path: Path) -> Path:
     path = path.expanduser()
     if not path.is_file():
-        raise WeightsMissing(f"{path} does not exist.")
+        beside = [each.name for each in path.parent.glob(f"*{path.suffix}")] if path.parent.is_dir() else []
+        meant = f" Did you mean {path.parent / close[0]}?" if (close := nearest(path.name, beside)) else ""
+        raise WeightsMissing(f"{path} does not exist.{meant}")
     return path.resolve()
 
 
@@ -184,7 +206,7 @@ def _snapshot(text: str) -> Path:
         raise UsageError(f"{text}: a hub model is named hf:ORG/NAME.") from None
     folder = cached(hub, None)
     if folder is None:
-        files = " ".join(f"--include '{name}'" for name in FOLDER_FILES[:2])
+        files = " ".join(f"--include '{name}'" for name in ("*.json", "model*.safetensors"))
         raise WeightsMissing(
             f"{text} is not in the Hugging Face cache of this machine. Nothing is downloaded unasked: read its licence "
             f"on https://huggingface.co/{hub.repo}, then run `hf download {hub.repo} {files}`."

@@ -201,6 +201,8 @@ def _default_out(
     optional = {name: request[name] for name in only_if_said if request.get(name)}
     if request.get("max_pixels", MAX_PIXELS) != MAX_PIXELS:
         optional["max_pixels"] = request["max_pixels"]
+    if any(request["own"].values()):  # what was said of a file's pixels and output
+        optional["own"] = request["own"]
     question = {
         "version": __version__,
         "models": sorted(candidate.entry.id for candidate in asked),

@@ -26,7 +26,7 @@ class OwnModel(NamedTuple):
     space: str = ""  # keypoint or label set of the output
     input: str = ""  # HEIGHTxWIDTH
     normalise: str = ""  # imagenet, 0..1, -1..1, none, or six numbers; ",bgr" behind it for blue first
-    output: str = ""  # heatmap, simcc, coords, logits, labels
+    output: str = ""  # heatmap, simcc, coords, logits, labels, or what the numbers of a map mean
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,39 @@ from pydantic import AliasChoices, Field
 
 from sapiens_bench.cards.options import Options
 from sapiens_bench.pixels.coded_normals import Encoding
+from sapiens_bench.tasks.albedo.types import ColourSpace
 from sapiens_bench.tasks.depth.types import DepthKind
 
 Sign = Literal[-1, 1]
+Signs = tuple[Sign, Sign, Sign]
+Padding = Annotated[float, Field(gt=0, le=10)]
+
+
+class AxesOptions(Options):
+    axis_sign: Signs = (1, 1, 1)
+    """Signs that bring the network's normals to x right, y up, z towards the viewer."""
+
+
+class DepthOptions(Options):
+    depth_kind: DepthKind
+    """What the network's numbers mean, hence in which space a fit to the ground truth is made."""
+
+
+class PointsOptions(Options):
+    """Of point maps, which are right up to one factor per picture."""
+
+    axis_sign: Signs = (1, 1, 1)
+    """Signs that bring the network's points to x right, y down, z forward."""
+
+
+class MattingOptions(Options):
+    output: Literal["alpha", "logits"]
+    """The network's numbers: shares of 0..1, or what a sigmoid makes shares of."""
+
+
+class AlbedoOptions(Options):
+    colour_space: ColourSpace
+    """Of the network's numbers, RGB of 0..1: srgb as pictures are shown, or linear."""
 
 
 class _Stored(Options):
@@ -52,7 +82,7 @@ class StoredDepth(_Stored):
 class StoredNormals(_Stored):
     """Of ``predictions`` for normal."""
 
-    axis_sign: tuple[Sign, Sign, Sign] = (1, 1, 1)
+    axis_sign: Signs = (1, 1, 1)
     """Signs that bring the stored axes to x right, y up, z towards the viewer; [1, -1, -1] for OpenCV's axes."""
     order: Literal["xyz", "zyx"] = "xyz"
     """Order of the stored channels."""

@@ -1,5 +1,5 @@
-"""Any network as a TorchScript or torch.export archive with a card, or as a function of this process: keypoints, parts,
-depth or normals.
+"""Any network as a TorchScript or torch.export archive with a card, or as a function of this process: keypoints or
+maps.
 
 Such an archive carries code, so its sha256 must be pinned by the card or vouched for by the user.
 """
@@ -9,8 +9,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from sapiens_bench.errors import CardError, CheckpointRejected
+from sapiens_bench.models.card_options import ExportedPoseOptions, Live, LivePoseOptions
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import ExportedPoseOptions, Live, LivePoseOptions
 from sapiens_bench.models.parts.card_maps import CardMaps
 from sapiens_bench.models.parts.card_poses import CardPoses
 from sapiens_bench.models.parts.decoders import Answers
@@ -65,22 +65,25 @@ class ExportedPoses(CardPoses):
 
 
 class ExportedMaps(CardMaps):
-    """A dense network as a program: image [B, 3, h, w] -> one map [B, C, h', w'].
+    """A dense network as a program: image [B, 3, h, w] -> one map [B, C, h', w'], or [B, h', w'] where C is 1.
 
     Raises:
-        CheckpointRejected: another number of maps than the card says; and see ``open_network``.
+        CheckpointRejected: other maps than the card says; and see ``open_network``.
     """
 
     def __init__(self, context: ModelContext) -> None:
         super().__init__(context)
         self.net = open_network(context, self.input_hw)
-        if (found := self.net.trial_channels()) != self.channels:
-            raise CheckpointRejected(
-                f"{self.net.path} gives {found} maps; the card of {self.name} ({self.task}) needs {self.channels}."
-            )
+        self._one_map(self.net.trial())
 
     def raw(self, image: Tensor) -> Tensor:
-        return self.checked(self.net(image), self.name)
+        return self.shares(self._one_map(self.net.outputs(image)))
+
+    def _one_map(self, found: tuple[Tensor, ...]) -> Tensor:
+        if len(found) != 1:
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in found)
+            raise CheckpointRejected(f"{self.net.path} gives {len(found)} tensors ({shapes}); {self.task} is one map.")
+        return self.checked(found[0], self.net.path)
 
 
 def build(context: ModelContext) -> ExportedPoses | ExportedMaps:

@@ -1,4 +1,4 @@
-"""Any network as an ONNX file with a card: keypoints, parts, depth or normals from one picture.
+"""Any network as an ONNX file with a card: keypoints or maps of one picture.
 
 An ONNX file is data, not code; ONNX Runtime computes it, on the GPU where it can. Half precision, double precision and
 8-bit inputs are fed as the file wants them; an 8-bit input means that the file normalises the picture itself.
@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from sapiens_bench.cards.schema import InputSpec
 from sapiens_bench.errors import CardError, CheckpointRejected
+from sapiens_bench.models.card_options import OnnxPoseOptions, OnnxSegOptions
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import OnnxPoseOptions, OnnxSegOptions
 from sapiens_bench.models.parts.card_maps import CardMaps
 from sapiens_bench.models.parts.card_poses import CardPoses
 from sapiens_bench.models.parts.decoders import Answers
@@ -130,7 +130,7 @@ class OnnxMaps(CardMaps):
         out = found[0] if self.person is None else joined(found[0], found[1], self.channels, self.name)
         if self.channel is not None:
             out = out[:, self.channel : self.channel + 1]
-        out = self.checked(out, self.name)
+        out = self.shares(self.checked(out, self.name))
         if not self.is_corner_aligned:
             return out
         return functional.interpolate(out, self.input_hw, mode="bilinear", align_corners=True)

@@ -9,35 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import Field, create_model
 
 from sapiens_bench.cards.options import NoOptions, Options
 from sapiens_bench.errors import CardError
 from sapiens_bench.models.box_free_options import OneStageOptions
-from sapiens_bench.models.dense_options import DENSE_WRAPPERS, OnnxFile, OnnxLayout, Sign
+from sapiens_bench.models.card_options import CARD_WRAPPERS
+from sapiens_bench.models.dense_options import DENSE_WRAPPERS, AxesOptions, DepthOptions, Padding
 from sapiens_bench.models.probe_options import PROBE_WRAPPERS
 from sapiens_bench.models.stored_options import predictions_options
-from sapiens_bench.tasks.depth.types import DepthKind
 from sapiens_bench.types import TaskKind
 
 # One class; or one per task where they differ; or a function of the task that owns them.
 OptionsOf = type[Options] | Mapping[str, type[Options]] | Callable[[TaskKind], type[Options]]
 
-Padding = Annotated[float, Field(gt=0, le=10)]
 Heads = Annotated[int, Field(ge=1, le=1024)]
 SapiensV1Size = Literal["0.3b", "0.6b", "1b", "2b"]
 Sapiens2Size = Literal["0.1b", "0.4b", "0.8b", "1b", "5b"]
 VitPoseSize = Literal["small", "base", "large", "huge"]
-
-
-class AxesOptions(Options):
-    axis_sign: tuple[Sign, Sign, Sign] = (1, 1, 1)
-    """Signs that bring the network's normals to x right, y up, z towards the viewer."""
-
-
-class DepthOptions(Options):
-    depth_kind: DepthKind
-    """What the network's numbers mean, hence in which space a fit to the ground truth is made."""
 
 
 class SapiensV1Options(Options):
@@ -116,133 +105,6 @@ class SimccOptions(Options):
     """The two outputs, x first, where they are neither called simcc_x and simcc_y nor told apart by their length."""
 
 
-class CardPoseOptions(Options):
-    """Of pose networks that only their card describes, whatever runs them."""
-
-    output: Literal["heatmap", "simcc", "coords"]
-    """What the file answers: maps [B, K, h, w]; two sets of vectors [B, K, bins]; or positions [B, K, 2 or 3]."""
-    padding: Padding = 1.25
-    """Side of the crop over that of the box."""
-    flip_test: bool = False
-    """Mean with the mirrored crop."""
-    codec: Literal["udp", "udp_vitpose", "plain"] = "udp"
-    """Heatmaps: crop and decoding. ``udp``: UDP with DARK as MMPose 1.x decodes it; ``udp_vitpose``: as ViTPose's own
-    code does; ``plain``: three-point crop, quarter-pixel decoding."""
-    blur_kernel: Annotated[int, Field(ge=3, le=63)] = 11
-    """Heatmaps under UDP: odd size of the Gaussian (MMPose: 11 for 256 x 192, 17 for 384 x 288)."""
-    split_ratio: Annotated[float, Field(gt=0, le=64)] = 2.0
-    """SimCC: bins per crop pixel."""
-    score: Literal["min", "mean"] = "min"
-    """SimCC: score of a keypoint, the smaller of its two maxima or their mean."""
-    units: Literal["pixel", "share"] | None = None
-    """Coordinates, where it must be given: pixels of the crop, or shares of its sides."""
-    output_names: tuple[str, ...] = ()
-    """Where the file's outputs are not told apart by their shapes: those that are meant (SimCC: x, then y; coordinates:
-    positions, then scores). The outputs of a torch program are called 0, 1 ..."""
-
-    @field_validator("blur_kernel")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError("must be odd")
-        return value
-
-    @model_validator(mode="after")
-    def _fits_output(self) -> CardPoseOptions:
-        for name, output in _BELONGS_TO.items():
-            if name in self.model_fields_set and self.output != output:
-                raise ValueError(f"{name!r} goes with output: {output}, not with output: {self.output}")
-        if self.output == "coords" and self.units is None:
-            raise ValueError("output: coords needs 'units', pixel or share")
-        return self
-
-
-_BELONGS_TO = {
-    "codec": "heatmap",
-    "blur_kernel": "heatmap",
-    "units": "coords",
-    "split_ratio": "simcc",
-    "score": "simcc",
-}
-
-
-class CardMapsOptions(Options):
-    """Of dense networks that only their card describes, whatever runs them."""
-
-    resize: Literal["stretch", "pad", "none"] = "stretch"
-    """How the picture comes to the card's size; ``pad`` keeps its aspect and puts it in the middle; ``none`` leaves it
-    as it is, for files that take any size (then pictures of different size run one by one)."""
-    interpolation: Literal["linear", "cubic", "area"] = "linear"
-    """As OpenCV does it."""
-    padding: Literal["replicate", "black"] = "replicate"
-    """Under ``pad``: what lies around the picture."""
-
-
-class OnnxPoseOptions(CardPoseOptions, OnnxLayout):
-    pass
-
-
-class OnnxSegOptions(CardMapsOptions, OnnxFile):
-    output: Literal["logits", "labels"] = "logits"
-    """``labels``: the file ends in an arg max."""
-    person_output: str | None = None
-    """The output that tells person (logit above 0) from background, where the other holds the parts alone."""
-
-
-class OnnxDepthOptions(CardMapsOptions, OnnxFile, DepthOptions):
-    pass
-
-
-class OnnxNormalOptions(CardMapsOptions, OnnxFile, AxesOptions):
-    pass
-
-
-class _Program(Options):
-    layout: Literal["NCHW"] = "NCHW"
-    """Torch programs take pictures as [B, 3, H, W]."""
-
-
-class ExportedPoseOptions(CardPoseOptions, _Program):
-    pass
-
-
-class ExportedSegOptions(CardMapsOptions, _Program):
-    output: Literal["logits"] = "logits"
-    """Torch programs answer with scores of classes, not with labels."""
-
-
-class ExportedDepthOptions(CardMapsOptions, _Program, DepthOptions):
-    pass
-
-
-class ExportedNormalOptions(CardMapsOptions, _Program, AxesOptions):
-    pass
-
-
-class Live(_Program):
-    """Of a network that lies in the memory of this process (``evaluate(models=[net])``)."""
-
-    given: str
-    """Its content: a hash of its weights, or a number that never comes again where they cannot be hashed."""
-
-
-class LivePoseOptions(CardPoseOptions, Live):
-    pass
-
-
-class LiveSegOptions(CardMapsOptions, Live):
-    output: Literal["logits"] = "logits"
-    """Scores of classes, not labels."""
-
-
-class LiveDepthOptions(CardMapsOptions, Live, DepthOptions):
-    pass
-
-
-class LiveNormalOptions(CardMapsOptions, Live, AxesOptions):
-    pass
-
-
 class DepthAnythingOptions(DepthOptions):
     resize: Literal["lower_bound", "stretch"] | None = None
     """``lower_bound`` keeps the aspect and brings the shorter side to at least the card's size; ``stretch`` goes to the
@@ -314,25 +176,12 @@ class TorchvisionDetectorOptions(DetectorOptions):
 OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
     "blazepose": {"pose": PersonCropOptions},
     "depth_anything": {"depth": DepthAnythingOptions},
-    "exported": {
-        "pose": ExportedPoseOptions,
-        "seg": ExportedSegOptions,
-        "depth": ExportedDepthOptions,
-        "normal": ExportedNormalOptions,
-    },
     "floors": floor_options,
     "holistic": {"pose": PersonCropOptions},
-    "live": {
-        "pose": LivePoseOptions,
-        "seg": LiveSegOptions,
-        "depth": LiveDepthOptions,
-        "normal": LiveNormalOptions,
-    },
     "mask2former": {"seg": NoOptions},
     "movenet": {"pose": PersonCropOptions},
     "noisy_oracle": noise_options,
     "one_stage": {"pose": OneStageOptions},
-    "onnx": {"pose": OnnxPoseOptions, "seg": OnnxSegOptions, "depth": OnnxDepthOptions, "normal": OnnxNormalOptions},
     "oracle": NoOptions,
     "pifuhd": {"normal": AxesOptions},
     "predictions": predictions_options,
@@ -355,6 +204,7 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
     "simcc": {"pose": SimccOptions},
     "torchvision": TorchvisionDetectorOptions,
     "vitpose": {"pose": VitPoseOptions},
+    **CARD_WRAPPERS,
     **DENSE_WRAPPERS,
     **PROBE_WRAPPERS,
 }

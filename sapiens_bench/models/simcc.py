@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sapiens_bench.models.card_options import OnnxPoseOptions
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.onnx import OnnxPoses
-from sapiens_bench.models.options import OnnxPoseOptions, SimccOptions
+from sapiens_bench.models.options import SimccOptions
 
 
 class Simcc(OnnxPoses):

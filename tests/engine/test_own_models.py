@@ -21,7 +21,7 @@ from sapiens_bench.cards.written import as_yaml
 from sapiens_bench.engine.own_models import card_for
 from sapiens_bench.engine.plan import resolve
 from sapiens_bench.engine.request import OwnModel, Request
-from sapiens_bench.errors import CardError, CheckpointRejected, LabelSpaceMismatch, UsageError, WeightsMissing
+from sapiens_bench.errors import CheckpointRejected, LabelSpaceMismatch, UsageError, WeightsMissing
 from sapiens_bench.models.parts.given import content, lent
 
 IMAGENET = OwnModel(normalise="imagenet")
@@ -70,7 +70,8 @@ def test_pixels_are_never_normalised_by_a_guess_but_bytes_need_no_word(
         ("0..1", (0, 0, 0), (255, 255, 255), "rgb"),
         ("-1..1,bgr", (127.5,) * 3, (127.5,) * 3, "bgr"),
         ("none", (0, 0, 0), (1, 1, 1), "rgb"),
-        ("1,2,3,4,5,6,bgr", (1, 2, 3), (4, 5, 6), "bgr"),
+        ("1,2,3,4,5,6,bgr", (3, 2, 1), (6, 5, 4), "bgr"),  # a card has them in the network's order
+        ("imagenet,bgr", (103.53, 116.28, 123.675), (57.375, 57.12, 58.395), "bgr"),
     ],
 )
 def test_normalisations(
@@ -138,7 +139,12 @@ def test_flags_about_own_models_need_one(catalog: Catalog) -> None:
 
 @pytest.mark.parametrize(
     ("task", "output", "message"),
-    [("pose", "heatmp", "Did you mean 'heatmap'"), ("seg", "heatmap", "--output"), ("depth", "logits", "leave it out")],
+    [
+        ("pose", "heatmp", "Did you mean 'heatmap'"),
+        ("seg", "heatmap", "--output"),
+        ("depth", "logits", "Known: affine_invariant_depth"),
+        ("normal", "logits", "leave it out"),
+    ],
 )
 def test_a_misspelt_output_is_refused_with_the_nearest(
     tmp_path: Path, tiny: ModuleType, catalog: Catalog, task: str, output: str, message: str
@@ -171,7 +177,8 @@ def test_a_hub_folder_says_its_input_and_labels(
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(prepare))
     (tmp_path / "model.safetensors").write_bytes(b"x")
-    card = card_for(str(tmp_path), task, OwnModel(), catalog)
+    said = OwnModel(output="metric_depth" if task == "depth" else "")
+    card = card_for(str(tmp_path), task, said, catalog)
     assert (card.wrapper, card.input.height, card.input.width) == (wrapper, 64, 32)
     assert (card.input.mean, card.input.std) == ((127.5,) * 3, (127.5,) * 3)
     assert card.space == ("atr18" if task == "seg" else None)
@@ -184,6 +191,20 @@ def test_a_card_that_was_written_is_the_card(tmp_path: Path, tiny: ModuleType, c
     (tmp_path / "net.yaml").write_text(as_yaml(card))
     assert load_card(tmp_path / "net.yaml") == card
     assert "# network input in pixels" in as_yaml(card)
+
+
+@pytest.mark.parametrize("normalise", ["imagenet,bgr", "1.5,2,3,4,5,6.25"])
+def test_a_card_that_was_written_makes_the_same_rows_as_the_flags(
+    tmp_path: Path, tiny: ModuleType, catalog: Catalog, normalise: str
+) -> None:
+    path, said = tiny.write(tmp_path / "net.onnx"), OwnModel(normalise=normalise)
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards" / "net.yaml").write_text(as_yaml(card_for(str(path), "pose", said, catalog)))
+    ask: dict[str, Any] = {"task": "pose", "split": "tiny", "limit": 1}
+    by_flags = resolve(Request(models=(str(path),), own=said, **ask), Catalog.load())
+    by_card = Request(models=("net",), cards=(tmp_path / "cards",), weights_root=tmp_path, **ask)
+    (a,), (b,) = by_flags.cells, resolve(by_card, Catalog.load(by_card.cards)).cells
+    assert a.cell.fingerprint == b.cell.fingerprint
 
 
 @pytest.fixture
@@ -280,7 +301,7 @@ def test_a_network_is_gone_after_its_run(places: Path) -> None:
 def test_a_depth_network_must_say_what_its_numbers_mean(places: Path) -> None:
     net = nn.Conv2d(3, 1, 1)
     ask: dict[str, Any] = {"task": "depth", "models": [net], "input": "32x24", "normalise": "0..1", "split": "tiny"}
-    with pytest.raises(CardError, match="depth_kind"):
+    with pytest.raises(UsageError, match="--output metric_depth"):
         evaluate(**ask, limit=2, n_boot=0)
     record = evaluate(**ask, limit=2, n_boot=0, options={"depth_kind": "affine_invariant_depth"})
     assert record.cells[0].counts.ok == 2

@@ -19,9 +19,9 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.options import read_options
 from sapiens_bench.cards.schema import ModelCard
 from sapiens_bench.errors import CardError, CheckpointRejected
+from sapiens_bench.models.card_options import OnnxSegOptions
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.onnx import OnnxMaps
-from sapiens_bench.models.options import OnnxSegOptions
 from sapiens_bench.types import ModelInput
 
 SIDE = 33  # 16 x 2 + 1: maps of 3 x 3

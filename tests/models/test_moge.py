@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.options import read_options
 from sapiens_bench.errors import CheckpointRejected
+from sapiens_bench.models.card_options import OnnxDepthOptions, OnnxNormalOptions
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.onnx import OnnxMaps
-from sapiens_bench.models.options import OnnxDepthOptions, OnnxNormalOptions
 from sapiens_bench.types import ModelInput
 
 

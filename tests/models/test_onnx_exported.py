@@ -85,7 +85,7 @@ def test_programs_run_only_when_pinned_and_of_the_kind_of_the_card(fake: ModuleT
         ExportedMaps(fake.context("exported", path, "depth", "export", INPUT, trusted=True, **AFFINE))
     with pytest.raises(CardError, match="format torchscript or export"):
         ExportedMaps(fake.context("exported", path, "depth", "pth", INPUT, trusted=True, **AFFINE))
-    with pytest.raises(CheckpointRejected, match=r"gives 1 maps.*needs 3"):
+    with pytest.raises(CheckpointRejected, match=r"gives \(1, 1, .*needs \[B, 3, h, w\]"):
         ExportedMaps(fake.context("exported", path, "normal", "torchscript", INPUT, trusted=True))
     other = files / "dense_depth_tiny_export.pt2"
     with pytest.raises(DeviceError, match="fp32"):

@@ -30,7 +30,7 @@ FITS: dict[Alignment, str] = {  # protocols of depth; the first is the default
 
 
 def is_scored(task: str) -> bool:
-    """Whether folders of maps are read for a task of this name; False where there is no such task."""
+    """Whether folders of predicted maps are read for a task of this name; False where there is no such task."""
     return task in _DECLARED or (task in task_names() and task_kind(task).stored is not None)
 
 
@@ -84,6 +84,8 @@ def truth_card(
     """
     root, chosen = truth_root(task, truth)
     stored = None if task in _DECLARED else task_kind(task).stored
+    if stored is not None and not stored.adapter:
+        raise UsageError(f"{truth}: truth for {task} is not read from folders; name a data set (--dataset).")
     if stored is not None:
         return _card_of(task, stored, truth, card_id, pictures)
     chosen |= {"infer": True, "pictures": pictures}

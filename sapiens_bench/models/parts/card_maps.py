@@ -8,9 +8,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from sapiens_bench.models.card_options import CardMapsOptions
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import CardMapsOptions
+from sapiens_bench.models.dense_options import MattingOptions
 from sapiens_bench.models.parts.dense_frame import cv2_stretch, normalised, padded_frame
 from sapiens_bench.models.parts.whole_image import Fitted, WholeImage
 
@@ -26,6 +28,11 @@ class CardMaps(WholeImage):
         chosen: CardMapsOptions = context.options
         self.resize, self.how, self.border = chosen.resize, INTERPOLATION[chosen.interpolation], PADDING[chosen.padding]
         self.input_hw = (self.spec.height, self.spec.width)
+        self.is_logit = isinstance(chosen, MattingOptions) and chosen.output == "logits"
+
+    def shares(self, maps: Tensor) -> Tensor:
+        """Logits of a matte as shares of 0..1; every other map as it is."""
+        return maps.sigmoid() if self.is_logit else maps
 
     def fit(self, image_HW3: NDArray[np.uint8]) -> Fitted:
         height, width = self.input_hw

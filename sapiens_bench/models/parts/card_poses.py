@@ -12,8 +12,8 @@ from typing import Literal
 
 from sapiens_bench.cards.schema import InputSpec
 from sapiens_bench.errors import CardError, CheckpointRejected
+from sapiens_bench.models.card_options import CardPoseOptions
 from sapiens_bench.models.context import ModelContext
-from sapiens_bench.models.options import CardPoseOptions
 from sapiens_bench.models.parts.decoders import Coordinates, Decoder, PlainHeatmaps, SimccVectors, UdpHeatmaps
 from sapiens_bench.models.parts.top_down import Framing, TopDown, plain_crop, udp_crop
 

@@ -36,8 +36,7 @@ class TimmTrunk(Trunk):
         super().__init__()
         import timm
 
-        if not timm.is_model(name):
-            raise UnknownName("timm network", name, timm.list_models())
+        check_name(name)
         if weights is None:
             raise WeightsMissing(
                 f"timm:{name} needs --backbone-weights FILE (nothing is downloaded), or --backbone-weights {RANDOM} "
@@ -78,6 +77,14 @@ class TimmTrunk(Trunk):
         names = (self.layer_name(name) for name, _ in self.named_parameters())
         numbers = {int(name.split(".")[2]) for name in names if name.startswith("backbone.layers.")}
         return max(numbers, default=-1) + 1
+
+
+def check_name(name: str) -> None:
+    """Raises UnknownName: timm has no such network."""
+    import timm
+
+    if not timm.is_model(name):
+        raise UnknownName("timm network", name, timm.list_models())
 
 
 def _network(name: str, weights: Path | None, input_hw: tuple[int, int]) -> tuple[nn.Module, dict[str, Any]]:

@@ -27,13 +27,15 @@ from sapiens_bench.models.parts.dense_frame import (
     without_padding,
 )
 from sapiens_bench.models.parts.precision import DTYPES
+from sapiens_bench.tasks.albedo.types import AlbedoPrediction, ColourSpace
 from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction
+from sapiens_bench.tasks.matting.types import MattingPrediction
 from sapiens_bench.tasks.normal.types import NormalPrediction
 from sapiens_bench.tasks.pointmap.types import PointmapPrediction
 from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import ModelInput, Prepared
 
-CHANNELS = {"depth": 1, "normal": 3, "pointmap": 3}
+CHANNELS = {"depth": 1, "normal": 3, "pointmap": 3, "matting": 1, "albedo": 3}
 
 
 class Fitted(NamedTuple):
@@ -60,6 +62,7 @@ class WholeImage(ABC):
         self.spec = spec or input_spec(context)
         self.device, self.dtype = context.device, DTYPES[context.precision]
         self.depth_kind: DepthKind | None = getattr(context.options, "depth_kind", None)
+        self.colour_space: ColourSpace | None = getattr(context.options, "colour_space", None)
         self.axis_sign = np.asarray(getattr(context.options, "axis_sign", (1, 1, 1)), np.float32)
         if self.task == "seg" and context.space is None:
             raise CardError(f"{self.name}: a segmentation card needs 'space', the label set of its output.")
@@ -102,13 +105,14 @@ class WholeImage(ABC):
         return image.to(self.dtype)
 
     def at_original(self, raw: Tensor, size_hw: tuple[int, int]) -> Tensor:
-        """Raw map of one image [1, C, h, w] -> uint8 labels or depth [H, W], or normals or points [3, H, W]."""
+        """Raw map of one image [1, C, h, w] -> uint8 labels, depth or alpha [H, W], or normals, points or colours
+        [3, H, W]."""
         if self.task == "seg":
             return labels_at_original(raw, size_hw, size_hw, "lite")
         maps = resize(raw, size_hw)
-        if self.task == "pointmap":
-            return maps[0]
-        return maps[0, 0] if self.task == "depth" else functional.normalize(maps, dim=1)[0]
+        if self.task == "normal":
+            return functional.normalize(maps, dim=1)[0]
+        return maps[0, 0] if self.channels == 1 else maps[0]
 
     def finish(self, outputs: dict[str, NDArray[Any]], geometry: Any) -> Any:
         """See ``types.Model``."""
@@ -116,11 +120,16 @@ class WholeImage(ABC):
         found = outputs["map"][0, ..., :h, :w]
         if self.task == "seg":
             return SegPrediction(found.astype(np.uint8))
+        found = found.astype(np.float32)
         if self.depth_kind is not None:
-            return DepthPrediction(found.astype(np.float32), self.depth_kind)
-        if self.task == "pointmap":
-            return PointmapPrediction(np.ascontiguousarray(found.transpose(1, 2, 0).astype(np.float32)))
-        return NormalPrediction(np.ascontiguousarray(found.transpose(1, 2, 0).astype(np.float32) * self.axis_sign))
+            return DepthPrediction(found, self.depth_kind)
+        if self.task == "matting":
+            return MattingPrediction(found)
+        vectors = np.ascontiguousarray(found.transpose(1, 2, 0))
+        if self.colour_space is not None:
+            return AlbedoPrediction(vectors, self.colour_space)
+        vectors *= self.axis_sign
+        return PointmapPrediction(vectors) if self.task == "pointmap" else NormalPrediction(vectors)
 
     def checked(self, out: Any, source: object) -> Tensor:
         """``out`` if it is one map [B, C, h, w] (or [B, h, w] where C is 1) with the card's channels, in float32.

@@ -14,8 +14,9 @@ from sapiens_bench.tasks.boxes import mask_attributes, mask_boxes
 from sapiens_bench.tasks.fits import unfit
 from sapiens_bench.tasks.pointmap.codec import PointmapCodec
 from sapiens_bench.tasks.pointmap.metrics import Alignment, PointmapMetric
+from sapiens_bench.tasks.pointmap.stored import SUFFIXES, StoredPoints, read_points
 from sapiens_bench.tasks.pointmap.types import PointmapPrediction, PointmapTarget, of_scene
-from sapiens_bench.types import ModelInput, Noise, Task, TaskKind
+from sapiens_bench.types import ModelInput, Noise, StoredMaps, Task, TaskKind
 
 
 class PointmapScoring(Options):
@@ -88,4 +89,5 @@ POINTMAP = TaskKind(
     codec=PointmapCodec(),
     noise=Noise(PointmapNoise, add_noise),
     of_scene=of_scene,
+    stored=StoredMaps("", SUFFIXES, StoredPoints, read_points, endings=("", "_points", "_pointmap")),
 )
