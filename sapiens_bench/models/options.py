@@ -68,7 +68,7 @@ class SapiensV1NormalOptions(SapiensV1Options, AxesOptions):
 
 
 class Sapiens2Options(Options):
-    """Of all four tasks."""
+    """Of all its tasks."""
 
     size: Sapiens2Size | None = None
     """Published size; a file of another size is refused."""
@@ -343,6 +343,8 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
         "depth": Sapiens2DepthOptions,
         "normal": Sapiens2NormalOptions,
         "pointmap": Sapiens2Options,
+        "matting": Sapiens2Options,
+        "albedo": Sapiens2Options,
     },
     "sapiens_v1": {
         "pose": SapiensV1PoseOptions,

@@ -190,15 +190,31 @@ def sapiens2(entry: ModelEntry, path: Path) -> Made:
         "scale_conv_out_channels": [4], "scale_conv_kernel_sizes": [1], "scale_final_hidden_sizes": [8, 4],
         "scale_final_input_size": 3 * 4 * 4,
     }  # fmt: skip
+    heads["matting"] = heads["albedo"] = heads["normal"]
+    outputs = {"pose": outputs_of(entry), "seg": outputs_of(entry), "matting": 4}.get(task, 3)
     config = transformers.Sapiens2Config(
         hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, image_size=list(input_hw),
-        num_key_value_heads_per_layer=[4, 2], num_labels=outputs_of(entry) if task in ("pose", "seg") else 3,
+        num_key_value_heads_per_layer=[4, 2], num_labels=outputs,
         head_config=heads[task] | {"conv_out_channels": [8], "conv_kernel_sizes": [1]},
     )  # fmt: skip
-    net = tiny_nets.lively(getattr(transformers, CLASSES[task])(config))
+    net = tiny_nets.lively(getattr(transformers, CLASSES["normal" if task == "albedo" else task])(config))
     net.save_pretrained(folder := path.with_suffix(".folder"))
     (folder / "model.safetensors").rename(path)
+    if task == "albedo":
+        as_albedo(path)
     return Made(input_hw)
+
+
+def as_albedo(path: Path) -> None:
+    """A file of normals under the names of an albedo head, which differs from theirs by a norm with weights."""
+    from safetensors.torch import load_file, save_file
+
+    head = "decode_head."
+    state = {name.replace("conv_normal", "conv_albedo"): tensor for name, tensor in load_file(path).items()}
+    norms = {f"{head}input_conv.1": 32, f"{head}conv_layers.1": 8}
+    norms |= {f"{head}upsample_blocks.{i}.2": 8 for i in range(2)}
+    state |= {f"{name}.norm.weight": torch.linspace(0.5, 1.5, width) for name, width in norms.items()}
+    save_file(state, path)
 
 
 def predictions(entry: ModelEntry, path: Path) -> Made:

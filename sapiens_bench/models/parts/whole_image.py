@@ -27,13 +27,15 @@ from sapiens_bench.models.parts.dense_frame import (
     without_padding,
 )
 from sapiens_bench.models.parts.precision import DTYPES
+from sapiens_bench.tasks.albedo.types import AlbedoPrediction
 from sapiens_bench.tasks.depth.types import DepthKind, DepthPrediction
+from sapiens_bench.tasks.matting.types import MattingPrediction
 from sapiens_bench.tasks.normal.types import NormalPrediction
 from sapiens_bench.tasks.pointmap.types import PointmapPrediction
 from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import ModelInput, Prepared
 
-CHANNELS = {"depth": 1, "normal": 3, "pointmap": 3}
+CHANNELS = {"depth": 1, "normal": 3, "pointmap": 3, "matting": 1, "albedo": 3}
 
 
 class Fitted(NamedTuple):
@@ -102,13 +104,13 @@ class WholeImage(ABC):
         return image.to(self.dtype)
 
     def at_original(self, raw: Tensor, size_hw: tuple[int, int]) -> Tensor:
-        """Raw map of one image [1, C, h, w] -> uint8 labels or depth [H, W], or normals or points [3, H, W]."""
+        """Raw map of one image [1, C, h, w] -> uint8 labels, depth or alpha [H, W], or points and the like [3, H, W]."""
         if self.task == "seg":
             return labels_at_original(raw, size_hw, size_hw, "lite")
         maps = resize(raw, size_hw)
-        if self.task == "pointmap":
+        if self.task in ("pointmap", "albedo"):
             return maps[0]
-        return maps[0, 0] if self.task == "depth" else functional.normalize(maps, dim=1)[0]
+        return maps[0, 0] if self.task in ("depth", "matting") else functional.normalize(maps, dim=1)[0]
 
     def finish(self, outputs: dict[str, NDArray[Any]], geometry: Any) -> Any:
         """See ``types.Model``."""
@@ -118,9 +120,14 @@ class WholeImage(ABC):
             return SegPrediction(found.astype(np.uint8))
         if self.depth_kind is not None:
             return DepthPrediction(found.astype(np.float32), self.depth_kind)
+        if self.task == "matting":
+            return MattingPrediction(found.astype(np.float32))
+        values = np.ascontiguousarray(found.transpose(1, 2, 0).astype(np.float32))
         if self.task == "pointmap":
-            return PointmapPrediction(np.ascontiguousarray(found.transpose(1, 2, 0).astype(np.float32)))
-        return NormalPrediction(np.ascontiguousarray(found.transpose(1, 2, 0).astype(np.float32) * self.axis_sign))
+            return PointmapPrediction(values)
+        if self.task == "albedo":
+            return AlbedoPrediction(values, "srgb")
+        return NormalPrediction(values * self.axis_sign)
 
     def checked(self, out: Any, source: object) -> Tensor:
         """``out`` if it is one map [B, C, h, w] (or [B, h, w] where C is 1) with the card's channels, in float32.
