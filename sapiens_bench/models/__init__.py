@@ -11,6 +11,7 @@ WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called
     "exported": "sapiens_bench.models.exported:build",
     "face_mesh": "sapiens_bench.models.face_mesh:FaceMesh",
     "floors": "sapiens_bench.models.floors:build",
+    "heatmap_net": "sapiens_bench.models.heatmap_net:HeatmapPose",
     "holistic": "sapiens_bench.models.holistic:Holistic",
     "live": "sapiens_bench.models.exported:build",
     "mask2former": "sapiens_bench.models.hub_seg:Mask2Former",

@@ -15,6 +15,7 @@ from sapiens_bench.cards.options import NoOptions, Options
 from sapiens_bench.errors import CardError
 from sapiens_bench.models.box_free_options import OneStageOptions
 from sapiens_bench.models.dense_options import DENSE_WRAPPERS, OnnxFile, OnnxLayout, Sign
+from sapiens_bench.models.heatmap_options import HEATMAP_WRAPPERS
 from sapiens_bench.models.probe_options import PROBE_WRAPPERS
 from sapiens_bench.models.stored_options import predictions_options
 from sapiens_bench.tasks.depth.types import DepthKind
@@ -358,6 +359,7 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
     "torchvision": TorchvisionDetectorOptions,
     "vitpose": {"pose": VitPoseOptions},
     **DENSE_WRAPPERS,
+    **HEATMAP_WRAPPERS,
     **PROBE_WRAPPERS,
 }
 

@@ -100,6 +100,14 @@ def official_vitpose(width: int = 32, depth: int = 2, part: int = 8) -> dict[str
     return {name: value.abs() + 0.5 if name.endswith("running_var") else value for name, value in state.items()}
 
 
+def heatmap_net(entry: ModelEntry, path: Path) -> Made:
+    """MMPose's layout: 0.x called the head ``keypoint_head``, 1.x ``head``."""
+    net = tiny_nets.heatmap_net(entry.variant.options["trunk"], outputs_of(entry))
+    prefix = "head." if path.name.startswith("td-hm") else "keypoint_head."
+    torch.save({"state_dict": tiny_nets.mmpose_names(net.state_dict(), prefix)}, path)
+    return Made((64, 64))
+
+
 def simcc(entry: ModelEntry, path: Path) -> Made:
     tiny_onnx.write(path, "simcc", k=outputs_of(entry))
     return Made((tiny_onnx.H, tiny_onnx.W))
@@ -243,6 +251,7 @@ def predictions(entry: ModelEntry, path: Path) -> Made:
 MAKERS: dict[str, Callable[[ModelEntry, Path], Made]] = {  # wrapper ->
     "depth_anything": depth_anything,
     "depth_pro": _hub(tiny_nets.depth_pro, (32, 32)),
+    "heatmap_net": heatmap_net,
     "mask2former": _hub(tiny_nets.mask2former, (64, 64)),
     "one_stage": one_stage,
     "onnx": onnx_maps,

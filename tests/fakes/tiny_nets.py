@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 
 def lively(net: Any) -> Any:
@@ -148,6 +150,54 @@ def vitpose() -> Any:
     )  # fmt: skip
     config = VitPoseConfig(backbone_config=backbone, num_labels=17, use_simple_decoder=False)
     return lively(VitPoseForPoseEstimation(config))
+
+
+def heatmap_net(trunk: str, points: int) -> Any:
+    """HRNet of four channels, or ResNet-10, with its deconvolutions; drawn by numpy, name by name."""
+    from sapiens_bench.models import heatmap_trunks as trunks
+
+    if trunk.startswith("resnet"):
+        parts = (
+            trunks.resnet_trunk((1, 1, 1, 1), bottleneck=False),
+            trunks.deconvolutions([(512, 8, 4), (8, 8, 4), (8, 8, 4)]),
+        )
+        net = trunks.HeatmapNet(*parts, torch.nn.Conv2d(8, points, 1))
+    else:
+        sizes = hrnet_sizes(stem=8)
+        net = trunks.HeatmapNet(trunks.hrnet_trunk(sizes), torch.nn.Sequential(), torch.nn.Conv2d(4, points, 1))
+    net.load_state_dict(heatmap_weights(net.state_dict()), strict=False, assign=True)
+    return net.eval()
+
+
+def hrnet_sizes(stem: int) -> dict[str, Any]:
+    """Of an HRNet whose finest branch has four channels."""
+    from sapiens_bench.models.heatmap_trunks import stage_sizes as stage
+
+    widths, depths = (4, 8, 12, 16), {2: (1, 2), 3: (1, 1, 2), 4: (1, 1, 1, 2)}
+    sizes: dict[str, Any] = {"stem_width": stem, "stage1": stage((4,), (2,), 1, True)}
+    return sizes | {f"stage{n}": stage(widths[:n], depths[n], 1 if n == 2 else 2, False) for n in depths}
+
+
+def heatmap_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that any machine draws alike: numpy's generator, names in order; counters of batches are left out."""
+    rng, drawn = np.random.default_rng(0), {}
+    for name in sorted(n for n in state if not n.endswith("num_batches_tracked")):
+        shape = tuple(state[name].shape)
+        values = rng.normal(0, 1, shape)
+        if len(shape) == 4:
+            values *= (2 / np.prod(shape[1:])) ** 0.5
+        elif name.endswith("running_var"):
+            values = 1 + 0.2 * np.abs(values)
+        else:
+            values = 1 + 0.1 * values if name.endswith("weight") else 0.1 * values
+        drawn[name] = torch.from_numpy(values.astype(np.float32))
+    return drawn
+
+
+def mmpose_names(state: dict[str, Tensor], head: str) -> dict[str, Tensor]:
+    """As MMPose calls them; without counters of batches."""
+    kept = {n: t for n, t in state.items() if not n.endswith("num_batches_tracked")}
+    return {n if n.startswith("backbone.") else f"{head}{n}": t for n, t in kept.items()}
 
 
 def torchvision(architecture: str) -> Callable[[], Any]:

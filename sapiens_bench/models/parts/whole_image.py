@@ -104,7 +104,7 @@ class WholeImage(ABC):
         return image.to(self.dtype)
 
     def at_original(self, raw: Tensor, size_hw: tuple[int, int]) -> Tensor:
-        """Raw map of one image [1, C, h, w] -> uint8 labels, depth or alpha [H, W], or points and the like [3, H, W]."""
+        """Raw map of one image [1, C, h, w] -> uint8 labels, depth or alpha [H, W], or points and such [3, H, W]."""
         if self.task == "seg":
             return labels_at_original(raw, size_hw, size_hw, "lite")
         maps = resize(raw, size_hw)
