@@ -56,6 +56,14 @@ def depth_anything(entry: ModelEntry, path: Path) -> Made:
     return Made((64, 64))
 
 
+def depth_anything_3(entry: ModelEntry, path: Path) -> Made:
+    """As the hub has it: everything below ``model.``."""
+    from safetensors.torch import save_file
+
+    save_file({f"model.{name}": tensor for name, tensor in tiny_nets.depth_anything_3().items()}, path)
+    return Made((56, 56))
+
+
 def torchvision_seg(entry: ModelEntry, path: Path) -> Made:
     torch.save(tiny_nets.torchvision(entry.variant.options["architecture"])().state_dict(), path)
     return Made((64, 64))
@@ -250,6 +258,7 @@ def predictions(entry: ModelEntry, path: Path) -> Made:
 
 MAKERS: dict[str, Callable[[ModelEntry, Path], Made]] = {  # wrapper ->
     "depth_anything": depth_anything,
+    "depth_anything_3": depth_anything_3,
     "depth_pro": _hub(tiny_nets.depth_pro, (32, 32)),
     "heatmap_net": heatmap_net,
     "mask2former": _hub(tiny_nets.mask2former, (64, 64)),
