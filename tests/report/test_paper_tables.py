@@ -283,5 +283,5 @@ def test_the_point_map_table_is_printed_in_its_units_and_forms_no_difference(cat
     assert printed["Sapiens2-0.4B"][0].startswith("0.190")
     assert printed["Sapiens2-0.4B"][4].startswith("1.76")
     assert not any("minus printed" in note for note in first.notes)
-    assert own.heads[2] == "L2 ×0.1 m ↓"  # in the paper's units
+    assert own.heads[2] == "l2 ×0.1 m ↓"  # in the paper's units
     assert own.rows[0][2].startswith("0.3210")
