@@ -235,8 +235,8 @@ def test_the_version_is_said_once(repository: Path) -> None:
 def test_below_the_plan_nothing_sees_a_request_or_a_catalog(repository: Path) -> None:
     """Only the modules that turn names into specs may import them."""
     allowed = {"plan", "cells", "data_specs", "model_specs", "detect", "request", "specs", "profile", "profile_build",
-               "profile_request", "build", "stored", "own_models", "own_facts", "own_heads", "own_hub", "again", "reopen",
-               "declared"}  # fmt: skip
+               "profile_request", "build", "stored", "own_models", "own_facts", "own_heads", "own_hub", "again",
+               "reopen", "declared"}  # fmt: skip
     for path in (repository / "sapiens_bench" / "engine").glob("*.py"):
         text = path.read_text()
         if path.stem not in allowed:

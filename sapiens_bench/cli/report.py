@@ -39,7 +39,8 @@ class PaperTable(StrEnum):
     """Tables of the paper."""
 
     pose, seg, depth, normal = "paper-pose", "paper-seg", "paper-depth", "paper-normal"
-    albedo, ablation, costs = "paper-albedo", "paper-ablation", "costs"
+    albedo, pointmap = "paper-albedo", "paper-pointmap"
+    ablation, costs = "paper-ablation", "costs"
 
 
 def report(

@@ -133,7 +133,7 @@ def _fields(model: ModelSpec, data: FoundData, space_map: SpaceMap | None, boxes
         "seed": model.seed if model.is_diagnostic else None,
         "metrics": {metric.name: metric.version for metric in data.open.task.metrics},
         **limit,
-        **_unpinned(model),
+        **_further_files(model),
         **_condition(data),
         **_selection(data),
     }
@@ -148,12 +148,13 @@ def _condition(data: FoundData) -> dict[str, Any]:
     return {"condition": {**condition.model_dump(), "version": CONDITIONS_VERSION, "of_manifest_sha256": of}}
 
 
-def _unpinned(model: ModelSpec) -> dict[str, Any]:
-    """Hashes of a card's further files that the card itself does not pin; nothing where it pins all."""
+def _further_files(model: ModelSpec) -> dict[str, Any]:
+    """Hashes of a card's further files, pinned or not; nothing where it has none."""
     weights = model.entry.variant.weights
     known = {part.path: part.sha256 for part in model.weights.parts}
-    loose = sorted(name for name, pin in weights.also.items() if pin is None) if weights is not None else []
-    return {"also_sha256": {name: known[model.weights.also[name]] for name in loose}} if loose else {}
+    pins = {} if weights is None else dict(sorted(weights.also.items()))
+    found = {name: pin or known[model.weights.also[name]] for name, pin in pins.items()}
+    return {"also_sha256": found} if found else {}
 
 
 def _selection(data: FoundData) -> dict[str, Any]:

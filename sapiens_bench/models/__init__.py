@@ -7,10 +7,12 @@ from sapiens_bench.cards.code import CodeTable
 WRAPPERS: dict[str, str] = {  # key in a model card -> "module:callable", called with the ModelContext
     "blazepose": "sapiens_bench.models.blazepose:BlazePose",
     "depth_anything": "sapiens_bench.models.depth_anything:DepthAnything",
+    "depth_anything_3": "sapiens_bench.models.depth_anything_3:DepthAnything3",
     "depth_pro": "sapiens_bench.models.metric_depth:DepthPro",
     "exported": "sapiens_bench.models.exported:build",
     "face_mesh": "sapiens_bench.models.face_mesh:FaceMesh",
     "floors": "sapiens_bench.models.floors:build",
+    "heatmap_net": "sapiens_bench.models.heatmap_net:HeatmapPose",
     "holistic": "sapiens_bench.models.holistic:Holistic",
     "live": "sapiens_bench.models.exported:build",
     "mask2former": "sapiens_bench.models.hub_seg:Mask2Former",

@@ -154,8 +154,14 @@ class FaceMeshOptions(Options):
     """Probability from which a pixel is a person, in the silhouette around it."""
 
 
+class DepthAnything3Options(Options):
+    depth_kind: Literal["affine_invariant_depth", "scale_invariant_depth"]
+    """What the network's numbers mean, hence in which space a fit to the ground truth is made."""
+
+
 DENSE_PREDICTIONS: dict[str, type[Options]] = {"seg": StoredLabels, "depth": StoredDepth, "normal": StoredNormals}
 DENSE_WRAPPERS: dict[str, type[Options] | dict[str, type[Options]]] = {
+    "depth_anything_3": {"depth": DepthAnything3Options},
     "face_mesh": {"normal": FaceMeshOptions},
     "saved_maps": SavedMapsOptions,
     "depth_pro": {"depth": MetricDepthOptions},

@@ -15,7 +15,13 @@ from sapiens_bench.cards.options import NoOptions, Options
 from sapiens_bench.errors import CardError
 from sapiens_bench.models.box_free_options import OneStageOptions
 from sapiens_bench.models.card_options import CARD_WRAPPERS
-from sapiens_bench.models.dense_options import DENSE_WRAPPERS, AxesOptions, DepthOptions, Padding
+from sapiens_bench.models.dense_options import (
+    DENSE_WRAPPERS,
+    AxesOptions,
+    DepthOptions,
+    Padding,
+)
+from sapiens_bench.models.heatmap_options import HEATMAP_WRAPPERS
 from sapiens_bench.models.probe_options import PROBE_WRAPPERS
 from sapiens_bench.models.stored_options import predictions_options
 from sapiens_bench.types import TaskKind
@@ -57,7 +63,7 @@ class SapiensV1NormalOptions(SapiensV1Options, AxesOptions):
 
 
 class Sapiens2Options(Options):
-    """Of all four tasks."""
+    """Of all its tasks."""
 
     size: Sapiens2Size | None = None
     """Published size; a file of another size is refused."""
@@ -192,6 +198,8 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
         "depth": Sapiens2DepthOptions,
         "normal": Sapiens2NormalOptions,
         "pointmap": Sapiens2Options,
+        "matting": Sapiens2Options,
+        "albedo": Sapiens2Options,
     },
     "sapiens_v1": {
         "pose": SapiensV1PoseOptions,
@@ -206,6 +214,7 @@ OPTIONS: dict[str, OptionsOf] = {  # key of WRAPPERS or DETECTORS
     "vitpose": {"pose": VitPoseOptions},
     **CARD_WRAPPERS,
     **DENSE_WRAPPERS,
+    **HEATMAP_WRAPPERS,
     **PROBE_WRAPPERS,
 }
 

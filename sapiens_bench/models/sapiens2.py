@@ -1,8 +1,9 @@
-"""Sapiens2 wrappers: 308 keypoints, 29 parts, normals and point maps, through the classes of transformers.
+"""Sapiens2 wrappers: 308 keypoints, 29 parts, normals, point maps, mattes and albedo, by the classes of transformers.
 
 Crops, resizes and decoding are our own: the official code warps and resizes with OpenCV (linear or area when it
-shrinks, cubic when it enlarges), the library with torchvision. Normals and point maps keep the picture's aspect and pad
-it with black to the input size; segmentation stretches. Behind the crop, poses are decoded as those of Sapiens v1.
+shrinks, cubic when it enlarges), the library with torchvision. Normals, point maps and albedo keep the picture's aspect
+and pad it with black to the input size; segmentation and matting stretch. Behind the crop, poses are decoded as those
+of Sapiens v1.
 Source: Sapiens2 (arXiv 2604.21681); conventions as in transformers' ``Sapiens2ImageProcessor``.
 """
 
@@ -22,7 +23,7 @@ from sapiens_bench.models.parts.decoders import Answers, UdpHeatmaps
 from sapiens_bench.models.parts.dense_frame import cv2_stretch, input_spec, normalised, padded_frame
 from sapiens_bench.models.parts.top_down import Framing, Image, TopDown
 from sapiens_bench.models.parts.whole_image import Fitted, WholeImage
-from sapiens_bench.models.sapiens2_load import build_network
+from sapiens_bench.models.sapiens2_load import MATTING_MAPS, build_network
 from sapiens_bench.pixels.affine import udp_matrix
 
 
@@ -47,16 +48,17 @@ class Sapiens2Pose(TopDown):
 
 
 class Sapiens2Dense(WholeImage):
-    """Parts, normals, points (up to one factor per picture), or their z alone as depth."""
+    """Parts, normals, points (up to one factor per picture) or their z alone as depth, mattes, albedo."""
 
     def __init__(self, context: ModelContext) -> None:
         super().__init__(context)
         self.input_hw = (self.spec.height, self.spec.width)
-        self.net = build_network(context, 3 if self.task == "depth" else self.channels, self.input_hw)
+        maps = {"depth": 3, "matting": MATTING_MAPS}.get(self.task, self.channels)
+        self.net = build_network(context, maps, self.input_hw)
 
     def fit(self, image_HW3: NDArray[np.uint8]) -> Fitted:
         height, width = self.input_hw
-        if self.task == "seg":
+        if self.task in ("seg", "matting"):
             return Fitted(normalised(cv2_stretch(image_HW3, (height, width)), self.spec), (0, 0, height, width))
         inside = padded_frame(image_HW3.shape[0], image_HW3.shape[1], (height, width))
         top, left, bottom, right = inside
@@ -66,6 +68,10 @@ class Sapiens2Dense(WholeImage):
 
     def raw(self, image: Tensor) -> Tensor:
         out: Any = self.net(image)
+        if self.task == "albedo":  # cut before the resize, as the official demo does it; trained on values of 8-bit PNG
+            return self.checked(out, self.name).clamp(0, 1)
+        if self.task == "matting":
+            return self.checked(out.alphas, self.name)
         if self.task == "seg":
             return self.checked(out.logits, self.name)
         if self.task == "normal":  # unit before the resize, as the library does it, and again behind it

@@ -22,6 +22,7 @@ from sapiens_bench.models.parts.checkpoints import only_prefix, open_state
 from sapiens_bench.models.parts.hub_folder import ignored, load, open_folder, read_config, transformers_class
 from sapiens_bench.models.parts.precision import DTYPES
 from sapiens_bench.models.parts.weight_file import weights_path
+from sapiens_bench.models.sapiens2_albedo import build_albedo
 
 SIZES = {  # name -> width, layers
     "0.1b": (768, 12),
@@ -35,8 +36,17 @@ CLASSES = {
     "seg": "Sapiens2ForSemanticSegmentation",
     "normal": "Sapiens2ForNormalEstimation",
     "pointmap": "Sapiens2ForPointmapEstimation",
+    "matting": "Sapiens2ForImageMatting",
 }
-PREDICTORS = {"pose": "conv_pose", "seg": "conv_seg", "normal": "conv_normal", "pointmap": "conv_pointmap"}
+PREDICTORS = {  # last layer of each head
+    "pose": "conv_pose",
+    "seg": "conv_seg",
+    "normal": "conv_normal",
+    "pointmap": "conv_pointmap",
+    "matting": "conv_matting",
+    "albedo": "conv_albedo",
+}
+MATTING_MAPS = 4  # foreground times alpha, RGB, then alpha
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,8 @@ def build_network(context: ModelContext, outputs: int, input_hw: tuple[int, int]
     if any(side % 16 for side in input_hw):
         raise CardError(f"{context.variant.id}: input {input_hw} is not a multiple of 16 pixels.")
     if path.is_dir():
+        if task not in CLASSES:
+            raise CheckpointRejected(f"{path}: the library has no {task} network. Give the authors' .safetensors file.")
         found = _described_folder(read_config(path), path)
         _compare(found, context, outputs, path)
         return open_folder(context, {"sapiens2": CLASSES[task]})
@@ -80,9 +92,13 @@ def build_network(context: ModelContext, outputs: int, input_hw: tuple[int, int]
     found = described(state, path)
     _compare(found, context, outputs, path)
     # ``config_arguments`` reads positions that ``described`` has seen; a file that lacks others is refused by ``load``.
-    config = transformers_class("Sapiens2Config")(**config_arguments(state, input_hw), num_labels=outputs)
-    given = {"config": config, "state_dict": state}
-    net = load(transformers_class(CLASSES[task]), None, path, ignored(context), given)
+    arguments = config_arguments(state, input_hw)
+    if task == "albedo":
+        net: nn.Module = build_albedo(state, arguments, path)
+    else:
+        config = transformers_class("Sapiens2Config")(**arguments, num_labels=outputs)
+        given = {"config": config, "state_dict": state}
+        net = load(transformers_class(CLASSES[task]), None, path, ignored(context), given)
     return net.to(device=context.device, dtype=DTYPES[context.precision]).eval()
 
 
@@ -164,7 +180,7 @@ def _head(head: Mapping[str, Tensor]) -> dict[str, Any]:
         found = {
             int(key.split(".")[1]): tuple(tensor.shape)
             for key, tensor in head.items()
-            if key.startswith(f"{name}.") and key.endswith("weight")
+            if key.startswith(f"{name}.") and key.endswith("weight") and tensor.ndim > 1  # not of a norm
         }
         return [found[i] for i in sorted(found)]
 

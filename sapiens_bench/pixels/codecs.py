@@ -57,8 +57,8 @@ def read_rgb(
 
     Args:
         path: the file; relative to ``root`` when that is given.
-        exif: whether the EXIF orientation is applied. (The orientation tag of a TIFF always is.) ``unstated`` refuses
-            an orientation that the declared size neither confirms nor rules out.
+        exif: whether the orientation (EXIF, or a TIFF's own tag) is applied. ``unstated`` refuses an orientation that
+            the declared size neither confirms nor rules out.
         sha256: expected hash of the file.
         max_pixels: larger pictures are refused from the header.
         expected_size: (width, height) that the annotation declares.

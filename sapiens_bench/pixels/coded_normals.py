@@ -10,9 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sapiens_bench.errors import SampleFault
+
 Encoding = Literal["auto", "vector", "colour"]
 COUNTS = (255, 65535)  # largest of 8 and 16 bits
 FEWEST = 50  # vectors; fewer say nothing
+UNIT_SLACK = 0.1  # mean difference from the length that vectors should have
 SHORTEST = 0.1  # a coded normal shorter than this is the grey of "no value"
 
 
@@ -28,6 +31,30 @@ def decoded_normals(counts_HW3: NDArray[Any]) -> NDArray[np.float32]:
     nothing = (counts_HW3 == 0).all(axis=-1) | (np.einsum("hwc,hwc->hw", normals, normals) < SHORTEST**2)
     normals[nothing] = np.nan
     return np.asarray(normals, np.float32)
+
+
+def are_colours(values_HW3: NDArray[Any], name: str) -> bool:
+    """Whether numbers that nobody declared are coded normals: whole numbers are, unless their signs or lengths tell.
+
+    Signed whole numbers of which none is negative may be either: colours decode to unit vectors, vectors have one
+    length as they are.
+
+    Raises:
+        SampleFault: ``label.mode``; such numbers that are neither.
+    """
+    if values_HW3.dtype.kind not in "iu" or values_HW3.dtype.kind == "u":
+        return values_HW3.dtype.kind == "u"
+    if values_HW3.min(initial=0) < 0:
+        return False
+    decoded = decoded_normals(values_HW3).reshape(-1, 3)
+    lengths = np.linalg.norm(decoded[np.isfinite(decoded).all(axis=1)], axis=1)
+    if not len(lengths) or float(np.abs(lengths - 1).mean()) < UNIT_SLACK:
+        return True
+    lengths = np.linalg.norm(_with_value(values_HW3.reshape(-1, 3).astype(np.float64)), axis=1)
+    if float(lengths.std() / lengths.mean()) < UNIT_SLACK:
+        return False
+    text = "signed whole numbers without a negative one, neither colours of unit normals nor vectors of one length"
+    raise SampleFault("label.mode", f"{name}: {text}; say which: encoding=colour or encoding=vector")
 
 
 def _top(counts_HW3: NDArray[Any]) -> float:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from sapiens_bench.errors import PathEscape, SampleFault, raise_if_machine
 from sapiens_bench.pixels.files import open_regular, shown
@@ -46,6 +47,8 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_BACK = _TRANSPOSE | {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}  # undoes it
+_WIDTH, _LENGTH, _ORIENTATION = 256, 257, 274  # tags of TIFF
 _one_large = threading.Lock()
 
 
@@ -56,12 +59,9 @@ class Picture:
     name: str
     data: bytes
     image: Image.Image  # not loaded
-    orientation: int  # EXIF, 1 to 8
-
-    @property
-    def stored(self) -> Size:
-        """Width and height as stored."""
-        return (self.image.size[0], self.image.size[1])
+    orientation: int  # EXIF, or a TIFF's own tag, 1 to 8
+    stored: Size  # width and height as stored
+    turns_itself: bool = False  # Pillow applies the orientation while it decodes, as it does for TIFF alone
 
     def size(self, exif: ExifPolicy) -> Size:
         """Width and height under a policy."""
@@ -110,6 +110,8 @@ class Picture:
 
     def _load(self, exif: ExifPolicy) -> Image.Image:
         turn = _TRANSPOSE.get(self.orientation) if exif == "apply" else None
+        if self.turns_itself:
+            turn = None if exif == "apply" else _BACK.get(self.orientation)
         try:
             self.image.load()
             return self.image if turn is None else self.image.transpose(turn)
@@ -135,7 +137,18 @@ def open_picture(
     data, block = _without_exif(data)
     image = _open_header(data, name)
     _check_pixels(image.size, max_pixels, name)
-    return Picture(name, data, image, _orientation(block or image.info.get("exif", b"")))
+    if isinstance(image, TiffImageFile):
+        return _of_tiff(name, data, image)
+    size = (image.size[0], image.size[1])
+    return Picture(name, data, image, _orientation(block or image.info.get("exif", b"")), size)
+
+
+def _of_tiff(name: str, data: bytes, image: TiffImageFile) -> Picture:
+    """A TIFF, whose size Pillow gives as viewed in some versions and as stored in others until it is loaded."""
+    said, (width, height) = image.tag_v2.get(_ORIENTATION, 1), image.size
+    orientation = said if isinstance(said, int) and 1 <= said <= 8 else 1
+    stored = (image.tag_v2.get(_WIDTH, width), image.tag_v2.get(_LENGTH, height))
+    return Picture(name, data, image, orientation, (int(stored[0]), int(stored[1])), turns_itself=True)
 
 
 def refuse_bomb(picture: Picture) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sapiens_bench.errors import DataError, SampleFault, raise_if_machine
 from sapiens_bench.pixels.arrays import MAX_BYTES, TooManyBytes, load_npy, load_one
 from sapiens_bench.pixels.codecs import depth_counts, labels_of, mask_of, stored_of
-from sapiens_bench.pixels.coded_normals import Encoding, decoded_normals
+from sapiens_bench.pixels.coded_normals import Encoding, are_colours, decoded_normals
 from sapiens_bench.pixels.decode import MAX_PIXELS, open_picture
 from sapiens_bench.pixels.exr import DEPTH_CHANNELS, NORMAL_CHANNELS, read_exr_choice
 from sapiens_bench.pixels.files import shown
@@ -78,8 +78,8 @@ def read_normal_map(
 
     Args:
         encoding: ``colour`` for (n + 1) / 2 of the full range, ``vector`` for components as they are; ``auto`` takes
-            whole numbers (pictures, integer arrays) for colours, and floating-point numbers and integers of which
-            some are negative for vectors.
+            unsigned whole numbers (pictures, arrays) for colours, floating-point numbers and integers of which some
+            are negative for vectors; signed ones without a negative by their lengths (``are_colours``).
         channels_first: an array may be (3, H, W).
 
     Raises:
@@ -100,7 +100,7 @@ def read_normal_map(
             raise SampleFault("label.mode", f"{shown(path)}: one channel; normals need three")
         empty = None if stored.alpha_HW is None else stored.alpha_HW == 0
     fit = _fit(values, path, limits, channels=3, channels_first=channels_first)
-    is_coded = encoding == "colour" or (encoding == "auto" and fit.dtype.kind in "iu" and fit.min(initial=0) >= 0)
+    is_coded = encoding == "colour" or (encoding == "auto" and are_colours(fit, shown(path)))
     normals = decoded_normals(fit) if is_coded else fit.astype(np.float32)
     if empty is not None:
         normals[empty] = np.nan

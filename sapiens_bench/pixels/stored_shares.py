@@ -68,6 +68,15 @@ def read_shares(
     return Shares(shown(path), as_shares(values, shown(path)), alpha)
 
 
+def read_alpha_plane(path: Path, size_hw: tuple[int, int] | None, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
+    """The channel A of an EXR file, [H, W], whatever else it holds.
+
+    Raises:
+        SampleFault: ``label.shape``, ``image.*``; also where it has no such channel.
+    """
+    return _sized(read_exr_choice(path, (("A",),), max_pixels=max_pixels), path, size_hw)[..., 0]
+
+
 def _of_planes(planes: NDArray[np.float32], channels: int, name: str) -> tuple[NDArray[np.float32], Any]:
     """The map of an EXR file, and its alpha where that varies."""
     alpha = planes[..., -1] if planes.shape[-1] in (2, 4) else None

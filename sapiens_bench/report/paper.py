@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.entries import without_form
@@ -20,43 +20,13 @@ from sapiens_bench.errors import UsageError
 from sapiens_bench.report.footnotes import FEWEST_GROUPS, Footnotes, Letters, condition_text
 from sapiens_bench.report.gains import Cell, GainColumn, PartGains, as_data, part_gains, printed_cells
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS, UNDEFINED
+from sapiens_bench.report.paper_list import TABLES as TABLES
+from sapiens_bench.report.paper_list import TITLES, Part
 from sapiens_bench.report.printed_text import not_the_question, place_of, readable
 from sapiens_bench.report.published import other_boxes
 from sapiens_bench.report.sheet import Document, Sheet
 from sapiens_bench.report.tables import Chosen
 from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord
-
-
-class Part(NamedTuple):
-    """One data set of a table: the published entry, and which of our protocols ask the same question."""
-
-    entry: str
-    protocols: str  # glob over "<data set>/<protocol>"
-
-
-TABLES: dict[str, tuple[str, tuple[Part, ...]]] = {  # name -> task, parts in printed order
-    "paper-pose": ("pose", (Part("sapiens1-t3-humans-5k", "humans-5k/*"),)),
-    "paper-seg": ("seg", (Part("sapiens1-t4-humans-2k", "humans-2k/*"),)),
-    "paper-depth": (
-        "depth",
-        (
-            Part("sapiens1-t5-thuman2-face", "thuman2/depth-face"),
-            Part("sapiens1-t5-thuman2-upper", "thuman2/depth-upper"),
-            Part("sapiens1-t5-thuman2-full", "thuman2/depth-full"),
-            Part("sapiens1-t5-hi4d", "hi4d/depth-*"),
-        ),
-    ),
-    "paper-normal": (
-        "normal",
-        (Part("sapiens1-t6-thuman2", "thuman2/normal"), Part("sapiens1-t6-hi4d", "hi4d/normal-*")),
-    ),
-    "paper-albedo": ("albedo", (Part("sapiens2-t7", "none/*"),)),  # its 10,000 renders were never released
-}
-_TITLES = {  # of scores that no run here has
-    "miou": "mIoU", "macc": "mAcc", "rmse": "RMSE", "abs_rel": "AbsRel", "delta1": "δ1", "mean_deg": "mean",
-    "median_deg": "median", "below_11_25": "<11.25°", "below_22_5": "<22.5°", "below_30": "<30°", "mae": "MAE",
-    "psnr": "PSNR", "ssim": "SSIM", "grad_l1": "Grad L1",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,14 +202,22 @@ def _columns(entry: PublishedEntry, measured: Sequence[Measured]) -> list[ScoreC
         if ours is None and all(_number(row.get(printed_key)) is None for row in entry.rows.values()):
             continue
         name = key.partition("/")[2]
-        title = ours.title if ours else _TITLES.get(name, name.replace("/", " "))
+        title = ours.title if ours else TITLES.get(name, name.replace("/", " "))
         scale = entry.scale.get(key, 1.0)
-        unit = "%" if scale == 0.01 else ours.unit if ours else ""
+        unit = _unit(entry.units.get(printed_key, ""), ours, scale)
         upwards = entry.directions.get(printed_key, "up") != "down"
         columns.append(
             ScoreColumn(key, printed_key, title, unit, _decimals(entry, printed_key, ours, scale), scale, upwards)
         )
     return columns
+
+
+def _unit(printed: str, ours: ScoreRecord | None, scale: float) -> str:
+    """Of the printed numbers, in which measured ones are shown beside them."""
+    plain = ours.unit if ours else ""
+    if scale == 1.0:
+        return plain
+    return "%" if scale == 0.01 and "1e-" not in printed else f"×{scale:g} {plain}".rstrip()
 
 
 def _decimals(entry: PublishedEntry, key: str, ours: ScoreRecord | None, scale: float) -> int:

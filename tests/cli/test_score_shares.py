@@ -64,6 +64,23 @@ def test_a_trimap_beside_the_truth_says_where_errors_count(tmp_path: Path, score
     assert cell.scores["matting/mse"].value == 1
 
 
+@pytest.mark.parametrize(
+    ("people", "unknown", "error"),
+    [(255, 128, 0.030), (255, 1, 0.030), (2, 1, 0.030), (0, 1, 0.030), (0, 128, 0.030)],
+)
+def test_a_trimap_is_coded_in_grey_values_or_in_three_classes(
+    tmp_path: Path, scored: Callable[..., CellRecord], people: int, unknown: int, error: float
+) -> None:
+    truth = tmp_path / "gt"
+    pictures(truth / "alphas", **mattes())
+    trimap = np.full((24, 30), people, np.uint8)
+    trimap[0] = unknown
+    pictures(truth / "trimaps", a=trimap, b=trimap)
+    full = pictures(tmp_path / "full", **{name: np.full_like(alpha, 255) for name, alpha in mattes().items()})
+    cell = scored("matting", truth, full, "--protocol", "unknown")
+    assert cell.scores["matting/sad"].value == pytest.approx(error)
+
+
 def test_trimaps_that_no_score_looks_at_refuse_nothing(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
     truth = tmp_path / "gt"
     pictures(truth / "alphas", **mattes())
@@ -92,6 +109,25 @@ def test_a_picture_with_an_alpha_channel_is_asked_about(tmp_path: Path, scored: 
     refused = scored("matting", truth, cut, code=3)
     assert "channel=alpha" in refused.causes[0].detail
     assert scored("matting", truth, cut, "--option", "channel=alpha").scores["matting/sad"].value == 0
+
+
+def test_arrays_are_mattes_also_where_the_alpha_channel_is_asked_for(
+    tmp_path: Path, scored: Callable[..., CellRecord]
+) -> None:
+    truth, arrays = pictures(tmp_path / "gt", **mattes()), tmp_path / "arrays"
+    arrays.mkdir()
+    for name, alpha in mattes().items():
+        np.save(arrays / f"{name}.npy", alpha)
+    assert scored("matting", truth, arrays, "--option", "channel=alpha").scores["matting/sad"].value == 0
+
+
+def test_the_alpha_of_a_predicted_albedo_changes_nothing(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (24, 30, 3)).astype(np.uint8)
+    truth, cut = pictures(tmp_path / "gt", a=colours), tmp_path / "cut"
+    cut.mkdir()
+    Image.fromarray(np.dstack([colours, mattes()["a"]])).save(cut / "a.png")
+    space = ("--data-option", "colour_space=srgb", "--option", "colour_space=srgb")
+    assert scored("albedo", truth, cut, *space).scores["albedo/mae"].value == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(("top", "kind", "factor"), [(1, np.uint8, 255), (1, np.uint16, 65535), (255, np.uint16, 257)])

@@ -96,7 +96,9 @@ def test_a_data_set_that_was_named_and_is_absent_has_rows_that_say_so(toy: Modul
         resolve(replace(named, datasets=("toy-far",)), catalog)
 
 
-def test_a_further_file_that_the_card_does_not_pin_makes_another_experiment(toy: ModuleType, tmp_path: Path) -> None:
+def test_a_further_file_with_other_bytes_makes_another_experiment_pinned_or_not(
+    toy: ModuleType, tmp_path: Path
+) -> None:
     catalog, request = toy.toy_catalog(), Request(task="toy", models=("toy-plain",), datasets=("toy",), out=tmp_path)
     entry, pin = catalog.models["toy-plain"], hashlib.sha256(b"side").hexdigest()
     (tmp_path / "net.bin").write_bytes(b"net")
@@ -110,7 +112,7 @@ def test_a_further_file_that_the_card_does_not_pin_makes_another_experiment(toy:
 
     assert fields(b"side", None) != fields(b"other", None)
     assert fields(b"other", None)["also_sha256"] == {"side.bin": hashlib.sha256(b"other").hexdigest()}
-    assert "also_sha256" not in fields(b"side", pin)
+    assert fields(b"side", pin)["also_sha256"] == {"side.bin": pin}
 
 
 def test_code_that_is_not_there_is_refused_by_name() -> None:

@@ -9,6 +9,8 @@ import tiny_files
 
 from sapiens_bench.cards.entries import ModelEntry
 
+PUBLISHED_SIZE = ("size", "trunk")  # options that name one
+
 
 def needs_file(entry: ModelEntry) -> bool:
     weights = entry.variant.weights
@@ -37,7 +39,7 @@ def tiny(entry: ModelEntry, cards: Path, weights_root: Path, *, keeps_address: b
     get = weights["get"] if keeps_address else {"how": "Made by the test."}
     variant["weights"] = weights | {"file": file, "sha256": None, "also": also, "get": get}
     variant["weights"].pop("size_bytes", None)
-    variant["options"] = {k: v for k, v in variant["options"].items() if k != "size"} | dict(made.options)
+    variant["options"] = {k: v for k, v in variant["options"].items() if k not in PUBLISHED_SIZE} | dict(made.options)
     if made.input_hw is not None:
         spec = variant.get("input") or card.get("input") or {}
         variant["input"] = {**spec, "height": made.input_hw[0], "width": made.input_hw[1]}

@@ -56,6 +56,14 @@ def depth_anything(entry: ModelEntry, path: Path) -> Made:
     return Made((64, 64))
 
 
+def depth_anything_3(entry: ModelEntry, path: Path) -> Made:
+    """As the hub has it: everything below ``model.``."""
+    from safetensors.torch import save_file
+
+    save_file({f"model.{name}": tensor for name, tensor in tiny_nets.depth_anything_3().items()}, path)
+    return Made((56, 56))
+
+
 def torchvision_seg(entry: ModelEntry, path: Path) -> Made:
     torch.save(tiny_nets.torchvision(entry.variant.options["architecture"])().state_dict(), path)
     return Made((64, 64))
@@ -98,6 +106,14 @@ def official_vitpose(width: int = 32, depth: int = 2, part: int = 8) -> dict[str
             sizes[f"{head}.deconv_layers.{norm}.num_batches_tracked"] = ()
     state = {name: 0.1 * torch.randn(shape) for name, shape in sizes.items()}
     return {name: value.abs() + 0.5 if name.endswith("running_var") else value for name, value in state.items()}
+
+
+def heatmap_net(entry: ModelEntry, path: Path) -> Made:
+    """MMPose's layout: 0.x called the head ``keypoint_head``, 1.x ``head``."""
+    net = tiny_nets.heatmap_net(entry.variant.options["trunk"], outputs_of(entry))
+    prefix = "head." if path.name.startswith("td-hm") else "keypoint_head."
+    torch.save({"state_dict": tiny_nets.mmpose_names(net.state_dict(), prefix)}, path)
+    return Made((64, 64))
 
 
 def simcc(entry: ModelEntry, path: Path) -> Made:
@@ -190,15 +206,31 @@ def sapiens2(entry: ModelEntry, path: Path) -> Made:
         "scale_conv_out_channels": [4], "scale_conv_kernel_sizes": [1], "scale_final_hidden_sizes": [8, 4],
         "scale_final_input_size": 3 * 4 * 4,
     }  # fmt: skip
+    heads["matting"] = heads["albedo"] = heads["normal"]
+    outputs = {"pose": outputs_of(entry), "seg": outputs_of(entry), "matting": 4}.get(task, 3)
     config = transformers.Sapiens2Config(
         hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, image_size=list(input_hw),
-        num_key_value_heads_per_layer=[4, 2], num_labels=outputs_of(entry) if task in ("pose", "seg") else 3,
+        num_key_value_heads_per_layer=[4, 2], num_labels=outputs,
         head_config=heads[task] | {"conv_out_channels": [8], "conv_kernel_sizes": [1]},
     )  # fmt: skip
-    net = tiny_nets.lively(getattr(transformers, CLASSES[task])(config))
+    net = tiny_nets.lively(getattr(transformers, CLASSES["normal" if task == "albedo" else task])(config))
     net.save_pretrained(folder := path.with_suffix(".folder"))
     (folder / "model.safetensors").rename(path)
+    if task == "albedo":
+        as_albedo(path)
     return Made(input_hw)
+
+
+def as_albedo(path: Path) -> None:
+    """A file of normals under the names of an albedo head, which differs from theirs by a norm with weights."""
+    from safetensors.torch import load_file, save_file
+
+    head = "decode_head."
+    state = {name.replace("conv_normal", "conv_albedo"): tensor for name, tensor in load_file(path).items()}
+    norms = {f"{head}input_conv.1": 32, f"{head}conv_layers.1": 8}
+    norms |= {f"{head}upsample_blocks.{i}.2": 8 for i in range(2)}
+    state |= {f"{name}.norm.weight": torch.linspace(0.5, 1.5, width) for name, width in norms.items()}
+    save_file(state, path)
 
 
 def predictions(entry: ModelEntry, path: Path) -> Made:
@@ -226,7 +258,9 @@ def predictions(entry: ModelEntry, path: Path) -> Made:
 
 MAKERS: dict[str, Callable[[ModelEntry, Path], Made]] = {  # wrapper ->
     "depth_anything": depth_anything,
+    "depth_anything_3": depth_anything_3,
     "depth_pro": _hub(tiny_nets.depth_pro, (32, 32)),
+    "heatmap_net": heatmap_net,
     "mask2former": _hub(tiny_nets.mask2former, (64, 64)),
     "one_stage": one_stage,
     "onnx": onnx_maps,

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 
 def lively(net: Any) -> Any:
@@ -68,6 +70,48 @@ def depth_anything() -> Any:
         fusion_hidden_size=8, head_hidden_size=4,
     )  # fmt: skip
     return lively(DepthAnythingForDepthEstimation(config))
+
+
+def depth_anything_3() -> dict[str, Tensor]:
+    """The authors' names and shapes: five layers of width 128, head of eight channels; drawn by numpy in order."""
+    width, widths, features = 128, (8, 6, 12, 10), 8
+    v, h = "backbone.pretrained.", "head."
+    sizes: dict[str, tuple[int, ...]] = {
+        f"{v}cls_token": (1, 1, width), f"{v}pos_embed": (1, 37 * 37 + 1, width), f"{v}norm.weight": (width,),
+        f"{v}patch_embed.proj.weight": (width, 3, 14, 14), f"{v}patch_embed.proj.bias": (width,),
+        f"{v}norm.bias": (width,),
+    }  # fmt: skip
+    linear = {"norm1": (width,), "norm2": (width,), "attn.qkv": (3 * width, width), "attn.proj": (width, width),
+              "mlp.fc1": (4 * width, width), "mlp.fc2": (width, 4 * width)}  # fmt: skip
+    for block in (f"{v}blocks.{i}." for i in range(5)):
+        sizes |= {f"{block}{name}.{kind}": shape[: 1 if kind == "bias" else 2]
+                  for name, shape in linear.items() for kind in ("weight", "bias")}  # fmt: skip
+        sizes |= {f"{block}ls{i}.gamma": (width,) for i in (1, 2)}
+    convs = {f"projects.{i}": (n, width, 1, 1) for i, n in enumerate(widths)}
+    convs |= {"resize_layers.0": (8, 8, 4, 4), "resize_layers.1": (6, 6, 2, 2), "resize_layers.3": (10, 10, 3, 3)}
+    for stage in (1, 2, 3, 4):
+        sizes[f"{h}scratch.layer{stage}_rn.weight"] = (features, widths[stage - 1], 3, 3)
+        for unit in (1, 2) if stage < 4 else (2,):
+            convs |= {f"scratch.refinenet{stage}.resConfUnit{unit}.conv{i}": (features, features, 3, 3) for i in (1, 2)}
+        convs[f"scratch.refinenet{stage}.out_conv"] = (features, features, 1, 1)
+    convs["scratch.output_conv1"] = (4, features, 3, 3)
+    for last in ("output_conv2", "sky_output_conv2"):
+        convs |= {f"scratch.{last}.0": (32, 4, 3, 3), f"scratch.{last}.2": (1, 32, 1, 1)}
+    sizes |= {f"{h}{name}.weight": shape for name, shape in convs.items()}
+    sizes |= {f"{h}{name}.bias": shape[:1] for name, shape in convs.items()}
+    rng, state = np.random.default_rng(0), {}
+    for name in sorted(sizes):
+        shape, values = sizes[name], rng.normal(0, 1, sizes[name])
+        if len(shape) >= 2 and not name.endswith(("cls_token", "pos_embed")):
+            values *= (1.5 / np.prod(shape[1:])) ** 0.5
+        else:
+            values = (
+                1 + 0.1 * values
+                if name.endswith(("norm1.weight", "norm2.weight", "norm.weight", "gamma"))
+                else 0.1 * values
+            )
+        state[name] = torch.from_numpy(values.astype(np.float32))
+    return state
 
 
 def dpt() -> Any:
@@ -148,6 +192,54 @@ def vitpose() -> Any:
     )  # fmt: skip
     config = VitPoseConfig(backbone_config=backbone, num_labels=17, use_simple_decoder=False)
     return lively(VitPoseForPoseEstimation(config))
+
+
+def heatmap_net(trunk: str, points: int) -> Any:
+    """HRNet of four channels, or ResNet-10, with its deconvolutions; drawn by numpy, name by name."""
+    from sapiens_bench.models import heatmap_trunks as trunks
+
+    if trunk.startswith("resnet"):
+        parts = (
+            trunks.resnet_trunk((1, 1, 1, 1), bottleneck=False),
+            trunks.deconvolutions([(512, 8, 4), (8, 8, 4), (8, 8, 4)]),
+        )
+        net = trunks.HeatmapNet(*parts, torch.nn.Conv2d(8, points, 1))
+    else:
+        sizes = hrnet_sizes(stem=8)
+        net = trunks.HeatmapNet(trunks.hrnet_trunk(sizes), torch.nn.Sequential(), torch.nn.Conv2d(4, points, 1))
+    net.load_state_dict(heatmap_weights(net.state_dict()), strict=False, assign=True)
+    return net.eval()
+
+
+def hrnet_sizes(stem: int) -> dict[str, Any]:
+    """Of an HRNet whose finest branch has four channels."""
+    from sapiens_bench.models.heatmap_trunks import stage_sizes as stage
+
+    widths, depths = (4, 8, 12, 16), {2: (1, 2), 3: (1, 1, 2), 4: (1, 1, 1, 2)}
+    sizes: dict[str, Any] = {"stem_width": stem, "stage1": stage((4,), (2,), 1, True)}
+    return sizes | {f"stage{n}": stage(widths[:n], depths[n], 1 if n == 2 else 2, False) for n in depths}
+
+
+def heatmap_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that any machine draws alike: numpy's generator, names in order; counters of batches are left out."""
+    rng, drawn = np.random.default_rng(0), {}
+    for name in sorted(n for n in state if not n.endswith("num_batches_tracked")):
+        shape = tuple(state[name].shape)
+        values = rng.normal(0, 1, shape)
+        if len(shape) == 4:
+            values *= (2 / np.prod(shape[1:])) ** 0.5
+        elif name.endswith("running_var"):
+            values = 1 + 0.2 * np.abs(values)
+        else:
+            values = 1 + 0.1 * values if name.endswith("weight") else 0.1 * values
+        drawn[name] = torch.from_numpy(values.astype(np.float32))
+    return drawn
+
+
+def mmpose_names(state: dict[str, Tensor], head: str) -> dict[str, Tensor]:
+    """As MMPose calls them; without counters of batches."""
+    kept = {n: t for n, t in state.items() if not n.endswith("num_batches_tracked")}
+    return {n if n.startswith("backbone.") else f"{head}{n}": t for n, t in kept.items()}
 
 
 def torchvision(architecture: str) -> Callable[[], Any]:

@@ -173,5 +173,5 @@ def test_wrong_cards_are_refused(fake: ModuleType, shared: Path, tmp_path: Path)
 
 def test_every_published_card_names_a_known_size() -> None:
     entries = [e for e in Catalog.load().models.values() if e.card.wrapper == "sapiens2"]
-    assert len(entries) == 20
+    assert len(entries) == 25
     assert {e.variant.options["size"] for e in entries} <= set(SIZES)

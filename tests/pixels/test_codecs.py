@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sapiens_bench.errors import DataMissing, DatasetRejected, PathEscape, SampleFault, UsageError
 from sapiens_bench.pixels import arrays, decode, strict_json
@@ -53,7 +53,6 @@ def test_png_pixels_come_back_exactly(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied_or_ignored_as_told(tmp_path: Path, orientation: int) -> None:
-    from PIL import ImageOps
 
     exif = Image.Exif()
     exif[274] = orientation
@@ -63,6 +62,25 @@ def test_exif_orientation_is_applied_or_ignored_as_told(tmp_path: Path, orientat
             stored, turned = np.asarray(image.convert("RGB")), np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
         np.testing.assert_array_equal(read_rgb(path, exif="ignore"), stored)
         np.testing.assert_array_equal(read_rgb(path, exif="apply"), turned)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_a_tiff_is_a_matter_of_the_policy_like_any_other(tmp_path: Path, orientation: int) -> None:
+    path = saved(tmp_path, SCENE, "a.tiff", tiffinfo={274: orientation}, compression="tiff_lzw")
+    turned = np.asarray(ImageOps.exif_transpose(Image.open(with_tag(tmp_path, orientation))))
+    np.testing.assert_array_equal(read_rgb(path, exif="ignore", expected_size=(32, 24)), SCENE)
+    np.testing.assert_array_equal(read_rgb(path, exif="apply"), turned)
+    if orientation > 4:
+        assert read_rgb(path, exif="unstated", expected_size=(24, 32)).shape == (32, 24, 3)
+    elif orientation > 1:
+        assert code_of(read_rgb, path, exif="unstated", expected_size=(32, 24)) == "image.exif_policy"
+
+
+def with_tag(folder: Path, orientation: int) -> Path:
+    """The scene as PNG, whose pixels Pillow leaves alone, with an orientation."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    return saved(folder, SCENE, "tag.png", exif=exif)
 
 
 def test_swapped_size_names_the_policy_and_other_sizes_do_not(tmp_path: Path) -> None:
@@ -433,7 +451,6 @@ def test_absent_arrays_are_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(("kind", "letter"), [(3, "H"), (4, "I")])
 def test_an_orientation_in_16_or_32_bits_counts(tmp_path: Path, order: str, kind: int, letter: str) -> None:
-    from PIL import ImageOps
 
     path = tmp_path / "a.jpg"
     Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(path)

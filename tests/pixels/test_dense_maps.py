@@ -229,3 +229,21 @@ def test_integers_of_which_some_are_negative_are_vectors(tmp_path: Path) -> None
     normals = np.round(vectors() * 127).astype(np.int8)
     np.save(tmp_path / "n.npy", normals)
     np.testing.assert_array_equal(read_normal_map(tmp_path / "n.npy", SIZE), normals.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32])
+def test_signed_vectors_without_a_negative_one_are_no_colours(tmp_path: Path, dtype: type) -> None:
+    """A wall that faces the camera: (0, 0, 127), which as a colour would be a vector of length 1.4."""
+    wall = np.zeros((*SIZE.size_hw, 3), dtype)
+    wall[..., 2] = 127
+    wall[0, 0] = (0, 90, 90)
+    np.save(tmp_path / "n.npy", wall)
+    np.testing.assert_array_equal(read_normal_map(tmp_path / "n.npy", SIZE), wall.astype(np.float32))
+
+
+def test_signed_numbers_that_are_neither_vectors_nor_colours_ask(tmp_path: Path) -> None:
+    np.save(tmp_path / "n.npy", np.random.default_rng(0).integers(0, 120, (*SIZE.size_hw, 3)).astype(np.int16))
+    with pytest.raises(SampleFault, match="say which: encoding=colour or encoding=vector") as caught:
+        read_normal_map(tmp_path / "n.npy", SIZE)
+    assert caught.value.code == "label.mode"
+    assert read_normal_map(tmp_path / "n.npy", SIZE, "vector").max() == 119

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sapiens_bench.errors import SampleFault
-from sapiens_bench.pixels.stored_shares import Shares, read_shares
+from sapiens_bench.pixels.stored_shares import Shares, read_alpha_plane, read_shares
 
 INSIDE = np.zeros((8, 9), np.bool_)
 INSIDE[2:6, 3:7] = True
@@ -65,3 +65,12 @@ def test_the_alpha_of_an_exr_is_told_where_it_varies_and_its_colours_are_no_matt
     assert np.array_equal(cut.alpha_HW, INSIDE)
     with pytest.raises(SampleFault, match="colours, where one channel is needed"):
         read(exr(tmp_path / "b.exr", R=grey, G=grey * 0.1, B=grey))
+
+
+def test_an_exr_with_a_alone_or_beside_colours_has_a_matte(tmp_path: Path) -> None:
+    grey = INSIDE * 0.5
+    alone, beside = exr(tmp_path / "a.exr", A=grey), exr(tmp_path / "b.exr", R=INSIDE, G=grey, B=INSIDE, A=grey)
+    for path in (alone, beside):
+        assert np.array_equal(read_alpha_plane(path, INSIDE.shape), np.float32(grey))
+    with pytest.raises(SampleFault, match="A"):
+        read_alpha_plane(exr(tmp_path / "c.exr", Y=grey), None)

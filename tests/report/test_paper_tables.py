@@ -268,3 +268,20 @@ def test_the_albedo_table_stands_beside_a_run_of_albedo(catalog: Catalog) -> Non
     first, own = paper_table("paper-albedo", [("a", run_of(cell, task="albedo"))], catalog).sheets
     assert first.rows[-1][:3] == ("Sapiens2-5B", "printed", "0.01191")
     assert own.rows[0][2].startswith("0.0869")
+
+
+def test_the_point_map_table_is_printed_in_its_units_and_forms_no_difference(catalog: Catalog) -> None:
+    scores = {
+        f"pointmap/{key}": ScoreRecord(value=value, title=key, unit="m", decimals=4, higher_is_better=False)
+        for key, value in {"l2": 0.0321, "mae_x": 0.0044, "mae_z": 0.0215}.items()
+    }
+    cell = depth_cell("sapiens2-0.4b-pointmap", "pointmap", 0.1, task="pointmap", dataset="synthetic-humans")
+    cell = cell.model_copy(update={"scores": scores, "headline": "pointmap/l2"})
+    first, *_, own = paper_table("paper-pointmap", [("a", run_of(cell, task="pointmap"))], catalog).sheets
+    assert first.heads[2:] == ("L2 ×0.1 ↓", "RMSE ×0.1 ↓", "MAE x ×0.001 ↓", "MAE y ×0.001 ↓", "MAE z ×0.01 ↓")
+    printed = {row[0]: row[2:] for row in first.rows}
+    assert printed["Sapiens2-0.4B"][0].startswith("0.190")
+    assert printed["Sapiens2-0.4B"][4].startswith("1.76")
+    assert not any("minus printed" in note for note in first.notes)
+    assert own.heads[2] == "l2 ×0.1 m ↓"  # in the paper's units
+    assert own.rows[0][2].startswith("0.3210")

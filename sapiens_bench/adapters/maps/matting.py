@@ -1,6 +1,7 @@
 """Folders of mattes: ``alphas/``, ``trimaps/`` where there are any, ``images/``.
 
-A trimap holds 0 (background), 255 (people) and one value between, the unknown; so do those of public matting sets.
+A trimap holds 0 (background), 255 (people) and one value between, the unknown, as those of public matting sets do; or
+0, 2 (people) and 1, the unknown. A file without a value above 2 is of the second kind.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sapiens_bench.tasks.matting.stored import alpha_of
 from sapiens_bench.tasks.matting.types import MattingTarget
 
 SLACK = 1e-6  # of arrays of 0..1
+COUNTS, CLASSES = 255, 2  # what people are in a trimap: a grey value, or the last of three classes
 
 
 class MattingFolderOptions(MapFolderOptions):
@@ -29,7 +31,8 @@ class MattingFolderOptions(MapFolderOptions):
     trimaps: str = ""
     """Folder of the trimaps (trimaps, trimap)."""
     channel: Literal["grey", "alpha"] = "grey"
-    """What of a picture is the matte: its grey values (one channel, or three that are equal), or its alpha channel."""
+    """What of a picture is the matte: its grey values (one channel, or three that are equal), or its alpha channel (of
+    an EXR file its A). Arrays are mattes either way."""
 
     def named(self) -> dict[str, str]:
         """Folder names by role, where they are given."""
@@ -74,9 +77,9 @@ class MattingFolder(MapFolder):
         if path is None:
             raise SampleFault("label.missing", f"{self.layout.stems[index]} has no trimap, other samples have one")
         stored = read_label_map(path, Limits(size_hw, self._max_pixels))
-        between = np.unique(stored[(stored != 0) & (stored != 255)])
-        if len(between) > 1:
-            raise SampleFault(
-                "label.value", f"{shown(path)}: {len(between)} values between 0 and 255; a trimap has one, the unknown"
-            )
-        return np.asarray((stored != 0) & (stored != 255))
+        people = CLASSES if stored.max(initial=0) <= CLASSES else COUNTS
+        unknown: NDArray[np.bool_] = np.asarray((stored != 0) & (stored != people))
+        if len(values := np.unique(stored[unknown])) > 1:
+            text = f"{len(values)} values beside 0 and 255; a trimap has one, the unknown (or 0, 1 unknown and 2)"
+            raise SampleFault("label.value", f"{shown(path)}: {text}")
+        return unknown

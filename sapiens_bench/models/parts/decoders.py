@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sapiens_bench.models.parts import heatmaps, simcc_vectors
 from sapiens_bench.models.parts.constants import constant
+from sapiens_bench.models.parts.quarter_and_dark import dark_steps, quarter_steps_by_axis
 
 Answers = tuple[Tensor, ...]
 Arrays = Mapping[str, NDArray[Any]]
@@ -74,6 +75,22 @@ class PlainHeatmaps:
 
     def in_input(self, outputs: Arrays, input_wh: tuple[int, int]) -> NDArray[np.float64]:
         return np.asarray(outputs["xy"] / outputs["heatmap_wh"][:, None] * np.array(input_wh))
+
+
+class MsraHeatmaps(PlainHeatmaps):
+    """As MMPose 1.x decodes heatmaps without UDP: quarter steps by axis, or DARK.
+
+    Args:
+        dark_kernel: odd size of DARK's Gaussian; None: quarter steps.
+    """
+
+    def __init__(self, dark_kernel: int | None = None) -> None:
+        self.dark_kernel = dark_kernel
+
+    def on_device(self, answers: Answers) -> dict[str, Tensor]:
+        maps, kernel = answers[0], self.dark_kernel
+        found = quarter_steps_by_axis(maps) if kernel is None else dark_steps(maps, kernel)
+        return {"xy": found.xy_BK2, "score": found.score_BK, "heatmap_wh": heatmap_wh(maps)}
 
 
 class SimccVectors:

@@ -71,7 +71,7 @@ def peaks(heatmaps: Tensor, kernel: int = 11, modulate: Modulation = "mmpose1", 
     maps = heatmaps.float()
     b, k, h, w = maps.shape
     maps_NHW, flat = maps.reshape(b * k, h, w), maps.reshape(b * k, h * w)
-    best = _first_maximum(flat)
+    best = first_maximum(flat)
     score = flat.gather(1, best[:, None])[:, 0]
     x, y = best % w, torch.div(best, w, rounding_mode="floor")
     patch = _blurred_patch(maps_NHW, x, y, kernel, mirrored=modulate == "vitpose")
@@ -111,21 +111,21 @@ def _with_exact(
 
 def _blurred_maximum(maps_NHW: Tensor, kernel: int) -> Tensor:
     """Maximum of every map after the Gaussian blur (zeros outside), [N]."""
-    rows, columns = (constant(_band(size, kernel), maps_NHW.device) for size in maps_NHW.shape[1:])
+    rows, columns = (constant(blur_matrix(size, kernel), maps_NHW.device) for size in maps_NHW.shape[1:])
     starts = range(0, max(1, len(maps_NHW)), _MAPS_AT_ONCE)
     parts = (maps_NHW[start : start + _MAPS_AT_ONCE] for start in starts)
     return torch.cat([(rows @ part @ columns).amax(dim=(1, 2)) for part in parts])
 
 
 @lru_cache(maxsize=32)
-def _band(size: int, kernel: int) -> NDArray[np.float32]:
-    """The blur along one axis as a symmetric matrix [size, size]."""
+def blur_matrix(size: int, kernel: int) -> NDArray[np.float32]:
+    """The blur along one axis, zeros outside, as a symmetric matrix [size, size]."""
     weights, reach = gaussian_kernel(kernel), (kernel - 1) // 2
     bands = [np.eye(size, k=i - reach) * weights[i] for i in range(kernel)]
     return np.asarray(np.sum(bands, axis=0), np.float32)
 
 
-def _first_maximum(flat_NP: Tensor) -> Tensor:
+def first_maximum(flat_NP: Tensor) -> Tensor:
     """Index of the first maximum of each row; numpy's is seven times faster than torch's on a CPU."""
     if flat_NP.device.type == "cpu":
         return torch.from_numpy(flat_NP.numpy().argmax(axis=1))
@@ -216,7 +216,7 @@ def quarter_steps(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     maps = heatmaps.float()
     b, k, h, w = maps.shape
     flat = maps.reshape(b * k, h * w)
-    best = _first_maximum(flat)
+    best = first_maximum(flat)
     score = flat.gather(1, best[:, None])[:, 0]
     x, y = best % w, torch.div(best, w, rounding_mode="floor")
     inner = (x > 1) & (x < w - 1) & (y > 1) & (y < h - 1)

@@ -62,7 +62,8 @@ class WholeImage(ABC):
         self.spec = spec or input_spec(context)
         self.device, self.dtype = context.device, DTYPES[context.precision]
         self.depth_kind: DepthKind | None = getattr(context.options, "depth_kind", None)
-        self.colour_space: ColourSpace | None = getattr(context.options, "colour_space", None)
+        default: ColourSpace | None = "srgb" if self.task == "albedo" else None  # of networks whose card does not say
+        self.colour_space: ColourSpace | None = getattr(context.options, "colour_space", default)
         self.axis_sign = np.asarray(getattr(context.options, "axis_sign", (1, 1, 1)), np.float32)
         if self.task == "seg" and context.space is None:
             raise CardError(f"{self.name}: a segmentation card needs 'space', the label set of its output.")

@@ -14,7 +14,8 @@ class StoredAlbedo(StoredOptions):
     """Of ``predictions`` for albedo."""
 
     colour_space: ColourSpace
-    """Of the stored numbers: srgb as pictures are shown, or linear. It has to be said: no file tells it."""
+    """Of the stored numbers: srgb as pictures are shown, or linear. It has to be said: no file tells it. Colours are
+    taken as they are stored; an alpha beside them is not used, and what is cut out is scored with the colour it has."""
 
 
 def read_albedo(path: Path, size_hw: tuple[int, int], options: StoredAlbedo) -> AlbedoPrediction:

@@ -21,7 +21,8 @@ class StoredMattes(StoredOptions):
     """Of ``predictions`` for matting."""
 
     channel: Literal["grey", "alpha"] = "grey"
-    """What of a picture is the matte: its grey values (one channel, or three that are equal), or its alpha channel."""
+    """What of a picture is the matte: its grey values (one channel, or three that are equal), or its alpha channel (of
+    an EXR file its A). Arrays are mattes either way."""
 
 
 def read_matte(path: Path, size_hw: tuple[int, int], options: StoredMattes) -> MattingPrediction:
@@ -46,10 +47,12 @@ def alpha_of(
     Raises:
         SampleFault: as ``read_matte``, but ``short``.
     """
-    from sapiens_bench.pixels.stored_shares import read_shares  # lists of tasks need no image library
+    from sapiens_bench.pixels import stored_shares  # lists of tasks need no image library
 
-    shares = read_shares(path, 1, MEMBERS, size_hw, **limits)
-    if from_alpha:
+    if from_alpha and path.suffix.lower() == ".exr":
+        return stored_shares.read_alpha_plane(path, size_hw, **limits)
+    shares = stored_shares.read_shares(path, 1, MEMBERS, size_hw, **limits)
+    if from_alpha and path.suffix.lower() not in stored_shares.ARRAYS:
         if shares.alpha_HW is None:
             raise SampleFault("label.mode", f"{shares.name}: no alpha channel that varies, and channel=alpha is asked")
         return _full_range(shares.alpha_HW, shares.name, short)

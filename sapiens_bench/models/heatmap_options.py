@@ -1,0 +1,30 @@
+"""The options of SimpleBaseline and HRNet. Torch-free, as ``options.py``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from sapiens_bench.cards.options import Options
+
+
+class HeatmapNetOptions(Options):
+    trunk: Literal["resnet50", "resnet101", "resnet152", "hrnet_w32", "hrnet_w48"] | None = None
+    """Published trunk; a file of another one is refused. Needed to profile without the weights."""
+    codec: Literal["plain", "dark", "udp"] = "plain"
+    """``plain``: three-point crop, quarter steps; ``dark``: that crop, DARK; ``udp``: UDP crop and DARK under it."""
+    blur_kernel: Annotated[int, Field(ge=3, le=63)] = 11
+    """DARK: odd size of the Gaussian."""
+    flip_test: bool = True
+    """Mean with the mirrored crop."""
+
+    @field_validator("blur_kernel")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("must be odd")
+        return value
+
+
+HEATMAP_WRAPPERS: dict[str, dict[str, type[Options]]] = {"heatmap_net": {"pose": HeatmapNetOptions}}
