@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,12 @@ def test_a_network_without_dense_features_is_refused_with_the_reason(
 
     monkeypatch.setattr(timm, "create_model", refuses)
     with pytest.raises(UsageError, match=r"timm:test_vit gives no feature maps \(features_only not implemented"):
+        open_trunk("timm:test_vit", RANDOM, input_hw=HW)
+
+
+def test_without_timm_its_networks_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UsageError, match=r"timm:test_vit needs timm: pip install 'sapiens-vision-bench\[probe\]'"):
         open_trunk("timm:test_vit", RANDOM, input_hw=HW)
 
 

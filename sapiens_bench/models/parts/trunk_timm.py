@@ -25,7 +25,7 @@ class TimmTrunk(Trunk):
     """Feature maps of a timm network, coarse ones included; normalised as its configuration says.
 
     Raises:
-        UnknownName: timm has no such network. UsageError: it gives no feature maps.
+        UnknownName: timm has no such network. UsageError: it gives no feature maps, or timm is not installed.
         WeightsMissing: no file given. CheckpointRejected: a file of another network.
     """
 
@@ -34,7 +34,10 @@ class TimmTrunk(Trunk):
 
     def __init__(self, name: str, weights: Path | None, input_hw: tuple[int, int]) -> None:
         super().__init__()
-        import timm
+        try:
+            import timm
+        except ImportError:
+            raise UsageError(f"timm:{name} needs timm: pip install 'sapiens-vision-bench[probe]'.") from None
 
         if not timm.is_model(name):
             raise UnknownName("timm network", name, timm.list_models())
