@@ -85,16 +85,17 @@ class Child:
 
     Args:
         threads: how many threads numeric libraries may use; None leaves the environment as it is.
+        shown: what it writes on stderr goes where ours goes.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, *, shown: bool = False) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child; an unread pipe would block it
         package = str(Path(errors.__file__).resolve().parent)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _BOOT, package, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._stderr,
+            stderr=None if shown else self._stderr,
             env=child_environment(threads),
             text=True,
             encoding="utf-8",

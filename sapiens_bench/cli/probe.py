@@ -19,7 +19,7 @@ from sapiens_bench.cli.flags import (
     expanded,
     split_commas,
 )
-from sapiens_bench.cli.output import next_commands, say, stderr, typed
+from sapiens_bench.cli.output import next_commands, say, typed
 
 if TYPE_CHECKING:
     from sapiens_bench.cards.catalog import Catalog
@@ -143,6 +143,9 @@ def probe(
         HeadPrecision, typer.Option("--precision", help="Of the head's training.")
     ] = HeadPrecision.fp32,
     device: Device = "auto",
+    gpus: Annotated[
+        int, typer.Option("--gpus", min=1, help="That share each batch (accelerate); with --device cpu: processes.")
+    ] = 1,
     threads: Threads = None,
     data_root: DataRoot = None,
     cards: Cards = None,
@@ -187,6 +190,7 @@ def probe(
         checkpoint_every=checkpoint_every,
         precision=precision.value,
         device=device,
+        processes=gpus,
         threads=threads,
         data_root=data_root,
         cards=tuple(cards or ()),
@@ -202,8 +206,11 @@ def probe(
 def execute(request: ProbeRequest, catalog: Catalog, fmt: str) -> None:
     """Fit, say what was made, evaluate."""
     from sapiens_bench.probe.run import probe as fit_heads
+    from sapiens_bench.probe.watch import Lines
 
-    fitted = fit_heads(request, catalog, ProbeView())
+    fitted = fit_heads(request, catalog, Lines())
+    if not fitted:  # another process, launched with this one, has written the heads and judges them
+        return
     for each in fitted:
         say(
             f"{request.out / each.file}: {each.size_bytes / 1e6:.2f} MB, validation loss {each.validation_loss:.4f}",
@@ -251,20 +258,3 @@ def _say_next(request: ProbeRequest) -> None:
     task = request.tasks[0]
     command = f"sapiens-bench run --task {task} --models '{request.model_name}-*'"
     next_commands([(f"{command} --cards {folder} --weights-root {folder}", "judge it")])
-
-
-class ProbeView:
-    """One line now and then: what is being made, how far it is."""
-
-    EVERY_S = 10.0
-
-    def __init__(self) -> None:
-        self._last = 0.0
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        import time
-
-        now = time.monotonic()
-        if done >= total or now - self._last >= self.EVERY_S:
-            self._last = now
-            stderr().print(f"{what}: {done}/{total}", markup=False)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from sapiens_bench.probe import processes
 from sapiens_bench.probe.train import Job, Settings, make_optimizer, one_step, rows_of_step
 
 WARM_UP_STEPS = 6  # not timed: the device chooses its algorithms
@@ -21,14 +23,14 @@ def steps_within(job: Job, settings: Settings, seconds: float, folder: Path) -> 
 
     Steps are made and timed, then weights are put back. A training in ``folder`` that had begun keeps its number.
     """
-    begun = _begun(folder, settings)
+    begun = processes.from_main(lambda: _begun(folder, settings))
     if begun is not None:
         return begun
     began = time.perf_counter()
     state = {name: tensor.clone() for name, tensor in job.module.state_dict().items()}
     optimizer = make_optimizer(job, settings)
     n, first = 0, began
-    while n < WARM_UP_STEPS + 2 or time.perf_counter() - first < SHARE_MEASURED * seconds:
+    while n < WARM_UP_STEPS + 2 or processes.from_main(partial(_is_within, first + SHARE_MEASURED * seconds)):
         losses = one_step(job, settings, optimizer, rows_of_step(n, settings, job.train_rows), n)
         n += 1
         if n == WARM_UP_STEPS or n % 5 == 0:
@@ -40,7 +42,11 @@ def steps_within(job: Job, settings: Settings, seconds: float, folder: Path) -> 
     job.module.load_state_dict(state)
     job.module.zero_grad(set_to_none=True)
     left = max(0.0, seconds - (time.perf_counter() - began)) * SHARE_USED
-    return with_steps(settings, min(settings.steps, max(1, int(left / each))))
+    return with_steps(settings, processes.from_main(lambda: min(settings.steps, max(1, int(left / each)))))
+
+
+def _is_within(until: float) -> bool:
+    return time.perf_counter() < until
 
 
 def with_steps(settings: Settings, steps: int) -> Settings:

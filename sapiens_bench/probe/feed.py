@@ -16,6 +16,7 @@ from sapiens_bench.models.parts.dense_head import HeadPlan
 from sapiens_bench.models.parts.head_file import Head
 from sapiens_bench.models.parts.rival_heads import RivalHead
 from sapiens_bench.models.parts.trunks import Trunk
+from sapiens_bench.probe import processes
 from sapiens_bench.probe.cache import DeviceRows, Rows, TrainingData
 from sapiens_bench.probe.fresh import Draws, fresh_views
 from sapiens_bench.probe.objective import Objective
@@ -44,9 +45,11 @@ class ProbeData:
 
 
 def losses_of(prepared: ProbeData, head: Head, rows: Sequence[int], seed: int, step: int | None) -> Losses:
-    views = views_at(prepared, rows, seed, step)
+    """The losses of this process's part of a step's rows; without a step, of all rows."""
+    part = slice(None) if step is None else processes.part(len(rows))
+    views = views_at(prepared, rows, seed, step, part)
     if prepared.maps is not None:
-        found = prepared.maps.batch(rows)
+        found = prepared.maps.batch(rows[part])
         maps = [found[tap.name].to(prepared.device, memory_format=torch.channels_last) for tap in prepared.plan.taps]
     elif prepared.request.finetune:
         maps = prepared.trunk(views["image"])
@@ -56,9 +59,11 @@ def losses_of(prepared: ProbeData, head: Head, rows: Sequence[int], seed: int, s
     return prepared.objective(head(maps, views["image"]), views) if own is None else own
 
 
-def views_at(prepared: ProbeData, rows: Sequence[int], seed: int, step: int | None) -> dict[str, Tensor]:
-    """Views of rows on the device; with ``--views 0`` those of a step, plain ones without a step."""
-    views = {name: tensor.to(prepared.device) for name, tensor in prepared.views.batch(rows).items()}
+def views_at(
+    prepared: ProbeData, rows: Sequence[int], seed: int, step: int | None, part: slice = slice(None)
+) -> dict[str, Tensor]:
+    """Views of a part of the rows on the device; with ``--views 0`` those of a step, plain ones without a step."""
+    views = {name: tensor.to(prepared.device) for name, tensor in prepared.views.batch(rows[part]).items()}
     if prepared.request.views:
         return views
     drawn = Draws.plain(len(rows)) if step is None else Draws.of_step(len(rows), seed, step)
@@ -68,7 +73,8 @@ def views_at(prepared: ProbeData, rows: Sequence[int], seed: int, step: int | No
     if flips is not None:
         table = np.append(flips, np.full(256 - len(flips), IGNORE)).astype(np.uint8)
         mirror = torch.from_numpy(table).to(prepared.device)
-    return fresh_views(views, drawn, grid, mirror, noise_seed=seed * 1_000_003 + (step or 0))
+    noise_seed = seed * 1_000_003 + (step or 0)
+    return fresh_views(views, drawn.part(part), grid, mirror, noise_seed, (len(rows), part))
 
 
 def frozen_maps(prepared: ProbeData, image: Tensor) -> list[Tensor]:

@@ -10,7 +10,7 @@ Axes: B views, H x W source pixels, h x w input pixels, g x f cells of the truth
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -65,6 +65,10 @@ class Draws:
         )
         return cls(*(np.asarray(each, np.float32) for each in found))
 
+    def part(self, which: slice) -> Draws:
+        """Those of some of the views."""
+        return Draws(*(getattr(self, each.name)[which] for each in fields(self)))
+
     def on(self, device: str | torch.device) -> Tensor:
         """All of them in one copy, [B, 11]."""
         columns = [self.zoom, *self.shift.T, self.mirrored, self.power, *self.gain.T, self.colour, self.noise]
@@ -72,20 +76,26 @@ class Draws:
 
 
 def fresh_views(
-    source: dict[str, Tensor], drawn: Draws, grid: Grid, flips: Tensor | None = None, noise_seed: int = 0
+    source: dict[str, Tensor],
+    drawn: Draws,
+    grid: Grid,
+    flips: Tensor | None = None,
+    noise_seed: int = 0,
+    of: tuple[int, slice] | None = None,
 ) -> dict[str, Tensor]:
     """Changed views of source views: ``image`` [B, 3, h, w] float32 in 0..255, and the truth as ``make_view`` gives it.
 
     Args:
         source: as ``make_view`` makes them with stride 1, batched, on one device.
         flips: label -> its mirror image, [256] uint8 on that device; needed where a view with labels is mirrored.
+        of: views of the whole batch and which of them these are, where others are made elsewhere.
     """
     image = source["image"]
     table = drawn.on(image.device)
     zoom, mirrored = table[:, 0], table[:, 3]
     down = _places(grid.input_hw[0] * SUPERSAMPLING, zoom, table[:, 1], None)
     across = _places(grid.input_hw[1] * SUPERSAMPLING, zoom, table[:, 2], mirrored)
-    picture = _recoloured(_sampled(image, down, across), table[:, 4:], noise_seed)
+    picture = _recoloured(_sampled(image, down, across), table[:, 4:], noise_seed, of or (len(image), slice(None)))
     found = {"image": picture}
     rows, seen_rows = _nearest(_places(grid.hw[0], zoom, table[:, 1], None), image.shape[2])
     columns, seen_columns = _nearest(_places(grid.hw[1], zoom, table[:, 2], mirrored), image.shape[3])
@@ -128,12 +138,12 @@ def _sampled(image: Tensor, down_Bn: Tensor, across_Bm: Tensor) -> Tensor:
     return F.avg_pool2d(found, SUPERSAMPLING)
 
 
-def _recoloured(x: Tensor, table: Tensor, noise_seed: int) -> Tensor:
+def _recoloured(x: Tensor, table: Tensor, noise_seed: int, of: tuple[int, slice]) -> Tensor:
     """Other light, colours and noise; 0..1 in, whole numbers in 0..255 out."""
     power, gain, colour, noise = (table[:, first:last, None, None] for first, last in ((0, 1), (1, 4), (4, 5), (5, 6)))
     x = x.clamp(0, 1) ** power * gain
     grey = x.mean(dim=1, keepdim=True)
     x = grey + (x - grey) * colour
     generator = torch.Generator(x.device).manual_seed(noise_seed)
-    x = x + torch.randn(x.shape, generator=generator, device=x.device) * noise
+    x = x + torch.randn((of[0], *x.shape[1:]), generator=generator, device=x.device)[of[1]] * noise
     return (x.clamp(0, 1) * 255).round()

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sapiens_bench.probe import processes
+
 EPS = 1e-6
 
 
@@ -62,7 +64,7 @@ def aligned_depth(pred_BHW: Tensor, depth_BHW: Tensor) -> Tensor:
     scale = ((p * d).sum(dim=(1, 2)) / ((p * p).sum(dim=(1, 2)) + EPS * n)).abs()  # depth upside down costs
     error = (scale[:, None, None] * p - d).abs() / torch.where(valid > 0, depth_BHW, torch.ones_like(depth_BHW))
     per_image: Tensor = (error * valid).sum(dim=(1, 2)) / n
-    return (per_image * used).sum() / used.sum().clamp_min(1)
+    return processes.mean_over((per_image * used).sum(), used.sum())
 
 
 def valid_normals(target_B3HW: Tensor) -> Tensor:
@@ -85,7 +87,7 @@ def normal_l1(pred_B3HW: Tensor, target_B3HW: Tensor, valid_BHW: Tensor) -> Tens
 def _mean_over(values_BHW: Tensor, valid_BHW: Tensor) -> Tensor:
     """Mean over the valid pixels, 0 where there is none. Picking them out would wait for a GPU to count them."""
     weight = valid_BHW.to(values_BHW.dtype)
-    return (values_BHW * weight).sum() / weight.sum().clamp_min(1)
+    return processes.mean_over((values_BHW * weight).sum(), weight.sum())
 
 
 def weighted_cross_entropy(logits_BCHW: Tensor, labels_BHW: Tensor, class_weight_C: Tensor) -> Tensor:

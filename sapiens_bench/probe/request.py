@@ -78,6 +78,7 @@ class ProbeRequest:
     checkpoint_every: int = 100
     precision: str = "fp32"  # of the head's training; bf16: autocast
     device: str = "auto"
+    processes: int = 1  # that train together, one a GPU; ``batch`` is that of all
     threads: int | None = None
     data_root: Path | None = None
     cards: tuple[Path, ...] = ()

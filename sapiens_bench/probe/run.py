@@ -23,6 +23,7 @@ from sapiens_bench.errors import UsageError
 from sapiens_bench.models.parts.dense_head import HeadPlan
 from sapiens_bench.models.parts.head_file import Head, HeadFile, build_head, save_head
 from sapiens_bench.models.parts.trunks import Trunk, open_trunk
+from sapiens_bench.probe import launch, processes
 from sapiens_bench.probe.budget import steps_within
 from sapiens_bench.probe.cache import Rows, TrainingData, maps_of, near, views_of
 from sapiens_bench.probe.feed import ProbeData, losses_of, statistics_of
@@ -60,19 +61,33 @@ class Probed(nn.Module):
 def probe(request: ProbeRequest, catalog: Catalog, watch: Watch) -> list[Fitted]:
     """Fit the heads of every seed and write ``<out>/<name>*.safetensors`` and one card a task.
 
+    Of processes that were launched together, the first writes, and the others give an empty list.
+
     Raises:
         UsageError: leakage, no sample, wrong sizes. ProbeDiverged: a loss that is not finite.
         UnknownName, DataMissing, WeightsMissing ...: what the request names is not there.
     """
-    prepared = probe_data(request, catalog, watch)
+    if request.processes > 1 and not processes.launched():
+        return launch.probe_in_processes(request)
+    with processes.joined(request.device) as device:
+        return _probe(replace(request, device=device), catalog, watch)
+
+
+def _probe(request: ProbeRequest, catalog: Catalog, watch: Watch) -> list[Fitted]:
+    with processes.main_first():
+        prepared = probe_data(request, catalog, watch)
     rate, tried = choose_rate(prepared, watch)
     fitted = []
     for seed in range(request.seeds):
         settings = _settings(prepared, rate, seed)
         head, loss, settings = train_one(prepared, settings, request.out / f"seed-{seed}", watch, request.max_seconds)
+        if not processes.is_main():
+            continue
         about = _about(prepared, settings, tried, loss)
         own = prepared.trunk.state_dict() if _keeps_trunk(prepared) else None
         fitted.append(write_head(request, seed, save_head(about, head, own), loss, request.out))
+    if not fitted:
+        return []
     logs = {f"seed {seed}": request.out / f"seed-{seed}" / "log.csv" for seed in range(request.seeds)}
     plot_losses(logs, request.out / "loss.png")
     for path in logs.values():
@@ -243,6 +258,7 @@ def train_one(
     head.standardise(*statistics_of(prepared))
     if prepared.request.start_from is not None:
         start_from(prepared, head, prepared.request.start_from, settings.seed)
+    processes.share_statistics(head)
     finetune = prepared.request.finetune
     module: nn.Module = Probed(prepared.trunk, head) if finetune else head
     if finetune:
@@ -259,9 +275,12 @@ def train_one(
     )
     if seconds is not None:
         settings = steps_within(job, settings, seconds, folder)
-    loss = fit(
-        job, settings, folder, lambda step, value: watch(f"{folder.name}, loss {value:.3f}", step, settings.steps)
-    )
+
+    def on_step(step: int, loss: float) -> None:
+        if processes.is_main():
+            watch(f"{folder.name}, loss {loss:.3f}", step, settings.steps)
+
+    loss = fit(job, settings, folder, on_step)
     return head.fold(), loss, settings
 
 
@@ -294,6 +313,7 @@ def _about(prepared: ProbeData, settings: Settings, tried: dict[str, float], los
         "rates_tried": tried,
         "validation_loss": round(loss, 6),
         "command": request.command,
+        **({"processes": processes.count()} if processes.count() > 1 else {}),
         "torch": torch.__version__,
     }
     identity = prepared.trunk.identity

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from sapiens_bench.errors import ProbeDiverged, StoreError
+from sapiens_bench.probe import processes
 from sapiens_bench.probe.optim import layer_decay
 from sapiens_bench.probe.schedule import Decay, factor
 from sapiens_bench.probe.views import draws
@@ -29,6 +30,7 @@ from sapiens_bench.store.files import write_atomic
 
 Losses = dict[str, Tensor]
 COLUMNS = ("step", "split", "lr", "loss")
+APART = 1 << 40  # between the seeds of two processes, so that they draw other numbers
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def fit(
     """
     optimizer = make_optimizer(job, settings)
     step, lines = _resume(job.module, optimizer, settings, folder)
+    processes.same_as_main(job.module)
     rates = [group["lr"] for group in optimizer.param_groups]
     last = float("nan")
     waits = stops_to_look(job.device)
@@ -107,10 +110,10 @@ def fit(
         if is_logged:
             lines.append(_line(step, "train", settings.lr * share, losses))
         if is_validated:
-            found = validate(job, settings)
+            found = _validated(job, settings)
             lines.append(_line(step, "validation", settings.lr * share, found))
             last = found["loss"]
-        if is_saved:
+        if is_saved and processes.is_main():
             _save(job.module, optimizer, rates, settings, step, lines, folder)
         on_step(step, losses["loss"])
     return last if last == last else _last_validation(lines)
@@ -143,15 +146,18 @@ def make_optimizer(job: Job, settings: Settings) -> torch.optim.AdamW:
 def one_step(job: Job, settings: Settings, optimizer: torch.optim.Optimizer, rows: Sequence[int], step: int) -> Losses:
     """Change the weights once. Returns the losses before, on the device, without gradient."""
     job.module.train()
-    torch.manual_seed(settings.seed * 1_000_003 + step)  # of dropout, and of points that a loss draws
+    torch.manual_seed(settings.seed * 1_000_003 + step + processes.index() * APART)  # of dropout, and of drawn points
     optimizer.zero_grad(set_to_none=True)
     losses = _autocast(job, settings, rows, step)
     total = torch.stack(list(losses.values())).sum()
     total.backward()  # type: ignore[no-untyped-call]
+    parameters = [p for g in optimizer.param_groups for p in g["params"]]
+    processes.mean_gradients(parameters)
     if settings.clip:
-        nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], settings.clip)
+        nn.utils.clip_grad_norm_(parameters, settings.clip)
     optimizer.step()
-    return {"loss": total.detach(), **{task: loss.detach() for task, loss in losses.items()}}
+    found = {"loss": total, **losses}
+    return {name: processes.averaged(loss.detach()) for name, loss in found.items()}
 
 
 def _numbers(pending: Sequence[Losses], step: int, settings: Settings) -> dict[str, float]:
@@ -175,6 +181,12 @@ def _numbers(pending: Sequence[Losses], step: int, settings: Settings) -> dict[s
 def _autocast(job: Job, settings: Settings, rows: Sequence[int], step: int | None) -> Losses:
     with torch.autocast(job.device.split(":")[0], torch.bfloat16, enabled=settings.bf16):
         return job.losses(job.module, rows, step)
+
+
+def _validated(job: Job, settings: Settings) -> dict[str, float]:
+    """What the first process finds: all look at the same rows, and choices that follow must be the same."""
+    found = validate(job, settings)
+    return processes.from_main(lambda: found)
 
 
 def validate(job: Job, settings: Settings) -> dict[str, float]:
@@ -236,10 +248,10 @@ def _resume(
 ) -> tuple[int, list[dict[str, Any]]]:
     """The step to go on from and the log so far; the module and the optimizer are brought there."""
     path = folder / "checkpoint.pt"
-    if not path.is_file():
-        return 0, []
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = processes.from_main(lambda: _checkpoint(path))
+        if state is None:
+            return 0, []
         same = state["settings"] == json.dumps(asdict(settings), sort_keys=True)
         if same:
             module.load_state_dict(state["module"])
@@ -253,3 +265,11 @@ def _resume(
     if not same:
         raise StoreError(f"{path} is of a training with other settings. Give another --out, or delete it.")
     return int(state["step"]), list(state["lines"])
+
+
+def _checkpoint(path: Path) -> dict[str, Any] | None:
+    """What lies in the file; None without one."""
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return found

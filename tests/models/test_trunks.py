@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from sapiens_bench.errors import CheckpointRejected, UnknownName, UsageError, WeightsMissing
 from sapiens_bench.models.parts.trunk_sapiens import Sapiens2Trunk, SapiensTrunk
-from sapiens_bench.models.parts.trunks import open_trunk
+from sapiens_bench.models.parts.trunks import Trunk, open_trunk
 from sapiens_bench.models.sapiens_load import load_encoder
 from sapiens_bench.models.sapiens_net import Encoder, EncoderConfig
 
@@ -37,6 +39,56 @@ def test_timm_networks_answer_as_their_taps_say(name: str) -> None:
     ]
     assert "drawn at random" in " ".join(trunk.notes)
     assert trunk.identity.startswith("random")
+
+
+VIT = {"embed_dim": 32, "depth": 3, "num_heads": 2}
+FAMILIES = {  # a network of each, with what makes it tiny, and a portrait input
+    "vit_small_patch14_dinov2": (VIT, (112, 84)),
+    "vit_small_patch16_dinov3": (VIT, (96, 64)),
+    "vit_base_patch16_224.mae": (VIT, (96, 64)),
+    "aimv2_large_patch14_224": (VIT, (112, 84)),
+    "hiera_tiny_224": ({"embed_dim": 16, "stages": (1, 1, 1, 1)}, (128, 96)),
+    "convnext_atto": ({"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32)}, (96, 64)),
+    "swin_tiny_patch4_window7_224": ({"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}, (64, 64)),
+}
+
+
+def tiny(monkeypatch: pytest.MonkeyPatch, name: str) -> Trunk:
+    import timm
+
+    small, hw = FAMILIES[name]
+    monkeypatch.setattr(timm, "create_model", partial(timm.create_model, **small))
+    return open_trunk(f"timm:{name}", RANDOM, input_hw=hw)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_family_gives_maps_of_a_portrait_input_and_says_what_it_was_made_for(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    height, width = FAMILIES[name][1]
+    trunk = tiny(monkeypatch, name)
+    with torch.inference_mode():
+        maps = trunk(torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8))
+    assert [tuple(m.shape) for m in maps] == [
+        (2, tap.channels, height // tap.stride, width // tap.stride) for tap in trunk.taps
+    ]
+    assert f"Input {height}x{width}; its weights were made for" in " ".join(trunk.notes)
+
+
+def test_channels_come_first_where_a_map_is_as_high_and_wide_as_it_has_channels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Swin answers rows, columns, channels: 16 of each here, so that no size gives the order away."""
+    trunk = tiny(monkeypatch, "swin_tiny_patch4_window7_224")
+    image = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    changed = image.clone()
+    changed[:, :, :4] = 255
+    with torch.inference_mode():
+        first, other = trunk(image)[0], trunk(changed)[0]
+    assert first.shape == (1, 16, 16, 16)
+    moved = (first - other).abs()
+    assert float(moved.sum((1, 3))[0, 8:].max()) == 0  # rows below the change, as attention looks at windows of 7
+    assert int((moved.sum((2, 3)) > 0).sum()) == 16  # every channel
 
 
 def test_a_timm_file_is_read_and_its_position_table_brought_to_the_input(tmp_path: Path) -> None:
@@ -92,6 +144,12 @@ def test_a_network_without_dense_features_is_refused_with_the_reason(
 
     monkeypatch.setattr(timm, "create_model", refuses)
     with pytest.raises(UsageError, match=r"timm:test_vit gives no feature maps \(features_only not implemented"):
+        open_trunk("timm:test_vit", RANDOM, input_hw=HW)
+
+
+def test_without_timm_its_networks_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UsageError, match=r"timm:test_vit needs timm: pip install 'sapiens-vision-bench\[probe\]'"):
         open_trunk("timm:test_vit", RANDOM, input_hw=HW)
 
 

@@ -25,7 +25,7 @@ class TimmTrunk(Trunk):
     """Feature maps of a timm network, coarse ones included; normalised as its configuration says.
 
     Raises:
-        UnknownName: timm has no such network. UsageError: it gives no feature maps.
+        UnknownName: timm has no such network. UsageError: it gives no feature maps, or timm is not installed.
         WeightsMissing: no file given. CheckpointRejected: a file of another network.
     """
 
@@ -34,7 +34,10 @@ class TimmTrunk(Trunk):
 
     def __init__(self, name: str, weights: Path | None, input_hw: tuple[int, int]) -> None:
         super().__init__()
-        import timm
+        try:
+            import timm
+        except ImportError:
+            raise UsageError(f"timm:{name} needs timm: pip install 'sapiens-vision-bench[probe]'.") from None
 
         check_name(name)
         if weights is None:
@@ -45,6 +48,7 @@ class TimmTrunk(Trunk):
         drawn = str(weights) == RANDOM
         self.net, config = _network(name, None if drawn else weights, input_hw)
         self.identity = f"random {name}, timm {timm.__version__}, seed 0" if drawn else file_sha256(weights)
+        self._channels_last = getattr(self.net, "output_fmt", None) == "NHWC"  # sizes alone do not always tell
         info: Any = self.net.feature_info
         found = list(zip(info.module_name(), info.reduction(), info.channels(), strict=True))
         self.taps = tuple(
@@ -62,7 +66,7 @@ class TimmTrunk(Trunk):
     def forward(self, image: Tensor) -> list[Tensor]:
         x = (image.float() / 255 - self.mean) / self.deviation
         maps: list[Tensor] = list(self.net(x))
-        return [_channels_first(each, tap.channels) for each, tap in zip(maps, self.taps, strict=True)]
+        return [each.permute(0, 3, 1, 2) for each in maps] if self._channels_last else maps
 
     def layer_name(self, name: str) -> str:
         """``net.model.blocks.<i>. ...`` and ``net.stages_<i>. ...`` are layers; embeddings come before them."""
@@ -135,7 +139,3 @@ def _refuse_foreign(net: nn.Module, state: Mapping[str, Tensor], what: str) -> N
     found = sum(any(torch.equal(m, t.to(m.dtype)) for t in by_shape.get(tuple(m.shape), ())) for m in matrices)
     if found < 0.75 * len(matrices):
         raise CheckpointRejected(f"{what}: {found} of the network's {len(matrices)} matrices are in it.")
-
-
-def _channels_first(x: Tensor, channels: int) -> Tensor:
-    return x.permute(0, 3, 1, 2) if x.shape[1] != channels and x.shape[-1] == channels else x
