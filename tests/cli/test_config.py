@@ -23,7 +23,7 @@ def config(folder: Path, text: str) -> Path:
     return path
 
 
-MEASURED = re.compile(r"\"(free_bytes|seconds|image_s)\": [\d.e-]+")  # of the disk and the machine's speed, which others use
+MEASURED = re.compile(r"\"(free_bytes|seconds|image_s)\": [\d.e-]+")  # of a machine that others use
 GOOD = "task: pose\nmodels: [movenet-lightning, blazepose-lite]\nsplit: tiny\nlimit: 4\noption: {padding: 1.5}\n"
 
 
