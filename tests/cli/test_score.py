@@ -27,7 +27,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SPACES = Catalog.load().spaces
-LAYOUTS = ("aic", "ap10k", "crowdpose", "exlpose", "halpe", "human-art", "jhmdb", "mhp", "ochuman", "posetrack18")
+LAYOUTS = (
+    "aic", "ap10k", "crowdpose", "exlpose", "halpe", "human-art", "jhmdb", "lsp", "mhp", "ochuman", "posetrack18",
+)  # fmt: skip
 
 
 @pytest.fixture
