@@ -16,7 +16,8 @@ from sapiens_bench.checks.coco_files import Files
 from sapiens_bench.engine import scores
 from sapiens_bench.engine.again import request_of
 from sapiens_bench.engine.plan import Plan, resolve
-from sapiens_bench.errors import DataMissing, StorageFull, UsageError
+from sapiens_bench.errors import CheckpointRejected, DataMissing, StorageFull, UsageError
+from sapiens_bench.models.image_names import Ambiguous
 from sapiens_bench.models.result_files import read_results
 from sapiens_bench.store.record import CellRecord, RunRecord
 from sapiens_bench.store.rows import read_predictions, read_rows
@@ -154,7 +155,10 @@ def _results(root: Path, cell: CellRecord, truth: _Truth, plan: Plan) -> tuple[F
     if not as_given or found is None or found.is_per_picture or space is None:
         return _exported(root, cell, truth, "results: as they were scored, not as the file has them"), is_final
     index_K = None if spec.space_map is None else spec.space_map.index
-    return coco_files.read_results(found, truth.data, space.names, index_K), is_final
+    try:
+        return coco_files.read_results(found, truth.data, space.names, index_K), is_final
+    except Ambiguous as error:
+        raise CheckpointRejected(f"{weights.path}: {error}.") from None
 
 
 def _exported(root: Path, cell: CellRecord, truth: _Truth, remark: str) -> Files:

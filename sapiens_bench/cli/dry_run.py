@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sapiens_bench.report.numbers import duration, size
 from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.report.tables import fetch_command
 
 if TYPE_CHECKING:
+    from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.engine.forecast import Forecast
     from sapiens_bench.engine.plan import Plan
     from sapiens_bench.store.record import CellRecord
@@ -18,10 +19,13 @@ _NAMED = 3  # models of a family in one line
 _HEADS = ("Data set", "Protocol", "Model", "Images", "Weights", "")
 
 
-def plan_document(plan: Plan, gpus: int = 0, price_per_hour: float | None = None, *, place: str = "") -> Document:
+def plan_document(
+    plan: Plan, catalog: Catalog, gpus: int = 0, price_per_hour: float | None = None, *, place: str = ""
+) -> Document:
     """What would run, what cannot and why, and what it will take: time, memory, disk, money.
 
     Args:
+        catalog: what the cards say about missing weights.
         place: where the run goes as the user names it, where that is no folder of this machine.
     """
     from sapiens_bench.engine.forecast import forecast
@@ -57,7 +61,7 @@ def plan_document(plan: Plan, gpus: int = 0, price_per_hour: float | None = None
         },
         notes=(
             *(f"Note: {note}" for note in (*found.caveats, *plan.data_notes, *plan.notes)),
-            *missing_lines(plan.unavailable),
+            *missing_lines(plan.unavailable, catalog),
         ),
         data={
             "schema": "dry-run/1",
@@ -77,7 +81,7 @@ def plan_document(plan: Plan, gpus: int = 0, price_per_hour: float | None = None
     )
 
 
-def missing_lines(unavailable: Sequence[CellRecord]) -> list[str]:
+def missing_lines(unavailable: Sequence[CellRecord], catalog: Catalog) -> list[str]:
     """What cannot run and why: weights in one line for each family of models, every other reason once."""
     families: dict[str, dict[str, CellRecord]] = {}
     others: dict[str, None] = {}
@@ -86,21 +90,19 @@ def missing_lines(unavailable: Sequence[CellRecord]) -> list[str]:
             families.setdefault(record.family, {})[record.model] = record
         elif record.how:
             others[f"Missing: {' '.join(record.how.split())}"] = None
-    lines = [_of_family(list(records.values())) for records in families.values()]
+    lines = [_of_family(list(records.values()), catalog) for records in families.values()]
     if lines:
         lines.append(f"`sapiens-bench weights list --task {unavailable[0].task}` lists what is here and what is not.")
     return [*lines, *others]
 
 
-def _of_family(records: Sequence[CellRecord]) -> str:
+def _of_family(records: Sequence[CellRecord], catalog: Catalog) -> str:
     names = ", ".join(record.model for record in records[:_NAMED])
     more = f" and {len(records) - _NAMED} more" if len(records) > _NAMED else ""
-    first, licence = records[0], shlex.quote(records[0].licence)
-    can_fetch = f"weights get {first.model}" in first.how
-    which = first.model if len(records) == 1 else "NAME"
-    way = f"weights get {which} --accept-licence {licence}" if can_fetch else f"weights show {which}"
+    way = fetch_command(records[0], catalog) or "sapiens-bench weights show NAME"
+    way = way.replace("NAME", records[0].model, 1) if len(records) == 1 else way
     weights = "weights" if len(records) == 1 else f"weights of {len(records)} models"
-    return f"Missing: {weights} ({names}{more}): `sapiens-bench {way}`"
+    return f"Missing: {weights} ({names}{more}): `{way}`"
 
 
 def _pace(found: Forecast, cell: CellRecord) -> dict[str, Any]:

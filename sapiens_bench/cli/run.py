@@ -253,7 +253,7 @@ def execute(request: Request, *, dry_run: DryRun | None = None, fmt: str, place:
     if dry_run is not None:
         from sapiens_bench.cli.dry_run import plan_document
 
-        show(plan_document(plan, *dry_run, place=place), fmt)
+        show(plan_document(plan, catalog, *dry_run, place=place), fmt)
         looked = "Nothing was run (--dry-run); --select looked at every image, and what had to be rendered is kept."
         say(looked if request.select else "Nothing was run or written (--dry-run).", to_stderr=fmt != "text")
         return

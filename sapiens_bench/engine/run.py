@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, ClassVar
 
 from sapiens_bench import __version__
-from sapiens_bench.engine import provenance, scores
+from sapiens_bench.engine import declared, provenance, scores
 from sapiens_bench.engine.complete import complete_before
 from sapiens_bench.engine.data_specs import FoundData
 from sapiens_bench.engine.device import resolve_device, use_full_fp32
@@ -343,13 +343,13 @@ def _header(plan: Plan, setting: Setting) -> RunRecord:
         hardware=HardwareRecord.model_validate(provenance.hardware(device)),
         request={**plan.asked, "device": device, "batch_size": batch_size, **asdict(threads)},
         cards=plan.cards,
-        datasets={data.spec.id: _about(data, plan.asked["boxes"]) for data in plan.data},
+        datasets={data.spec.id: _about(data, plan.asked) for data in plan.data},
         seeds={"bootstrap": plan.how.seed, "models": plan.how.seed},
     )
 
 
-def _about(data: FoundData, boxes: str) -> DatasetRecord:
-    spec = data.spec
+def _about(data: FoundData, asked: Mapping[str, Any]) -> DatasetRecord:
+    spec, options = data.spec, set(asked["data_options"])
     return DatasetRecord(
         title=spec.card.title,
         licence=spec.card.licence.name,
@@ -358,7 +358,8 @@ def _about(data: FoundData, boxes: str) -> DatasetRecord:
         protocol=spec.protocol_name,
         protocol_title=spec.protocol.title,
         caveat=spec.protocol.caveat,
-        boxes=boxes or str(spec.protocol.options.get("boxes", "")),
+        boxes=asked["boxes"] or str(spec.protocol.options.get("boxes", "")),
+        about_files=sorted(options & declared.adapter_options(spec.card, spec.path).about_files),
         **_about_files(data),
     )
 

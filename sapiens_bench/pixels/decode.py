@@ -52,6 +52,13 @@ _WIDTH, _LENGTH, _ORIENTATION = 256, 257, 274  # tags of TIFF
 _one_large = threading.Lock()
 
 
+class OrientationUnstated(SampleFault):
+    """Code ``image.exif_policy``: to state whether the orientation counts mends it; ``detail`` says where."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("image.exif_policy", detail)
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A picture whose header has been read and whose pixels have not."""
@@ -84,15 +91,14 @@ class Picture:
         if self.orientation < 5:
             raise SampleFault("image.exif_policy", f"{sizes}: turned, and no EXIF orientation says so")
         other = "apply" if exif == "ignore" else "ignore"
-        raise SampleFault("image.exif_policy", f"{sizes}; write {_policy(other)}")
+        raise OrientationUnstated(f"{sizes}; write {_policy(other)}")
 
     def _decided(self, expected: Size | None) -> ExifPolicy:
         if self.orientation == 1:
             return "ignore"
         if expected is not None and self.stored[0] != self.stored[1] and self.orientation >= 5:
             return "apply" if self.stored == tuple(expected)[::-1] else "ignore"
-        raise SampleFault(
-            "image.exif_policy",
+        raise OrientationUnstated(
             f"{self.name}: EXIF orientation {self.orientation}, and nothing says whether the truth belongs to the "
             f"picture as stored or as viewed; write {_policy('ignore')}, or 'exif: apply'",
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sapiens_bench.report.causes import first_causes
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS
@@ -94,9 +95,7 @@ def block_remarks(record: RunRecord, cells: Sequence[CellRecord], rows: Sequence
     if keys := record.request.get("scoring"):
         shown = ", ".join(f"{name}={value}" for name, value in keys.items())
         remarks.append(f"Scoring keys over the protocol: {shown}; not comparable with results under it as it is.")
-    if options := record.request.get("data_options"):
-        shown = ", ".join(f"{name}={value}" for name, value in options.items())
-        remarks.append(f"Options over the protocol: {shown}; not comparable with results under the protocol as it is.")
+    remarks += _data_options(record.request.get("data_options") or {}, facts.about_files)
     remarks += [f"Note: {ended(note)}" for note in (*facts.notes, *facts.boxes_notes)]
     measured = [row for row in rows if row.group != "unavailable"]
     remarks += _counts(measured, facts)
@@ -104,6 +103,19 @@ def block_remarks(record: RunRecord, cells: Sequence[CellRecord], rows: Sequence
         remarks.append(f"At fault: {causes}.")
     remarks += [*_intervals(rows), *_seen(cells, facts)]
     return tuple(remarks)
+
+
+def _data_options(options: Mapping[str, Any], about_files: Sequence[str]) -> list[str]:
+    """What was said of the files, and what was changed of the protocol."""
+    said, changed = (
+        ", ".join(f"{name}={value}" for name, value in options.items() if (name in about_files) is is_said)
+        for is_said in (True, False)
+    )
+    remarks = [f"Said of the files: {said}."] if said else []
+    if changed:
+        text = f"Options over the protocol: {changed}; not comparable with results under the protocol as it is."
+        remarks.append(text)
+    return remarks
 
 
 def _counts(measured: Sequence[TableRow], facts: DatasetRecord) -> list[str]:

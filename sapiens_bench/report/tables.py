@@ -269,12 +269,12 @@ def _remedies(cells: Sequence[CellRecord], catalog: Catalog | None) -> tuple[Rem
         if cell.status not in _MEASURED and (how := _how(cell, catalog)):
             groups.setdefault((cell.status, how), []).append(cell)
     return tuple(
-        Remedy(tuple(c.title for c in found), tuple(c.model for c in found), status, how, _command(found[0], catalog))
-        for (status, how), found in groups.items()
+        Remedy(tuple(c.title for c in of), tuple(c.model for c in of), status, how, fetch_command(of[0], catalog))
+        for (status, how), of in groups.items()
     )
 
 
-def _command(cell: CellRecord, catalog: Catalog | None) -> str:
+def fetch_command(cell: CellRecord, catalog: Catalog | None) -> str:
     """What fetches the weights of a cell, or tells how; NAME stands for the model."""
     entry = catalog.of_row(cell.model) if catalog is not None and cell.status == "weights missing" else None
     if entry is None or entry.variant.weights is None:

@@ -179,6 +179,7 @@ class DatasetRecord(Record):
     protocol_title: str = ""
     caveat: str = ""
     notes: list[str] = []  # what the adapter has to say, e.g. how many files were expected
+    about_files: list[str] = []  # data options of the request that say how files are stored, and change no protocol
     boxes: str = ""  # as asked for or set by the protocol
     boxes_source: str = ""  # what they turned out to be
     boxes_sha256: str = ""

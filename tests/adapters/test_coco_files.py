@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sapiens_bench.adapters.coco.peek import peek
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.errors import DataMissing, DatasetRejected, SampleFault
@@ -68,6 +69,25 @@ def test_without_a_person_among_several_the_file_is_refused_until_one_is_named(
 def test_nobody_of_the_scored_category_is_a_fault_of_the_file(coco: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(DatasetRejected, match="no annotation has category 2"):
         coco.small(tmp_path, coco.document(coco.person(1, 1), categories=[ANTELOPE, PERSON]))
+
+
+def test_a_file_without_people_is_refused_with_the_files_that_have_them(coco: ModuleType, tmp_path: Path) -> None:
+    content, path = coco.document(), tmp_path / "t.json"
+    boxes_alone = coco.document(coco.person(1, 1, keypoints=None, num_keypoints=None))
+    with pytest.raises(DatasetRejected, match=r"'annotations' is empty(?s:.*)person_keypoints_\*\.json"):
+        coco.small(tmp_path, content)
+    for seen in (content, {k: v for k, v in content.items() if k != "annotations"}, boxes_alone):
+        path.write_text(json.dumps(seen))
+        with pytest.raises(DatasetRejected, match=r"label\.people(?s:.*)person_keypoints_\*\.json"):
+            peek(path, {})
+
+
+def test_where_nobody_is_scored_it_is_said_why_there_is_no_score(coco: ModuleType, tmp_path: Path) -> None:
+    nobody = [coco.person(1, 1, iscrowd=1), coco.person(2, 2, num_keypoints=0, keypoints=[0] * 51)]
+    data = coco.small(tmp_path, coco.document(*nobody))
+    assert said(data, "Nobody of the file is scored, so AP is undefined: of its 2 people 1 are crowds")
+    one = coco.small(tmp_path, coco.document(*nobody, coco.person(3, 1)))
+    assert not said(one, "Nobody")
 
 
 # -------------------------------------------------------------------------------------------------- order of points

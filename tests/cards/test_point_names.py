@@ -54,7 +54,7 @@ def test_points_at_each_other_s_place_differ_from_mere_spelling() -> None:
 @pytest.mark.parametrize(
     ("space", "spelt"),
     [(name, spelt) for name in ("coco17", "posetrack-17", "ap10k-17", "crowdpose-14", "aic-14", "mpii-16", "jhmdb-15")
-     for spelt in ("as it is", "with spaces", "reversed")],
+     for spelt in ("as it is", "with spaces", "reversed")] + [("lsp-14", "as it is"), ("lsp-14", "with spaces")],
 )  # fmt: skip
 def test_names_tell_the_sets_of_equal_size_apart(space: str, spelt: str) -> None:
     names = [name.replace("_", " ") if spelt == "with spaces" else name for name in SPACES[space].names]

@@ -61,7 +61,9 @@ def test_a_log_gets_a_line_every_ten_seconds_and_no_control_codes() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
-def test_a_terminal_shows_bars_with_speed() -> None:
+def test_a_terminal_shows_bars_with_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # not that of whoever runs the tests: a dumb one shows no bars
+    monkeypatch.delenv("COLUMNS", raising=False)
     clock = Clock()
     view, stream = watched(clock, terminal=True)
     with view:

@@ -64,3 +64,24 @@ def test_a_dry_run_names_missing_weights_once_for_each_family(call: Call, tmp_pa
     assert max(map(len, missing)) < 220
     assert any("weights of 4 models" in line and "weights get NAME --accept-licence" in line for line in missing)
     assert "`sapiens-bench weights list --task pose`" in said
+
+
+def test_labels_that_seem_counted_otherwise_are_told_by_check_and_score(call: Call, tmp_path: Path) -> None:
+    root, predictions = tmp_path / "set", tmp_path / "mine"
+    labels = np.full((60, 40), 255, np.uint8)
+    labels[10:, 10:30], labels[10:14, 12:28] = 21, 0  # Apparel is 0, and the background is not scored
+    for folder in (root / "images", root / "labels", predictions):
+        folder.mkdir(parents=True)
+        for name in "abc":
+            Image.fromarray(np.dstack([labels] * 3) if folder.name == "images" else labels).save(folder / f"{name}.png")
+    (root / "frame.json").write_text(json.dumps({"schema": "frame/1", "labels": {"space": "body28"}}))
+    code, said, error = call("data", "check", "folder", "--data-root", root)
+    assert code == 0, error
+    assert "LABELS IN DOUBT: of the borders of the 3 label maps looked at, 255 (not scored) covers" in said
+    for folder in (root / "labels", predictions):
+        for name in "abc":
+            Image.fromarray(np.where(labels == 255, 1, labels)).save(folder / f"{name}.png")
+    ask = ("score", "--task", "seg", "--truth", root, predictions, "--space", "body28", "--n-boot", "0")
+    code, said, error = call(*ask, "--out", tmp_path / "run")
+    assert code == 0, error
+    assert "1 (Apparel) covers" in said

@@ -27,7 +27,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SPACES = Catalog.load().spaces
-LAYOUTS = ("aic", "ap10k", "crowdpose", "exlpose", "halpe", "human-art", "jhmdb", "mhp", "ochuman", "posetrack18")
+LAYOUTS = (
+    "aic", "ap10k", "crowdpose", "exlpose", "halpe", "human-art", "jhmdb", "lsp", "mhp", "ochuman", "posetrack18",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -70,6 +72,26 @@ def pycocotools(
     judge.accumulate()
     judge.summarize()
     return [float(v) for v in judge.stats]
+
+
+def test_a_text_that_has_come_to_name_two_images_is_told_by_verify_coco_with_the_file(
+    call: Call, files: tuple[Path, Path]
+) -> None:
+    truth, results = files
+    document, answers = json.loads(truth.read_text()), json.loads(results.read_text())
+    names = {image["id"]: f"a/{image['id']}.jpg" for image in document["images"]}
+    for image in document["images"]:
+        image["file_name"] = names[image["id"]]
+    for answer in answers:
+        answer["image_id"] = names[answer["image_id"]].removeprefix("a/")
+    _written(truth.parent, document, answers)
+    scored(call, truth, results)
+    document["images"][1]["file_name"] = document["images"][0]["file_name"].replace("a/", "b/")
+    truth.write_text(json.dumps(document))
+    code, out, err = call("verify", "coco", truth.parent / "run")
+    assert code == 2, out
+    assert f"{results}: image_id" in err
+    assert "write the id" in err
 
 
 def test_every_statistic_is_that_of_pycocotools_and_the_folder_is_a_run(call: Call, files: tuple[Path, Path]) -> None:

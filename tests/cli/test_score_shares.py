@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from sapiens_bench.pixels.png import encode_png
+from sapiens_bench.report.tables import build
 from sapiens_bench.store.record import CellRecord, read_run
 
 Call = Callable[..., tuple[int, str, str]]
@@ -202,6 +203,9 @@ def test_albedo_of_linear_arrays_against_srgb_pictures(tmp_path: Path, scored: C
     np.save(preds / "a_albedo.npy", np.where(mask[..., None] > 0, linear, 0.9).astype(np.float32))
     said = ("--data-option", "colour_space=srgb", "--option", "colour_space=linear")
     cell = scored("albedo", truth, preds, *said)
+    remarks = build(read_run(next(tmp_path.glob("run*")))).blocks[0].remarks
+    assert "Said of the files: colour_space=srgb." in remarks  # nobody else could say it: no protocol was changed
+    assert not any("not comparable" in remark for remark in remarks)
     assert cell.scores["albedo/mae"].value < 1e-6
     assert cell.scores["albedo/psnr"].value == 100
     off = scored("albedo", truth, preds, *said[:3], "colour_space=srgb")

@@ -88,6 +88,10 @@ def layouts() -> dict[str, dict[str, Any]]:
         ),
         "exlpose": _document(exlpose, crowdpose, {0: "a.png", 1: "b.png"}, crowdIndex=0),
         "ap10k": animals,
+        "lsp": _document(
+            _people(14, [1, 2], num_keypoints=None, iscrowd=None), _capitals("lsp-14", " "),
+            {1: "im0001.jpg", 2: "im0002.jpg"},
+        ),
     }  # fmt: skip
 
 

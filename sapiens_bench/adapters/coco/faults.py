@@ -21,6 +21,9 @@ _REMEDIES = {  # kind -> what to do, where that is not simply to mend the file
     "annotations of images that are not listed out, as pycocotools does.",
     "label.names": "Give the protocol the keypoint set that the file is annotated in (`annotated_in:` with a map card, "
     "or `space:`). Where only the spelling differs, write `names: ignore` (--data-option names=ignore).",
+    "label.people": "Without people AP is undefined. Files of test sets whose people are withheld (COCO's "
+    "image_info_test-*.json) and files of boxes alone (instances_*.json) cannot be scored: give the file with the "
+    "people's keypoints (person_keypoints_*.json).",
     "label.person": "Say which category is scored: `category: NAME` (or its id) among the protocol's options, "
     "--data-option category=NAME. `category: all` scores each, and takes the mean.",
 }

@@ -26,6 +26,7 @@ from sapiens_bench.cards.spaces import SourceSpace
 from sapiens_bench.errors import CardError, ChecksumMismatch, SampleFault
 from sapiens_bench.pixels import strict_json
 from sapiens_bench.pixels.codecs import ExifPolicy, read_rgb, safe_join
+from sapiens_bench.pixels.decode import OrientationUnstated
 from sapiens_bench.stats.boxes import BoxQuality, ImageBoxes, box_quality
 from sapiens_bench.tasks.pose.types import AnnotationIndex, PoseTarget
 from sapiens_bench.types import ModelInput, Sample
@@ -102,10 +103,8 @@ class CocoKeypoints:
                 expected_size=(width, height) if width and height else None,
                 root=self._pictures,
             )
-        except SampleFault as fault:
-            if fault.code == "image.exif_policy" and "'exif: " in fault.detail:
-                raise SampleFault(fault.code, f"{fault.detail} (or --data-option exif=...)") from None
-            raise
+        except OrientationUnstated as fault:
+            raise OrientationUnstated(f"{fault.detail} (or --data-option exif=...)") from None
 
     def without_pictures(self) -> WithoutPictures:
         """The same samples for models that look at no picture: none is opened, and ``image_HW3`` is empty."""

@@ -7,6 +7,8 @@ Axes: I images, P persons (all images), K keypoints of the file's set.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,7 +61,21 @@ def finished(
         is_renumbered=images.is_renumbered,
         notes=(*scored.notes, *notes, *area_notes, *_count_notes(persons, n_labelled_P, is_uncounted)),
     )
-    return _with_faults(people, n_labelled_P, options)
+    return _with_faults(_with_nobody_told(people), n_labelled_P, options)
+
+
+def _with_nobody_told(people: CocoPeople) -> CocoPeople:
+    """The people with a note where none of them is scored: the scores are then undefined, and nothing else says why."""
+    has_points = (people.n_keypoints_P > 0) | (people.keypoints_PK3[..., 2] > 0).any(axis=1)
+    is_scored = ~people.is_crowd_P & ~people.is_ignored_P & has_points
+    if is_scored.any():
+        return people
+    n, n_crowds = len(is_scored), int(people.is_crowd_P.sum())
+    told = (
+        f"Nobody of the file is scored, so AP is undefined: of its {n} people {n_crowds} are crowds (iscrowd), and "
+        f"{n - n_crowds} have no labelled point that counts. Is it the file with the keypoints?"
+    )
+    return replace(people, notes=(told, *people.notes))
 
 
 def _check_visibility(persons: Persons, faults: Faults) -> None:

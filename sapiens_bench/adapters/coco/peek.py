@@ -49,6 +49,9 @@ def peek(path: Path, options: Mapping[str, Any]) -> Peek:
 
 def _peek(document: Document, path: Path, options: CocoOptions) -> Peek:
     head, faults = document.head, Faults()
+    if isinstance(head, dict) and document.lists.get("images") and not document.lists.get("annotations"):
+        faults.add("label.people", "'annotations' is absent or empty: it holds nobody")
+        faults.raise_any(path)
     if not isinstance(head, dict) or not isinstance(document.lists.get("annotations"), list):
         what = "a list" if isinstance(head, list) else "something else"
         raise DatasetRejected(
@@ -62,10 +65,11 @@ def _peek(document: Document, path: Path, options: CocoOptions) -> Peek:
     names = listed_names(categories, options, faults)
     faults.raise_any(path)
     fields = frozenset((*_WHOLEBODY, _GOLIATH, options.field))
-    has = ""
+    has, n_seen = "", 0
     for entry in document.entries("annotations", frozenset(), fields):
         if entry is None:
             continue
+        n_seen += 1
         if _GOLIATH in entry:
             return Peek(308, names, "goliath308", options.category)
         if sum(name in entry for name in _WHOLEBODY) > 1:  # a person who lacks one is a fault of the file
@@ -74,9 +78,11 @@ def _peek(document: Document, path: Path, options: CocoOptions) -> Peek:
         if isinstance(values, list) and values and len(values) % 3 == 0 and not isinstance(values[0], list):
             return Peek(len(values) // 3, names, "", options.category)
         has = has or _what_else(values)
-    raise DatasetRejected(
-        str(path), [f"label.keypoints: no annotation has '{options.field}' with x, y, v of points{has}"]
-    )
+    text = f"none of its {n_seen} annotations has '{options.field}' with x, y, v of points{has}"
+    if not has:
+        faults.add("label.people", text)
+        faults.raise_any(path)
+    raise DatasetRejected(str(path), [f"label.keypoints: {text}"])
 
 
 def _what_else(values: Any) -> str:

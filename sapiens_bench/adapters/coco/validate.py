@@ -79,7 +79,8 @@ def _check_list(value: Any, name: str, faults: Faults) -> None:
     if not isinstance(value, list):
         faults.add("label.format", f"'{name}' is missing or not a list")
     elif not value:
-        faults.add("label.empty", f"'{name}' is empty: nothing to score")
+        kind = "label.people" if name == "annotations" else "label.empty"
+        faults.add(kind, f"'{name}' is empty: nothing to score")
 
 
 def _images(document: Document, options: CocoOptions, faults: Faults) -> Images:
@@ -179,7 +180,8 @@ def _fill(
             persons.put(place, entry, report)
     if len(references) and not len(order) and scored.ids and not images.left_out and not faults.any:
         ids = ", ".join(map(str, sorted(scored.ids)))
-        faults.add("label.category", f"no annotation has category {ids} ({scored.name})")
+        text = f"no annotation has category {ids} ({scored.name})"
+        faults.add("label.category", f"{text}: nobody to score. Is it the file with the people?")
     notes = [f"Annotations of images that are not listed: {n_unlisted}; left out."] if n_unlisted else []
     if images.is_renumbered:
         notes.append("An annotation has id 0, whose match COCO evaluation counts as a miss: they are numbered from 1.")

@@ -40,6 +40,7 @@ from sapiens_bench.adapters.dense.infer import inferred
 from sapiens_bench.adapters.dense.label_maps import NO_LABELS, SourceLabels, as_indices, distinct, mapped, source_labels
 from sapiens_bench.adapters.dense.layout import Layout
 from sapiens_bench.adapters.dense.options import FolderOptions
+from sapiens_bench.adapters.dense.shifted import Border, border_of, coding_doubt
 from sapiens_bench.adapters.folders import manifest, whole_image
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, SampleFault
 from sapiens_bench.pixels.codecs import ExifPolicy, rgb_of
@@ -148,10 +149,13 @@ class DenseFolder:
 
     def _label_map(self, index: int, picture: Picture | None) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         """Labels in the protocol's set, and as stored."""
-        assert self._frame.labels is not None
-        stored = as_indices(self._files.labels(index), self._frame.labels.encoding)
+        stored = self._stored(index)
         self._settled(index, picture, stored.shape)
         return mapped(stored, self._source, self._files.path("seg", index)), stored
+
+    def _stored(self, index: int) -> NDArray[Any]:
+        assert self._frame.labels is not None
+        return as_indices(self._files.labels(index), self._frame.labels.encoding)
 
     def _mask(self, index: int, picture: Picture | None) -> NDArray[np.bool_] | None:
         mask = self._files.mask(index)
@@ -199,15 +203,19 @@ class DenseFolder:
 
     def _look_at_labels(self, over: LookOver) -> None:
         present: list[list[int]] = []
+        borders: list[Border] = []
 
         def look(index: int) -> None:
-            picture = self._picture(index)
-            stored = self._label_map(index, picture)[1]
+            picture, stored = self._picture(index), self._stored(index)
+            borders.append(border_of(stored, self._source.ignored))
+            self._label_map(index, picture)
             present.append(distinct(stored))
             self._note_turn(over, index, picture, stored.shape)
 
         over.each(self.layout.stems, look)
         label_doubts(present, self._source.names, self._source.ignored, over)
+        if doubt := coding_doubt(borders, self._source.names, self._source.ignored):
+            over.notes.append(doubt)
 
     def _look_at_depth(self, over: LookOver) -> None:
         odd: list[str] = []

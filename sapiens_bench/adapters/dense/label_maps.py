@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.dense.doubts import LookOver, label_doubts
+from sapiens_bench.adapters.dense.shifted import Border, border_of, coding_doubt
 from sapiens_bench.adapters.folders import (
     IMAGE_SUFFIXES,
     Listing,
@@ -149,10 +150,12 @@ class LabelMaps:
         """Refuse truth without any foreground; say what is wrong with the samples that were looked at."""
         over = LookOver(len(self))
         present: list[list[int]] = []
+        borders: list[Border] = []
 
         def look(index: int) -> None:
             stored = self._stored(index)
             present.append(distinct(stored))
+            borders.append(border_of(stored, self._source.ignored))
             mapped(stored, self._source, self._labels[index])
             picture = self._picture(index)
             policy = picture.settled(self._exif, (stored.shape[1], stored.shape[0]))
@@ -162,6 +165,8 @@ class LabelMaps:
 
         over.each(self.keys, look)
         label_doubts(present, self._source.names, self._source.ignored, over)
+        if doubt := coding_doubt(borders, self._source.names, self._source.ignored):
+            over.notes.append(doubt)
         if over.faults and not self._options.trusted:
             raise DatasetRejected(path, over.faults, "The option 'trusted' scores such label maps all the same.")
         return [*over.faults, *over.all_notes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -52,6 +52,10 @@ class FolderOptions(Options):
     """False: the pictures are not opened; only stored predictions can be scored then."""
     infer: bool = False
     """What is not declared is read off the files where only one reading makes sense, and said."""
+    about_files: ClassVar[frozenset[str]] = frozenset(
+        {"images", "masks", "depths", "normals", "labels", "cameras", "exif"}
+        | {"space", "label_encoding", "unit", "along", "count", "none", "frame", "order", "normal_encoding"}
+    )
 
     def declared(self) -> dict[str, Any]:
         """The parts of a declaration that are given here, in the form of frame.json."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,7 @@ class AlbedoFolderOptions(MapFolderOptions):
     """Folder of the person masks (masks, mask); without any every pixel is scored."""
     colour_space: ColourSpace | None = None
     """Of the stored numbers: srgb as pictures are shown, or linear. It has to be said: no file tells it."""
+    about_files: ClassVar[frozenset[str]] = MapFolderOptions.about_files | {"albedos", "masks", "colour_space"}
 
     def named(self) -> dict[str, str]:
         """Folder names by role, where they are given."""

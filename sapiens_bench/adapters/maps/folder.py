@@ -9,7 +9,7 @@ pixels/listing.py. Samples are the names that all needed folders have, sorted; e
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class MapFolderOptions(Options):
     """Whether the truth belongs to pictures as stored (ignore) or as viewed (apply)."""
     pictures: bool = True
     """False: the pictures are not opened; only stored predictions can be scored then."""
+    about_files: ClassVar[frozenset[str]] = frozenset({"images", "exif"})
 
     def named(self) -> dict[str, str]:
         """Folder names by role, where they are given."""

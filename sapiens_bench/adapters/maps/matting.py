@@ -6,7 +6,7 @@ A trimap holds 0 (background), 255 (people) and one value between, the unknown, 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ class MattingFolderOptions(MapFolderOptions):
     channel: Literal["grey", "alpha"] = "grey"
     """What of a picture is the matte: its grey values (one channel, or three that are equal), or its alpha channel (of
     an EXR file its A). Arrays are mattes either way."""
+    about_files: ClassVar[frozenset[str]] = MapFolderOptions.about_files | {"alphas", "trimaps", "channel"}
 
     def named(self) -> dict[str, str]:
         """Folder names by role, where they are given."""
