@@ -133,7 +133,8 @@ def motion(image: Image, level: int, draw: Draw) -> Image:
 def jpeg(image: Image, level: int, draw: Draw) -> Image:
     turned = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, packed = cv2.imencode(".jpg", turned, [cv2.IMWRITE_JPEG_QUALITY, QUALITY[level - 1]])
-    return np.asarray(cv2.cvtColor(cv2.imdecode(packed, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+    opened = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    return np.asarray(cv2.cvtColor(opened, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def resize(image: Image, level: int, draw: Draw) -> Image:
