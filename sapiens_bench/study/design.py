@@ -171,7 +171,8 @@ def _levels(name: str, text: str, *, alone: bool) -> Sequence[str]:
     about = SIZES if name == RESOLUTION else find(name)
     if text.strip().isdecimal():
         n = int(text)
-        return about.levels(n if alone else min(n, len(about.names) or n))
+        chosen = about.levels(n if alone else min(n, len(about.names) or n))
+        return sorted(chosen, key=int, reverse=True) if name == RESOLUTION else chosen
     if not alone:
         raise UsageError(f"--levels {text}: name levels for one --factor; for several give how many, e.g. --levels 5.")
     named = [part.strip() for part in text.split(",") if part.strip()]

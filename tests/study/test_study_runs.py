@@ -235,6 +235,7 @@ def test_every_name_the_scene_is_split_into_is_known() -> None:
 def test_resolution_of_rendered_people_is_a_condition_on_the_pictures_of_the_reference() -> None:
     study = rendered(["resolution"], "3")
     assert [(t.name, t.level) for t in study.trials] == [(f"resolution-{n}", str(n)) for n in (256, 128, 64)]
+    assert [t.level for t in rendered(["resolution"], "5").trials] == ["256", "192", "128", "64", "32"]
     request = study.request(study.trials[2], None)
     assert request.condition == {"name": "resolution", "level": 64}
     assert request.data_options == study.request(study.reference, None).data_options
