@@ -156,8 +156,9 @@ def _factor_name(text: str) -> str:
     """
     name = text.strip().lower().replace(" ", "_").replace("-", "_")
     name = OTHER_NAMES.get(name, name)
-    if name not in (*FACTORS, RESOLUTION, "all"):
-        raise UnknownName("factor", text, [*FACTORS, RESOLUTION])
+    known = (*FACTORS, RESOLUTION, "all")
+    if name not in known:
+        raise UnknownName("factor", text, known)
     return name
 
 
