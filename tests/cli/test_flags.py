@@ -41,10 +41,10 @@ FLAGS = {
     "probe": [
         "--arch", "--backbone", "--backbone-weights", "--batch-size", "--cards", "--checkpoint-every",
         "--class-weights", "--clip", "--data-root", "--decay", "--depth-loss", "--device", "--epochs",
-        "--eval", "--finetune", "--format", "--gpus", "--head", "--input", "--lr", "--max-seconds",
-        "--name", "--no-stem", "--out", "--pose-loss", "--precision", "--seeds", "--start-from", "--stem",
-        "--steps", "--task", "--threads", "--train", "--train-limit", "--validation", "--views",
-        "--warm-up", "--weight-decay", "--width",
+        "--eval", "--finetune", "--format", "--head", "--input", "--lr", "--max-seconds", "--name",
+        "--no-stem", "--out", "--pose-loss", "--precision", "--seeds", "--start-from", "--stem", "--steps",
+        "--task", "--threads", "--train", "--train-limit", "--validation", "--views", "--warm-up",
+        "--weight-decay", "--width",
     ],
     "profile": [
         "--batch", "--cards", "--channels-last", "--compile", "--counts", "--device", "--format", "--input",
@@ -110,11 +110,6 @@ FLAGS = {
         "--precision", "--protocol", "--split", "--weights-root",
     ],
     "verify golden": ["--cards", "--json", "--weights-root"],
-    "verify pixels": [
-        "--cards", "--data-root", "--dataset", "--device", "--images", "--input", "--json", "--model",
-        "--normalise", "--option", "--output", "--protocol", "--space", "--split", "--task",
-        "--trust-checkpoint", "--weights-root",
-    ],
     "verify run": ["--cards", "--json", "--repair"],
     "view": ["--cards", "--data-root", "--no-open", "--open", "--out", "--with-pictures"],
     "weights check": ["--cards", "--trust-checkpoint", "--weights-root"],
