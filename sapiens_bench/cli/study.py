@@ -73,7 +73,8 @@ def factor(
     factors: Annotated[
         list[str] | None,
         typer.Option(
-            "--factor", "--factors", help="skin_tone, light_level, clothing ...; comma list; all.", show_default=False
+            "--factor", "--factors", help="skin_tone, light_level, clothing ...; comma list, or all.",
+            show_default=False,
         ),
     ] = None,
     levels: Annotated[str, typer.Option("--levels", help="How many, or their names: dark,white.")] = "5",

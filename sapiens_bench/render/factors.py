@@ -57,6 +57,14 @@ class Redraw:
         return self.hairstyle is not None or self.garment is not None
 
     @property
+    def of_people(self) -> Redraw:
+        """The part that people are made from."""
+        return Redraw(
+            skin_tone=self.skin_tone, hair=self.hair, cloth=self.cloth, hairstyle=self.hairstyle, garment=self.garment,
+            body=self.body,
+        )  # fmt: skip
+
+    @property
     def is_appearance(self) -> bool:
         """Geometry, and with it all ground truth, is that of the scene as drawn."""
         return (

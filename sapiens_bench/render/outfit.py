@@ -64,7 +64,7 @@ GARMENTS: Mapping[str, Callable[[Wardrobe], Wardrobe]] = {
     "shorts": _legs(0.3),
     "trousers": _legs(0.86),
     "skirt": _skirt(0.5),
-    "loose": _fit(0.036, 0.03, 1.25),
+    "loose": _fit(0.036, 0.022, 1.25),
     "tight": _fit(0.002, 0.002, 0.25),
     "sleeveless": _sleeves(0.0),
 }

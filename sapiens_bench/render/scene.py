@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -60,8 +61,14 @@ class Place:
             drawn: the same in the outfit that was drawn, on whose floor this one stands.
         """
         ground_m = None if drawn is None else drawn.ground_m
-        made = make_person(*self.seed, family=self.family, redraw=redraw, ground_m=ground_m)
+        made = _made(self.seed, self.family, redraw.of_people, ground_m)
         return turned(made, rotation(Z, self.yaw_deg), self.shift_3)
+
+
+@lru_cache(maxsize=MOST_PEOPLE)
+def _made(seed: tuple[str | int, ...], family: str, redraw: Redraw, ground_m: float | None) -> Person:
+    """Kept for the next level of a factor, which has the same people before another camera. Nobody writes into one."""
+    return make_person(*seed, family=family, redraw=redraw, ground_m=ground_m)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

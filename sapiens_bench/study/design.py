@@ -11,17 +11,21 @@ from sapiens_bench.adapters.conditions.condition import CORRUPTIONS, LEVELS, RES
 from sapiens_bench.adapters.synthetic.humans import SPLITS
 from sapiens_bench.engine.request import Request
 from sapiens_bench.errors import UnknownName, UsageError
-from sapiens_bench.render.factors import AS_DRAWN, FACTORS, Factor, find
+from sapiens_bench.render.factors import AS_DRAWN, Factor
+from sapiens_bench.render.factors import FACTORS as OF_SCENE
 from sapiens_bench.render.scene import CLIPS
 from sapiens_bench.tasks import task_kind
 
 KINDS = ("corruption", "factor", "boxes", "resolution", "video")
 SIDES_PX = (256, 192, 128, 96, 64, 48, 32)
-# Each half as many pixels as the one before, then those between.
-SIZES = Factor("pixels along the shorter side", lambda _: AS_DRAWN, ("256", "128", "64", "32", "192", "96", "48"))
 RENDERED, FACTOR_SPLIT = "synthetic-humans", "study"
-OTHER_NAMES = {"gender_presentation": "gender_shape", "gender": "gender_shape", "number_of_people": "people"}
 BOXES = ("jitter:0.1", "jitter:0.2", "jitter:0.3", "jitter:0.4")
+# Of study factor. Resolution is done to the picture, as by study resolution: levels halve the pixels, then lie between;
+# the scene is as drawn.
+_SIZES = Factor("pixels along the shorter side", lambda _: AS_DRAWN, ("256", "128", "64", "32", "192", "96", "48"))
+_COLOURS = {name: each for name, each in OF_SCENE.items() if each.to_redraw(each.levels(2)[0]).is_appearance}
+FACTORS = {**_COLOURS, RESOLUTION: _SIZES, **OF_SCENE}
+OTHER_NAMES = {"gender_presentation": "gender_shape", "gender": "gender_shape", "number_of_people": "people"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +91,11 @@ def resolution(base: Request, sides_px: Sequence[int] = ()) -> Study:
     sides = sorted(set(sides_px or SIDES_PX), reverse=True)
     if sides[-1] < 8:
         raise UsageError(f"--sides {sides[-1]}: give sides of 8 pixels or more.")
-    trials = [Trial(f"side-{side}", RESOLUTION, str(side), _as_if(side)) for side in sides]
+    trials = [
+        Trial(f"side-{side}", RESOLUTION, str(side), {"condition": {"name": RESOLUTION, "level": side}})
+        for side in sides
+    ]
     return Study("resolution", base, Trial("full", RESOLUTION, "full", {}), tuple(trials))
-
-
-def _as_if(side_px: int) -> dict[str, Any]:
-    """The picture as if its shorter side had so many pixels; its truth and size stay."""
-    return {"condition": {"name": RESOLUTION, "level": side_px}}
 
 
 def boxes(base: Request, sources: Sequence[str] = ()) -> Study:
@@ -118,14 +120,14 @@ def factor(base: Request, names: Sequence[str], levels: str = "5", pairs: int = 
     """Rendered people, one factor of the scene set to a level at a time, against the same pictures as drawn.
 
     Args:
-        names: factors; "all" for every one. ``resolution`` is done to the rendered picture, as by ``resolution``.
+        names: factors; "all" for every one.
         levels: how many, or their names (one factor only).
         pairs: pictures; people of split ``study``, who are in no other.
 
     Raises:
         UnknownName: no such factor or level. UsageError: a data set that is not rendered, too many levels or pairs.
     """
-    names = [_factor_name(name) for name in names]
+    names = list(dict.fromkeys(_factor_name(name) for name in names))
     if other := [name for name in base.datasets if name != RENDERED]:
         hint = f" For its resolution: study resolution --dataset {other[0]}." if RESOLUTION in names else ""
         raise UsageError(f"study factor renders {RENDERED}; {other[0]} has no factors that could be set.{hint}")
@@ -137,8 +139,8 @@ def factor(base: Request, names: Sequence[str], levels: str = "5", pairs: int = 
     if not 2 <= pairs <= SPLITS[split]:
         raise UsageError(f"--pairs {pairs}: give 2 to {SPLITS[split]}, the pictures of split {split}.")
     if not names:
-        raise UsageError(f"Say which factor with --factor: {', '.join((*FACTORS, RESOLUTION))}, or all.")
-    chosen = [*FACTORS, RESOLUTION] if "all" in names else list(dict.fromkeys(names))
+        raise UsageError(f"Say which factor with --factor: {', '.join(FACTORS)}, or all.")
+    chosen = list(FACTORS) if "all" in names else list(names)
     trials = [
         Trial(f"{name}-{level}", name, level, _change(base, name, level))
         for name in chosen
@@ -149,29 +151,25 @@ def factor(base: Request, names: Sequence[str], levels: str = "5", pairs: int = 
 
 
 def _factor_name(text: str) -> str:
-    """The name of a factor, however it was written: "Skin tone", "gender-presentation".
-
-    Raises:
-        UnknownName: there is none.
-    """
+    """The name of a factor as it is written here: of "Skin tone", "gender-presentation"."""
     name = text.strip().lower().replace(" ", "_").replace("-", "_")
-    name = OTHER_NAMES.get(name, name)
-    if name not in (*FACTORS, RESOLUTION, "all"):
-        raise UnknownName("factor", text, [*FACTORS, RESOLUTION])
-    return name
+    return OTHER_NAMES.get(name, name)
 
 
 def _change(base: Request, name: str, level: str) -> Mapping[str, Any]:
     if name == RESOLUTION:
-        return _as_if(int(level))
+        return {"condition": {"name": RESOLUTION, "level": int(level)}}
     return {"data_options": {**base.data_options, "factor": f"{name}={level}"}}
 
 
 def _levels(name: str, text: str, *, alone: bool) -> Sequence[str]:
-    about = SIZES if name == RESOLUTION else find(name)
+    if name not in FACTORS:
+        raise UnknownName("factor", name, (*FACTORS, "all"))
+    about = FACTORS[name]
     if text.strip().isdecimal():
         n = int(text)
-        return about.levels(n if alone else min(n, len(about.names) or n))
+        chosen = about.levels(n if alone else min(n, len(about.names) or n))
+        return sorted(chosen, key=int, reverse=True) if name == RESOLUTION else chosen
     if not alone:
         raise UsageError(f"--levels {text}: name levels for one --factor; for several give how many, e.g. --levels 5.")
     named = [part.strip() for part in text.split(",") if part.strip()]

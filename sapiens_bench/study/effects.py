@@ -35,7 +35,7 @@ FREE: dict[str, tuple[str, ...]] = {
     "corruption": ("condition",),
     "resolution": ("condition",),
     "boxes": ("boxes", "manifest_sha256"),
-    "factor": ("protocol", "manifest_sha256"),
+    "factor": ("protocol", "manifest_sha256", "condition"),  # resolution is a condition
 }
 
 

@@ -16,7 +16,6 @@ from sapiens_bench.study.effects import Profile
 
 _PANEL = (2.0, 1.55)  # inches
 _MOST_COLUMNS = 5
-_MOST_LETTERS = 24  # of all levels, side by side below a panel
 _MARKERS = "osD^vP*X"
 
 
@@ -90,8 +89,6 @@ def _panel(axes: Any, series: str, found: Sequence[Profile]) -> None:
                   label=label(p.title))  # fmt: skip
     levels = [label(e.trial.level, 9) for e in found[0].effects if e.trial.series == series]
     axes.set_xticks(range(len(levels) + 1), ["ref.", *levels])
-    if sum(map(len, levels)) > _MOST_LETTERS:
-        axes.tick_params(axis="x", labelrotation=35, labelsize=6.5)
     axes.set_title(series.replace("_", " "), fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#DDDDDD", linewidth=0.6)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sapiens_bench.render import scene
+from sapiens_bench.render.factors import redraw
 from sapiens_bench.render.parts import LABEL, join
+from sapiens_bench.render.person import make_person
 from sapiens_bench.render.rasterise import rasterise
 from sapiens_bench.render.scene import VIEWS, Picture, draw_setting, render, render_setting
 
@@ -129,3 +132,18 @@ def test_all_28_classes_appear_in_the_default_split():
         if found.all():
             break
     assert [name for name, label in LABEL.items() if found[label] == 0] == []
+
+
+def test_levels_of_the_camera_share_the_people(monkeypatch: pytest.MonkeyPatch):
+    made: list[object] = []
+
+    def counted(*seed: object, **how: object) -> object:
+        made.append(seed)
+        return make_person(*seed, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scene, "make_person", counted)
+    scene._made.cache_clear()
+    for text in ("", "camera_pitch=30", "distance=2", "hair=bald"):
+        draw_setting("study", 2, 64, 48, redraw(text))
+    assert len(made) == 2  # the one person, and the same one bald
+    scene._made.cache_clear()

@@ -73,6 +73,14 @@ def test_a_condition_without_effect_is_silent_and_its_runs_are_ordinary(toy: Mod
     assert "condition" not in clean
 
 
+def test_resolution_is_compared_with_the_reference_of_a_factor_study(toy: ModuleType, tmp_path: Path) -> None:
+    lower = Trial("resolution-4", "resolution", "4", {"condition": {"name": "resolution", "level": 4}})
+    study = Study("factor", base(limit=10), Trial("as-drawn", "as drawn", "as drawn", {}), (lower,))
+    assert fill(toy, study, tmp_path / "s") == []
+    (found,) = told(study, tmp_path / "s")
+    assert [(e.trial.name, e.found.difference) for e in found.effects] == [("resolution-4", pytest.approx(0, abs=1e-6))]
+
+
 def test_a_stopped_study_goes_on_without_losing_a_row(toy: ModuleType, tmp_path: Path) -> None:
     study = design.corruption(base(), ["fog"], [1, 3])
     done: list[object] = []
@@ -227,6 +235,7 @@ def test_every_name_the_scene_is_split_into_is_known() -> None:
 def test_resolution_of_rendered_people_is_a_condition_on_the_pictures_of_the_reference() -> None:
     study = rendered(["resolution"], "3")
     assert [(t.name, t.level) for t in study.trials] == [(f"resolution-{n}", str(n)) for n in (256, 128, 64)]
+    assert [t.level for t in rendered(["resolution"], "5").trials] == ["256", "192", "128", "64", "32"]
     request = study.request(study.trials[2], None)
     assert request.condition == {"name": "resolution", "level": 64}
     assert request.data_options == study.request(study.reference, None).data_options
