@@ -45,6 +45,12 @@ def row_notes(cell: CellRecord) -> list[str]:
         for key, score in cell.scores.items()
         if key.endswith("coverage") and score.value < 1
     ]
+    hits = [score.value for key, score in cell.scores.items() if key.startswith("oks/") and key.endswith("AR50")]
+    if counts.ok and hits and not any(hits):  # NaN is no 0: then nobody is scored
+        notes.append(
+            f"Nobody is found by {cell.title}: no answer comes within OKS 0.5 of a person. Are the points pixels of "
+            "the whole picture, x before y, and in the order of their set?"
+        )
     if counts.prediction_errors:
         causes = first_causes([cell], "prediction")
         notes.append(
