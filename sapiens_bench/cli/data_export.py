@@ -38,6 +38,8 @@ def export(
     card = catalog.dataset(name)
     if task_kind(task).name not in TASKS:
         raise UsageError(f"--task {task}: a folder of {', '.join(TASKS)} can be written, and of nothing else.")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file, and an export needs a folder. Give --out another name.")
     chosen = protocol or card.default_protocol(task) or task
     request = Request(task=task, data_root=data_root, split=split, limit=limit)
     data = open_named(card, chosen, request.data(), catalog)

@@ -173,6 +173,14 @@ def test_manifests_are_compared_and_a_difference_exits_1(call: Call, repository:
     assert "1 not" in err
 
 
+def test_an_export_into_a_file_is_refused_before_anything_is_rendered(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    code, _, error = call("data", "export", "synthetic-humans", "--task", "seg", "--out", tmp_path / "file")
+    assert code == 2
+    assert "is a file, and an export needs a folder" in error
+    assert "Preparing" not in error
+
+
 @pytest.mark.parametrize(("task", "score"), [("matting", "matting/sad"), ("albedo", "albedo/mae")])
 def test_an_exported_folder_of_shares_holds_the_same_truth(call: Call, tmp_path: Path, task: str, score: str) -> None:
     out = tmp_path / "set"
