@@ -218,7 +218,7 @@ def test_card_folders_do_not_shadow_other_packages(tmp_path: Path) -> None:
         "    places = [] if spec is None else [spec.origin or '', *(spec.submodule_search_locations or [])]\n"
         "    print(name, *places, sep='\\t')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     root = str(Path(__file__).resolve().parent.parent)
     assert root not in done.stdout

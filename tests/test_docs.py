@@ -59,6 +59,6 @@ def test_generated_pages_are_current(repository: Path) -> None:
         [sys.executable, str(repository / "tools" / "generate_docs.py"), "--check"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -31,7 +31,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def wait_until(true: Any, seconds: float = 10.0) -> bool:
+def wait_until(true: Any, seconds: float = 120.0) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if true():
@@ -177,8 +177,8 @@ def test_what_outlasts_the_grace_after_ctrl_c_is_ended(monkeypatch: pytest.Monke
 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_all("time:sleep", [0, 60], 2, stop)
-    assert time.monotonic() - began < 20
+        run_all("time:sleep", [0, 600], 2, stop)
+    assert time.monotonic() - began < 300
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")

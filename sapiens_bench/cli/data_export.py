@@ -15,7 +15,7 @@ from sapiens_bench.errors import TooManyErrors, UsageError
 
 def export(
     name: Name,
-    task: Annotated[str, typer.Option("--task", help="seg, depth or normal.", show_default=False)],
+    task: Annotated[str, typer.Option("--task", help="seg, depth, normal, matting or albedo.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", callback=expanded, help="Folder to write to.", show_default=False)],
     protocol: Protocol = None,
     split: Split = "",
@@ -23,8 +23,8 @@ def export(
     data_root: DataRoot = None,
     cards: Cards = None,
 ) -> None:
-    """Write images, masks and truth as a plain folder that `--dataset folder` and Sapiens' own code read."""
-    from sapiens_bench.adapters.dense.export import TASKS, export_folder
+    """Write images, masks and truth as a plain folder that `run` and `score` (and Sapiens' own code) read."""
+    from sapiens_bench.adapters.dense.export import DECLARED, TASKS, export_folder
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.cli.licences import leave_terms
     from sapiens_bench.cli.progress import ProgressView
@@ -38,6 +38,8 @@ def export(
     card = catalog.dataset(name)
     if task_kind(task).name not in TASKS:
         raise UsageError(f"--task {task}: a folder of {', '.join(TASKS)} can be written, and of nothing else.")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file, and an export needs a folder. Give --out another name.")
     chosen = protocol or card.default_protocol(task) or task
     request = Request(task=task, data_root=data_root, split=split, limit=limit)
     data = open_named(card, chosen, request.data(), catalog)
@@ -69,8 +71,16 @@ def export(
     next_commands(
         [
             (
-                f"sapiens-bench run --task {task} --dataset folder --data-root {shlex.quote(str(out))}",
+                f"sapiens-bench run --task {task} {_as_data(task, out, task in DECLARED)}",
                 "score models on the folder",
             )
         ]
     )
+
+
+def _as_data(task: str, out: Path, is_declared: bool) -> str:
+    """The options of ``run`` that read the folder back."""
+    if is_declared:
+        return f"--dataset folder --data-root {shlex.quote(str(out))}"
+    space = " --data-option colour_space=linear" if task == "albedo" else ""
+    return f"--dataset {shlex.quote(f'truth:{out}')}{space} --models all"

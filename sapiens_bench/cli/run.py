@@ -76,7 +76,7 @@ EXAMPLES = """Examples:
 
     sapiens-bench run --task pose --models all --engine ray --address HEAD:6379     # on a cluster: docs/cluster.md
 
-    sapiens-bench run --config run.yaml --limit 8        # the file: task: pose, models: [all], option: {padding: 1.3}
+    sapiens-bench run --config run.yaml --limit 8        # the file: task: pose, models: all, option: {padding: 1.3}
 
 The same command run again goes on where the first one stopped.
 

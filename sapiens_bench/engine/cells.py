@@ -86,7 +86,8 @@ def _space_map(model: ModelSpec, data: FoundData, catalog: Catalog) -> SpaceMap 
     except LabelSpaceMismatch as error:
         fitting = [name for name, p in spec.card.protocols.items() if p.task == entry.card.task and p.space == source]
         hint = f" {spec.id} has a protocol in {source}: --protocol {fitting[0]}." if fitting else ""
-        raise LabelSpaceMismatch(f"{error}{hint}") from None
+        read = f"{model.weights.path}: its points are read as those of {source}. " if model.is_results else ""
+        raise LabelSpaceMismatch(f"{read}{error}{hint}") from None
     if space_map.identity:
         return None
     task = data.open.task

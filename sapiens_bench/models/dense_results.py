@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,13 @@ from sapiens_bench.pixels.shapes import Shape, misfit
 from sapiens_bench.tasks import task_kind
 from sapiens_bench.tasks.depth.types import DepthPrediction
 from sapiens_bench.tasks.normal.types import NormalPrediction
+from sapiens_bench.tasks.seg.coding import border_of, coding_doubt
 from sapiens_bench.tasks.seg.types import SegPrediction
 
 SUFFIXES = {"seg": LABEL_SUFFIXES, "depth": DEPTH_SUFFIXES, "normal": NORMAL_SUFFIXES}
 TASK_SUFFIXES = {"seg": ("", "_seg"), "depth": ("", "_depth"), "normal": ("", "_normal")}
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+_CODED = 8  # files whose coding is looked at
 _LOOKED_AT = 2000  # names that advice about a missing file is read off
 LARGEST = 255  # of a label that fits the records of a run
 _ADVICE = {  # what ``shapes.misfit`` says -> what to do about it
@@ -107,6 +110,21 @@ class DenseResults:
         except SampleFault as fault:
             code = fault.code if fault.code.startswith("pred.") else _CODES.get(fault.code, "pred.unreadable")
             raise SampleFault(code, fault.detail, side="prediction") from None
+
+    def coding_doubt(self, names: Sequence[str]) -> str:
+        """What speaks against the labels being those of a set; "" where nothing does, or no file can be read.
+
+        Args:
+            names: of the set that the predictions are declared to be in.
+        """
+        if not isinstance(self._options, StoredLabels) or self._options.encoding == "mask":
+            return ""
+        files = [paths[0] for paths in self._files.values()]
+        borders = []
+        for path in files[:: -(-len(files) // _CODED)]:
+            with suppress(SampleFault, ValueError):  # its own row will say so
+                borders.append(border_of(read_label_map(path, Limits()), LARGEST))
+        return coding_doubt(borders, names, LARGEST)
 
     def path(self, key: str) -> Path:
         """The file of a sample.

@@ -26,7 +26,7 @@ class ImageNames:
     """The names of an index's images: the last part of their key, "-" between folders."""
 
     def __init__(self, index: AnnotationIndex) -> None:
-        self._ids = frozenset(index.image_ids.values())
+        self._ids, self._file_names = frozenset(index.image_ids.values()), index.file_names
         self._whole: dict[str, set[int]] = {}
         for key, identity in index.image_ids.items():
             stem = _NUMBERED.sub("", key.partition("/")[2])
@@ -59,10 +59,10 @@ class ImageNames:
         # Without folders in front one after the other: /data/coco/val2017/x.jpg, coco/val2017/x.jpg ...
         for names in ([text], *([*parts[i:-1], last] for i in range(len(parts)) for last in (parts[-1], stem))):
             if found := self._whole.get("-".join(names)):
-                return _one(found, text)
+                return self._one(found, text)
         # A key does not tell folders from "-" in a name, so only what is evidently a file name may lack the folder.
         found = self._by_end().get(stem) if len(parts) == 1 and stem != text else None
-        return _one(found, text) if found else None
+        return self._one(found, text) if found else None
 
     def _by_end(self) -> dict[str, set[int]]:
         """Images by what follows a folder of their name."""
@@ -73,9 +73,11 @@ class ImageNames:
                     self._ends.setdefault(stem[cut + 1 :], set()).update(ids)
         return self._ends
 
-
-def _one(found: set[int], text: str) -> int:
-    if len(found) > 1:
-        some = ", ".join(map(str, sorted(found)[:3]))
-        raise Ambiguous(f"image_id {text!r:.60} may be image {some}: write the id")
-    return next(iter(found))
+    def _one(self, found: set[int], text: str) -> int:
+        if len(found) > 1:  # 1.jpg and 1.png: where the ending is written, it tells
+            whole = "/" + text.replace("\\", "/")
+            found = {i for i in found if whole.endswith(f"/{self._file_names.get(i, '')}")} or found
+        if len(found) > 1:
+            some = ", ".join(map(str, sorted(found)[:3]))
+            raise Ambiguous(f"image_id {text!r:.60} may be image {some}: write the id")
+        return next(iter(found))

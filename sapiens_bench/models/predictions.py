@@ -36,7 +36,9 @@ class Predictions:
             raise WeightsMissing(f"{context.variant.id}: the card names no file or folder with stored predictions.")
         self._results: PoseResults | DenseResults
         if context.card.task != "pose":
-            self._results = DenseResults(context.weights, context.card.task, context.options)
+            maps = self._results = DenseResults(context.weights, context.card.task, context.options)
+            if context.space is not None and (doubt := maps.coding_doubt(context.space.names)):
+                maps.notes += (doubt,)
         elif context.space is None:
             raise UsageError(f"{context.variant.id}: stored poses need `space:` in the model card.")
         else:

@@ -14,6 +14,7 @@ from sapiens_bench.store.causes import ended
 from sapiens_bench.store.record import CellRecord, DatasetRecord, RunRecord
 
 FEW_GROUPS = 100  # that of stats/ends.py (tested), which a report does not load
+FAR_OFF = 10.0  # AbsRel: millimetres taken for metres have 999, centimetres 99
 FEWEST_GROUPS = 10  # below, even Student's intervals cover too little (results/coverage)
 
 
@@ -45,6 +46,18 @@ def row_notes(cell: CellRecord) -> list[str]:
         for key, score in cell.scores.items()
         if key.endswith("coverage") and score.value < 1
     ]
+    hits = [score.value for key, score in cell.scores.items() if key.startswith("oks/") and key.endswith("AR50")]
+    if counts.ok and hits and not any(hits):  # NaN is no 0: then nobody is scored
+        notes.append(
+            f"Nobody is found by {cell.title}: no answer comes within OKS 0.5 of a person. Are the points pixels of "
+            "the whole picture, x before y, and in the order of their set?"
+        )
+    off = cell.scores.get("depth/abs_rel")
+    if off is not None and off.value > FAR_OFF:
+        notes.append(
+            f"{cell.title} is off by {off.value:.3g} times the depth: are its numbers metres, as they are taken "
+            "here? Of stored maps, --option depth_kind=metric_depth --option unit=mm (or cm) says another unit."
+        )
     if counts.prediction_errors:
         causes = first_causes([cell], "prediction")
         notes.append(

@@ -90,6 +90,14 @@ def test_where_nobody_is_scored_it_is_said_why_there_is_no_score(coco: ModuleTyp
     assert not said(one, "Nobody")
 
 
+def test_files_of_one_name_are_told_apart_by_their_ending(coco: ModuleType, tmp_path: Path) -> None:
+    content = coco.document(coco.person(1, 1), n_images=3)
+    for image in content["images"]:
+        image["file_name"] = {1: "a.png", 2: "a.jpg", 3: "b.png"}[image["id"]]
+    assert coco.small(tmp_path, content).index.file_names == {1: "a.png", 2: "a.jpg"}
+    assert coco.small(tmp_path, coco.document(coco.person(1, 1))).index.file_names == {}
+
+
 # -------------------------------------------------------------------------------------------------- order of points
 
 

@@ -245,6 +245,22 @@ def test_odd_masks_are_said(root: Path, sphere: ModuleType, open_folder: Open) -
     assert "samples without a pixel to score, which are left out for every model (1; the first: a)" in notes
     assert "masks that cover the whole picture: is the background black? (1; the first: b)" in notes
     assert "masks in JPEG" in notes
+    assert "MASKS IN DOUBT" not in notes
+
+
+def test_inverted_masks_are_doubted_and_people_cut_off_by_the_picture_are_not(
+    root: Path, sphere: ModuleType, open_folder: Open
+) -> None:
+    mask = np.zeros((120, 160), np.uint8)
+    mask[30:, 10:] = 255
+    sphere.put(root / "masks/a.png", mask)
+    assert not any("MASKS IN DOUBT" in note for note in open_folder(root, "depth").notes)
+    sphere.put(root / "masks/b.png", 255 * (sphere.perspective().mask_HW == 0).astype(np.uint8))
+    np.save(root / "normals/b.npy", np.full((120, 160, 3), (0, 0, 1), np.float32))  # also where no person is
+    for task in ("depth", "normal"):
+        notes = [note for note in open_folder(root, task, trusted=True).notes if "MASKS IN DOUBT" in note]
+        assert len(notes) == 1
+        assert "(1; the first: b)" in notes[0]
 
 
 # ---------------------------------------------------------------- depth
@@ -468,8 +484,14 @@ def test_what_is_read_off_the_files_is_said_and_what_is_not_is_asked_for(
         open_folder(root, "seg", infer=True)
     for stem in "abc":  # 1500: millimetres, or centimetres at 15 m
         np.save(root / f"depths/{stem}.npy", np.load(root / f"depths/{stem}.npy") * 1000)
-    with pytest.raises(DataMissing, match="give the unit"):
+    with pytest.raises(DataMissing, match=r"give the unit, --data-option unit=cm \(\S+ m\), unit=mm \(\S+ m\)"):
         open_folder(root, "depth", infer=True)
+    for stem in "abc":
+        sphere.put(root / f"masks/{stem}.png", np.full((60, 80), 255, np.uint8))
+    with pytest.raises(DataMissing, match=r"none of the depth maps .*120.*60"):  # and no unit is asked for
+        open_folder(root, "depth", infer=True)
+    with pytest.raises(DataMissing, match=r"none of the normal maps .*120.*60"):
+        open_folder(root, "normal", infer=True)
 
 
 def test_maps_alone_are_truth_where_that_is_enough(sphere: ModuleType, tmp_path: Path, open_folder: Open) -> None:

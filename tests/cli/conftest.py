@@ -24,7 +24,7 @@ def fresh_cli(tmp_path: Path) -> Cli:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", "TERM": "dumb", **env},
         )
 

@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from sapiens_bench.cli import app
+from sapiens_bench.store.record import read_run
 
 Call = Callable[..., tuple[int, str, str]]
 CODE = """
@@ -170,3 +171,26 @@ def test_manifests_are_compared_and_a_difference_exits_1(call: Call, repository:
     assert code == 1
     assert "missing" in out
     assert "1 not" in err
+
+
+def test_an_export_into_a_file_is_refused_before_anything_is_rendered(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    code, _, error = call("data", "export", "synthetic-humans", "--task", "seg", "--out", tmp_path / "file")
+    assert code == 2
+    assert "is a file, and an export needs a folder" in error
+    assert "Preparing" not in error
+
+
+@pytest.mark.parametrize(("task", "score"), [("matting", "matting/sad"), ("albedo", "albedo/mae")])
+def test_an_exported_folder_of_shares_holds_the_same_truth(call: Call, tmp_path: Path, task: str, score: str) -> None:
+    out = tmp_path / "set"
+    ask = ("data", "export", "synthetic-humans", "--task", task, "--split", "tiny", "--limit", "1", "--out", out)
+    code, said, error = call(*ask)
+    assert code == 0, error
+    assert not (out / "frame.json").exists()  # nothing of these tasks is declared there
+    command = next(line for line in said.splitlines() if "sapiens-bench run" in line).partition("#")[0].split()[1:]
+    assert command[command.index("--models") + 1] == "all"
+    command[command.index("--models") + 1] = f"oracle-{task}"
+    code, _, error = call(*command, "--out", tmp_path / "run", "--n-boot", "0")
+    assert code == 0, error
+    assert read_run(tmp_path / "run").cells[0].scores[score].value < 1e-6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typer.main
+from typer.testing import CliRunner
 
 from sapiens_bench.cli import app
 
@@ -147,3 +148,14 @@ def test_public_names_are_sorted_and_resolve() -> None:
     assert sapiens_bench.__all__ == ["__version__", "evaluate", "load_model"]
     assert all(getattr(sapiens_bench, name) for name in sapiens_bench.__all__)
     assert set(sapiens_bench.__all__) <= set(dir(sapiens_bench))
+
+
+def test_help_loses_no_word_of_its_examples_to_markup() -> None:
+    lost = []
+    for name in _flags(typer.main.get_command(app)):
+        command = typer.main.get_command(app)
+        for part in name.split():
+            command = command.commands[part]  # type: ignore[attr-defined]
+        shown = "".join(CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "300"}).stdout.split())
+        lost += [line for line in (command.epilog or "").splitlines() if "".join(line.split()) not in shown]
+    assert lost == []

@@ -190,7 +190,7 @@ def test_a_signal_ends_the_run_with_a_word_on_resuming(
             break
     time.sleep(0.3)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == expected, err
     assert "the same command goes on" in err
     assert "Traceback" not in err

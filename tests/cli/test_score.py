@@ -353,3 +353,15 @@ def test_another_question_about_the_same_files_gets_another_folder(
     assert len(list((truth.parent / "results/runs").iterdir())) == 3  # nobody is a dog
     code, _, err = call("score", "--truth", truth, results, "--n-boot", "0")
     assert (code, "found on disk" in err) == (0, True), err
+
+
+def test_where_nobody_is_found_the_table_asks_for_the_usual_causes(call: Call, files: tuple[Path, Path]) -> None:
+    truth, results = files
+    assert "Nobody is found" not in scored(call, truth, results)[1]
+    answers = json.loads(results.read_text())
+    for answer in answers:
+        points = np.reshape(answer["keypoints"], (-1, 3))
+        answer["keypoints"] = (points[:, [1, 0, 2]] + [3000, 0, 0]).ravel().tolist()
+    results.write_text(json.dumps(answers))
+    _, text = scored(call, truth, results)
+    assert "Nobody is found by mine: no answer comes within OKS 0.5 of a person." in text

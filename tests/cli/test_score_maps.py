@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 
 from sapiens_bench.api import evaluate
 from sapiens_bench.errors import DataMissing, UsageError, WeightsMissing
+from sapiens_bench.report.footnotes import row_notes
 from sapiens_bench.store.record import CellRecord, read_run
 
 Call = Callable[..., tuple[int, str, str]]
@@ -67,6 +69,20 @@ def test_metric_depth_is_scored_as_it_is_where_asked(
     metric = ("--option", "depth_kind=metric_depth", "--data-option", "unit=mm")
     assert scored("depth", truth, preds, "--protocol", "none", *metric).scores["depth/rmse"].value == pytest.approx(0.5)
     assert scored("depth", truth, preds, *metric).scores["depth/rmse"].value == pytest.approx(0, abs=1e-5)
+
+
+def test_depth_in_millimetres_that_is_taken_for_metres_is_told_and_the_options_named_mend_it(
+    tmp_path: Path, balls: dict[str, Any], scored: Callable[..., CellRecord]
+) -> None:
+    truth = save(tmp_path / "gt", {k: b.depth_HW for k, b in balls.items()})
+    preds = save(tmp_path / "mine", depths(balls, 1000))
+    wrong = scored("depth", truth, preds, "--protocol", "none")
+    (note,) = [note for note in row_notes(wrong) if "times the depth" in note]
+    named = re.search("(--option .*) \\(", note)
+    assert named is not None
+    right = scored("depth", truth, preds, "--protocol", "none", *named[1].split())
+    assert right.scores["depth/rmse"].value == pytest.approx(0, abs=1e-5)
+    assert row_notes(right) == []
 
 
 def test_maps_of_network_size_are_resized_where_asked(

@@ -21,7 +21,7 @@ def pytest_run(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_it.py").write_text(body)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", PLUGIN, "."],
-        cwd=folder, capture_output=True, text=True, timeout=120,
+        cwd=folder, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def test_loading_the_plugin_imports_nothing_of_weight() -> None:
         "import sys, pytest; before = set(sys.modules)\n"
         "import sapiens_bench.testing.pytest_plugin; print(*sorted(set(sys.modules) - before))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert set(done.stdout.split()) - set(sys.stdlib_module_names) == {
         "sapiens_bench", "sapiens_bench.testing", "sapiens_bench.testing.pytest_plugin",
     }  # fmt: skip

@@ -121,7 +121,7 @@ def test_opening_a_complete_run_loads_no_torch_and_keeps_what_is_known_of_the_ma
     said = []
     for _ in range(2):
         done = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120, env=os.environ
+            [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=300, env=os.environ
         )
         assert done.returncode == 0, done.stderr
         said.append(done.stdout.split())

@@ -111,7 +111,7 @@ def test_neither_a_network_library_nor_a_picture_is_opened(plan: Plan, tmp_path:
     )
     command = ["score", "--truth", "truth.json", "mine.json", "--out", "other", "--max-errors", "1", "--n-boot", "0"]
     done = subprocess.run(
-        [sys.executable, "-c", code, *command], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, *command], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert "code 0" in done.stdout or "code None" in done.stdout, done.stderr
     assert "loaded False" in done.stdout

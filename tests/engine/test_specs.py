@@ -36,7 +36,7 @@ def test_a_cell_can_be_sent_to_another_process_and_rebuilt_there(how: str) -> No
     request = Request(task="pose", models=("movenet-lightning",), split="tiny", datasets=("synthetic-humans",))
     (spec,) = resolve(request, Catalog.load()).cells
     text = pickle.dumps(spec) if how == "pickle" else spec.to_json().encode()
-    done = subprocess.run([sys.executable, "-c", REBUILD, how], input=text, capture_output=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", REBUILD, how], input=text, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()
     found = done.stdout.decode().split()
     assert found == ["synthetic-humans/tiny/000000", "synthetic-humans/tiny/000001", "MoveNet", "3"]

@@ -90,7 +90,7 @@ def test_numbers_out_of_range_are_refused_at_once(folder: Callable[..., Path], c
     place, start = folder(**changes), time.monotonic()
     with pytest.raises(CheckpointRejected, match=says):
         opened(place)
-    assert time.monotonic() - start < 20  # seconds; following the numbers takes hours
+    assert time.monotonic() - start < 300  # seconds; following the numbers takes hours
 
 
 def test_weights_of_another_format_alone_say_how_to_convert_them(folder: Callable[..., Path]) -> None:

@@ -44,5 +44,15 @@ def test_a_name_of_two_images_is_refused_and_not_guessed() -> None:
         ImageNames(AnnotationIndex({"s/x#3": 3, "s/x#4": 4}, {}, frozenset())).meant(["x.png"])
 
 
+@pytest.mark.parametrize(("text", "image"), [("x.png", 3), ("x.jpg", 4), ("data\\x.jpg", 4), ("/a/x.png", 3)])
+def test_the_ending_tells_two_files_of_one_name_apart(text: str, image: int) -> None:
+    index = AnnotationIndex({"s/x#3": 3, "s/x#4": 4}, {}, frozenset(), {3: "x.png", 4: "x.jpg"})
+    assert ImageNames(index).meant([text])[0] == [image]
+    assert ImageNames(index).meant(["y/zx.jpg"])[0] == [None]
+    for doubtful in ("x", "x.PNG"):
+        with pytest.raises(Ambiguous):
+            ImageNames(index).meant([doubtful])
+
+
 def test_numbers_mean_themselves_and_others_nobody() -> None:
     assert names(a=1).meant([1, 2, "nobody.jpg", ""]) == ([1, None, None, None], names(a=1).meant(["b"])[1])

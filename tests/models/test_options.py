@@ -146,7 +146,7 @@ def test_only_wrappers_with_two_pipelines_take_the_option() -> None:
 def _loaded(code: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\nprint(*(n for n in {HEAVY!r} if n in sys.modules))"],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())

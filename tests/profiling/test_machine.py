@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,13 +54,10 @@ def test_the_state_holds_what_can_be_read_and_nothing_else(monkeypatch: pytest.M
     sensors = {"coretemp": [SimpleNamespace(current=51.0), SimpleNamespace(current=64.0)],
                "nvme": [SimpleNamespace(current=80.0)]}  # fmt: skip
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: sensors, raising=False)
+    monkeypatch.setattr(psutil, "getloadavg", lambda: (1.5, 0.5, 0.25))
     monkeypatch.setattr(psutil, "cpu_freq", lambda percpu: [SimpleNamespace(current=c) for c in (1000.0, 3000.0)])
     found = machine.state(None)
-    assert (found.temperature_c, found.cpu_mhz, found.load_1min) == (
-        64.0,
-        2000.0,
-        pytest.approx(os.getloadavg()[0], abs=1),
-    )
+    assert (found.temperature_c, found.cpu_mhz, found.load_1min) == (64.0, 2000.0, 1.5)
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: {"nvme": sensors["nvme"]})
     monkeypatch.setattr(psutil, "cpu_freq", lambda percpu: [])
     found = machine.state(None)

@@ -23,7 +23,7 @@ def opened(path: Path, profile: Path) -> tuple[str, str]:
     assert BROWSER is not None
     command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
                "--enable-logging=stderr", "--dump-dom", path.as_uri()]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, errors="replace")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, errors="replace")
     return done.stdout, done.stderr
 
 

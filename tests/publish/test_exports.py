@@ -182,7 +182,7 @@ def test_a_page_needs_no_torch(pose_run: Path, tmp_path: Path) -> None:
     )
     arguments = ["view", str(pose_run), "--no-open", "--out", "page.html"]
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     loaded = set(done.stderr.rpartition("LOADED ")[2].split())

@@ -58,6 +58,6 @@ def test_the_paper_table_of_a_real_run_compiles(pose_run: Path, tmp_path: Path) 
     head = rf"\documentclass[10pt]{{article}}{packages}\begin{{document}}"
     (tmp_path / "t.tex").write_text(head + render(document, "latex") + r"\end{document}")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "t.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, errors="replace")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout

@@ -245,7 +245,7 @@ def compiled(body: str, folder: Path, document_class: str) -> str:
     text = rf"{document_class}{page}\usepackage{{booktabs}}\begin{{document}}{body}\end{{document}}" + "\n"
     (folder / "t.tex").write_text(text, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "t.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, errors="replace")
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
     assert (folder / "t.pdf").stat().st_size > 1000
     return done.stdout

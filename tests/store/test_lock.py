@@ -31,7 +31,7 @@ def start(root: Path) -> subprocess.Popen[str]:
 
 def end(process: subprocess.Popen[str], number: signal.Signals = signal.SIGKILL) -> None:
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=300)
 
 
 def test_another_process_is_named_and_its_death_frees_the_folder(tmp_path: Path) -> None:

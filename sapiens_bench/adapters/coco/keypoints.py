@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -79,6 +80,7 @@ class CocoKeypoints:
             image_ids=dict(zip(self.keys, self._people.image_ids, strict=True)),
             categories=self._people.categories,
             scored=self._people.category_ids,
+            file_names=_of_one_stem(self._people),
         )
 
     def __len__(self) -> int:
@@ -260,8 +262,22 @@ def _on_disk(folder: Path, name: str) -> str:
     return next((spelling for spelling in spellings if (folder / spelling).exists()), name)
 
 
+def _stems(people: CocoPeople) -> list[str]:
+    return [str(PurePosixPath(name).with_suffix("")).replace("/", "-") for name in people.file_names]
+
+
+def _of_one_stem(people: CocoPeople) -> dict[int, str]:
+    """File names of images that differ in the ending, or in "/" for "-", alone, by id."""
+    stems = _stems(people)
+    if len(set(stems)) == len(stems):
+        return {}
+    count = Counter(stems)
+    named = zip(people.image_ids, people.file_names, stems, strict=True)
+    return {identity: name for identity, name, stem in named if count[stem] > 1}
+
+
 def _keys(dataset: str, people: CocoPeople) -> list[str]:
-    stems = [str(PurePosixPath(name).with_suffix("")).replace("/", "-") for name in people.file_names]
+    stems = _stems(people)
     if len(set(stems)) == len(stems):
         return [f"{dataset}/{stem}" for stem in stems]
     return [f"{dataset}/{stem}#{identity}" for stem, identity in zip(stems, people.image_ids, strict=True)]

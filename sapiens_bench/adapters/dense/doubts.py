@@ -21,6 +21,7 @@ LOOKED_AT = 8  # samples, evenly spread
 OFF_CENTRE = 0.25  # of the picture's sides, from its middle
 CLEAR_SHARE = 0.7  # another reading beats the declared one when its angle is below this share of it ...
 CLEAR_DEG = 0.5  # ... by this much ...
+_FRAME = 0.8  # of the outermost pixels: people cut off below, left and right reach less
 MOST_DEG = 12.0  # ... and small: noise in both maps can hide a convention, but not invent one
 
 
@@ -36,6 +37,7 @@ class LookOver:
     turned: list[str] = field(default_factory=list)  # samples whose EXIF orientation was settled by their sizes
     empty: list[str] = field(default_factory=list)  # samples without a pixel to score
     full: list[str] = field(default_factory=list)  # samples whose mask is the whole picture
+    inverted: list[str] = field(default_factory=list)  # samples whose mask is the border of the picture
     lossy: list[str] = field(default_factory=list)  # samples whose mask is a JPEG
     off_centre: list[str] = field(default_factory=list)  # samples whose camera looks past the middle of the picture
 
@@ -71,6 +73,11 @@ class LookOver:
             ("pictures with an EXIF orientation, which the size of their truth decides", self.turned),
             ("samples without a pixel to score, which are left out for every model", self.empty),
             ("masks that cover the whole picture: is the background black?", self.full),
+            (
+                "MASKS IN DOUBT: they cover the border of the picture more than its middle. Are they inverted? Then "
+                "everything but people is scored",
+                self.inverted,
+            ),
             ("masks in JPEG, whose noise around the person counts as person where it is above 0", self.lossy),
             ("cameras that look far past the middle of the picture: are they of another size?", self.off_centre),
         ):
@@ -91,8 +98,16 @@ def look_at_mask(over: LookOver, name: str, file: Path | None, mask_HW: NDArray[
         over.empty.append(name)
     if file is not None and mask_HW.all():
         over.full.append(name)
+    elif file is not None and _is_frame(mask_HW):
+        over.inverted.append(name)
     if file is not None and file.suffix.lower() in (".jpg", ".jpeg", ".jfif"):
         over.lossy.append(name)
+
+
+def _is_frame(mask_HW: NDArray[np.bool_]) -> bool:
+    """Whether a mask covers nearly all of the picture's outermost pixels, and less of the rest."""
+    edge = np.concatenate([mask_HW[0], mask_HW[-1], mask_HW[:, 0], mask_HW[:, -1]])
+    return bool(edge.mean() >= _FRAME and mask_HW.mean() < edge.mean())
 
 
 def look_at_camera(over: LookOver, name: str, K: NDArray[np.float64], size_hw: tuple[int, ...]) -> None:

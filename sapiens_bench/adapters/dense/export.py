@@ -16,12 +16,15 @@ from sapiens_bench.adapters.dense.layout import FOLDERS
 from sapiens_bench.errors import SampleFault, StorageFull, UsageError
 from sapiens_bench.pixels.codecs import read_mask
 from sapiens_bench.pixels.png import encode_png
+from sapiens_bench.tasks.albedo.types import AlbedoTarget
 from sapiens_bench.tasks.depth.types import DepthTarget
+from sapiens_bench.tasks.matting.types import MattingTarget
 from sapiens_bench.tasks.normal.types import NormalTarget
 from sapiens_bench.tasks.seg.types import IGNORE, SegTarget
 from sapiens_bench.types import Adapter, Sample
 
-TASKS = ("seg", "depth", "normal")  # of which ``frame.json`` can say what the numbers mean
+DECLARED = ("seg", "depth", "normal")  # of which ``frame.json`` says what the numbers mean
+TASKS = (*DECLARED, "matting", "albedo")
 
 
 def export_folder(
@@ -36,7 +39,8 @@ def export_folder(
     """Write images, masks, truth, intrinsics and ``frame.json`` below ``out``; returns the samples that were at fault.
 
     images/*.png, masks/*.png, depths/*.npy (float32, metres along z, NaN outside the mask), normals/*.npy (float32,
-    x right, y up, z towards the viewer, 0 outside the mask), labels/*.png, camera_intrinsics/*.txt.
+    x right, y up, z towards the viewer, 0 outside the mask), labels/*.png, camera_intrinsics/*.txt; alphas/*.npy
+    (float32), albedos/*.npy (float32, linear RGB, NaN where nothing is scored).
     A stem is the sample's key with "_" for everything but letters, digits, "." and "-". Tasks of one data set may be
     exported into one folder one after the other: the declarations are joined.
 
@@ -63,7 +67,7 @@ def export_folder(
             else:
                 declared |= _write_sample(sample, stem, out, space, ignored)
             progress(index + 1, n)
-        if len(faults) < n:
+        if len(declared) > 1:
             _declare(out / FILE, declared)
     except OSError as error:
         raise StorageFull(f"{out} cannot be written: {error.strerror or error}. What is there stays.") from None
@@ -85,13 +89,20 @@ def _write_sample(sample: Sample, stem: str, out: Path, space: str, ignored: int
             raise UsageError(f"pictures cannot hold {ignored}, which label set {space} ignores")
         _write(out, "seg", f"{stem}.png", encode_png(labels.astype(np.uint8 if ignored <= 255 else np.uint16)))
         return {"labels": {"space": space}}
-    if not isinstance(target, DepthTarget | NormalTarget):
+    if isinstance(target, MattingTarget):
+        _write(out, "matting", f"{stem}.npy", _npy(target.alpha_HW.astype(np.float32)))
+        return {}
+    if not isinstance(target, DepthTarget | NormalTarget | AlbedoTarget):
         raise UsageError(f"{type(target).__name__} cannot be exported: only {', '.join(TASKS)} can")
     _write(out, "mask", f"{stem}.png", encode_png(_joined_mask(out, stem, target.mask_HW).astype(np.uint8) * 255))
     if isinstance(target, DepthTarget):
         depth = np.where(target.mask_HW, target.depth_HW, np.float32(np.nan)).astype(np.float32)
         _write(out, "depth", f"{stem}.npy", _npy(depth))
         return {"depth": {"unit": "m", "along": "z"}}
+    if isinstance(target, AlbedoTarget):
+        albedo = np.where(target.mask_HW[..., None], target.albedo_HW3, np.float32(np.nan)).astype(np.float32)
+        _write(out, "albedo", f"{stem}.npy", _npy(albedo))
+        return {}
     normals = np.where(target.mask_HW[..., None], target.normals_HW3, np.float32(0)).astype(np.float32)
     _write(out, "normal", f"{stem}.npy", _npy(normals))
     return {"normals": {"frame": "viewer", "order": "xyz"}}

@@ -40,7 +40,6 @@ from sapiens_bench.adapters.dense.infer import inferred
 from sapiens_bench.adapters.dense.label_maps import NO_LABELS, SourceLabels, as_indices, distinct, mapped, source_labels
 from sapiens_bench.adapters.dense.layout import Layout
 from sapiens_bench.adapters.dense.options import FolderOptions
-from sapiens_bench.adapters.dense.shifted import Border, border_of, coding_doubt
 from sapiens_bench.adapters.folders import manifest, whole_image
 from sapiens_bench.errors import CardError, DataMissing, DatasetRejected, SampleFault
 from sapiens_bench.pixels.codecs import ExifPolicy, rgb_of
@@ -52,6 +51,7 @@ from sapiens_bench.store.files import file_identity
 from sapiens_bench.tasks.depth.types import DepthTarget
 from sapiens_bench.tasks.normal.evidence import doubt_frame
 from sapiens_bench.tasks.normal.types import NormalTarget
+from sapiens_bench.tasks.seg.coding import Border, border_of, coding_doubt
 from sapiens_bench.tasks.seg.types import SegTarget
 from sapiens_bench.types import Sample
 

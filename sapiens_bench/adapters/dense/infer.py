@@ -38,11 +38,13 @@ def inferred(frame: Frame, task: str, files: DenseFiles) -> tuple[Frame, list[st
 
 
 def _depth(files: DenseFiles) -> tuple[DepthFrame, str]:
-    medians = []
+    medians: list[float] = []
+    faults: list[SampleFault] = []
     for index in _few(files):
         try:
             read = files.depth(index, DepthFrame(unit="m"), files.mask(index))
-        except SampleFault:
+        except SampleFault as fault:
+            faults.append(fault)
             continue
         inside = read.depth_HW[read.mask_HW]
         inside = inside[np.isfinite(inside) & (inside > 0)]
@@ -50,9 +52,12 @@ def _depth(files: DenseFiles) -> tuple[DepthFrame, str]:
             medians.append(float(np.median(inside)))
     low, high = PLAUSIBLE_M
     fitting = [u for u, metres in METRES.items() if medians and all(low <= v * metres <= high for v in medians)]
+    if not medians and faults:
+        raise DataMissing(f"{files.layout.root}: none of the depth maps that were tried can be read: {faults[0]}")
     if len(fitting) != 1:
-        found = f"median depth {medians[0]:.4g}" if medians else "no depth could be read"
-        raise DataMissing(f"{files.layout.root}: {found}; give the unit: m, cm, mm or relative (unit=mm).")
+        found = f"median depth {medians[0]:.4g}" if medians else "no depth inside the masks"
+        means = ", ".join(f"unit={u} ({medians[0] * METRES[u]:.3g} m)" for u in fitting) or "unit=m, cm, mm or relative"
+        raise DataMissing(f"{files.layout.root}: {found}; give the unit, --data-option {means}.")
     unit = fitting[0]
     words = f"depth is read in {WORDS[unit]}, the only unit that puts the median of {medians[0]:.4g} at a person"
     return DepthFrame.model_validate({"unit": unit}), f"not declared: {words}"
@@ -61,13 +66,17 @@ def _depth(files: DenseFiles) -> tuple[DepthFrame, str]:
 def _normals(files: DenseFiles) -> tuple[NormalFrame, str]:
     viewer = NormalFrame(frame="viewer")
     pairs = []
+    faults: list[SampleFault] = []
     for index in _few(files):
         try:
             mask = files.mask(index)
             normals = viewer.to_ours(files.normals(index, viewer, None if mask is None else mask.shape))
-        except SampleFault:
+        except SampleFault as fault:
+            faults.append(fault)
             continue
         pairs.append((normals, np.asarray(np.isfinite(normals).all(axis=-1)) if mask is None else mask))
+    if not pairs and faults:
+        raise DataMissing(f"{files.layout.root}: none of the normal maps that were tried can be read: {faults[0]}")
     if not any(frame_evidence(normals, mask) for normals, mask in pairs):
         raise DataMissing(
             f"{files.layout.root}: the normals do not show in which axes they are; give the frame: viewer, opencv or "

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.dense.doubts import LookOver, label_doubts
-from sapiens_bench.adapters.dense.shifted import Border, border_of, coding_doubt
 from sapiens_bench.adapters.folders import (
     IMAGE_SUFFIXES,
     Listing,
@@ -33,6 +32,7 @@ from sapiens_bench.pixels.dense_maps import LABEL_SUFFIXES, Limits, read_label_m
 from sapiens_bench.pixels.files import shown
 from sapiens_bench.pixels.paths import path_fault
 from sapiens_bench.store.files import file_identity
+from sapiens_bench.tasks.seg.coding import Border, border_of, coding_doubt
 from sapiens_bench.tasks.seg.types import IGNORE, SegTarget
 from sapiens_bench.types import Sample
 

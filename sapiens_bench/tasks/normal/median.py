@@ -38,6 +38,20 @@ def pooled_medians(weights_BN: DrawCounts, histogram_NS: NDArray[Any]) -> NDArra
     return out
 
 
+def within_moments(
+    median: NDArray[np.float64], mean: NDArray[np.float64], root_mean_square: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The medians, none farther from the mean than one standard deviation, as no median of any numbers is.
+
+    It moves what a bin is too wide for: angles of nearly 0, or nearly equal ones, whose histogram tells only the middle
+    of their bin.
+
+    Source: Hotelling and Solomons, "The limits of a measure of skewness", 1932.
+    """
+    spread = np.sqrt(np.maximum(root_mean_square**2 - mean**2, 0.0))
+    return np.clip(median, mean - spread, mean + spread)
+
+
 def _halfway(coarse_BC: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Of counts per stretch: the stretch in which half of them is reached, how many lie before it, and that half."""
     cumulative = np.cumsum(coarse_BC, axis=1, dtype=np.float64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sapiens_bench.stats.sums import Aggregate, DrawCounts, weighted_means, weighted_sums
 from sapiens_bench.tasks.columns import numbers, vectors
 from sapiens_bench.tasks.normal.angles import THRESHOLDS_DEG, angle_sums, angles_deg
-from sapiens_bench.tasks.normal.median import N_BINS, histogram_median, pooled_medians
+from sapiens_bench.tasks.normal.median import N_BINS, histogram_median, pooled_medians, within_moments
 from sapiens_bench.tasks.normal.types import NormalPrediction, NormalTarget
 from sapiens_bench.types import ScoreInfo
 
@@ -83,15 +83,17 @@ class NormalMetric:
 
         def batch(weights_BN: DrawCounts, keys: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
             if "image/median_deg" in keys and "median_deg" not in per_image:
-                per_image["median_deg"] = histogram_median(histogram)
+                medians = histogram_median(histogram)
+                per_image["median_deg"] = within_moments(medians, per_image["mean_deg"], per_image["rmse_deg"])
             wanted = [key.removeprefix("image/") for key in keys if key.startswith("image/")]
             means = weighted_means(weights_BN, _table(per_image, wanted, rows.num_rows))
             out = {f"image/{key}": means[:, i] for i, key in enumerate(wanted)}
-            if "median_deg" in keys:
-                out["median_deg"] = pooled_medians(weights_BN, histogram)
             if len(out) < len(keys):
                 total = weighted_sums(weights_BN, _table(sums, list(sums), rows.num_rows))
                 out |= _scores(dict(zip(sums, total.T, strict=True)))
+            if "median_deg" in keys:
+                pooled = pooled_medians(weights_BN, histogram)
+                out["median_deg"] = within_moments(pooled, out["mean_deg"], out["rmse_deg"])
             return out
 
         return Aggregate(tuple(self.scores), rows.num_rows, batch)

@@ -53,6 +53,7 @@ class AnnotationIndex:
     image_ids: Mapping[str, int]  # sample key -> image id
     categories: Mapping[int, str]  # every declared category: id -> name
     scored: frozenset[int]  # ids of those that are scored
+    file_names: Mapping[int, str] = field(default_factory=dict)  # of images that share their name but for its ending
 
 
 PART_SCORES = {  # part -> field of a results file that ranks it; "whole" is the whole set

@@ -35,7 +35,8 @@ def make(scoring: SegScoring, space: SpaceCard | None) -> Task:
         CardError: no label set, or a class that it does not have.
     """
     if space is None or space.kind != "labels":
-        raise CardError("a segmentation protocol needs a label space")
+        found = "none is named" if space is None else f"{space.id!r} is a set of keypoints"
+        raise CardError(f"segmentation is scored in a label set, and {found}. `sapiens-bench list spaces` shows them.")
     scored = _scored(scoring.classes, space)
     metrics: tuple[Any, ...] = (SegMetric(space.names, scored),)
     if scoring.boundary:

@@ -95,6 +95,13 @@ def test_a_threshold_is_strict() -> None:
     assert sums.below.tolist() == [0, 0, 0, 0, 1]
 
 
+@pytest.mark.parametrize("angle", [0.0, 1e-4, 0.03, 17.31])
+def test_where_all_errors_are_one_the_median_is_that_one_and_not_the_middle_of_its_bin(angle: float) -> None:
+    found = scores([(up(50), tilted(np.full(50, angle), 50))])
+    for kind in ("", "image/"):
+        assert found[f"{kind}median_deg"] == pytest.approx(found[f"{kind}mean_deg"], abs=1e-5)
+
+
 def test_the_histogram_median_is_within_half_a_bin() -> None:
     angles = np.random.default_rng(3).gamma(2, 8, 5001)
     found = scores([(up(5001), tilted(angles, 5001))])

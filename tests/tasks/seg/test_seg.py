@@ -199,5 +199,5 @@ def test_unknown_scoring_keys_and_classes_are_named() -> None:
         task_for(PROTOCOL.model_copy(update={"scoring": {"clases": []}}), SPACE)
     with pytest.raises(CardError, match="'Nose'"):
         task_for(PROTOCOL.model_copy(update={"scoring": {"classes": ["Nose"]}}), SPACE)
-    with pytest.raises(CardError, match="label space"):
+    with pytest.raises(CardError, match="label set"):
         task_for(PROTOCOL, None)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sapiens_bench.adapters.dense.shifted import border_of, coding_doubt
 from sapiens_bench.cards.catalog import Catalog
+from sapiens_bench.tasks.seg.coding import border_of, coding_doubt
 
 BODY = Catalog.load().space("body28").names
 
