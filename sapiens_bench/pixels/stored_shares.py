@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from sapiens_bench.errors import SampleFault
 from sapiens_bench.pixels.codecs import Stored, stored_of
 from sapiens_bench.pixels.decode import MAX_PIXELS, open_picture
-from sapiens_bench.pixels.dense_maps import ARRAYS, Limits, read_numbers
+from sapiens_bench.pixels.dense_maps import ARRAYS as ARRAYS
+from sapiens_bench.pixels.dense_maps import Limits, read_numbers
 from sapiens_bench.pixels.exr import read_exr_choice
 from sapiens_bench.pixels.files import shown
 

@@ -29,7 +29,7 @@ TABLES: dict[str, tuple[str, tuple[Part, ...]]] = {  # name -> task, parts in pr
         (Part("sapiens1-t6-thuman2", "thuman2/normal"), Part("sapiens1-t6-hi4d", "hi4d/normal-*")),
     ),
     "paper-albedo": ("albedo", (Part("sapiens2-t7", "none/*"),)),  # its 10,000 renders were never released
-    "paper-pointmap": ("pointmap", (Part("sapiens2-t5", "none/*"),)),  # neither were these
+    "paper-pointmap": ("pointmap", (Part("sapiens2-t5", "*/pointmap-canonical"),)),  # nor its 10,000 pictures
 }
 TITLES = {  # of scores that no run here has
     "miou": "mIoU", "macc": "mAcc", "rmse": "RMSE", "abs_rel": "AbsRel", "delta1": "δ1", "mean_deg": "mean",

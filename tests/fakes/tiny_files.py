@@ -75,8 +75,17 @@ def vitpose(entry: ModelEntry, path: Path) -> Made:
     if entry.variant.weights.format == "hf":
         tiny_nets.vitpose().save_pretrained(path)
         return Made(options={"heads": 2})
-    torch.save({"state_dict": official_vitpose()}, path)
+    state = official_vitpose()
+    torch.save({"state_dict": state if "+" in path.name else of_one_data_set(state)}, path)
     return Made(options={"heads": 4})
+
+
+def of_one_data_set(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As ``vitpose-*.pth``: the rows of expert 0 below those they share, and one head."""
+    kept = {n: t for n, t in state.items() if not n.startswith("associate") and ".experts." not in n}
+    for name in [n for n in kept if ".mlp.fc2." in n]:
+        kept[name] = torch.cat([kept[name], state[name.replace(".fc2.", ".experts.0.")]])
+    return kept
 
 
 def official_vitpose(width: int = 32, depth: int = 2, part: int = 8) -> dict[str, Tensor]:

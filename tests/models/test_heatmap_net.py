@@ -33,6 +33,12 @@ DECODED = {  # maps 0, 3, 7, 11, 25 and 39
     "udp": [65.73, 66.7588, 32.0779, -2.0837, -4.2353, -4.1739, 74.1176, -2.087, 5.5752, 69.8532, 65.9395, 9.5814],
 }
 
+IN_PICTURE = {  # of the second person: x, y and score of points 0, 2 and 4, whose maximum is positive
+    "plain": [[-5.0000, 82.5000, 228.1517], [43.4375, 99.6875, 276.7839], [37.1875, 46.5625, 227.7980]],
+    "dark": [[-5.0000, 82.5000, 228.1517], [43.2922, 91.6361, 276.7839], [44.4458, 56.0588, 227.7980]],
+    "udp": [[-5.0000, 86.6667, 212.6716], [68.3333, 80.0000, 226.5065], [55.0000, 46.6667, 251.3014]],
+}
+
 
 @pytest.fixture
 def fake() -> ModuleType:
@@ -135,6 +141,21 @@ def test_a_person_is_found_where_the_crop_lies_and_each_codec_crops_in_its_own_w
         assert np.isfinite(found.keypoints_NK2_px).all()
     np.testing.assert_array_equal(crops["plain"], crops["dark"])
     assert (crops["plain"] != crops["udp"]).any()
+
+
+@pytest.mark.parametrize("codec", ["plain", "dark", "udp"])
+def test_keypoints_in_the_picture_are_those_of_mmposes_pipeline(fake: ModuleType, tmp_path: Path, codec: str) -> None:
+    """Recorded through ``GetBBoxCenterScale``, ``TopdownAffine``, the network, ``flip_heatmaps`` and the codec."""
+    model = wrapper(fake, saved(tmp_path / "net.pth", weights("hrnet")), codec=codec)
+    x = fake.picture(120, 90, n_boxes=2)
+    x.boxes_xyxy_px[1] = (20, 30, 70, 110)
+    prepared = model.prepare(x)
+    with torch.inference_mode():
+        out = model.forward({"crop": torch.from_numpy(prepared.tensors["crop"])})
+    found = model.finish({n: t.numpy() for n, t in out.items()}, prepared.geometry)
+    expected = np.array(IN_PICTURE[codec])
+    np.testing.assert_allclose(found.keypoints_NK2_px[1, ::2], expected[:, :2], atol=2e-3)
+    np.testing.assert_allclose(found.keypoint_scores_NK[1, ::2], expected[:, 2], rtol=1e-4)
 
 
 def test_a_file_of_another_trunk_or_other_points_is_refused(fake: ModuleType, tmp_path: Path) -> None:

@@ -153,3 +153,32 @@ def test_the_file_alone_is_scored_in_one_line(tmp_path: Path) -> None:
     (cell,) = record.cells
     assert cell.status == "done", cell
     assert cell.scores["oks/AP"].value == pytest.approx(51 / 101)
+
+
+@pytest.mark.parametrize(
+    ("hw", "sums", "pixel"),
+    [
+        ((37, 50), [760751, 785109, 750114], [64, 135, 170]),
+        ((150, 120), [746113, 743677, 743489], [118, 173, 80]),
+        ((64, 96), [775367, 790060, 774187], [37, 246, 148]),
+    ],
+)
+def test_the_input_is_that_of_rtmlib(tmp_path: Path, hw: tuple[int, int], sums: list[int], pixel: list[int]) -> None:
+    """Recorded from ``RTMO.preprocess`` of rtmlib 0.0.16, which is given the picture blue first."""
+    model = model_of(one_stage_file(tmp_path / "tiny.onnx", *people(0.9)))
+    rgb = np.random.default_rng(3).integers(0, 256, (*hw, 3)).astype(np.uint8)
+    prepared = model.prepare(ModelInput("k", rgb, np.zeros((0, 4), np.float32), np.zeros(0, np.float32)))
+    image = prepared.tensors["image"][0]
+    assert image.sum(axis=(1, 2)).tolist() == sums
+    assert image[:, 10, 20].tolist() == pixel
+
+
+def test_the_answer_is_read_as_rtmlib_reads_it(tmp_path: Path) -> None:
+    """Recorded from ``RTMO.postprocess`` of rtmlib 0.0.16, whose own suppression finds nothing to do here."""
+    dets = np.array([[5, 6, 30, 50, 0.9], [40, 8, 80, 60, 0.8]], np.float32)
+    points = np.random.default_rng(4).uniform(0, 60, (1, 2, 17, 3)).astype(np.float32)[0]
+    model = model_of(one_stage_file(tmp_path / "tiny.onnx", dets, points))
+    found = model.finish({"dets": dets[None], "keypoints": points[None]}, 0.64)
+    expected = [[50.9945, 84.5827], [46.8462, 89.6230]]
+    np.testing.assert_allclose(found.keypoints_NK2_px[:, 3], expected, atol=1e-3)
+    np.testing.assert_allclose(found.keypoint_scores_NK[:, 3], [28.6292, 54.1917], atol=1e-3)

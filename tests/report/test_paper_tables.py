@@ -270,6 +270,17 @@ def test_the_albedo_table_stands_beside_a_run_of_albedo(catalog: Catalog) -> Non
     assert own.rows[0][2].startswith("0.0869")
 
 
+def test_point_maps_in_the_canonical_frame_stand_below_the_printed_row_and_form_no_difference(catalog: Catalog) -> None:
+    score = ScoreRecord(value=0.0278, title="L2", unit="m at f 768", decimals=4, higher_is_better=False)
+    cell = depth_cell("sapiens2-1b-pointmap", "pointmap-canonical", 0.1, task="pointmap", dataset="synthetic-humans")
+    cell = cell.model_copy(update={"scores": {"pointmap/l2": score}, "headline": "pointmap/l2"})
+    first, *_ = paper_table("paper-pointmap", [("a", run_of(cell, task="pointmap"))], catalog).sheets
+    at = next(i for i, row in enumerate(first.rows) if row[0] == "Sapiens2-1B")
+    assert first.rows[at + 1][1].startswith("measured")
+    assert first.rows[at + 1][2].startswith("0.278")
+    assert any("no difference is formed" in note for note in first.notes)
+
+
 def test_the_point_map_table_is_printed_in_its_units_and_forms_no_difference(catalog: Catalog) -> None:
     scores = {
         f"pointmap/{key}": ScoreRecord(value=value, title=key, unit="m", decimals=4, higher_is_better=False)

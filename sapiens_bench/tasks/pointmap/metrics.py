@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Alignment = Literal["none", "scale"]
+Frame = Literal["camera", "canonical"]
 AXES = ("x", "y", "z")
 _SUMS = ("n_mask", "n", "l2", "sq", *(f"abs_{axis}" for axis in AXES))
 _SOURCE = "Sapiens2 (arXiv 2604.21681), point maps: L2, MAE by axis, RMSE over the pixels of people, pooled"
@@ -28,19 +29,20 @@ class PointmapMetric:
     Args:
         alignment: ``scale`` fits one factor per image, the argmin over s >= 0 of sum |s p - g|^2 (a negative one would
             turn points behind the camera to the front); ``none`` fits nothing.
+        frame: ``canonical`` measures in metres times ``PointmapTarget.canonical_factor``, as the paper's table does.
     """
 
     name = "pointmap"
     version = 1
 
-    def __init__(self, alignment: Alignment) -> None:
-        self.alignment = alignment
-        top = float("inf")
+    def __init__(self, alignment: Alignment, frame: Frame = "camera") -> None:
+        self.alignment, self.frame = alignment, frame
+        top, unit = float("inf"), "m" if frame == "camera" else "m at f 768"
         self.scores: Mapping[str, ScoreInfo] = {
-            "l2": ScoreInfo("L2", "m", False, 0.0, top, 4, _SOURCE, headline=True),
-            "rmse": ScoreInfo("RMSE", "m", False, 0.0, top, 4, _SOURCE, headline=True),
+            "l2": ScoreInfo("L2", unit, False, 0.0, top, 4, _SOURCE, headline=True),
+            "rmse": ScoreInfo("RMSE", unit, False, 0.0, top, 4, _SOURCE, headline=True),
             **{
-                f"mae_{axis}": ScoreInfo(f"MAE {axis}", "m", False, 0.0, top, 4, _SOURCE, headline=True)
+                f"mae_{axis}": ScoreInfo(f"MAE {axis}", unit, False, 0.0, top, 4, _SOURCE, headline=True)
                 for axis in AXES
             },
             "coverage": ScoreInfo("coverage", "", True, 0.0, 1.0, 1, "finite points / scored pixels", percent=True),
@@ -56,6 +58,8 @@ class PointmapMetric:
             square = float((points_M3 * points_M3).sum())
             points_M3 = points_M3 * (max(0.0, float((points_M3 * wanted_M3).sum())) / square if square else 0.0)
         off_M3 = np.abs(points_M3 - wanted_M3)
+        if self.frame == "canonical":
+            off_M3 = off_M3 * target.canonical_factor
         square_M = (off_M3 * off_M3).sum(axis=1)
         sums = off_M3.sum(axis=0)
         return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from sapiens_bench.errors import SampleFault
 from sapiens_bench.tasks.boxes import mask_attributes, mask_boxes
 from sapiens_bench.tasks.fits import unfit
 from sapiens_bench.tasks.pointmap.codec import PointmapCodec
-from sapiens_bench.tasks.pointmap.metrics import Alignment, PointmapMetric
+from sapiens_bench.tasks.pointmap.metrics import Alignment, Frame, PointmapMetric
 from sapiens_bench.tasks.pointmap.stored import SUFFIXES, StoredPoints, read_points
 from sapiens_bench.tasks.pointmap.types import PointmapPrediction, PointmapTarget, of_scene
 from sapiens_bench.types import ModelInput, Noise, StoredMaps, Task, TaskKind
@@ -24,6 +26,9 @@ class PointmapScoring(Options):
 
     alignment: Alignment = "scale"
     """How points are fitted to the truth before they are scored: one factor per image, or none."""
+    frame: Frame = "camera"
+    """Lengths in metres, or in the canonical frame of Sapiens2: metres times 768 / focal length of the picture
+    fitted into 1024 x 768."""
 
 
 class PointmapNoise(Options):
@@ -37,9 +42,9 @@ def make(scoring: PointmapScoring, space: SpaceCard | None) -> Task:
     """Point maps over human pixels."""
     return Task(
         kind=POINTMAP,
-        metrics=(PointmapMetric(scoring.alignment),),
+        metrics=(PointmapMetric(scoring.alignment, scoring.frame),),
         headline="pointmap/l2",
-        check=check,
+        check=partial(check, frame=scoring.frame),
         miss=miss,
         perfect=lambda target: PointmapPrediction(target.points_HW3),
         attributes=mask_attributes,
@@ -47,10 +52,14 @@ def make(scoring: PointmapScoring, space: SpaceCard | None) -> Task:
     )
 
 
-def check(prediction: Any, x: ModelInput, target: PointmapTarget) -> tuple[PointmapPrediction, SampleFault | None]:
+def check(
+    prediction: Any, x: ModelInput, target: PointmapTarget, frame: Frame = "camera"
+) -> tuple[PointmapPrediction, SampleFault | None]:
     """The prediction, safe to measure, and the first fault found; points that are not finite lower the coverage."""
     if not target.mask_HW.any():
         return miss(target), SampleFault("label.empty", "no pixel is scored", "input")
+    if frame == "canonical" and not math.isfinite(target.focal_px):
+        return miss(target), SampleFault("label.missing", "no focal length, and frame=canonical needs one", "input")
     points: Any = getattr(prediction, "points_HW3", None)
     if fault := unfit(points, target.points_HW3, "points", "are"):
         return miss(target), fault

@@ -181,3 +181,36 @@ def test_a_run_scores_noise_below_the_oracle(tmp_path: Path) -> None:
     found = {cell.model: cell.scores["pointmap/l2"].value for cell in record.cells}
     assert found["oracle-pointmap"] < 1e-6 < found["noisy-oracle-pointmap"] < 0.5
     assert json.loads((out / "run.json").read_text())["task"] == "pointmap"
+
+
+def test_the_canonical_frame_measures_as_a_camera_of_focal_length_768() -> None:
+    """A picture of 2048 x 1536 at focal length 768 is one of 1024 x 768 at 384: lengths count twice."""
+    mask = np.zeros((2048, 1536), bool)
+    mask[5, 7] = True
+    points = np.zeros((2048, 1536, 3), np.float32)
+    points[5, 7] = (0.1, 0.2, 2)
+    truth = PointmapTarget(points, mask, focal_px=768.0)
+    off = points.copy()
+    off[5, 7] = (0.1, 0.2, 2.5)
+    assert truth.canonical_factor == 2
+    assert scores(PointmapMetric("none"), (truth, PointmapPrediction(off)))["mae_z"] == pytest.approx(0.5)
+    found = scores(PointmapMetric("none", "canonical"), (truth, PointmapPrediction(off)))
+    assert found["mae_z"] == found["l2"] == found["rmse"] == pytest.approx(1.0)
+    wide = PointmapTarget(np.zeros((100, 3072, 3), np.float32), np.ones((100, 3072), bool), focal_px=768.0)
+    assert wide.canonical_factor == 4  # the narrower fit counts
+
+
+def test_without_a_focal_length_there_is_no_canonical_frame() -> None:
+    truth = target()
+    _, fault = check(PointmapPrediction(truth.points_HW3), PICTURE, truth, "canonical")
+    assert fault is not None
+    assert (fault.code, fault.side) == ("label.missing", "input")
+    assert check(PointmapPrediction(truth.points_HW3), PICTURE, truth)[1] is None
+
+
+def test_the_focal_length_of_a_scene_is_that_of_its_camera() -> None:
+    K = np.array([[10.0, 0, 2], [0, 20.0, 1], [0, 0, 1]])
+    flat, mask = np.zeros((3, 5, 3)), np.ones((3, 5), bool)
+    depth = np.full((3, 5), 2.0, np.float32)
+    scene = Scene(flat.astype(np.uint8), depth, flat.astype(np.float32), flat[..., 0].astype(np.uint8), mask, K)
+    assert of_scene(scene).focal_px == 10
