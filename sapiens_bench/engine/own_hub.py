@@ -180,7 +180,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = strict_json.parse(strict_json.read_bytes(path), path)
     except DataError as error:
-        raise CheckpointRejected(" ".join(str(error).split())) from None
+        raise CheckpointRejected(strict_json.in_one_line(error, "Save or fetch the folder again.")) from None
     if not isinstance(content, dict):
         raise CheckpointRejected(f"{path} holds no object.")
     return content
