@@ -105,7 +105,7 @@ def backbone_of(head: Path) -> str:
 
 def _renamed(head: FoundHead, text: str, catalog: Catalog) -> ModelCard:
     """The head's card with an id of this run, which also looks for the backbone's file in the cache of the hub."""
-    name = free_id(head.variant.id, catalog.models)
+    name = free_id(head.variant.id, catalog.model_names)
     weights = head.variant.weights
     assert weights is not None
     hub = HubFile(repo=_repository(text)) if weights.also and weights.get.hub is None else weights.get.hub
