@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.guess_space import guessed_space
@@ -16,6 +16,8 @@ from sapiens_bench.cards.onnx_shapes import OnnxFacts, OnnxTensor, onnx_facts
 from sapiens_bench.cards.schema import InputSpec
 from sapiens_bench.engine.request import OwnModel, parse_input
 from sapiens_bench.errors import CheckpointRejected, UnknownName, UsageError
+from sapiens_bench.tasks.albedo.types import ColourSpace
+from sapiens_bench.tasks.depth.types import DepthKind
 
 NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # name -> mean, std of 0..255 values
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
@@ -23,13 +25,12 @@ NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # na
     "-1..1": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
-_KINDS = ("metric_depth", "scale_invariant_depth", "affine_invariant_depth", "affine_invariant_inverse_depth")
 OUTPUTS: dict[str, tuple[str, ...]] = {  # task -> what --output may say
     "pose": ("heatmap", "simcc", "coords"),
     "seg": ("logits", "labels"),
-    "depth": _KINDS,
+    "depth": get_args(DepthKind),
     "matting": ("alpha", "logits"),
-    "albedo": ("srgb", "linear"),
+    "albedo": get_args(ColourSpace),
 }
 
 
