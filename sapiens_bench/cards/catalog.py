@@ -113,6 +113,11 @@ class Catalog:
         """Every task that a model card has."""
         return {entry.card.task for entry in self.models.values()}
 
+    @property
+    def model_names(self) -> set[str]:
+        """What a pattern may mean already: ids of variants and of families, and ``all``."""
+        return {"all", *self.models, *(entry.card.id for entry in self.models.values())}
+
     def _check_outside(self, card: Card, path: Path) -> None:
         """Ids must be new and every set that is named must exist."""
         if isinstance(card, SpaceCard) and card.id in self.spaces:

@@ -221,7 +221,7 @@ def _further(
     beside = (path if path.is_dir() else path.parent) / name
     if beside.is_file():
         return beside
-    elsewhere = None if further_root in (None, weights_root) else _search(further_root, name, "file")
+    elsewhere = None if further_root is None else _search(further_root, name, "file")
     return elsewhere or find_weights(variant, name, weights_root)
 
 

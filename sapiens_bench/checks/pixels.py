@@ -104,7 +104,7 @@ def _add(entry: ModelEntry, label: str, spec: InputSpec, number: int, catalog: C
 def _judged(model: str, declared: str, cells: dict[str, CellRecord]) -> PixelsFound:
     head = next((cell.scores[cell.headline] for cell in cells.values() if cell.headline in cell.scores), None)
     if head is None:
-        reasons = {cell.reason for cell in cells.values() if cell.reason}
+        reasons = {cell.how for cell in cells.values() if cell.how}
         raise UsageError(f"{model} could not be scored: {'; '.join(sorted(reasons)) or 'no picture is scored'}.")
     values = {n: c.scores[c.headline].value if c.headline in c.scores else math.nan for n, c in cells.items()}
     sign = -1 if head.higher_is_better else 1

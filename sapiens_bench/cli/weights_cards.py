@@ -143,7 +143,7 @@ def _accept(entry: ModelEntry | DetectorEntry, accepted: str) -> None:
         if typer.confirm("Have you read it, and do you accept it?", err=True):
             return
     raise UsageError(
-        f"The licence of {entry.variant.title} is {licence_line(licence)}. Read it, then run "
+        f"The licence of {entry.variant.title} is {licence_line(licence).rstrip('.')}. Read it, then run "
         f"`sapiens-bench weights get {entry.variant.id} --accept-licence {shlex.quote(licence.name)}`."
     )
 

@@ -15,7 +15,6 @@ from sapiens_bench.cards.options import OptionConflict, Options, fitting_options
 from sapiens_bench.cards.schema import SpaceCard
 from sapiens_bench.engine.build import model_options
 from sapiens_bench.engine.choices import ModelChoice
-from sapiens_bench.engine.own_heads import head_root
 from sapiens_bench.engine.specs import ModelSpec
 from sapiens_bench.engine.stored import results_root
 from sapiens_bench.errors import CardError, DeviceError, SapiensBenchError, UnknownName, UsageError
@@ -203,8 +202,8 @@ def model_spec(candidate: Candidate, choice: ModelChoice, catalog: Catalog) -> M
     entry = candidate.entry
     precision = entry.form.precision or choice.precision
     _check_form(entry, precision)
-    made_for = results_root(entry) or head_root(entry)
-    files = weight_files(entry.variant, made_for or choice.weights_root, choice.trust, further_root=choice.weights_root)
+    root = results_root(entry) or choice.weights_root
+    files = weight_files(entry.variant, root, choice.trust, further_root=choice.weights_root)
     return with_weights(candidate, files, space_of(entry, catalog), precision, choice.seed)
 
 

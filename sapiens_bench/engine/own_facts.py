@@ -5,10 +5,10 @@ Every refusal names the flag that answers it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.guess_space import guessed_space
@@ -16,6 +16,8 @@ from sapiens_bench.cards.onnx_shapes import OnnxFacts, OnnxTensor, onnx_facts
 from sapiens_bench.cards.schema import InputSpec
 from sapiens_bench.engine.request import OwnModel, parse_input
 from sapiens_bench.errors import CheckpointRejected, UnknownName, UsageError
+from sapiens_bench.tasks.albedo.types import ColourSpace
+from sapiens_bench.tasks.depth.types import DepthKind
 
 NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # name -> mean, std of 0..255 values
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
@@ -23,14 +25,27 @@ NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # na
     "-1..1": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
-_KINDS = ("metric_depth", "scale_invariant_depth", "affine_invariant_depth", "affine_invariant_inverse_depth")
 OUTPUTS: dict[str, tuple[str, ...]] = {  # task -> what --output may say
     "pose": ("heatmap", "simcc", "coords"),
     "seg": ("logits", "labels"),
-    "depth": _KINDS,
+    "depth": get_args(DepthKind),
     "matting": ("alpha", "logits"),
-    "albedo": ("srgb", "linear"),
+    "albedo": get_args(ColourSpace),
 }
+
+
+class Unsaid(NamedTuple):
+    """Something that a file does not say."""
+
+    what: str
+    flag: str  # that says it
+
+
+_SIZE = Unsaid("the size of its input", "--input HEIGHTxWIDTH, e.g. --input 256x192")
+_PIXELS = Unsaid(
+    "how pixels are normalised",
+    f"--normalise {', '.join(NORMALISATIONS)}, or six numbers (mean and standard deviation of R, G, B in 0..255)",
+)
 _MEANING = {"depth": "depth_kind", "matting": "output", "albedo": "colour_space"}  # task -> option that --output sets
 
 
@@ -89,27 +104,37 @@ def of_onnx(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
 
 def of_program(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
     """A program says nothing before it is run, and it is not run to be asked."""
+    if unsaid := list(_unsaid(model, task, said)):
+        raise ask(model, *unsaid)
     spec = input_spec(model, said, ())
-    options: dict[str, Any] = {}
-    if task == "pose":
-        if not said.output:
-            raise ask(model, "what it answers with", "--output heatmap, simcc or coords")
-        options = {"output": said.output}
     if task not in ("pose", "seg"):
         refuse_space(model, task, said)
         return Found("exported", None, spec, meaning(model, task, said), model.detail)
     if said.output == "labels":
         raise UsageError(f"{model.shown}: --output labels is of ONNX files; torch programs give scores (logits).")
-    if not said.space:
-        raise ask(model, f"the {_set_of(task)} of its output", "--space NAME (`sapiens-bench list spaces`)")
+    options: dict[str, Any] = {"output": said.output} if task == "pose" else {}
     return Found("exported", catalog.space(said.space).id, spec, options, model.detail)
+
+
+def _unsaid(model: Named, task: str, said: OwnModel) -> Iterator[Unsaid]:
+    """Everything that has to be said of a network whose file says nothing, at once."""
+    if not said.input:
+        yield _SIZE
+    if not said.normalise:
+        yield _PIXELS
+    if task == "pose" and not said.output:
+        yield Unsaid("what it answers with", "--output heatmap, simcc or coords")
+    if task in _MEANING and not said.output and _MEANING[task] not in model.options:
+        yield _numbers(task)
+    if task in ("pose", "seg") and not said.space:
+        yield _set_of(task)
 
 
 def of_code(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
     """A class in a file of the user."""
     space = catalog.space(said.space).id if said.space else None
     if task in ("pose", "seg") and space is None:
-        raise ask(model, f"the {_set_of(task)} of its output", "--space NAME (`sapiens-bench list spaces`)")
+        raise ask(model, _set_of(task))
     spec = input_spec(model, said, ()) if said.input else None
     return Found(f"./{model.path.name}:{model.detail}", space, spec, {}, None)
 
@@ -137,8 +162,7 @@ def meaning(model: Named, task: str, said: OwnModel) -> dict[str, Any]:
     if task not in _MEANING or _MEANING[task] in model.options:
         return {}
     if not said.output:
-        *some, last = OUTPUTS[task]
-        raise ask(model, "what its numbers mean", f"--output {', '.join(some)} or {last}")
+        raise ask(model, _numbers(task))
     return {_MEANING[task]: said.output}
 
 
@@ -165,14 +189,9 @@ def input_spec(model: Named, said: OwnModel, size: tuple[int | None, ...]) -> In
         )
     hw = hw or fixed  # type: ignore[assignment]
     if hw is None:
-        raise ask(model, "the size of its input", "--input HEIGHTxWIDTH, e.g. --input 256x192")
+        raise ask(model, _SIZE)
     if not said.normalise:
-        known = ", ".join(NORMALISATIONS)
-        raise ask(
-            model,
-            "how pixels are normalised",
-            f"--normalise {known}, or six numbers (mean and standard deviation of R, G, B in 0..255)",
-        )
+        raise ask(model, _PIXELS)
     mean, std, order = _normalisation(said.normalise)
     return InputSpec(height=hw[0], width=hw[1], mean=mean, std=std, channel_order=order)
 
@@ -222,7 +241,7 @@ def _pose_output(model: Named, outputs: list[OnnxTensor]) -> str:
     if any(shape[2] in (2, 3) for shape in rows):
         return "coords"
     given = ", ".join(f"{x.name} {_axes(x)}" for x in outputs)
-    raise ask(model, f"what its outputs are ({given})", "--output heatmap, simcc or coords")
+    raise ask(model, Unsaid(f"what its outputs are ({given})", "--output heatmap, simcc or coords"))
 
 
 def _pose_space(model: Named, outputs: list[OnnxTensor], output: str, said: OwnModel, catalog: Catalog) -> str:
@@ -231,7 +250,7 @@ def _pose_space(model: Named, outputs: list[OnnxTensor], output: str, said: OwnM
     rank = 4 if output == "heatmap" else 3
     counts = {x.shape[1] for x in outputs if x.shape and len(x.shape) == rank and x.shape[1]}
     if len(counts) != 1:
-        raise ask(model, "its keypoint set", "--space NAME (`sapiens-bench list spaces`)")
+        raise ask(model, Unsaid("its keypoint set", "--space NAME (`sapiens-bench list spaces`)"))
     return guessed_space(int(counts.pop() or 0), (), catalog.spaces, str(model.path)).id
 
 
@@ -249,7 +268,7 @@ def _seg_space(model: Named, outputs: list[OnnxTensor], said: OwnModel, catalog:
     if len(known) == 1:
         return known[0]
     among = f": {', '.join(known)} have so many classes" if known else ""
-    raise ask(model, "its label set", f"--space NAME (`sapiens-bench list spaces`{among})")
+    raise ask(model, Unsaid("its label set", f"--space NAME (`sapiens-bench list spaces`{among})"))
 
 
 def refuse_space(model: Named, task: str, said: OwnModel) -> None:
@@ -258,13 +277,22 @@ def refuse_space(model: Named, task: str, said: OwnModel) -> None:
         raise UsageError(f"{model.text}: {task} is in no set, so --space {said.space} means nothing.")
 
 
-def ask(model: Named, what: str, flag: str) -> UsageError:
-    """The refusal that asks for a flag."""
-    return UsageError(f"{model.shown} does not say {what}. Give {flag}.")
+def ask(model: Named, *unsaid: Unsaid) -> UsageError:
+    """The refusal that asks for flags."""
+    return UsageError(
+        f"{model.shown} does not say {', '.join(each.what for each in unsaid)}. "
+        f"Give {'; '.join(each.flag for each in unsaid)}."
+    )
 
 
-def _set_of(task: str) -> str:
-    return "keypoint set" if task == "pose" else "label set"
+def _numbers(task: str) -> Unsaid:
+    *some, last = OUTPUTS[task]
+    return Unsaid("what its numbers mean", f"--output {', '.join(some)} or {last}")
+
+
+def _set_of(task: str) -> Unsaid:
+    kind = "keypoint set" if task == "pose" else "label set"
+    return Unsaid(f"the {kind} of its output", "--space NAME (`sapiens-bench list spaces`)")
 
 
 def _axes(tensor: OnnxTensor) -> str:

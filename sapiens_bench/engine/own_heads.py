@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.cards.entries import ModelEntry
 from sapiens_bench.cards.hub_cache import cached
 from sapiens_bench.cards.loading import load_card
 from sapiens_bench.cards.schema import HubFile, ModelCard, Variant
@@ -105,7 +104,7 @@ def backbone_of(head: Path) -> str:
 
 def _renamed(head: FoundHead, text: str, catalog: Catalog) -> ModelCard:
     """The head's card with an id of this run, which also looks for the backbone's file in the cache of the hub."""
-    name = free_id(head.variant.id, catalog.models)
+    name = free_id(head.variant.id, catalog.model_names)
     weights = head.variant.weights
     assert weights is not None
     hub = HubFile(repo=_repository(text)) if weights.also and weights.get.hub is None else weights.get.hub
@@ -117,12 +116,6 @@ def _renamed(head: FoundHead, text: str, catalog: Catalog) -> ModelCard:
     found = weights.model_copy(update={"get": weights.get.model_copy(update={"hub": hub, "how": how})})
     variant = head.variant.model_copy(update={"id": name, "weights": found, "in_all": False})
     return head.card.model_copy(update={"id": f"own-{name}"[:64], "variants": (variant,)})
-
-
-def head_root(entry: ModelEntry) -> Path | None:
-    """Where the head of a card that ``add_head`` added lies."""
-    is_added = entry.card.wrapper in WRAPPERS and entry.path.suffix == ".safetensors"
-    return entry.path.parent if is_added else None
 
 
 def _repository(text: str) -> str:

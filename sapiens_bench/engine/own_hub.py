@@ -13,7 +13,7 @@ from typing import Any
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.guess_space import guessed_space
-from sapiens_bench.engine.own_facts import Found, Named, ask, input_spec, meaning, refuse_space
+from sapiens_bench.engine.own_facts import Found, Named, Unsaid, ask, input_spec, meaning, refuse_space
 from sapiens_bench.engine.request import OwnModel
 from sapiens_bench.errors import CheckpointRejected, DataError, UsageError
 from sapiens_bench.pixels import strict_json
@@ -153,7 +153,7 @@ def _space(model: Named, task: str, said: OwnModel, kind: HubKind, config: Mappi
         if space.kind == "labels" and [_plain(name) for name in space.names] == plain:
             return space.id
     told = f" ({', '.join(names[:3])}, ...)" if names else ""
-    raise ask(model, f"its label set{told}", "--space NAME (`sapiens-bench list spaces`)")
+    raise ask(model, Unsaid(f"its label set{told}", "--space NAME (`sapiens-bench list spaces`)"))
 
 
 def _labels(config: Mapping[str, Any]) -> list[str]:
@@ -180,7 +180,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = strict_json.parse(strict_json.read_bytes(path), path)
     except DataError as error:
-        raise CheckpointRejected(" ".join(str(error).split())) from None
+        raise CheckpointRejected(strict_json.in_one_line(error, "Save or fetch the folder again.")) from None
     if not isinstance(content, dict):
         raise CheckpointRejected(f"{path} holds no object.")
     return content

@@ -114,7 +114,7 @@ def add_unusable(
         tail = re.sub(r"^(hf|timm|predictions(\[[^\]]*\])?):", "", text)
         is_path = not text.startswith(("hf:", "timm:"))
         title = shown_title(Path(tail).name.replace(".py:", ":") if is_path else tail)
-        name = free_id(title.removesuffix(".onnx"), catalog.models)
+        name = free_id(title.removesuffix(".onnx"), catalog.model_names)
         variant = Variant(id=name, title=title, in_all=False)
         fields: dict[str, Any] = {"schema": "model/1", "id": f"unusable-{name}"[:64], "title": title, "task": task}
         licence = Licence(name="not stated")
@@ -233,7 +233,7 @@ def _card(model: Named, task: str, said: OwnModel, catalog: Catalog) -> ModelCar
 def _made(model: Named, task: str, found: Found, catalog: Catalog) -> ModelCard:
     repo = model.detail if model.kind == "hub" else ""
     title = shown_title(repo or (f"{model.path.stem}:{model.detail}" if model.kind == "code" else model.path.name))
-    name = free_id(repo.replace("/", "-") if repo else title.removesuffix(".onnx"), catalog.models)
+    name = free_id(repo.replace("/", "-") if repo else title.removesuffix(".onnx"), catalog.model_names)
     weights = None
     if found.weights is not None:
         try:

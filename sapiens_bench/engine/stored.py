@@ -207,7 +207,7 @@ def _results_card(path: Path, task: str, space: str, catalog: Catalog) -> ModelC
     title = shown_title(path.stem if path.is_file() else path.name)
     if path.is_dir() and plain_id(path.name) in catalog.models:  # mine/depth, yours/depth
         title = shown_title(f"{path.parent.name}/{path.name}")
-    name = free_id(title, catalog.models)
+    name = free_id(title, catalog.model_names)
     try:
         unpinned = Weights(file=path.name, format="predictions", sha256=None, get=Get(how=f"It is {path}."))
     except ValidationError:

@@ -7,15 +7,19 @@ picture's size in one step. Axes: Q queries, C classes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from sapiens_bench.errors import CheckpointRejected
 from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.parts.dense_frame import normalised, pack, resize, sizes_of
 from sapiens_bench.models.parts.hub_folder import open_folder
+from sapiens_bench.models.parts.weight_file import weights_path
 from sapiens_bench.models.parts.whole_image import Fitted, WholeImage
 
 QUERIES_AT_ONCE = 8  # bounds the memory for masks at full size
@@ -29,7 +33,13 @@ class _Stretched(WholeImage):
 
     def __init__(self, context: ModelContext) -> None:
         super().__init__(context)
-        self.net = open_folder(context, {self.model_type: self.class_name})
+        net: Any = open_folder(context, {self.model_type: self.class_name})
+        if (found := int(net.config.num_labels)) != self.channels:
+            raise CheckpointRejected(
+                f"{weights_path(context)} has {found} classes, the label set of {self.name} has {self.channels}. "
+                "Another set, or another folder: look at the card's 'space'."
+            )
+        self.net = net
 
     def fit(self, image_HW3: NDArray[np.uint8]) -> Fitted:
         height, width = self.spec.height, self.spec.width

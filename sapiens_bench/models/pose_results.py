@@ -62,6 +62,13 @@ class PoseResults:
         self._ids = {} if index is not None or not options.annotations else _stem_ids(Path(options.annotations))
         self._by_image = self._grouped(people, found.is_per_picture)
         self._read(people)
+        if n_again := self._repeated():
+            self.notes.append(f"{n_again} results stand in it more than once; each further one is a false positive")
+
+    def _repeated(self) -> int:
+        """Results that repeat an earlier one of their image to the last bit."""
+        content = [points.tobytes() + score.tobytes() for points, score in zip(self._points_RK3, self._scores_R)]
+        return sum(len(rows) - len({content[row] for row in rows}) for rows in self._by_image.values())
 
     def _order(self, found: ResultList, names: Sequence[str]) -> NDArray[np.int64] | None:
         if not found.names:

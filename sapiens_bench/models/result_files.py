@@ -136,7 +136,7 @@ def _content(path: Path) -> Any:
         except json_parts.Doubtful:  # NaN, say, which costs one image only
             return strict_json.parse(data, path, finite=False)
     except DataError as error:
-        raise CheckpointRejected(str(error)) from None
+        raise CheckpointRejected(strict_json.in_one_line(error, "Write the results again.")) from None
 
 
 def _refuse_openpose(content: Any, path: Path) -> None:

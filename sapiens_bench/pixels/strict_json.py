@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sapiens_bench.errors import DataMissing, DatasetRejected, raise_if_machine
+from sapiens_bench.errors import DataError, DataMissing, DatasetRejected, raise_if_machine
 from sapiens_bench.pixels.files import read_regular
 
 _REMEDY = "Fetch or export the file again; `sapiens-bench data check` repeats this check."
@@ -156,3 +156,11 @@ def _at(pattern: re.Pattern[str], text: str) -> str:
 
 def _place(before: str) -> tuple[int, int]:
     return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+
+
+def in_one_line(error: DataError, remedy: str) -> str:
+    """What is wrong with a file that is no annotation file, and what to do about it."""
+    if not isinstance(error, DatasetRejected):
+        return " ".join(str(error).split())
+    faults = "; ".join(" ".join(fault.split()).rstrip(".") for fault in error.faults)
+    return f"{error.path}: {faults}. {remedy}"

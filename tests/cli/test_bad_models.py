@@ -199,3 +199,72 @@ def test_a_file_that_has_come_is_scored_in_the_row_that_was_refused(call: Call, 
     code, printed, error = run(call, tmp_path / "r", *models)
     assert code == 0, error
     assert "gone.onnx" in printed
+
+
+def _results(path: Path, *ids: object, n: int = 17) -> Path:
+    points = [v for k in range(n) for v in (10 + k, 20 + k, 1)]
+    path.write_text(json.dumps([{"image_id": i, "category_id": 1, "keypoints": points, "score": 0.9} for i in ids]))
+    return path
+
+
+@pytest.mark.parametrize("foreign", [999_999, "nobody.jpg"])
+def test_results_of_other_images_are_refused_also_where_pictures_are_rendered(
+    call: Call, tmp_path: Path, foreign: object
+) -> None:
+    path = _results(tmp_path / "found.json", foreign)
+    models = ("--models", f"predictions:{path}", "--models", "movenet-lightning")
+    code, said, error = call("run", "--task", "pose", *TINY, "--out", tmp_path / "r", *models)
+    assert code == 6
+    assert "none of its 1 results belongs to an image" in error
+    assert "1 image scored." in said
+    assert f"sapiens-bench errors {tmp_path / 'r'}" in said  # the first thing to do next
+
+
+def test_results_that_repeat_each_other_are_said(call: Call, tmp_path: Path) -> None:
+    path = _results(tmp_path / "twice.json", 0, 0, 0)
+    code, said, error = call("run", "--task", "pose", *TINY, "--out", tmp_path / "r", "--models", f"predictions:{path}")
+    assert code == 0, error
+    assert "2 results stand in it more than once" in said + error
+
+
+def test_results_that_are_no_json_are_one_line(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "cut.json").write_text('[{"image_id": 1,')
+    models = ("--models", f"predictions:{tmp_path / 'cut.json'}")
+    code, _, error = call("run", "--task", "pose", *TINY, "--out", tmp_path / "r", *models)
+    assert code == 2
+    assert "cut.json: not JSON at line 1, column 17" in error
+    assert "Write the results again." in error
+
+
+def test_a_misspelt_file_is_told_beside_its_neighbour(call: Call, tmp_path: Path) -> None:
+    conv = helper.make_node("Conv", ["x", "w"], ["heatmaps"], strides=[4, 4])
+    path = onnx_file(tmp_path / "network.onnx", conv)
+    code, _, error = run(call, tmp_path / "r", "--models", tmp_path / "netwrk.onnx")
+    assert code == 2
+    assert f"Did you mean {path}?" in error.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("height: 64", "height: 96"), "takes [3, 64, 48], the card of net says [3, 96, 48]"),
+        (("space: coco17", "space: goliath308"), "Another keypoint set, or no pose network"),
+        (("sha256: ", "sha256: 0000"), "write its new sha256 into the card"),
+    ],
+)
+def test_a_card_that_does_not_say_what_the_file_is_stops_no_other(
+    call: Call, tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    conv = helper.make_node("Conv", ["x", "w"], ["heatmaps"], strides=[4, 4])
+    path, card = onnx_file(tmp_path / "net.onnx", conv), tmp_path / "cards" / "net.yaml"
+    assert call("card", "init", path, "--task", "pose", "--normalise", "0..1", "--out", card)[0] == 0
+    text = card.read_text()
+    old, new = change
+    at = text.index(old)
+    end = at + len(new) if old == "sha256: " else at + len(old)  # a hash keeps its length
+    card.write_text(text[:at] + new + text[end:])
+    more = ("--cards", card.parent, "--weights-root", tmp_path, "--models", "net,movenet-lightning")
+    code, printed, error = call("run", "--task", "pose", *TINY, "--out", tmp_path / "r", *more)
+    assert code == 6, printed + error
+    assert said in " ".join(error.split())
+    assert "1 image scored." in printed

@@ -69,7 +69,7 @@ def test_a_head_where_probes_are_written_is_found_by_its_backbone(tmp_path: Path
     fitted(tmp_path / "results" / "probes" / "depth", name="probe-d", task="depth")
     request, catalog = found(NAME)
     assert spec_of(request, catalog) == head
-    assert catalog.model(NAME).title.endswith("A head")
+    assert catalog.models[catalog.aliases[NAME]].title.endswith("A head")
 
 
 @pytest.mark.parametrize("flag", ["cards", "weights_root"])

@@ -251,3 +251,30 @@ def test_a_config_that_is_no_json_is_one_line(tmp_path: Path, catalog: Catalog) 
         card_for(path, "depth", OwnModel(), catalog)
     assert "\n" not in str(caught.value)
     assert "config.json" in str(caught.value)
+
+
+@pytest.fixture
+def nets(monkeypatch: pytest.MonkeyPatch) -> Any:
+    import tiny_nets
+
+    return tiny_nets
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "said"),
+    [
+        ("zoedepth", "depth", {"input": "64x64", "normalise": "0..1"}),
+        ("sam", "seg", {"normalise": "imagenet", "protocol": "person"}),
+    ],
+)
+def test_a_saved_folder_is_scored_in_one_line(nets: Any, kind: str, task: str, said: dict[str, Any]) -> None:
+    nets.save(getattr(nets, kind)(), Path(kind))
+    (cell,) = evaluate(task=task, model=f"./{kind}", split="tiny", limit=1, n_boot=0, **said).cells
+    assert (cell.title, cell.counts.ok) == (kind, 1)
+
+
+def test_a_folder_of_another_number_of_classes_is_refused(nets: Any) -> None:
+    nets.save(nets.segformer(), Path("folder"))
+    said = {"input": "64x64", "normalise": "imagenet", "space": "person2", "protocol": "person"}
+    with pytest.raises(CheckpointRejected, match="classes, the label set of folder has 2"):
+        evaluate(task="seg", model="./folder", split="tiny", limit=1, n_boot=0, **said)

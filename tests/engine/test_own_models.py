@@ -273,6 +273,15 @@ def test_a_plain_function_is_scored_too(places: Path) -> None:
     assert (record.cells[0].title, record.cells[0].counts.ok) == ("dots", 2)
 
 
+@pytest.mark.parametrize("name", ["all", "vitpose-plus", "movenet"])
+def test_a_file_that_is_called_like_a_family_is_one_row(tmp_path: Path, tiny: ModuleType, name: str) -> None:
+    path = tiny.write(tmp_path / f"{name}.onnx")
+    request = Request(task="pose", models=(str(path),), split="tiny", limit=1, own=IMAGENET)
+    plan = resolve(request, Catalog.load())
+    assert [spec.model.entry.title for spec in plan.cells] == [f"{name}.onnx"]
+    assert not plan.unavailable
+
+
 def test_what_is_no_network_is_refused(places: Path) -> None:
     with pytest.raises(UsageError, match="are networks"):
         evaluate(task="pose", models=[3])  # type: ignore[list-item]

@@ -41,7 +41,7 @@ from sapiens_bench.render.surface_points import load_points
 from sapiens_bench.tasks import task_kind
 from sapiens_bench.tasks.depth.types import DepthTarget
 from sapiens_bench.tasks.normal.types import NormalTarget
-from sapiens_bench.tasks.pose.types import PoseTarget
+from sapiens_bench.tasks.pose.types import AnnotationIndex, PoseTarget
 from sapiens_bench.tasks.seg.types import IGNORE, SegTarget
 from sapiens_bench.types import ModelInput, Sample, Scene
 
@@ -143,6 +143,7 @@ class SyntheticHumans:
         if self.factor and split == CLIPS:
             raise UsageError(f"factor {self.factor}: clips are rendered as drawn; take another split.")
         self.keys: list[str] = [f"{context.card.id}/{split}/{index:06d}" for index in range(SPLITS[split])]
+        self.index = AnnotationIndex({key: i for i, key in enumerate(self.keys)}, {1: "person"}, frozenset({1}))
         self.groups: list[str] = self.keys  # every image has people of its own
         if split == CLIPS:
             self.groups = [f"{context.card.id}/{split}/{index // FRAMES:03d}" for index in range(SPLITS[split])]

@@ -300,7 +300,8 @@ def open_program(path: Path, kind: Literal["torchscript", "export"], pinned: boo
     if not pinned:
         raise UntrustedCheckpoint(
             f"{path} is a {kind} archive and would run its own code. "
-            "Pin its sha256 in the card, vouch for it with --trust-checkpoint PATH:SHA256, or give the state-dict file."
+            "Pin its sha256 in the card, vouch for it with --trust-checkpoint PATH:SHA256 (`sapiens-bench weights "
+            "check PATH` prints it), or give the state-dict file."
         )
     try:
         with warnings.catch_warnings():
