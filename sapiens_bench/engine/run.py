@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from sapiens_bench import __version__
 from sapiens_bench.engine import provenance, scores
+from sapiens_bench.engine.choices import Places
 from sapiens_bench.engine.complete import complete_before
 from sapiens_bench.engine.data_specs import FoundData
 from sapiens_bench.engine.device import resolve_device, use_full_fp32
@@ -95,7 +96,7 @@ class _Run:
         self.record.bind(plan.out, lambda cell: metrics[cell.dataset])
         self.materialised: set[str] = set()
         self.holder = self._holder()
-        self.lost: list[tuple[CellSpec, list[str]]] = []  # for each shard that killed its workers, how they ended
+        self.lost: list[tuple[CellSpec, str]] = []  # of shards that ended workers and have no rows: why
         self.first_error = plan.first_error
         self.previous: RunRecord | None = None  # what run.json said before this run
         self.kept: KeptScores | None = None
@@ -176,17 +177,22 @@ class _Run:
 
     def _spread(self) -> None:
         """The same for all cells at once: their shards are given to workers elsewhere."""
+        from sapiens_bench.engine.ray_cluster import cores_for, jobs_on, kept
         from sapiens_bench.engine.spread import spread
 
+        how = self.how
         near = [spec for spec in self.plan.cells if spec.model.is_results]  # files that need no device
         for spec in near:
             self._cell(spec)
         todos = [self._begin(spec) for spec in self.plan.cells if spec not in near]
-        for todo in todos:
-            if todo.missing:
-                self._materialise(todo.data)
         if any(todo.missing for todo in todos):
-            self.lost = spread(todos, self)
+            with kept(how.engine, how.address, cores_for(how.workers, how.threads)) as note:
+                self.note_once(*([note] if note else []))
+                with jobs_on(Places.of(how), self.note_once):
+                    for todo in todos:
+                        if todo.missing:
+                            self._materialise(todo.data)
+                self.lost = spread(todos, self)
         for todo in todos:
             if self.record_of(todo.spec).status != "refused":
                 self._end(todo)
@@ -263,13 +269,9 @@ class _Run:
         return SetFacts(len(left_out), *seen)
 
     def _tell_lost(self) -> None:
-        """Shards that cost too many workers: why they are missing."""
-        for spec, whys in self.lost:
-            record = self.record_of(spec)
-            about = f"A shard of {spec.title} on {spec.cell.dataset} ended {len(whys)} workers and was left out."
-            fix = "Run the same command again; with less in memory at once: --batch-size, or fewer workers a machine."
-            record.causes.append(Cause(kind="WorkerDied", side="run", detail=f"{about} {whys[-1]}", fix=fix))
-            self._note(f"{about} {whys[-1]} {fix}")
+        """Shards without even error rows: why they are missing."""
+        for spec, why in self.lost:
+            self.record_of(spec).causes.append(Cause(kind="WorkerDied", side="run", detail=why))
 
     def _find_device(self) -> str:
         """The device that was asked for; loads torch."""

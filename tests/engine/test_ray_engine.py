@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,8 @@ import pytest
 from sapiens_bench.engine.again import request_of
 from sapiens_bench.engine.events import Note
 from sapiens_bench.engine.ray_cluster import PREFIX, joined
-from sapiens_bench.errors import IncompleteRun, UsageError
-from sapiens_bench.store.record import read_run
+from sapiens_bench.errors import TooManyErrors, UsageError
+from sapiens_bench.store.record import RunRecord, read_run
 from sapiens_bench.testing import toy as toy_module
 
 pytest.importorskip("ray", reason="ray is not installed")
@@ -72,20 +73,44 @@ def test_each_engine_goes_on_where_the_other_stopped(cluster: None, toy: ModuleT
         assert shards(out) == shards(tmp_path / "whole")
 
 
-def test_a_shard_that_kills_three_workers_is_left_out_and_the_record_says_why(
-    cluster: None, toy: ModuleType, tmp_path: Path
+def test_a_shard_that_kills_three_workers_counts_as_misses_until_it_is_tried_again(
+    cluster: None, toy: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     notes: list[str] = []
-    with pytest.raises(IncompleteRun, match="36 of 40"):
-        toy.go(tmp_path, {"n": 40}, options={"kill_at": [10]}, **RAY,
-               on_event=lambda e: notes.append(e.text) if isinstance(e, Note) else None)  # fmt: skip
-    record = read_run(tmp_path)
-    assert (record.status, record.cells[0].status) == ("incomplete", "incomplete")
-    assert record.cells[0].counts.done == 36
-    (cause,) = (cause for cause in record.cells[0].causes if cause.side == "run")
-    assert cause.kind == "WorkerDied"
-    assert "ended 3 workers and was left out" in cause.detail
+
+    deadly, out = tmp_path / "deadly", tmp_path / "run"
+    options = {"kill_at": [10], "kill_while": str(deadly)}
+
+    def watch(event: object) -> None:
+        if isinstance(event, Note):
+            notes.append(event.text)
+
+    def go(out: Path, **fields: Any) -> RunRecord:
+        return toy.go(out, {"n": 40}, options=options, on_event=watch, **fields)
+
+    sound = go(tmp_path / "sound", **FIELDS)
+    deadly.touch()
+    with pytest.raises(TooManyErrors, match="4 of 40"):
+        go(out, max_errors=None, **RAY)
+    record = read_run(out)
+    cell = record.cells[0]
+    assert (record.status, cell.counts.done, cell.counts.ok) == ("done", 40, 36)
+    assert [(cause.kind, cause.side, cause.count) for cause in cell.causes] == [("worker.crash", "prediction", 4)]
+    mae, before = cell.scores["grey/mae"].value, sound.cells[0].scores["grey/mae"].value
+    assert mae == pytest.approx((36 * before + 4) / 40)  # a miss costs 1, and nothing is left out
     assert sum("A worker is gone" in note for note in notes) == 3
+    assert any("4 images of" in note and "count as misses" in note and "rm -r" in note for note in notes)
+    (why,) = (out / "failed").rglob("shard-00002.json")
+    assert len(json.loads(why.read_text())["workers_ended"]) == 3
+    committed = shards(out)
+    assert go(out, **FIELDS).cells[0].counts.ok == 36  # the local engine does not walk into it
+    assert shards(out) == committed
+    deadly.unlink()
+    shutil.rmtree(out / "failed")
+    assert go(out, **FIELDS).cells[0].scores == sound.cells[0].scores
+    assert shards(out) == shards(tmp_path / "sound")
+    assert "raylet" not in "".join(capfd.readouterr())  # what Ray has to say of dead workers
+    assert all(len(note) < 500 for note in notes)
 
 
 def test_a_folder_that_workers_do_not_see_is_refused(
@@ -93,8 +118,8 @@ def test_a_folder_that_workers_do_not_see_is_refused(
 ) -> None:
     from sapiens_bench.engine import spread
 
-    really = spread.setup_of
-    monkeypatch.setattr(spread, "setup_of", lambda *args: {**really(*args), "out": str(tmp_path / "elsewhere")})
+    really = spread.setup_of_run
+    monkeypatch.setattr(spread, "setup_of_run", lambda *args: {**really(*args), "out": str(tmp_path / "elsewhere")})
     with pytest.raises(UsageError, match="does not see the run folder"):
         toy.go(tmp_path / "run", DATA, **RAY)
     assert read_run(tmp_path / "run").status == "failed"

@@ -11,7 +11,7 @@ import pytest
 
 from sapiens_bench.engine.jobs import Setting, Todo, job_of
 from sapiens_bench.engine.plan import Plan
-from sapiens_bench.engine.ray_pool import Needs, answer_of, needs_of, room, setup_of
+from sapiens_bench.engine.ray_pool import Needs, answer_of, needs_of, room, setup_of_run
 from sapiens_bench.engine.ray_worker import Worker
 from sapiens_bench.engine.threads import division
 from sapiens_bench.errors import CardError, MachineFault, UsageError
@@ -35,7 +35,7 @@ def todos_of(plan: Plan) -> list[Todo]:
 def setup(plan: Plan, **changes: Any) -> dict[str, Any]:
     """As it would travel: plain values."""
     write_atomic(plan.out / ".tmp-probe", b"seen")
-    told = json.loads(json.dumps(setup_of(todos_of(plan), plan.how, plan.out, ".tmp-probe")))
+    told = json.loads(json.dumps(setup_of_run(todos_of(plan), plan.how, plan.out, ".tmp-probe")))
     return {**told, "device": "cpu", "threads": 1, **changes}
 
 
