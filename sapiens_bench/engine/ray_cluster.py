@@ -114,6 +114,15 @@ def kept(engine: str, address: str, cores: int | None) -> Iterator[str]:
 
 
 @contextmanager
+def joined_early(places: Places) -> Iterator[str]:
+    """What can be refused about a cluster is refused here, before a run folder is bound to a request; a note."""
+    if places.engine == "ray":
+        _imported()
+    with kept(places.engine if places.address else "local", places.address, None) as note:
+        yield note
+
+
+@contextmanager
 def jobs_on(places: Places, on_note: Callable[[str], None]) -> Iterator[None]:
     """Whatever is rendered meanwhile is rendered there, one core a worker; with the local engine nothing changes."""
     if places.engine == "local":

@@ -15,7 +15,7 @@ from typing import Any
 from sapiens_bench.engine.choices import Places
 from sapiens_bench.engine.crew import TRIES, Answer, Crew, Item, Queue
 from sapiens_bench.engine.ray_cluster import cores_for, joined
-from sapiens_bench.engine.ray_pool import RayPool, probe_file, setup_of
+from sapiens_bench.engine.ray_pool import RayPool, setup_of, told_in
 from sapiens_bench.engine.ray_worker import JobWorker
 from sapiens_bench.engine.stopping import guarded, signals_raise
 from sapiens_bench.errors import WorkerDied
@@ -44,14 +44,13 @@ def spread_jobs(
         UsageError, MachineFault: see ``spread``. What a job raised.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with signals_raise(), probe_file(folder) as (probe, text):
+    shards = _cut(len(arguments))
+    told = [[arguments[i] for i in shard] for shard in shards]
+    with signals_raise(), told_in(folder, {**setup_of(), "function": function, "shards": told}) as file:
         cluster = stack.enter_context(joined(places.address, cores_for(places.workers, places.threads)))
         if cluster.note:
             on_note(cluster.note)
-        shards = _cut(len(arguments))
-        told = [[arguments[i] for i in shard] for shard in shards]
-        setup = {**setup_of(folder, probe), "function": function, "shards": told}
-        pool = RayPool(cluster, places, setup, text, lambda hello: None, JobWorker)
+        pool = RayPool(cluster, places, file, lambda hello: None, JobWorker)
 
         def take(item: Item, worker: int, answer: Answer) -> None:
             for index, value in zip(shards[item.shard], answer.about["values"], strict=True):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -46,8 +46,7 @@ class RayPool:
     Args:
         cluster: what was joined.
         how: how many, and with what.
-        setup: what a worker is told first; see ``setup_of``.
-        probe: what the file in the folder says that all must see.
+        file: what workers are told, in the folder that all must see; see ``told_in``.
         on_hello: gets what every worker says of itself.
         kind: of the actors.
     """
@@ -56,27 +55,22 @@ class RayPool:
         self,
         cluster: Cluster,
         how: Places,
-        setup: Mapping[str, Any],
-        probe: str,
+        file: Path,
         on_hello: Callable[[Told], None],
         kind: type[Member] = Worker,
     ) -> None:
-        self._kind, self._cluster, self._ray, self._how, self._probe, self._on_hello = (
-            kind,
-            cluster,
-            cluster.ray,
-            how,
-            probe,
-            on_hello,
-        )
+        self._kind, self._how, self._on_hello = kind, how, on_hello
+        self._cluster, self._ray = cluster, cluster.ray
         ray = cluster.ray
         self._nodes: list[Mapping[str, float]] = []
         self._looked = -_LOOK_EVERY_S
         self._look()
         self.needs = needs_of(how, self._nodes)
         device = "cuda" if self.needs.gpus else "cpu" if how.device == "auto" else how.device
-        self._setup = ray.put({**setup, "device": device, "threads": self.needs.cpus})
-        self._versions = setup["versions"]
+        self._versions = installed_versions()
+        # Small, so that it travels with the call. Ray ends a driver whose own objects are lost with its raylet.
+        told = {"versions": self._versions, "device": device, "threads": self.needs.cpus}
+        self._first = {**told, "file": str(file.resolve())}
         self._actor = ray.remote(kind)
         self._actors: dict[int, Any] = {}
         self._asked: dict[Any, int] = {}  # of calls that are not answered
@@ -100,7 +94,7 @@ class RayPool:
         actor = self._actor.options(**options).remote()
         self._actors[self._n] = actor
         self._greeting.add(self._n)
-        self._asked[actor.hello.remote(self._setup)] = self._n
+        self._asked[actor.hello.remote(self._first)] = self._n
         return self._n
 
     def give(self, worker: int, item: Item, ahead: Item | None) -> None:
@@ -202,7 +196,7 @@ class RayPool:
             raise UsageError(f"{host} has other versions than this machine, so its numbers could differ: {found}.")
         if told["kind"] == "stop":
             raise _raised(told)
-        if told["sees"] != self._probe:
+        if told["kind"] == "blind":
             raise UsageError(
                 f"{host} does not see the run folder as this machine does. Every machine of a cluster must have the "
                 "same --out, data and weights under the same paths: give a folder on storage that they share."
@@ -284,26 +278,16 @@ def room(needs: Needs, node: Mapping[str, float]) -> int:
     return min(fits, of_gpus)
 
 
-def setup_of(folder: Path, probe: str) -> dict[str, Any]:
-    """What every worker is told first: plain values.
-
-    Args:
-        folder: that all must see.
-        probe: name of the file there that it has to find.
-    """
-    return {
-        "folder": os.getcwd(),
-        "out": str(folder.resolve()),
-        "probe": probe,
-        "versions": installed_versions(),
-        "tasks": dict(TASKS),
-    }
+def setup_of() -> dict[str, Any]:
+    """What every worker is told: plain values."""
+    return {"folder": os.getcwd(), "tasks": dict(TASKS)}
 
 
-def setup_of_run(todos: Sequence[Todo], how: RunChoice, out: Path, probe: str) -> dict[str, Any]:
+def setup_of_run(todos: Sequence[Todo], how: RunChoice, out: Path) -> dict[str, Any]:
     """The same, and the cells of a run."""
     return {
-        **setup_of(out, probe),
+        **setup_of(),
+        "out": str(out.resolve()),
         "how": asdict(how),
         "precisions": sorted({todo.spec.model.precision for todo in todos}),
         "cells": [todo.spec.to_json() for todo in todos],
@@ -311,12 +295,11 @@ def setup_of_run(todos: Sequence[Todo], how: RunChoice, out: Path, probe: str) -
 
 
 @contextmanager
-def probe_file(out: Path) -> Iterator[tuple[str, str]]:
-    """A file in the run folder that workers must see; its name and what it says."""
-    name, text = temporary_name(), secrets.token_hex(16)
-    path = write_atomic(out / name, text.encode())
+def told_in(folder: Path, setup: Mapping[str, Any]) -> Iterator[Path]:
+    """A file in the folder that workers must see, and what it tells them."""
+    path = write_atomic(folder / temporary_name(), json.dumps(setup).encode())
     try:
-        yield name, text
+        yield path
     finally:
         with suppress(OSError):
             path.unlink()

@@ -7,6 +7,7 @@ answers is plain values, too, so that an exception of any library reaches the dr
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Mapping
@@ -43,26 +44,29 @@ def installed_versions() -> dict[str, str]:
 class Member:
     """One process of a crew."""
 
-    def hello(self, setup: Mapping[str, Any]) -> Told:
+    def hello(self, first: Mapping[str, Any]) -> Told:
         """Get ready; what this process is and has, or why it cannot work.
 
         Args:
-            setup: see ``ray_pool.setup_of``.
+            first: versions of the driver, device, threads, and the file with the rest (``ray_pool.setup_of``), which
+                lies in the folder that all must see.
         """
         versions = installed_versions()
-        if versions != setup["versions"]:  # before anything else is looked at, which may mean something else there
+        if versions != first["versions"]:  # before anything else is looked at, which may mean something else there
             return {"kind": "other", "host": platform.node(), "versions": versions}
         try:
+            file = Path(first["file"])
+            if not file.is_file():
+                return {"kind": "blind", "host": platform.node()}
+            setup = {**json.loads(file.read_text()), **first}
             os.chdir(setup["folder"])  # relative paths mean what they mean to the driver
-            probe = Path(setup["out"]) / setup["probe"]
-            sees = probe.read_text() if probe.is_file() else ""
             for name, target in setup["tasks"].items():
                 TASKS.setdefault(name, target)
             prepare_process(setup["threads"])
             has = self.prepare(setup)
         except Exception as error:
             return {"kind": "stop", "host": platform.node(), **_fault(error)}
-        return {"kind": "ready", "host": platform.node(), "pid": os.getpid(), "sees": sees, **has}
+        return {"kind": "ready", "host": platform.node(), "pid": os.getpid(), **has}
 
     def prepare(self, setup: Mapping[str, Any]) -> Told:
         """What this kind of worker needs before its first shard; what it tells of itself."""

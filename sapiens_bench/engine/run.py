@@ -19,6 +19,7 @@ from sapiens_bench.engine.jobs import Setting, Todo, job_of
 from sapiens_bench.engine.kept_scores import KeptScores, SetFacts, cell_key, set_key
 from sapiens_bench.engine.line import run_cell
 from sapiens_bench.engine.plan import Plan, first_reason
+from sapiens_bench.engine.ray_cluster import joined_early
 from sapiens_bench.engine.results import run_results
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.stopping import Terminate, signals_raise
@@ -107,8 +108,9 @@ class _Run:
         claims = [CellClaim(c.cell.folder, c.fields, c.cell.shard_size) for c in self.plan.cells]
         with signals_raise():
             try:
-                with open_run(self.plan.out, self.plan.identity, claims) as folder:
-                    self._fill(folder)
+                places = Places.of(self.how) if self.before is None else Places()
+                with joined_early(places) as note, open_run(self.plan.out, self.plan.identity, claims) as folder:
+                    self._fill(folder, note)
                     return self._verdict()
             except KeyboardInterrupt as stop:
                 kind = Terminated if isinstance(stop, Terminate) else Interrupted
@@ -116,16 +118,16 @@ class _Run:
                     f"Stopped. Everything committed is kept in {self.plan.out}; the same command goes on from there."
                 ) from None
 
-    def _fill(self, folder: RunFolder) -> None:
+    def _fill(self, folder: RunFolder, note: str) -> None:
         """All rows and scores of the plan."""
         self.previous, self.kept = folder.previous, KeptScores(self.plan.out)
         if folder.previous is not None:
             self.record.costs = folder.previous.costs  # of `profile` into this folder
         try:
             self._save("running")
-            for note in self.plan.data_notes:
-                self.on_event(Note(note))
-            self._note(*self.plan.notes, *folder.notes)
+            for text in self.plan.data_notes:
+                self.on_event(Note(text))
+            self._note(*self.plan.notes, *folder.notes, *([note] if note else []))
             if self.how.engine == "local":
                 for spec in self.plan.cells:
                     self._cell(spec)
@@ -186,8 +188,7 @@ class _Run:
             self._cell(spec)
         todos = [self._begin(spec) for spec in self.plan.cells if spec not in near]
         if any(todo.missing for todo in todos):
-            with kept(how.engine, how.address, cores_for(how.workers, how.threads)) as note:
-                self.note_once(*([note] if note else []))
+            with kept(how.engine, how.address, cores_for(how.workers, how.threads)):
                 with jobs_on(Places.of(how), self.note_once):
                     for todo in todos:
                         if todo.missing:

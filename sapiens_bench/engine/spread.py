@@ -15,7 +15,7 @@ from sapiens_bench.engine.events import CellStarted, Event, Note, ShardDone
 from sapiens_bench.engine.jobs import Todo
 from sapiens_bench.engine.plan import Plan
 from sapiens_bench.engine.ray_cluster import cores_for, joined
-from sapiens_bench.engine.ray_pool import RayPool, probe_file, setup_of_run
+from sapiens_bench.engine.ray_pool import RayPool, setup_of_run, told_in
 from sapiens_bench.engine.ray_worker import Told
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.stopping import guarded
@@ -50,10 +50,13 @@ def spread(todos: Sequence[Todo], run: Run) -> list[tuple[CellSpec, str]]:
     """
     how, out = run.how, run.plan.out
     desk = _Desk(todos, run)
-    with probe_file(out) as (probe, text), joined(how.address, cores_for(how.workers, how.threads)) as found:
+    with (
+        told_in(out, setup_of_run(todos, how, out)) as file,
+        joined(how.address, cores_for(how.workers, how.threads)) as found,
+    ):
         if found.note:
             run.note_once(found.note)
-        pool = RayPool(found, Places.of(how), setup_of_run(todos, how, out, probe), text, desk.greet)
+        pool = RayPool(found, Places.of(how), file, desk.greet)
         run.record.request |= {"ray": found.ray.__version__}
         desk.announce()
         try:
