@@ -55,8 +55,11 @@ def test_a_file_that_may_not_grow_ends_the_run_resumably(starter: Starter, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.soak
-def test_a_full_disk_ends_the_run_resumably(tmp_path: Path) -> None:
-    tally = disks.disk_filled(tmp_path, N_SOAK, seed=0)
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_full_disk_ends_the_run_resumably(engine: str, tmp_path: Path) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray")
+    tally = disks.disk_filled(tmp_path, N_SOAK, 0, engine)
     if tally is None:
         pytest.skip("no file system may be mounted here")
     assert tally.damage == UNHARMED
