@@ -40,8 +40,12 @@ class Elsewhere(NamedTuple):
         trunk = {name: value for name, value in self._asdict().items() if name != "send"}
         missing = [block for block in blocks if not part_path(folder, block[0]).is_file()]
         jobs = [{**trunk, "views": str(views), "folder": str(folder), "block": block} for block in missing]
+
+        def took(index: int, value: None) -> None:
+            on_part()
+
         if jobs:
-            self.send(f"{__name__}:make_part", jobs, folder, lambda index, value: on_part())
+            self.send(f"{__name__}:make_part", jobs, folder, took)
 
 
 def part_path(folder: Path, first: int) -> Path:
