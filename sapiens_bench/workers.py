@@ -25,8 +25,9 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,7 @@ _IDLE_S = 2.0  # for a process without work to end by itself
 _POLL_S = 1.0
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# Large arrays come and go by the hundred in a job: without these glibc gives each one back to the kernel, which zeroes
-# its pages anew for the next (a tenth of the time of a rendering). Other C libraries do not look at them.
+# Else glibc gives each large array back to the kernel, which zeroes its pages anew (a tenth of a rendering's time).
 _KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(512 << 20)}
 _BOOT = """
 import importlib.util, os, sys
@@ -170,7 +170,10 @@ class Child:
 
 def child_environment(threads: int | None) -> dict[str, str]:
     """This process's environment without anything that puts the working folder on the import path."""
-    here = Path.cwd().resolve() if _has_folder() else None
+    try:
+        here = Path.cwd().resolve()
+    except OSError:  # it was deleted
+        here = None
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     kept = [entry for entry in entries if Path(entry).is_absolute() and Path(entry).resolve() != here]
     environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(kept)}
@@ -179,14 +182,6 @@ def child_environment(threads: int | None) -> dict[str, str]:
     if threads is None:
         return environment
     return {**_KEPT_MEMORY, **environment, **dict.fromkeys(_THREAD_LIMITS, str(threads))}
-
-
-def _has_folder() -> bool:
-    try:
-        os.getcwd()
-    except OSError:  # it was deleted
-        return False
-    return True
 
 
 # The child's side ----------------------------------------------------------------------------------------------------
@@ -249,12 +244,27 @@ def _watch(parent: int) -> None:
 
 # Many jobs -----------------------------------------------------------------------------------------------------------
 
+OnDone = Callable[[int, Any], None]
+Elsewhere = Callable[[str, Sequence[Any], Path, OnDone], None]  # function, arguments, folder, on_done
+_ELSEWHERE: ContextVar[Elsewhere | None] = ContextVar("sapiens_bench_jobs_elsewhere", default=None)
 
-def run_all(function: str, arguments: Sequence[Any], workers: int, on_done: Callable[[int, Any], None]) -> None:
-    """``function`` on every argument, in up to ``workers`` processes; below 2 in this one.
+
+@contextmanager
+def sent_to(elsewhere: Elsewhere) -> Iterator[None]:
+    """Jobs go there meanwhile."""
+    token = _ELSEWHERE.set(elsewhere)
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(token)
+
+
+def run_all(function: str, arguments: Sequence[Any], workers: int, on_done: OnDone, folder: Path) -> None:
+    """``function`` on every argument, in up to ``workers`` processes; below 2 in this one; see also ``sent_to``.
 
     Args:
         on_done: gets index and result of each job in the calling thread, in any order.
+        folder: what jobs write below; other machines have to see it.
 
     On Ctrl-C, or when a job raises, nothing new begins; jobs that have begun may finish within ``GRACE_S``.
 
@@ -263,6 +273,9 @@ def run_all(function: str, arguments: Sequence[Any], workers: int, on_done: Call
         MemoryError, OSError, SapiensBenchError: as the job raised it.
         RuntimeError: any other exception of a job, with its traceback.
     """
+    if (elsewhere := _ELSEWHERE.get()) is not None and arguments:
+        elsewhere(function, arguments, folder, on_done)
+        return
     if workers < 2 or len(arguments) < 2:
         call = find(function)
         for index, argument in enumerate(arguments):
@@ -324,7 +337,10 @@ class _Crew:
         for _ in range(TRIES):
             child = child or self._start()
             try:
-                return child, _value(child.ask(self._function, argument))
+                reply = child.ask(self._function, argument)
+                if reply.error:
+                    raise error_of(reply)
+                return child, reply.value
             except ChildDied as death:
                 said = death.said
                 self._close(child)
@@ -354,8 +370,8 @@ class _Crew:
         """Nothing new begins; returns when every process has ended."""
         with self._lock:
             self._is_stopping = True
+        until = time.monotonic() + GRACE_S
         try:
-            until = time.monotonic() + GRACE_S
             for thread in self._threads:
                 thread.join(max(0.0, until - time.monotonic()))
         finally:  # also on a second Ctrl-C
@@ -365,13 +381,6 @@ class _Crew:
                 child.kill()
         for thread in self._threads:
             thread.join()
-
-
-def _value(reply: Reply) -> Any:
-    """The result of a job, or its exception as it would have been raised here."""
-    if reply.error:
-        raise error_of(reply)
-    return reply.value
 
 
 def _plain(kind: type[SapiensBenchError]) -> type[SapiensBenchError]:

@@ -20,7 +20,7 @@ from sapiens_bench.workers import Child, ChildDied, ChildTimedOut, Reply, child_
 
 def results(function: str, arguments: list[Any], n_workers: int = 2) -> dict[int, Any]:
     found: dict[int, Any] = {}
-    run_all(function, arguments, n_workers, found.__setitem__)
+    run_all(function, arguments, n_workers, found.__setitem__, Path())
     return found
 
 
@@ -49,7 +49,7 @@ def test_progress_comes_from_the_calling_thread() -> None:
     import threading
 
     seen: set[int] = set()
-    run_all("math:sqrt", [1, 2, 3], 2, lambda index, value: seen.add(threading.get_ident()))
+    run_all("math:sqrt", [1, 2, 3], 2, lambda index, value: seen.add(threading.get_ident()), Path())
     assert seen == {threading.get_ident()}
 
 
@@ -165,7 +165,7 @@ def test_ctrl_c_drops_what_has_not_begun_and_lets_the_rest_finish(tmp_path: Path
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_all("os:mkdir", folders, 2, stop)
+        run_all("os:mkdir", folders, 2, stop, Path())
     assert 1 <= len(list(tmp_path.iterdir())) < 40
 
 
@@ -177,7 +177,7 @@ def test_what_outlasts_the_grace_after_ctrl_c_is_ended(monkeypatch: pytest.Monke
 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_all("time:sleep", [0, 600], 2, stop)
+        run_all("time:sleep", [0, 600], 2, stop, Path())
     assert time.monotonic() - began < 300
 
 

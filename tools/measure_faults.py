@@ -52,6 +52,13 @@ def _disk(folder: Path, n: int, seed: int) -> dict[str, Any]:
     return {"not_measured": "no file system may be mounted here"} if tally is None else tally.figures()
 
 
+def _ray_disk(folder: Path, n: int, seed: int) -> dict[str, Any]:
+    if find_spec("ray") is None:
+        return {"not_measured": "ray is not installed here"}
+    tally = disks.disk_filled(folder, n, seed, "ray")
+    return {"not_measured": "no file system may be mounted here"} if tally is None else tally.figures()
+
+
 def _flips(folder: Path, n: int, seed: int) -> dict[str, Any]:
     return flips.bits_flipped(folder, 4 * n, seed).figures()
 
@@ -62,6 +69,12 @@ def _renderers(folder: Path, n: int, seed: int) -> dict[str, Any]:
 
 def _long_run(folder: Path, n: int, seed: int) -> dict[str, Any]:
     return growth.long_run(folder, 100_000, n, seed)
+
+
+def _ray_long_run(folder: Path, n: int, seed: int) -> dict[str, Any]:
+    if find_spec("ray") is None:
+        return {"not_measured": "ray is not installed here"}
+    return growth.long_run_on_ray(folder, 100_000, n, seed)
 
 
 def _hostile(folder: Path, n: int, seed: int) -> dict[str, Any]:
@@ -95,9 +108,11 @@ KINDS: dict[str, Measure] = {
     "file_size_limited": _limits,
     "disk_filled": _disk,
     **{f"ray_{fault.__name__}": _on_ray(fault) for fault in ray_runs.FAULTS},
+    "ray_disk_filled": _ray_disk,
     "bit_flipped": _flips,
     "two_runs_at_once": _pairs,
     "long_run": _long_run,
+    "ray_long_run": _ray_long_run,
     "commit_ms": _commit,
     "hostile_files": _hostile,
     "fuzz": _fuzz,
@@ -143,7 +158,9 @@ def totals(kinds: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Sums over the kinds that damage runs."""
     hurt = [figures for figures in kinds.values() if "rows_lost" in figures]
     killed = [
-        figures for name, figures in kinds.items() if name.endswith("_killed") or name in ("long_run", "machine_lost")
+        figures
+        for name, figures in kinds.items()
+        if name.endswith("_killed") or name in ("long_run", "ray_long_run", "machine_lost")
     ]
     files = kinds.get("hostile_files", {})
     return {

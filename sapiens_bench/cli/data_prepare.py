@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sapiens_bench.cli.data_check import open_adapter
-from sapiens_bench.cli.flags import Cards, Limit, Name, Split, Workers, existing_data
+from sapiens_bench.cli.flags import (
+    Address,
+    Cards,
+    Engine,
+    EngineOption,
+    Limit,
+    Name,
+    Split,
+    WorkersOf,
+    existing_data,
+    parse_workers,
+)
 from sapiens_bench.cli.output import next_commands, say, stderr
 from sapiens_bench.errors import DataMissing, SapiensBenchError, TooManyErrors, UnknownName
 
@@ -24,7 +35,9 @@ def prepare(
     protocol: Annotated[str | None, typer.Option("--protocol", help="Default: all of them.")] = None,
     split: Split = "",
     limit: Limit = None,
-    workers: Workers = None,
+    engine: EngineOption = Engine.local,
+    workers: WorkersOf = "auto",
+    address: Address = "",
     cards: Cards = None,
 ) -> None:
     """Render what is made on this machine; resumes; prints the manifest that two labs can compare."""
@@ -32,14 +45,17 @@ def prepare(
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.cards.locate import dataset_root
     from sapiens_bench.cli.progress import ProgressView
-    from sapiens_bench.engine.events import DataProgress
+    from sapiens_bench.engine.choices import Places
+    from sapiens_bench.engine.events import DataProgress, Note
     from sapiens_bench.engine.provenance import cores
+    from sapiens_bench.engine.ray_cluster import jobs_on
 
     catalog = Catalog.load(cards or [])
     card = catalog.dataset(name)
     root = dataset_root(card, data_root)
     if protocol is not None and protocol not in card.protocols:
         raise UnknownName(f"protocol of {card.id}", protocol, card.protocols)
+    places = Places(engine.value, parse_workers(workers), address=address)
     failed = 0
     # An embedded set is the same pictures under every protocol; scans are rendered per framing.
     for each in [protocol] if protocol else list(card.protocols)[: 1 if card.embedded else None]:
@@ -50,9 +66,9 @@ def prepare(
                 raise
             say(f"{each}: left out: {error}", "yellow", to_stderr=True)
             continue
-        with ProgressView(stderr()) as view:
+        with ProgressView(stderr()) as view, jobs_on(places, lambda text: view(Note(text))):
             report = render_missing(
-                adapter, workers or cores(), lambda n, of: view(DataProgress(card.id, n, of)), limit
+                adapter, places.workers or cores(), lambda n, of: view(DataProgress(card.id, n, of)), limit
             )
         ready = f"images of {card.id} are ready in {root}" if card.embedded else ""
         _tell(report, each, ready)

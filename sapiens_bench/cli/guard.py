@@ -91,8 +91,9 @@ def complain(error: BaseException) -> int:
 
 def _verdict(error: BaseException) -> tuple[str, int]:
     """What to say, and the exit code."""
-    if isinstance(error, KeyboardInterrupt):
-        return "Stopped. Rows already on disk are kept; the same command goes on from there.", 130
+    if isinstance(error, KeyboardInterrupt):  # of which SIGTERM is a kind where an engine is at work
+        told = "Stopped. What is on disk already is kept; the same command goes on from there."
+        return told, 130 if type(error) is KeyboardInterrupt else 143
     if isinstance(error, SapiensBenchError):
         return str(error), error.exit_code
     if out_of_memory(error):

@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sapiens_bench.cli.flags import (
+    Address,
     Cards,
     DataRoot,
     Device,
+    Engine,
+    EngineOption,
     Format,
     FormatOption,
+    GpusPerWorker,
     Threads,
+    WorkersOf,
     expanded,
+    parse_workers,
     split_commas,
 )
 from sapiens_bench.cli.output import next_commands, say, typed
@@ -147,6 +153,10 @@ def probe(
         int, typer.Option("--gpus", min=1, help="That share each batch (accelerate); with --device cpu: processes.")
     ] = 1,
     threads: Threads = None,
+    engine: EngineOption = Engine.local,
+    workers: WorkersOf = "auto",
+    gpus_per_worker: GpusPerWorker = None,
+    address: Address = "",
     data_root: DataRoot = None,
     cards: Cards = None,
     format_: FormatOption = Format.text,
@@ -192,6 +202,10 @@ def probe(
         device=device,
         processes=gpus,
         threads=threads,
+        engine=engine.value,
+        workers=parse_workers(workers),
+        gpus_per_worker=gpus_per_worker,
+        address=address,
         data_root=data_root,
         cards=tuple(cards or ()),
         command=typed(),
@@ -247,6 +261,10 @@ def _evaluate(request: ProbeRequest, task: str, fitted: list[Fitted], fmt: str) 
             data_root=request.data_root,
             weights_root=request.out,
             threads=request.threads,
+            engine=request.engine,
+            workers=request.workers,
+            gpus_per_worker=request.gpus_per_worker,
+            address=request.address,
             command=request.command,
         ),
         fmt=fmt,

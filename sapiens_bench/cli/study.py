@@ -194,9 +194,6 @@ def _carry_out(study: Study, asked: Asked) -> None:
         return _plan(request, catalog, dry_run=False)
 
     out = asked.out or folder.default_folder(study, plan_of(study.request(study.reference, None)))
-    if study.kind == "factor":
-        folder.begin(study, out)
-        _render(study, plan_of(study.request(study.reference, out / study.reference.name)))
     complaints = _fill(study, out, plan_of)
     sides = [(trial, read_side(out / trial.name)) for trial in study.all]
     there = StoredStudy(out, study.kind, study.reference, sides[0][1], tuple(sides[1:]), (), study.base.seed)
@@ -220,16 +217,21 @@ def _fill(study: Study, out: Path, plan_of: Callable[[Request], Plan]) -> list[s
     with kept(base.engine, base.address, cores_for(base.workers, base.threads)) as note:
         if note:
             say(f"note: {note}", "dim", to_stderr=True)
+        if study.kind == "factor":
+            folder.begin(study, out)
+            _render(study, plan_of(study.request(study.reference, out / study.reference.name)))
         return folder.fill(study, out, plan_of, lambda plan, trial, number: _run(study, plan, trial, number))
 
 
 def _render(study: Study, plan: Plan) -> None:
     from sapiens_bench.cli.progress import ProgressView
-    from sapiens_bench.engine.events import DataProgress
+    from sapiens_bench.engine.choices import Places
+    from sapiens_bench.engine.events import DataProgress, Note
+    from sapiens_bench.engine.ray_cluster import jobs_on
     from sapiens_bench.engine.threads import usable_cores
     from sapiens_bench.study.rendered import ahead
 
-    with ProgressView(stderr()) as view:
+    with ProgressView(stderr()) as view, jobs_on(Places.of(plan.how), lambda text: view(Note(text))):
         ahead(study, plan, plan.how.threads or usable_cores(), lambda n, of: view(DataProgress("all levels", n, of)))
 
 

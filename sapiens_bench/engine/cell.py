@@ -142,7 +142,7 @@ class CellJob:
         done, notes = take_stock(self.out, self.cell.folder, expected, keeps)
         if self.save_maps:  # rows of an earlier run without maps do not count
             done = {number: commit for number, commit in done.items() if self._maps_note(number).is_file()}
-        again = worth_another_try(self.folder, done, adapter)
+        again = worth_another_try(self.out, self.cell.folder, done, adapter)
         if again:
             notes.append(f"{self.cell.folder}: {len(again)} shard(s) with error rows are tried again.")
         return [shard for shard in shards if shard.number not in done or shard.number in again], notes

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
+
+from sapiens_bench.errors import UnknownName, UsageError
 
 Engine = Literal["local", "ray"]
 ENGINES = ("local", "ray")
@@ -79,3 +82,38 @@ class RunChoice:
     def is_mine(self, shard: int) -> bool:
         """Whether the shard of this number (from 0) is of this part."""
         return self.part is None or (self.part[1] > 0 and shard % self.part[1] == self.part[0] - 1)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Who does work that makes no rows, too: pictures, feature maps. Fields as those of ``RunChoice``.
+
+    Raises:
+        UsageError: an engine that there is not, or what only another one can use.
+    """
+
+    engine: Engine = "local"
+    workers: int | None = None
+    gpus_per_worker: float | None = None
+    address: str = ""
+    threads: int | None = None
+    device: str = "auto"
+
+    @staticmethod
+    def of(asked: Any) -> Places:
+        """What a request of any command says about it."""
+        return Places(**{f.name: getattr(asked, f.name) for f in fields(Places)})
+
+    def __post_init__(self) -> None:
+        gpus = self.gpus_per_worker
+        if self.engine not in ENGINES:
+            raise UnknownName("engine", self.engine, ENGINES)
+        if self.engine == "local":
+            if self.address or gpus is not None:
+                name = "--address" if self.address else "--gpus-per-worker"
+                raise UsageError(f"{name} belongs to --engine ray.")
+            return
+        if gpus is not None and not (0 <= gpus <= 1 or (gpus > 1 and gpus == int(gpus))):
+            raise UsageError(f"--gpus-per-worker {gpus:g}: a share of one GPU such as 0.5, or a whole number.")
+        if re.fullmatch(r"cuda:\d+", self.device):
+            raise UsageError(f"--device {self.device}: with --engine ray the cluster chooses the GPU. Write cuda.")

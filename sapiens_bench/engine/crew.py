@@ -2,9 +2,7 @@
 
 A worker has one shard in work and one ahead, which it loads meanwhile. When it dies nobody can tell which of the two
 was to blame: both are charged and go back, and from then on each is given alone, so that a second and a third charge
-are certain. With the third a shard is given up: it stays missing, the run is incomplete and says why, and the same
-command tries it again. It does not become error rows: what kills a process is as a rule this machine's lack of memory,
-and 64 images would leave the scores of every model, or count as its misses, for the sake of one.
+are certain. With the third a shard is given up (``crashed`` says what becomes of it).
 
 Only what is in work, what is ahead and what was charged is an object here: the rest are numbers.
 """
@@ -265,7 +263,7 @@ class Crew:
             if item is not None and item.cell not in self._refused:
                 self._charge(item, why)
         if hand.now is not None:
-            self._on_note(f"A worker is gone; what it had in work is given to another. {why}")
+            self._on_note(f"A worker is gone; what it had is given to another. {why}")
 
     def _charge(self, item: Item, why: str) -> None:
         whys = self._charges.setdefault(item, [])

@@ -13,17 +13,21 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
+from sapiens_bench.engine.choices import Places
 from sapiens_bench.engine.stopping import guarded
 from sapiens_bench.engine.threads import usable_cores
 from sapiens_bench.errors import UsageError
+from sapiens_bench.workers import sent_to
 
 LEAST_VERSION = (2, 52)  # the first with tokens; earlier ones have CVE-2025-62593
 PREFIX = "sb-ray-"
@@ -75,7 +79,7 @@ def joined(address: str, cores: int | None = None) -> Iterator[Joined]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     note = ""
     try:
-        with _temporary_folder() as folder:
+        with _temporary_folder() as folder, ExitStack() as stack:
             if address:
                 _knock(address)
                 note = _use_token_of_user()
@@ -83,6 +87,7 @@ def joined(address: str, cores: int | None = None) -> Iterator[Joined]:
                 _make_token(folder)
             try:
                 _init(ray, address, folder, cores or usable_cores())
+                stack.enter_context(_quiet())
                 yield Joined(ray, note, _raylet(ray))
             finally:
                 with guarded():  # a second Ctrl-C must not leave its processes behind
@@ -106,6 +111,28 @@ def kept(engine: str, address: str, cores: int | None) -> Iterator[str]:
         return
     with joined(address, cores) as found:
         yield found.note
+
+
+@contextmanager
+def joined_early(places: Places) -> Iterator[str]:
+    """What can be refused about a cluster is refused here, before a run folder is bound to a request; a note."""
+    if places.engine == "ray":
+        _imported()
+    with kept(places.engine if places.address else "local", places.address, None) as note:
+        yield note
+
+
+@contextmanager
+def jobs_on(places: Places, on_note: Callable[[str], None]) -> Iterator[None]:
+    """Whatever is rendered meanwhile is rendered there, one core a worker; with the local engine nothing changes."""
+    if places.engine == "local":
+        yield
+        return
+    from sapiens_bench.engine.ray_jobs import spread_jobs
+
+    on_one_core = replace(places, threads=1, gpus_per_worker=0.0, device="cpu")
+    with ExitStack() as stack, sent_to(partial(spread_jobs, on_one_core, on_note, stack)):
+        yield  # the cluster is started for the first job, and kept
 
 
 def cores_for(workers: int | None, threads: int | None) -> int:
@@ -175,6 +202,29 @@ def _init(ray: ModuleType, address: str, folder: Path, cores: int) -> None:
         os.chdir(where)
         with suppress(ValueError):  # not the main thread, where Ray installs none either
             signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What nodes report of dead workers goes to the log of this process.
+
+    Ray prints it on stdout, in the middle of a table or a JSON document, and has no setting for that.
+    """
+    from ray._private import worker
+
+    before = getattr(worker, "print_to_stdstream", None)
+    told = logging.getLogger("sapiens_bench.ray")
+
+    def keep(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+        told.debug(" ".join(data["lines"]))
+
+    if before is not None:
+        worker.print_to_stdstream = keep
+    try:
+        yield
+    finally:
+        if before is not None:
+            worker.print_to_stdstream = before
 
 
 def _raylet(ray: ModuleType) -> psutil.Process | None:

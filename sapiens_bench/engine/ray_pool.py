@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from sapiens_bench.engine.choices import RunChoice
+from sapiens_bench.engine.choices import Places, RunChoice
 from sapiens_bench.engine.crew import Answer, Answered, Died, Item, Joined
 from sapiens_bench.engine.jobs import Todo
 from sapiens_bench.engine.ray_cluster import Joined as Cluster
-from sapiens_bench.engine.ray_worker import Told, Worker, installed_versions
+from sapiens_bench.engine.ray_worker import Member, Told, Worker, installed_versions
 from sapiens_bench.engine.stopping import guarded
 from sapiens_bench.errors import MachineFault, UsageError
 from sapiens_bench.store.files import temporary_name, write_atomic
@@ -45,33 +45,37 @@ class RayPool:
 
     Args:
         cluster: what was joined.
-        how: of the plan.
-        setup: what a worker is told first; see ``setup_of``.
-        probe: what the file in the run folder says.
+        how: how many, and with what.
+        file: what workers are told, in the folder that all must see; see ``told_in``.
         on_hello: gets what every worker says of itself.
+        kind: of the actors.
     """
 
     def __init__(
         self,
         cluster: Cluster,
-        how: RunChoice,
-        setup: Mapping[str, Any],
-        probe: str,
+        how: Places,
+        file: Path,
         on_hello: Callable[[Told], None],
+        kind: type[Member] = Worker,
     ) -> None:
-        self._cluster, self._ray, self._how, self._probe, self._on_hello = cluster, cluster.ray, how, probe, on_hello
+        self._kind, self._how, self._on_hello = kind, how, on_hello
+        self._cluster, self._ray = cluster, cluster.ray
         ray = cluster.ray
         self._nodes: list[Mapping[str, float]] = []
         self._looked = -_LOOK_EVERY_S
         self._look()
         self.needs = needs_of(how, self._nodes)
         device = "cuda" if self.needs.gpus else "cpu" if how.device == "auto" else how.device
-        self._setup = ray.put({**setup, "device": device, "threads": self.needs.cpus})
-        self._versions = setup["versions"]
-        self._actor = ray.remote(Worker)
+        self._versions = installed_versions()
+        # Small, so that it travels with the call. Ray ends a driver whose own objects are lost with its raylet.
+        told = {"versions": self._versions, "device": device, "threads": self.needs.cpus}
+        self._first = {**told, "file": str(file.resolve())}
+        self._actor = ray.remote(kind)
         self._actors: dict[int, Any] = {}
         self._asked: dict[Any, int] = {}  # of calls that are not answered
         self._greeting: set[int] = set()
+        self._hosts: dict[int, str] = {}
         self._pids: dict[int, int] = {}  # of workers on this machine
         self._n = 0
 
@@ -90,7 +94,7 @@ class RayPool:
         actor = self._actor.options(**options).remote()
         self._actors[self._n] = actor
         self._greeting.add(self._n)
-        self._asked[actor.hello.remote(self._setup)] = self._n
+        self._asked[actor.hello.remote(self._first)] = self._n
         return self._n
 
     def give(self, worker: int, item: Item, ahead: Item | None) -> None:
@@ -109,12 +113,11 @@ class RayPool:
             with suppress(Exception):  # it may be gone already
                 self._ray.kill(actor, no_restart=True)
 
-    @staticmethod
-    def _end_process(pid: int) -> None:
+    def _end_process(self, pid: int) -> None:
         """End a worker of this machine that Ray can end no more."""
         with suppress(psutil.Error):
             process = psutil.Process(pid) if pid else None
-            if process is not None and "".join(process.cmdline()).startswith(f"ray::{Worker.__name__}"):
+            if process is not None and "".join(process.cmdline()).startswith(f"ray::{self._kind.__name__}"):
                 process.kill()
 
     def wait(self, seconds: float) -> Sequence[Joined | Answered | Died]:
@@ -170,11 +173,13 @@ class RayPool:
             self._actors.pop(worker)
             self._greeting.discard(worker)
             self._pids.pop(worker, None)
-            yield Died(worker, _cause(error))
+            host = self._hosts.pop(worker, "")
+            yield Died(worker, f"{host}: {_cause(error)}" if host else _cause(error))
             return
         if worker in self._greeting:
             self._greeting.discard(worker)
             self._check(told)
+            self._hosts[worker] = told["host"]
             if told["host"] == platform.node():
                 self._pids[worker] = told["pid"]
             self._on_hello(told)
@@ -191,7 +196,7 @@ class RayPool:
             raise UsageError(f"{host} has other versions than this machine, so its numbers could differ: {found}.")
         if told["kind"] == "stop":
             raise _raised(told)
-        if told["sees"] != self._probe:
+        if told["kind"] == "blind":
             raise UsageError(
                 f"{host} does not see the run folder as this machine does. Every machine of a cluster must have the "
                 "same --out, data and weights under the same paths: give a folder on storage that they share."
@@ -215,22 +220,29 @@ def _raised(told: Told) -> Exception:
     """The exception, with the machine it happened on in its text."""
     reply = Reply(**{name: told[name] for name in _REPLY})
     error = error_of(reply)
+    if isinstance(error, OSError) and error.errno is not None:  # whose text is not its last argument
+        return OSError(error.errno, f"On {told['host']}: {error.strerror}")
     if error.args and isinstance(error.args[-1], str):
         error.args = (*error.args[:-1], f"On {told['host']}: {error.args[-1]}")
     return error
 
 
+_CAUSES = {  # what Ray says -> what that means; its own text is a paragraph of conjectures
+    "low on memory": "Ray ended it: its machine ran low on memory",
+    "node has died": "its machine is gone",
+    "node was terminated": "its machine is gone",
+    "connection error code": "it was killed or crashed (lack of memory, or a defect of a library)",
+    "SIGSEGV": "it was killed or crashed (lack of memory, or a defect of a library)",
+}
+
+
 def _cause(error: Exception) -> str:
-    """Why a worker is gone, as Ray tells it, in one line."""
+    """Why a worker is gone, in a few words."""
     text = " ".join(str(error).split())
-    for sign in ("Worker exit type:", "The actor died because", "The actor is dead because", "node"):
-        if sign in text:
-            text = text[text.index(sign) :]
-            break
-    return f"Its process ended: {text[:300]}"
+    return next((cause for sign, cause in _CAUSES.items() if sign in text), f"{type(error).__name__}: {text[:150]}")
 
 
-def needs_of(how: RunChoice, nodes: Sequence[Mapping[str, float]]) -> Needs:
+def needs_of(how: Places, nodes: Sequence[Mapping[str, float]]) -> Needs:
     """What one worker takes of its machine.
 
     Raises:
@@ -266,18 +278,16 @@ def room(needs: Needs, node: Mapping[str, float]) -> int:
     return min(fits, of_gpus)
 
 
-def setup_of(todos: Sequence[Todo], how: RunChoice, out: Path, probe: str) -> dict[str, Any]:
-    """What every worker is told first: plain values.
+def setup_of() -> dict[str, Any]:
+    """What every worker is told: plain values."""
+    return {"folder": os.getcwd(), "tasks": dict(TASKS)}
 
-    Args:
-        probe: name of the file in the run folder that it has to find.
-    """
+
+def setup_of_run(todos: Sequence[Todo], how: RunChoice, out: Path) -> dict[str, Any]:
+    """The same, and the cells of a run."""
     return {
-        "folder": os.getcwd(),
+        **setup_of(),
         "out": str(out.resolve()),
-        "probe": probe,
-        "versions": installed_versions(),
-        "tasks": dict(TASKS),
         "how": asdict(how),
         "precisions": sorted({todo.spec.model.precision for todo in todos}),
         "cells": [todo.spec.to_json() for todo in todos],
@@ -285,12 +295,11 @@ def setup_of(todos: Sequence[Todo], how: RunChoice, out: Path, probe: str) -> di
 
 
 @contextmanager
-def probe_file(out: Path) -> Iterator[tuple[str, str]]:
-    """A file in the run folder that workers must see; its name and what it says."""
-    name, text = temporary_name(), secrets.token_hex(16)
-    path = write_atomic(out / name, text.encode())
+def told_in(folder: Path, setup: Mapping[str, Any]) -> Iterator[Path]:
+    """A file in the folder that workers must see, and what it tells them."""
+    path = write_atomic(folder / temporary_name(), json.dumps(setup).encode())
     try:
-        yield name, text
+        yield path
     finally:
         with suppress(OSError):
             path.unlink()

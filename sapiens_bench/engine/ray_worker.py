@@ -1,4 +1,5 @@
-"""What runs inside a Ray actor: one model, one shard at a time, the next one loaded meanwhile. Imports no Ray itself.
+"""What runs inside a Ray actor: one model, one shard at a time, the next one loaded meanwhile; or jobs that make files.
+Imports no Ray itself.
 
 It gets names and plain values, never code: cards, options and paths as ``CellSpec.to_json`` writes them. What it
 answers is plain values, too, so that an exception of any library reaches the driver with its text.
@@ -6,6 +7,7 @@ answers is plain values, too, so that an exception of any library reaches the dr
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Mapping
@@ -29,7 +31,7 @@ from sapiens_bench.store.record import Timing
 from sapiens_bench.store.rows import nth_shard
 from sapiens_bench.store.throughput import since
 from sapiens_bench.tasks import TASKS
-from sapiens_bench.workers import fault_of
+from sapiens_bench.workers import fault_of, find
 
 Told = dict[str, Any]  # plain values
 
@@ -39,44 +41,76 @@ def installed_versions() -> dict[str, str]:
     return {**provenance.packages(), "code of sapiens-bench": (code_sha256(()) or "unknown")[:12]}
 
 
-class Worker:
-    """One process that computes shards."""
+class Member:
+    """One process of a crew."""
 
-    def hello(self, setup: Mapping[str, Any]) -> Told:
+    def hello(self, first: Mapping[str, Any]) -> Told:
         """Get ready; what this process is and has, or why it cannot work.
 
         Args:
-            setup: see ``ray_pool.setup_of``.
+            first: versions of the driver, device, threads, and the file with the rest (``ray_pool.setup_of``), which
+                lies in the folder that all must see.
         """
         versions = installed_versions()
-        if versions != setup["versions"]:  # before anything else is looked at, which may mean something else there
+        if versions != first["versions"]:  # before anything else is looked at, which may mean something else there
             return {"kind": "other", "host": platform.node(), "versions": versions}
         try:
+            file = Path(first["file"])
+            if not file.is_file():
+                return {"kind": "blind", "host": platform.node()}
+            setup = {**json.loads(file.read_text()), **first}
             os.chdir(setup["folder"])  # relative paths mean what they mean to the driver
-            self._out = Path(setup["out"])
-            probe = self._out / setup["probe"]
-            sees = probe.read_text() if probe.is_file() else ""
             for name, target in setup["tasks"].items():
                 TASKS.setdefault(name, target)
             prepare_process(setup["threads"])
-            self._specs: Mapping[int, str] = dict(enumerate(setup["cells"]))
-            self._known: dict[int, CellSpec] = {}
-            self._open: dict[str, OpenData] = {}
-            self._line: tuple[int, Line, int | None] | None = None  # cell, its line, the shard that is ahead
-            self._told = Timing()
-            self._notes: list[str] = []
-            self._events: list[Event] = []
-            self._keyed: set[str] = set()
-            self._setting = self._set_up(setup)
-            n_kept = 8 * (self._setting.threads.loaders + self._setting.batch_size)
-            self._holder = ModelHolder(self._setting.device, n_kept, (), self._notes.append)
+            has = self.prepare(setup)
         except Exception as error:
             return {"kind": "stop", "host": platform.node(), **_fault(error)}
+        return {"kind": "ready", "host": platform.node(), "pid": os.getpid(), **has}
+
+    def prepare(self, setup: Mapping[str, Any]) -> Told:
+        """What this kind of worker needs before its first shard; what it tells of itself."""
+        raise AssertionError("a kind of worker")
+
+    def compute(self, cell: int, shard: int, ahead: int | None) -> Told:
+        """Do a shard, completely; ``ahead`` is the one that will probably follow."""
+        raise AssertionError("a kind of worker")
+
+
+class JobWorker(Member):
+    """Does jobs as ``workers.run_all`` does them: a shard is a few."""
+
+    def prepare(self, setup: Mapping[str, Any]) -> Told:
+        """See ``Member``."""
+        self._call, self._shards = find(setup["function"]), setup["shards"]
+        return {}
+
+    def compute(self, cell: int, shard: int, ahead: int | None) -> Told:
+        """See ``Member``."""
+        try:
+            return {"kind": "done", "values": [self._call(argument) for argument in self._shards[shard]]}
+        except Exception as error:
+            return {"kind": "stop", **_fault(error)}
+
+
+class Worker(Member):
+    """Computes shards of rows."""
+
+    def prepare(self, setup: Mapping[str, Any]) -> Told:
+        """See ``Member``."""
+        self._out = Path(setup["out"])
+        self._specs: Mapping[int, str] = dict(enumerate(setup["cells"]))
+        self._known: dict[int, CellSpec] = {}
+        self._open: dict[str, OpenData] = {}
+        self._line: tuple[int, Line, int | None] | None = None  # cell, its line, the shard that is ahead
+        self._told = Timing()
+        self._notes: list[str] = []
+        self._events: list[Event] = []
+        self._keyed: set[str] = set()
+        self._setting = self._set_up(setup)
+        n_kept = 8 * (self._setting.threads.loaders + self._setting.batch_size)
+        self._holder = ModelHolder(self._setting.device, n_kept, (), self._notes.append)
         return {
-            "kind": "ready",
-            "host": platform.node(),
-            "pid": os.getpid(),
-            "sees": sees,
             "hardware": provenance.hardware(self._setting.device),
             "batch_size": self._setting.batch_size,
             "threads": setup["threads"],

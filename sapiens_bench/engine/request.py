@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from sapiens_bench.adapters.context import MAX_PIXELS
 from sapiens_bench.adapters.selection.rule import read_selection
 from sapiens_bench.cards.schema import MAX_INPUT_SIDE
-from sapiens_bench.engine.choices import ENGINES, DataChoice, Engine, ModelChoice, RunChoice
-from sapiens_bench.errors import UnknownName, UsageError
+from sapiens_bench.engine.choices import DataChoice, Engine, ModelChoice, Places, RunChoice
+from sapiens_bench.errors import UsageError
 from sapiens_bench.pixels.files import shown
 
 _LEAST = {"limit": 1, "batch_size": 1, "prefetch": 0, "workers": 1, "threads": 1, "shard_size": 1, "n_boot": 0}
@@ -92,7 +92,10 @@ class Request:
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}, found {value}.")
         read_selection(self.select)
-        _check_engine(self)
+        if Places.of(self).engine == "ray" and self.part is not None:
+            raise UsageError(
+                "--shard cuts a run for launchers that know nothing of each other; --engine ray needs none."
+            )
         if self.max_errors is not None and not 0 <= self.max_errors <= 1:
             raise UsageError(f"max_errors is a share between 0 and 1, found {self.max_errors}.")
 
@@ -155,27 +158,6 @@ class Request:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "command"}
         values["own"] = self.own._asdict()
         return {name: plain(value) for name, value in values.items()}
-
-
-def _check_engine(request: Request) -> None:
-    """
-    Raises:
-        UsageError: an engine that there is not, or what only another one can use.
-    """
-    gpus = request.gpus_per_worker
-    if request.engine not in ENGINES:
-        raise UnknownName("engine", request.engine, ENGINES)
-    if request.engine == "local":
-        if request.address or gpus is not None:
-            name = "--address" if request.address else "--gpus-per-worker"
-            raise UsageError(f"{name} belongs to --engine ray.")
-        return
-    if gpus is not None and not (0 <= gpus <= 1 or (gpus > 1 and gpus == int(gpus))):
-        raise UsageError(f"--gpus-per-worker {gpus:g}: a share of one GPU such as 0.5, or a whole number.")
-    if re.fullmatch(r"cuda:\d+", request.device):
-        raise UsageError(f"--device {request.device}: with --engine ray the cluster chooses the GPU. Write cuda.")
-    if request.part is not None:
-        raise UsageError("--shard cuts a run for launchers that know nothing of each other; --engine ray needs none.")
 
 
 def _refuse_unprintable(said: str | Path | None) -> None:

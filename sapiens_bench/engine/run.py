@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from sapiens_bench import __version__
 from sapiens_bench.engine import declared, provenance, scores
+from sapiens_bench.engine.choices import Places
 from sapiens_bench.engine.complete import complete_before
 from sapiens_bench.engine.data_specs import FoundData
 from sapiens_bench.engine.device import resolve_device, use_full_fp32
@@ -18,6 +19,7 @@ from sapiens_bench.engine.jobs import Setting, Todo, job_of
 from sapiens_bench.engine.kept_scores import KeptScores, SetFacts, cell_key, set_key
 from sapiens_bench.engine.line import run_cell
 from sapiens_bench.engine.plan import Plan, first_reason
+from sapiens_bench.engine.ray_cluster import joined_early
 from sapiens_bench.engine.results import run_results
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.stopping import Terminate, signals_raise
@@ -95,7 +97,7 @@ class _Run:
         self.record.bind(plan.out, lambda cell: metrics[cell.dataset])
         self.materialised: set[str] = set()
         self.holder = self._holder()
-        self.lost: list[tuple[CellSpec, list[str]]] = []  # for each shard that killed its workers, how they ended
+        self.lost: list[tuple[CellSpec, str]] = []  # of shards that ended workers and have no rows: why
         self.first_error = plan.first_error
         self.previous: RunRecord | None = None  # what run.json said before this run
         self.kept: KeptScores | None = None
@@ -106,8 +108,9 @@ class _Run:
         claims = [CellClaim(c.cell.folder, c.fields, c.cell.shard_size) for c in self.plan.cells]
         with signals_raise():
             try:
-                with open_run(self.plan.out, self.plan.identity, claims) as folder:
-                    self._fill(folder)
+                places = Places.of(self.how) if self.before is None else Places()
+                with joined_early(places) as note, open_run(self.plan.out, self.plan.identity, claims) as folder:
+                    self._fill(folder, note)
                     return self._verdict()
             except KeyboardInterrupt as stop:
                 kind = Terminated if isinstance(stop, Terminate) else Interrupted
@@ -115,16 +118,16 @@ class _Run:
                     f"Stopped. Everything committed is kept in {self.plan.out}; the same command goes on from there."
                 ) from None
 
-    def _fill(self, folder: RunFolder) -> None:
+    def _fill(self, folder: RunFolder, note: str) -> None:
         """All rows and scores of the plan."""
         self.previous, self.kept = folder.previous, KeptScores(self.plan.out)
         if folder.previous is not None:
             self.record.costs = folder.previous.costs  # of `profile` into this folder
         try:
             self._save("running")
-            for note in self.plan.data_notes:
-                self.on_event(Note(note))
-            self._note(*self.plan.notes, *folder.notes)
+            for text in self.plan.data_notes:
+                self.on_event(Note(text))
+            self._note(*self.plan.notes, *folder.notes, *([note] if note else []))
             if self.how.engine == "local":
                 for spec in self.plan.cells:
                     self._cell(spec)
@@ -176,17 +179,21 @@ class _Run:
 
     def _spread(self) -> None:
         """The same for all cells at once: their shards are given to workers elsewhere."""
+        from sapiens_bench.engine.ray_cluster import cores_for, jobs_on, kept
         from sapiens_bench.engine.spread import spread
 
+        how = self.how
         near = [spec for spec in self.plan.cells if spec.model.is_results]  # files that need no device
         for spec in near:
             self._cell(spec)
         todos = [self._begin(spec) for spec in self.plan.cells if spec not in near]
-        for todo in todos:
-            if todo.missing:
-                self._materialise(todo.data)
         if any(todo.missing for todo in todos):
-            self.lost = spread(todos, self)
+            with kept(how.engine, how.address, cores_for(how.workers, how.threads)):
+                with jobs_on(Places.of(how), self.note_once):
+                    for todo in todos:
+                        if todo.missing:
+                            self._materialise(todo.data)
+                self.lost = spread(todos, self)
         for todo in todos:
             if self.record_of(todo.spec).status != "refused":
                 self._end(todo)
@@ -263,13 +270,9 @@ class _Run:
         return SetFacts(len(left_out), *seen)
 
     def _tell_lost(self) -> None:
-        """Shards that cost too many workers: why they are missing."""
-        for spec, whys in self.lost:
-            record = self.record_of(spec)
-            about = f"A shard of {spec.title} on {spec.cell.dataset} ended {len(whys)} workers and was left out."
-            fix = "Run the same command again; with less in memory at once: --batch-size, or fewer workers a machine."
-            record.causes.append(Cause(kind="WorkerDied", side="run", detail=f"{about} {whys[-1]}", fix=fix))
-            self._note(f"{about} {whys[-1]} {fix}")
+        """Shards without even error rows: why they are missing."""
+        for spec, why in self.lost:
+            self.record_of(spec).causes.append(Cause(kind="WorkerDied", side="run", detail=why))
 
     def _find_device(self) -> str:
         """The device that was asked for; loads torch."""

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
-from sapiens_bench.engine.choices import RunChoice
+from sapiens_bench.engine.choices import Places, RunChoice
+from sapiens_bench.engine.crashed import write_off
 from sapiens_bench.engine.crew import Answer, Crew, Item, Queue
 from sapiens_bench.engine.events import CellStarted, Event, Note, ShardDone
 from sapiens_bench.engine.jobs import Todo
 from sapiens_bench.engine.plan import Plan
 from sapiens_bench.engine.ray_cluster import cores_for, joined
-from sapiens_bench.engine.ray_pool import RayPool, probe_file, setup_of
+from sapiens_bench.engine.ray_pool import RayPool, setup_of_run, told_in
 from sapiens_bench.engine.ray_worker import Told
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.stopping import guarded
@@ -40,8 +41,8 @@ class Run(Protocol):
     def record_of(self, spec: CellSpec) -> CellRecord: ...
 
 
-def spread(todos: Sequence[Todo], run: Run) -> list[tuple[CellSpec, list[str]]]:
-    """Have all missing shards computed and committed; for each that cost too many workers, how those ended.
+def spread(todos: Sequence[Todo], run: Run) -> list[tuple[CellSpec, str]]:
+    """Have all missing shards computed and committed; of each that cost too many workers and stays missing, why.
 
     Raises:
         UsageError: no Ray, no cluster, or a machine of it that is not set up as this one.
@@ -49,21 +50,30 @@ def spread(todos: Sequence[Todo], run: Run) -> list[tuple[CellSpec, list[str]]]:
     """
     how, out = run.how, run.plan.out
     desk = _Desk(todos, run)
-    with probe_file(out) as (probe, text), joined(how.address, cores_for(how.workers, how.threads)) as found:
+    with (
+        told_in(out, setup_of_run(todos, how, out)) as file,
+        joined(how.address, cores_for(how.workers, how.threads)) as found,
+    ):
         if found.note:
             run.note_once(found.note)
-        pool = RayPool(found, how, setup_of(todos, how, out, probe), text, desk.greet)
+        pool = RayPool(found, Places.of(how), file, desk.greet)
         run.record.request |= {"ray": found.ray.__version__}
         desk.announce()
         try:
             queue = Queue([(todo.spec.model.id, array("q", (s.number for s in todo.missing))) for todo in todos])
             lost = Crew(pool, queue, desk.take, lambda text: run.on_event(Note(text))).work()
-            return [(todos[item.cell].spec, whys) for item, whys in lost]
         finally:
             with guarded():
                 pool.close()
                 remove_strays(out)  # of workers that were killed
             run.record.request |= {"worker_hosts": dict(sorted(desk.hosts.items()))}
+    missing = []
+    for item, whys in lost:
+        todo = todos[item.cell]
+        told, has_rows = write_off(todo, item.shard, whys, how, out)
+        run.note_once(told)
+        missing += [] if has_rows else [(todo.spec, told)]
+    return missing
 
 
 class _Desk:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError, UsageError
 from sapiens_bench.models.parts.trunks import Trunk
+from sapiens_bench.probe.parts import Elsewhere, feature_maps, read_part
 from sapiens_bench.probe.people import person_view
 from sapiens_bench.probe.views import Arrays, Grid, draws, make_view
 from sapiens_bench.store.files import write_atomic
@@ -33,6 +34,7 @@ BLOCK = 64  # rows between two commits
 ON_DEVICE_SHARE = 0.5  # of a device's free memory that rows may take
 VERSION = 1  # of views: raised whenever one could come out differently
 Progress = Callable[[str, int, int], None]
+Make = Callable[[int, int], tuple[list[Arrays], list[str]] | None]  # rows of a block, and their pictures
 
 
 @dataclass(frozen=True)
@@ -175,34 +177,61 @@ def views_of(data: TrainingData, root: Path, progress: Progress, workers: int = 
         return _filled(folder, data.n_rows, make, lambda done: progress("views", done, data.n_rows))
 
 
-def maps_of(data: TrainingData, views: Rows, trunk: Trunk, root: Path, device: str, progress: Progress) -> Rows:
-    """The trunk's feature maps of every view, float16, made where they are missing."""
+def maps_of(
+    data: TrainingData,
+    views: Rows,
+    trunk: Trunk,
+    root: Path,
+    device: str,
+    progress: Progress,
+    elsewhere: Elsewhere | None = None,
+) -> Rows:
+    """The trunk's feature maps of every view, float16, made where they are missing, here or by workers elsewhere."""
     key = hashlib.sha256(f"{data.key()}\n{trunk.identity}\n{trunk.taps}".encode()).hexdigest()[:20]
-    images = views.arrays["image"]
+    images, folder = views.arrays["image"], root / f"maps-{key}"
+    n_rows = len(images)
+
+    def told(done: int) -> None:
+        progress("feature maps", done, n_rows)
+
+    def of_part(first: int, last: int) -> tuple[list[Arrays], list[str]] | None:
+        maps = read_part(folder, first)
+        return None if maps is None else _rows_of(maps, last - first)
 
     def make(first: int, last: int) -> tuple[list[Arrays], list[str]]:
-        with torch.inference_mode():
-            maps = trunk(torch.from_numpy(np.array(images[first:last])).to(device))
-        limit = torch.finfo(torch.float16).max
-        found = [m.float().clamp(-limit, limit).half().cpu().contiguous().numpy() for m in maps]
-        names = [tap.name for tap in trunk.taps]
-        return [{name: m[i] for name, m in zip(names, found, strict=True)} for i in range(last - first)], []
+        return of_part(first, last) or _rows_of(feature_maps(trunk, images[first:last], device), last - first)
 
-    return _filled(root / f"maps-{key}", len(images), make, lambda done: progress("feature maps", done, len(images)))
+    if elsewhere is not None:
+        blocks = [(first, min(first + BLOCK, n_rows)) for first in range(_state(folder)["done"], n_rows, BLOCK)]
+        view_file = root / f"views-{data.key()}" / "image.npy"
+        elsewhere.make(view_file, folder, blocks, lambda: _fill(folder, n_rows, of_part, told))
+    found = _filled(folder, n_rows, make, told)
+    for part in folder.glob("part-*.npz"):  # all are in the cache
+        part.unlink(missing_ok=True)
+    return found
 
 
-def _filled(
-    folder: Path,
-    n_rows: int,
-    make: Callable[[int, int], tuple[list[Arrays], list[str]]],
-    on_done: Callable[[int], None],
-) -> Rows:
+def _rows_of(maps: Arrays, n: int) -> tuple[list[Arrays], list[str]]:
+    return [{name: m[i] for name, m in maps.items()} for i in range(n)], []
+
+
+def _filled(folder: Path, n_rows: int, make: Make, on_done: Callable[[int], None]) -> Rows:
     """The arrays of a folder, its missing rows made block by block."""
+    state = _fill(folder, n_rows, make, on_done)
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in state["parts"]}
+    return Rows(arrays, tuple(state["pictures"]))
+
+
+def _fill(folder: Path, n_rows: int, make: Make, on_done: Callable[[int], None]) -> dict[str, Any]:
+    """Missing rows, block by block, as far as ``make`` has them; what is there now."""
     state = _state(folder)
     while state["done"] < n_rows:
         first = state["done"]
         last = min(first + BLOCK, n_rows)
-        rows, pictures = make(first, last)
+        made = make(first, last)
+        if made is None:
+            break
+        rows, pictures = made
         folder.mkdir(parents=True, exist_ok=True)
         for name in rows[0]:
             block = np.stack([row[name] for row in rows])
@@ -212,8 +241,7 @@ def _filled(
         state = {"done": last, "parts": list(rows[0]), "pictures": state["pictures"] + pictures}
         write_atomic(folder / "done.json", json.dumps(state).encode())
         on_done(last)
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in state["parts"]}
-    return Rows(arrays, tuple(state["pictures"]))
+    return state
 
 
 def _state(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sapiens_bench.engine.choices import Engine, Places
 from sapiens_bench.errors import UsageError, nearest
 from sapiens_bench.probe.schedule import Decay
 
@@ -80,11 +81,16 @@ class ProbeRequest:
     device: str = "auto"
     processes: int = 1  # that train together, one a GPU; ``batch`` is that of all
     threads: int | None = None
+    engine: Engine = "local"  # who renders the pictures and makes the feature maps; training stays in this process
+    workers: int | None = None
+    gpus_per_worker: float | None = None
+    address: str = ""
     data_root: Path | None = None
     cards: tuple[Path, ...] = ()
     command: str = ""
 
     def __post_init__(self) -> None:
+        Places.of(self)  # refuses what makes no sense
         wrong = [task for task in self.tasks if task not in TASKS]
         if wrong or not self.tasks:
             close = nearest(wrong[0], TASKS) if wrong else []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,10 @@ from torch import nn
 from sapiens_bench.adapters.context import MAX_PIXELS
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.folders import cache_root
-from sapiens_bench.engine.choices import DataChoice
+from sapiens_bench.engine.choices import DataChoice, Places
 from sapiens_bench.engine.data_specs import FoundData, open_named
 from sapiens_bench.engine.device import resolve_device
+from sapiens_bench.engine.ray_cluster import jobs_on
 from sapiens_bench.errors import UsageError
 from sapiens_bench.models.parts.dense_head import HeadPlan
 from sapiens_bench.models.parts.head_file import Head, HeadFile, build_head, save_head
@@ -31,6 +34,7 @@ from sapiens_bench.probe.fresh import source_hw
 from sapiens_bench.probe.leakage import refuse_shared_groups, refuse_shared_pictures, split_groups
 from sapiens_bench.probe.objective import Objective, class_weights
 from sapiens_bench.probe.paper import PAPER_CLASS_WEIGHTS
+from sapiens_bench.probe.parts import Elsewhere
 from sapiens_bench.probe.people import find_people
 from sapiens_bench.probe.plot import plot_losses, write_tensorboard
 from sapiens_bench.probe.request import ARCH_WIDTH, HEADS, RATES, DataName, ProbeRequest
@@ -39,7 +43,9 @@ from sapiens_bench.probe.transfer import start_from
 from sapiens_bench.probe.views import Grid
 from sapiens_bench.probe.write import Fitted, write_cards, write_head
 from sapiens_bench.types import Materialised
+from sapiens_bench.workers import OnDone
 
+_log = logging.getLogger(__name__)
 CHANNELS = {"depth": 1, "normal": 3}
 NAMED = ("seg", "pose")  # tasks whose channels are the names of a set
 Watch = Callable[[str, int, int], None]  # what, done, total
@@ -115,7 +121,8 @@ def probe_data(request: ProbeRequest, catalog: Catalog, watch: Watch) -> ProbeDa
     for each in judged:
         refuse_shared_groups(first.open.adapter, samples, each.open.adapter, names)
     if isinstance(first.open.adapter, Materialised):  # takes minutes: whatever can be refused has been by now
-        first.open.adapter.materialise(samples, request.threads or 2, lambda n, of: watch("pictures", n, of))
+        with jobs_on(Places.of(request), _log.warning):
+            first.open.adapter.materialise(samples, request.threads or 2, lambda n, of: watch("pictures", n, of))
     plan = _plan(request, trunk, found)
     fresh = not request.views
     grid = Grid(source_hw(request.input_hw), 1) if fresh else Grid(request.input_hw, plan.out_stride)
@@ -124,13 +131,30 @@ def probe_data(request: ProbeRequest, catalog: Catalog, watch: Watch) -> ProbeDa
     views = views_of(data, root, watch, request.threads or os.cpu_count() or 1)
     for each in judged[:1]:
         refuse_shared_pictures(views.pictures, each.open.adapter, names)
-    maps = None if request.finetune or fresh else near(maps_of(data, views, trunk, root, device, watch), device)
+    elsewhere = _elsewhere(request, trunk)
+    maps = (
+        None if request.finetune or fresh else near(maps_of(data, views, trunk, root, device, watch, elsewhere), device)
+    )
     groups = [first.open.adapter.groups[index] for index in data.indices]
     fitted, held = split_groups(groups, request.validation)
     train_rows = [i * data.n_views + view for i in fitted for view in range(data.n_views)]
     plain = [i * data.n_views for i in held]
     objective = _objective(request, plan, views)
     return ProbeData(request, data, near(views, device), maps, trunk, plan, objective, train_rows, plain, device)
+
+
+def _elsewhere(request: ProbeRequest, trunk: Trunk) -> Elsewhere | None:
+    """Workers for the feature maps, where they were asked for."""
+    if request.engine == "local":
+        return None
+    from sapiens_bench.engine.ray_jobs import spread_jobs
+
+    def send(function: str, jobs: Sequence[Any], folder: Path, on_done: OnDone) -> None:
+        with ExitStack() as stack:
+            spread_jobs(Places.of(request), _log.warning, stack, function, jobs, folder, on_done)
+
+    weights = "" if request.backbone_weights is None else str(request.backbone_weights.absolute())
+    return Elsewhere(send, request.backbone, weights, request.input_hw, trunk.identity, request.device)
 
 
 def _training_data(

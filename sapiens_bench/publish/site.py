@@ -22,7 +22,7 @@ from sapiens_bench.stats.multiple import draws_for
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
 
 _MEASURED = ("done",)
-_SKIPPED = {"rows", "preds", "maps", "quarantine"}
+_SKIPPED = {"rows", "preds", "maps", "quarantine", "failed"}
 Alike = tuple[str, ...]  # what numbers of one table share
 
 

@@ -42,6 +42,7 @@ FIXES: Mapping[str, str] = {
     "pred.shape": "Give predictions in the size and layout that the detail names; until then they count as misses.",
     "pred.label": "Give label indices of the protocol's set; until then they count as misses.",
     "pred": "Look at this prediction; until it is mended it counts as a miss.",
+    "worker": "Its images count as misses. Delete RUN/failed, and the same command tries them again.",
     "model": "The model failed on this image, which counts as a miss. See the detail.",
 }
 ALL_FAILED = "every image failed"

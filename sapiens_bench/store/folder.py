@@ -21,7 +21,7 @@ from sapiens_bench.store.record import RunRecord, read_run
 from sapiens_bench.store.rows import read_shard, shard_files
 
 PLAN_FILE = "plan.json"
-_OURS = ("rows", "preds", "maps", "quarantine", "scores.json", PLAN_FILE, RUN_FILE)
+_OURS = ("rows", "preds", "maps", "quarantine", "failed", "scores.json", PLAN_FILE, RUN_FILE)
 
 
 class CellClaim(NamedTuple):

@@ -1,7 +1,7 @@
 """Where things lie in a run folder, and which names may become part of a path.
 
 ``rows/<task>/<data set>/<protocol>/<model>/shard-00000.parquet``, the same below ``preds/`` and ``maps/``;
-``quarantine/`` holds, under the same paths, what was found damaged.
+``quarantine/`` holds, under the same paths, what was found damaged, ``failed/`` why a shard has only error rows.
 """
 
 from __future__ import annotations

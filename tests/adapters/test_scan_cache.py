@@ -259,4 +259,6 @@ def test_a_cache_that_cannot_be_written_stops_everything(tmp_path: Path) -> None
     ]
     for workers in (1, 2):
         with pytest.raises(StoreError, match="could not be written"):
-            run_all("sapiens_bench.adapters.scans.render:run_record", jobs, workers, lambda job, outcomes: None)
+            run_all(
+                "sapiens_bench.adapters.scans.render:run_record", jobs, workers, lambda job, outcomes: None, tmp_path
+            )

@@ -11,8 +11,8 @@ import pytest
 
 from sapiens_bench.engine.jobs import Setting, Todo, job_of
 from sapiens_bench.engine.plan import Plan
-from sapiens_bench.engine.ray_pool import Needs, answer_of, needs_of, room, setup_of
-from sapiens_bench.engine.ray_worker import Worker
+from sapiens_bench.engine.ray_pool import Needs, answer_of, needs_of, room, setup_of_run
+from sapiens_bench.engine.ray_worker import Worker, installed_versions
 from sapiens_bench.engine.threads import division
 from sapiens_bench.errors import CardError, MachineFault, UsageError
 from sapiens_bench.store.files import write_atomic
@@ -33,10 +33,10 @@ def todos_of(plan: Plan) -> list[Todo]:
 
 
 def setup(plan: Plan, **changes: Any) -> dict[str, Any]:
-    """As it would travel: plain values."""
-    write_atomic(plan.out / ".tmp-probe", b"seen")
-    told = json.loads(json.dumps(setup_of(todos_of(plan), plan.how, plan.out, ".tmp-probe")))
-    return {**told, "device": "cpu", "threads": 1, **changes}
+    """What a worker knows after it has read the file, as plain values."""
+    file = write_atomic(plan.out / ".tmp-told", json.dumps(setup_of_run(todos_of(plan), plan.how, plan.out)).encode())
+    first = {"versions": installed_versions(), "file": str(file), "device": "cpu", "threads": 1}
+    return {**json.loads(file.read_text()), **first, **changes}
 
 
 def shards(out: Path) -> dict[str, bytes]:
@@ -48,7 +48,6 @@ def greeted(plan: Plan) -> Worker:
     worker = Worker()
     told = worker.hello(setup(plan))
     assert told["kind"] == "ready", told
-    assert told["sees"] == "seen"
     return worker
 
 
@@ -117,9 +116,9 @@ def test_lack_of_memory_makes_a_worker_unfit_and_names_the_machine(toy: ModuleTy
     assert told["host"] in answer.about
 
 
-def test_a_worker_without_the_run_folder_sees_nothing(toy: ModuleType, tmp_path: Path) -> None:
-    told = Worker().hello(setup(toy.plan(tmp_path / "a", DATA, **HOW), out=str(tmp_path / "b")))
-    assert (told["kind"], told["sees"]) == ("ready", "")
+def test_a_worker_that_does_not_see_the_run_folder_says_so(toy: ModuleType, tmp_path: Path) -> None:
+    told = Worker().hello(setup(toy.plan(tmp_path / "a", DATA, **HOW), file=str(tmp_path / "b" / ".tmp-told")))
+    assert told["kind"] == "blind"
 
 
 def test_a_worker_where_the_folder_of_the_command_is_missing_says_so(toy: ModuleType, tmp_path: Path) -> None:

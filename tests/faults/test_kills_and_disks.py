@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fault_suite import disks, flips, growth, ray_runs, renders, toy_runs
@@ -54,8 +55,11 @@ def test_a_file_that_may_not_grow_ends_the_run_resumably(starter: Starter, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.soak
-def test_a_full_disk_ends_the_run_resumably(tmp_path: Path) -> None:
-    tally = disks.disk_filled(tmp_path, N_SOAK, seed=0)
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_full_disk_ends_the_run_resumably(engine: str, tmp_path: Path) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray")
+    tally = disks.disk_filled(tmp_path, N_SOAK, 0, engine)
     if tally is None:
         pytest.skip("no file system may be mounted here")
     assert tally.damage == UNHARMED
@@ -96,8 +100,11 @@ def test_on_a_cluster_whatever_ends_or_joins_nothing_is_lost(fault: Callable[...
 
 @pytest.mark.slow
 @pytest.mark.soak
-def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
-    found = growth.long_run(tmp_path, 100_000, 10, seed=0)
+@pytest.mark.parametrize("long_run", [growth.long_run, growth.long_run_on_ray])
+def test_memory_does_not_grow_with_the_rows(long_run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    if long_run is growth.long_run_on_ray:
+        pytest.importorskip("ray")
+    found = long_run(tmp_path, 100_000, 12, seed=0)
     assert (found["rows_lost"], found["rows_duplicated"], found["rows_corrupt"]) == (0, 0, 0)
     assert found["complaints"] == []
     assert found["metric_diff_after_resume"] == 0.0

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from fault_suite.tally import Tally, committed_shards, judge
+from fault_suite.tally import Tally, Unbroken, committed_shards, judge
 from fault_suite.toy_runs import Starter, ToyRun
 
 MOUNTED_BYTES = 16 << 20
@@ -48,8 +48,12 @@ def _resume(starter: Starter, tally: Tally, out: Path, run: ToyRun) -> None:
     tally.recomputed.append(sum(number in kept for number, _ in resumed.shards))
 
 
-def disk_filled(folder: Path, n_faults: int, seed: int) -> Tally | None:
-    """A file system that is full from a random moment on; None where none may be mounted (no user namespaces)."""
+def disk_filled(folder: Path, n_faults: int, seed: int, engine: str = "local") -> Tally | None:
+    """A file system that is full from a random moment on; None where none may be mounted (no user namespaces).
+
+    Args:
+        engine: "ray": the runs are on two workers of a cluster, and full from a moment after their first shard on.
+    """
     command = [
         sys.executable,
         "-c",
@@ -57,6 +61,7 @@ def disk_filled(folder: Path, n_faults: int, seed: int) -> Tally | None:
         str(folder),
         str(n_faults),
         str(seed),
+        engine,
     ]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     try:
@@ -73,6 +78,7 @@ def disk_filled(folder: Path, n_faults: int, seed: int) -> Tally | None:
 def main() -> None:
     """In a name space of its own: mounts the small file system, fills it, prints the tally."""
     folder, n_faults, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    fill = _fill_on_ray if sys.argv[4] == "ray" else _fill
     place = folder / "small"
     place.mkdir(parents=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={MOUNTED_BYTES}", "tmpfs", str(place)])
@@ -81,7 +87,7 @@ def main() -> None:
     from sapiens_bench.testing import toy
 
     with toy.installed():
-        tally = _fill(place, n_faults, seed)
+        tally = fill(place, n_faults, seed)
     print(json.dumps(vars(tally)))
 
 
@@ -89,16 +95,34 @@ def _fill(place: Path, n_faults: int, seed: int) -> Tally:
     rng, tally, starter = random.Random(seed), Tally(), Starter(place)
     unbroken, seconds = starter.unbroken()
     for number in range(n_faults):
-        out, ballast = place / f"run-{number}", place / "ballast"
+        out = place / f"run-{number}"
         run = starter.start(out)
         time.sleep(rng.random() * seconds)
-        _take_all(ballast)
-        run.wait()
-        ballast.unlink()
-        _resume(starter, tally, out, run)
-        judge(tally, out, unbroken)
-        subprocess.run(["rm", "-r", str(out)], check=True)
+        _fill_up(starter, tally, run, out, unbroken)
     return tally
+
+
+def _fill_on_ray(place: Path, n_faults: int, seed: int) -> Tally:
+    from fault_suite.ray_runs import Trials, cluster
+
+    with cluster(place.parent, 2) as nodes:
+        trials = Trials(place, seed)
+        for number in range(n_faults):
+            out, run = trials.run(number, address=nodes.address, workers=2)
+            time.sleep(trials.rng.random())
+            _fill_up(trials.starter, trials.tally, run, out, trials.unbroken)
+        return trials.tally
+
+
+def _fill_up(starter: Starter, tally: Tally, run: ToyRun, out: Path, unbroken: Unbroken) -> None:
+    """No byte is free until the run has ended; then the same command again."""
+    ballast = out.parent / "ballast"
+    _take_all(ballast)
+    run.wait()
+    ballast.unlink()
+    _resume(starter, tally, out, run)
+    judge(tally, out, unbroken)
+    subprocess.run(["rm", "-r", str(out)], check=True)
 
 
 def _take_all(ballast: Path) -> None:

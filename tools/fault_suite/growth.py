@@ -8,6 +8,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,52 @@ def long_run(folder: Path, n_rows: int, n_kills: int, seed: int) -> dict[str, An
             **_memory(memory)}  # fmt: skip
 
 
+def long_run_on_ray(folder: Path, n_rows: int, n_kills: int, seed: int) -> dict[str, Any]:
+    """The same on two workers of a Ray cluster, compared with an unbroken run of the local engine.
+
+    A quarter of the kills hit the driver, and its cluster ends with it; the others a worker. The memory is the driver's
+    between the two of its deaths, or its end, that lie farthest apart.
+    """
+    rng, tally = random.Random(seed), Tally()
+    whole, out, n_shards = folder / "unbroken", folder / "killed", -(-n_rows // SHARD)
+    _follow(_start(whole, n_rows), None)
+    stops = sorted(rng.sample(range(1, n_shards), n_kills // 4))
+    victims = sorted(rng.sample(range(1, n_shards), n_kills - len(stops)))
+    parts: list[_Followed] = []
+    tries = 0
+
+    def on_shard(number: int, driver: psutil.Process) -> None:
+        nonlocal tries
+        if victims and number >= victims[0] and (found := ray_workers(driver)):
+            victims.pop(0)
+            rng.choice(found).kill()
+            tries += 1
+
+    began = time.monotonic()
+    for stop in [*stops, None]:
+        run = _start(out, n_rows, engine="ray", workers=2, threads=1)
+        parts.append(_follow(run, stop, rng.random() * 0.05, on_shard))
+        tally.injected += parts[-1].was_killed
+    tally.recovery_s += [b.first - a.ended for a, b in pairwise(parts) if b.first is not None]
+    tally.also["drivers_killed"], tally.also["workers_killed"] = tally.injected, tries
+    tally.injected += tries
+    tally.met = tally.injected
+    with toy.installed():
+        judge(tally, out, Unbroken.of(whole))
+    return {"rows": n_rows, "shards": n_shards, **tally.figures(), "killed_wall_s": round(time.monotonic() - began, 1),
+            **_memory(max((part.memory for part in parts), key=len))}  # fmt: skip
+
+
+def ray_workers(driver: psutil.Process) -> list[psutil.Process]:
+    """Processes of our actors below a driver that has a cluster of its own."""
+    found: list[psutil.Process] = []
+    for child in driver.children(recursive=True):
+        with suppress(psutil.Error):
+            if child.name().startswith("ray::Worker"):
+                found.append(child)
+    return found
+
+
 class _Followed:
     """What was seen of a run."""
 
@@ -57,13 +106,18 @@ class _Followed:
         self.was_killed = 0
 
 
-def _start(out: Path, n_rows: int) -> subprocess.Popen[str]:
-    given = json.dumps({"data": {"n": n_rows}, "shard_size": SHARD, "batch_size": SHARD})
+def _start(out: Path, n_rows: int, **fields: Any) -> subprocess.Popen[str]:
+    given = json.dumps({"data": {"n": n_rows}, "shard_size": SHARD, "batch_size": SHARD, **fields})
     command = [sys.executable, "-m", "sapiens_bench.testing.toy", str(out), given]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def _follow(process: subprocess.Popen[str], stop: int | None, wait_s: float = 0.0) -> _Followed:
+def _follow(
+    process: subprocess.Popen[str],
+    stop: int | None,
+    wait_s: float = 0.0,
+    on_shard: Callable[[int, psutil.Process], None] = lambda number, process: None,
+) -> _Followed:
     """Read what a run says; kill it ``wait_s`` after it said shard ``stop``, None: let it end."""
     assert process.stdout is not None
     seen, about = _Followed(), psutil.Process(process.pid)
@@ -71,7 +125,9 @@ def _follow(process: subprocess.Popen[str], stop: int | None, wait_s: float = 0.
         seen.first = seen.first or time.monotonic()
         if n_here % _LOOK == 0:
             seen.memory.append((n_here, about.memory_info().rss / 1e6))
-        if stop is not None and int(line.split()[1]) >= stop:
+        number = int(line.split()[1])
+        on_shard(number, about)
+        if stop is not None and number >= stop:
             time.sleep(wait_s)
             process.kill()
             seen.was_killed = 1

@@ -103,7 +103,7 @@ class ScanSamples:
         if missing:
             remove_strays(self.folder)
         jobs = [job_to_json(job) for job in self._jobs(missing)]
-        run_all("sapiens_bench.adapters.scans.render:run_record", jobs, workers, on_done)
+        run_all("sapiens_bench.adapters.scans.render:run_record", jobs, workers, on_done, self.folder)
         if missing:
             remove_strays(self.folder)  # of workers that were killed; their samples were made by others
         entries = [entry for i in range(len(self.views)) if (entry := self.entry(i)) is not None]

@@ -303,7 +303,7 @@ def make_all_levels(
         done += len(jobs[job]["factors"])
         progress(done, total)
 
-    run_all("sapiens_bench.adapters.synthetic.files:make_one", jobs, workers, on_done)
+    run_all("sapiens_bench.adapters.synthetic.files:make_one", jobs, workers, on_done, store.root)
     for folder in touched:
         remove_strays(folder)  # of workers that were killed; their pictures were made by others
 
