@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 BENCHMARKS = REPOSITORY / "tests" / "benchmarks"
 STORED, PAGE = REPOSITORY / "docs" / "performance.json", REPOSITORY / "docs" / "performance.md"
 PACKAGES = ("numpy", "numba", "opencv-python-headless", "pyarrow", "pycocotools", "torch")
-WHOLE_COMMANDS = ("commands", "default", "report")  # with the threads that a user has
+WHOLE_COMMANDS = ("commands", "cores", "default", "report")  # with the threads that a user has
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # read when numpy is loaded
 HEAD = """<!-- Written by tools/performance_page.py: run it, do not edit. -->
 
@@ -101,7 +101,8 @@ def _is_busy(machine: Mapping[str, str]) -> bool:
 
 
 def _reason(line: Mapping[str, Any]) -> str:
-    reason = line["if_missed"] or "no reason is known"
+    distance = f"{_number(line['value'])}{line['unit'].strip()}, the goal is {_goal(line)}"
+    reason = f"{distance}; {line['if_missed'] or 'no reason is known'}"
     return f"{reason}; measured while the machine was busy" if line["is_busy"] else reason
 
 
