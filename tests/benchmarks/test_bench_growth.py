@@ -106,7 +106,7 @@ def note(page: Any, what: str, sizes: Sequence[int], seconds: Sequence[float], u
 
 def note_memory(page: Any, what: str, sizes: Sequence[int], peaks: Sequence[float], unit: str) -> None:
     found = exponent(sizes, peaks)
-    word = "flat" if found < FLAT else f"linear, {peaks[-1] / sizes[-1]:,.0f} bytes each at the largest"
+    word = "flat" if found < FLAT else f"at most linear, {peaks[-1] / sizes[-1]:,.0f} bytes each at the largest"
     beside = ", ".join(f"{n:,} {unit}: {b / 2**20:.3g} MB" for n, b in zip(sizes, peaks, strict=True))
     page.add(TOPIC, f"{what}: exponent of memory", found, "", at_most=1.05, beside=f"{word}; {beside}")
 

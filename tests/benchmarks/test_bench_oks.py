@@ -151,7 +151,7 @@ def test_evaluation_against_pycocotools(
     with pytest.MonkeyPatch.context() as patch:  # what a job gets that is too small for the kernels to be loaded
         patch.setattr(KERNELS, "get", lambda numpy_s: None)
         assert mine() == theirs()
-        page.ratio(TOPIC, f"the same by numpy, as in a small job: {name}", theirs, mine, against="pycocotools")
+        page.ratio(TOPIC, f"evaluation only by numpy, as in a small job, {name}", theirs, mine, against="pycocotools")
 
 
 @pytest.mark.parametrize(("n_detections", "name"), list(zip(MANY, NAMES, strict=True)), ids=NAMES)
