@@ -24,7 +24,7 @@ from sapiens_bench.engine.line import run_cell
 from sapiens_bench.engine.measure import measure_all
 from sapiens_bench.engine.plan import resolve
 from sapiens_bench.engine.request import Request
-from sapiens_bench.engine.threads import Threads
+from sapiens_bench.engine.threads import Threads, keep_freed_memory
 from sapiens_bench.store.rows import nth_shard
 from sapiens_bench.tasks import task_for
 from sapiens_bench.tasks.pose.types import PosePrediction, PoseTarget
@@ -153,6 +153,7 @@ def cost(function: Callable[[], object], n: int) -> Costs:
 
 def record(page: Any, figures: Any, what: str, model: Any, tmp_path: Path, at_most: float, rounds: int) -> None:
     """A whole shard, for a commit is paid once for each. One core: CPU seconds and wall clock are then the same."""
+    keep_freed_memory()  # as a run does; the script has the good of it, too
     data, task = Data(N), pose_task()
     outs = iter(tmp_path / str(i) for i in range(100))
     page.call(lambda: (script(data, model), harness(data, model, task, next(outs))))
