@@ -47,8 +47,9 @@ NOTES = {  # topic -> what its table cannot say
         "“by numpy”."
     ),
     "What the harness adds": (
-        "Script and harness share one core by affinity, the harness as by `--threads 1 --workers 1`, so that CPU seconds "
-        "do not depend on what runs beside what; freed memory is kept for the next image, as in a run, on both sides."
+        "Script and harness share one core by affinity, the harness as by `--threads 1 --workers 1`, so that CPU "
+        "seconds do not depend on what runs beside what; freed memory is kept for the next image, as in a run, on both "
+        "sides."
     ),
     "Growth": (
         "The exponent between the two largest sizes: 1 is linear, 0 flat. Memory is the most that Python, numpy and "
