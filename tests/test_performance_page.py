@@ -38,7 +38,7 @@ def test_a_goal_that_is_missed_says_why_and_that_the_machine_was_busy(tool: Modu
     missed = line(unit="s", at_least=None, at_most=2, is_met=False, if_missed="it is large")
     text = tool.page(stored(missed, line(at_least=None, what="no goal"), load="7.0"))
     assert "| a thing | 31.4 s | 30–33.3 | ≤ 2 | **missed** | 2 s |" in text
-    assert "- Speed, a thing: it is large; measured while the machine was busy." in text
+    assert "- Speed, a thing: 31.4 s where ≤ 2 is the goal; it is large; measured while the machine was busy." in text
     assert "| no goal | 31.4x | 30–33.3 |  |  | 2 s |" in text
     assert "**The machine was busy** (load average up to 7.0)" in text
 

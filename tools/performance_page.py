@@ -23,12 +23,13 @@ from typing import Any
 
 from sapiens_bench.engine.device import cpu_facts
 from sapiens_bench.engine.threads import usable_cores
+from sapiens_bench.tasks.pose.compiled import LOADING_S
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BENCHMARKS = REPOSITORY / "tests" / "benchmarks"
 STORED, PAGE = REPOSITORY / "docs" / "performance.json", REPOSITORY / "docs" / "performance.md"
 PACKAGES = ("numpy", "numba", "opencv-python-headless", "pyarrow", "pycocotools", "torch")
-WHOLE_COMMANDS = ("commands", "default", "own", "report")  # with the threads that a user has
+WHOLE_COMMANDS = ("commands", "cores", "default", "own", "report")  # with the threads that a user has
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # read when numpy is loaded
 HEAD = """<!-- Written by tools/performance_page.py: run it, do not edit. -->
 
@@ -38,6 +39,23 @@ HEAD = """<!-- Written by tools/performance_page.py: run it, do not edit. -->
 and one thread, of equal results; both sides take turns, and the figure is the fastest of each, with the least and the
 most favourable round beside it. Seconds of whole commands are wall clock. A goal that is missed says why.
 """
+NOTES = {  # topic -> what its table cannot say
+    "Keypoint similarity (OKS) against pycocotools": (
+        "By kernels that numba compiles; it comes with the package. A run loads them once numpy has worked for "
+        f"{LOADING_S} s, as long as loading takes, so that numpy and loading together never take more than twice the "
+        "better way. Two lines tell from how many images on that is; a smaller job gets the ratio of the lines "
+        "“by numpy”."
+    ),
+    "What the harness adds": (
+        "Script and harness share one core by affinity, the harness as by `--threads 1 --workers 1`, so that CPU "
+        "seconds do not depend on what runs beside what; freed memory is kept for the next image, as in a run, on both "
+        "sides."
+    ),
+    "Growth": (
+        "The exponent between the two largest sizes: 1 is linear, 0 flat. Memory is the most that Python, numpy and "
+        "Arrow hold at once, beyond what was there before."
+    ),
+}
 
 
 def names() -> list[str]:
@@ -89,7 +107,9 @@ def page(stored: Mapping[str, Any]) -> str:
     met = sum(line["is_met"] for line in with_goal)
     parts = [HEAD, "\n".join(_machines(files)), f"Of {len(with_goal)} goals {met} are met."]
     topics = dict.fromkeys(line["topic"] for line in lines)
-    parts += [f"## {t}\n\n" + "\n".join(_table([line for line in lines if line["topic"] == t])) for t in topics]
+    for topic in topics:
+        table = "\n".join(_table([line for line in lines if line["topic"] == topic]))
+        parts.append("\n\n".join(part for part in (f"## {topic}", NOTES.get(topic, ""), table) if part))
     missed = [f"- {line['topic']}, {line['what']}: {_reason(line)}." for line in with_goal if not line["is_met"]]
     if missed:
         parts.append("## Why goals are missed\n\n" + "\n".join(missed))
@@ -101,7 +121,7 @@ def _is_busy(machine: Mapping[str, str]) -> bool:
 
 
 def _reason(line: Mapping[str, Any]) -> str:
-    reason = line["if_missed"] or "no reason is known"
+    reason = f"{_measured(line)} where {_goal(line)} is the goal; {line['if_missed'] or 'no reason is known'}"
     return f"{reason}; measured while the machine was busy" if line["is_busy"] else reason
 
 
@@ -124,9 +144,12 @@ def _table(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     for line in lines:
         spread = "" if line["low"] == line["high"] else f"{_number(line['low'])}–{_number(line['high'])}"
         verdict = "" if not _goal(line) else "met" if line["is_met"] else "**missed**"
-        measured = f"{_number(line['value'])} {line['unit']}".replace(" x", "x")
-        rows.append(f"| {line['what']} | {measured} | {spread} | {_goal(line)} | {verdict} | {line['beside']} |")
+        rows.append(f"| {line['what']} | {_measured(line)} | {spread} | {_goal(line)} | {verdict} | {line['beside']} |")
     return rows
+
+
+def _measured(line: Mapping[str, Any]) -> str:
+    return f"{_number(line['value'])} {line['unit']}".replace(" x", "x").rstrip()
 
 
 def _goal(line: Mapping[str, Any]) -> str:

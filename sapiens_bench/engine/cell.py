@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from sapiens_bench.engine.forward import Done, Forward
 from sapiens_bench.engine.loader import Loaded, Loader, model_fault, pack
 from sapiens_bench.engine.measure import Measured, is_together, measure_all
 from sapiens_bench.engine.retry import worth_another_try
-from sapiens_bench.engine.stopping import end, result_of
+from sapiens_bench.engine.stopping import end, pool_of, result_of
 from sapiens_bench.engine.streams import Arrays
 from sapiens_bench.engine.threads import Threads, prompt_launches
 from sapiens_bench.errors import SampleFault, raise_if_machine
@@ -69,7 +69,7 @@ class Stage:
     forward: Forward
     finish: Callable[[Loaded, Arrays | SampleFault], Scored | Finished]
     measure: Callable[[Sequence[Scored | Finished]], list[Scored]]  # those that are only finished, together
-    pool: ThreadPoolExecutor  # finish, and measure one by one, while the device works on the next batch
+    pool: Executor  # finish, and measure one by one, while the device works on the next batch
     budget: int  # crops per batch
     backlog: int  # images that may wait for finish
 
@@ -182,13 +182,14 @@ def staged(job: CellJob, adapter: Adapter, model: Model, task: Task, indices: It
     """The stage for these samples; on Ctrl-C its threads drop what they have not begun."""
     keep = job.save_preds and task.to_columns is not None
     window = job.threads.loaders + job.batch_size
-    pool = ThreadPoolExecutor(job.threads.scorers, thread_name_prefix="sapiens-score")
+    loaders, is_alone = job.threads.loaders, job.device == "cpu" and job.threads.cores == 1
+    pool = pool_of(job.threads.scorers, "sapiens-score", at_once=is_alone)
     forward = Forward(model, job.device, job.batch_size, job.threads.operators, job.prefetch)
     finished = False
     try:
         with (
             prompt_launches(job.device),
-            Loader(adapter, model.prepare, indices, job.threads.loaders, window) as loader,
+            Loader(adapter, model.prepare, indices, 0 if is_alone and loaders == 1 else loaders, window) as loader,
         ):
 
             def measure(images: Sequence[Scored | Finished]) -> list[Scored]:

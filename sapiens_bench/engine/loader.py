@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
 from typing import Self
 
 from sapiens_bench.engine.samples import freeze
-from sapiens_bench.engine.stopping import end, result_of
+from sapiens_bench.engine.stopping import end, pool_of, result_of
 from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.types import Adapter, ModelInput, Prepared, Sample
 
@@ -85,10 +85,13 @@ class Loader:
 
     Threads suffice: decoding and warping release the interpreter lock. At most ``window`` images are in memory. Where
     ``indices`` has no next one it is asked again when the next image is taken: more may have been added.
+
+    Args:
+        workers: threads that load; 0: images are loaded by whoever takes them.
     """
 
     def __init__(self, adapter: Adapter, prepare: Prepare, indices: Iterable[int], workers: int, window: int) -> None:
-        self._pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="sapiens-load")
+        self._pool = pool_of(workers, "sapiens-load", at_once=workers == 0)
         self._stream = self._run(adapter, prepare, indices, max(1, window))
         self.wait_s = 0.0  # time the consumer waited
         self.prepare_s = 0.0  # time the workers worked

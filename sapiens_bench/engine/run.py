@@ -23,7 +23,7 @@ from sapiens_bench.engine.ray_cluster import joined_early
 from sapiens_bench.engine.results import run_results
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.stopping import Terminate, signals_raise
-from sapiens_bench.engine.threads import division, prepare_process
+from sapiens_bench.engine.threads import division, keep_freed_memory, prepare_process
 from sapiens_bench.errors import (
     IncompleteRun,
     Interrupted,
@@ -88,6 +88,7 @@ class _Run:
             device, batch_size = self._find_device() if has_networks and is_local else "cpu", None
         self.setting = Setting.of(self.how, device, division(plan.how.threads, plan.how.loaders), batch_size)
         prepare_process(plan.how.threads)
+        keep_freed_memory()
         self.records = {(c.cell.dataset, c.cell.model): c.record.model_copy(deep=True) for c in plan.cells}
         self.records |= {(record.dataset, record.model): record for record in plan.unavailable}
         self.record = _header(plan, self.setting)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 LOOK_S = 0.1
 
@@ -45,7 +46,28 @@ def result_of(future: Future[T]) -> T:
                     return future.result()
 
 
-def end(pool: ThreadPoolExecutor, *, wait: bool) -> None:
+class AtOnce(Executor):
+    """A pool without threads: what is submitted is done before ``submit`` returns.
+
+    On one core threads add switches and lose each other's caches, and nothing overlaps but waiting for files.
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """A future that is done."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # as in a thread: raised to whoever asks for the result
+            future.set_exception(error)
+        return future
+
+
+def pool_of(threads: int, name: str, *, at_once: bool) -> Executor:
+    """A pool of threads, or one that does everything at once."""
+    return AtOnce() if at_once else ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+
+def end(pool: Executor, *, wait: bool) -> None:
     """Shut a pool down; what has not begun is dropped."""
     with guarded():
         pool.shutdown(wait=False, cancel_futures=True)

@@ -63,6 +63,10 @@ def weighted_sums(weights_BN: DrawCounts, values_NM: NDArray[Any]) -> NDArray[np
     A value that is not finite counts in the weightings that draw its row, and only there.
     """
     total = int(weights_BN.sum(axis=1, dtype=np.int64).max(initial=0))
+    if len(weights_BN) == 1 and values_NM.dtype.kind in "iu" and values_NM.size:  # one whole sum needs no slices
+        largest = max(-int(values_NM.min()), int(values_NM.max()))
+        if largest * total < 1 << _MANTISSA_BITS:
+            return np.asarray(weights_BN.astype(np.int64) @ values_NM.astype(np.int64), np.float64)
     values = np.asarray(values_NM, np.float64)
     is_finite = np.isfinite(values)
     usable = values if is_finite.all() else np.where(is_finite, values, 0.0)

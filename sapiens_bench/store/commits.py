@@ -35,6 +35,9 @@ class Commit:
         return f"commit-{self.shard:05d}.json"
 
 
+_KNOWN = frozenset(field.name for field in fields(Commit))
+
+
 def commit_path(folder: Path, number: int) -> Path:
     """Where the record of shard ``number`` lies."""
     return folder / f"commit-{number:05d}.json"
@@ -63,8 +66,7 @@ def read_commit(folder: Path, number: int) -> Commit | None:
         return None
     except StoreError as error:
         raise StoreError(f"{path} is damaged: {error}.") from None
-    known = {field.name for field in fields(Commit)}
-    if content.pop("schema", None) != SCHEMA or set(content) != known:
+    if content.pop("schema", None) != SCHEMA or content.keys() != _KNOWN:
         raise StoreError(f"{path} was written by another version.")
     if content["shard"] != number:
         raise StoreError(f"{path} is the record of shard {content['shard']}.")

@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -187,8 +186,8 @@ def read_shards(
         errors = _errors([table for table, _ in decoded])
         for (number, data, commit), (table, footer), n_errors in zip(there, decoded, errors, strict=True):
             sha256 = commit.sha256 if commit is not None else hashlib.sha256(data).hexdigest()
-            told = _told(table, footer, number, n_errors, sha256)
-            if told is None or (commit is not None and replace(told, predictions=commit.predictions) != commit):
+            told = _told(table, footer, number, n_errors, sha256, commit.predictions if commit is not None else None)
+            if told is None or (commit is not None and told != commit):
                 raise ShardDamaged(f"{_file_name(number)}: its footer does not fit its rows")
             yield table, commit or told
 
@@ -386,7 +385,9 @@ def _errors(tables: Sequence[pa.Table]) -> list[int]:
     return [int(n) for n in np.diff(up_to[ends], prepend=0)]
 
 
-def _told(table: pa.Table, footer: Mapping[str, str], number: int, errors: int, sha256: str) -> Commit | None:
+def _told(
+    table: pa.Table, footer: Mapping[str, str], number: int, errors: int, sha256: str, predictions: int | None
+) -> Commit | None:
     """What a shard says of itself; None where its footer and its rows disagree."""
     if footer.get("schema") != SCHEMA or footer.get("rows") != str(table.num_rows):
         return None
@@ -397,6 +398,7 @@ def _told(table: pa.Table, footer: Mapping[str, str], number: int, errors: int, 
         item_key=footer.get("item_key", ""),
         fingerprint=footer.get("fingerprint", ""),
         sha256=sha256,
+        predictions=predictions,
     )
 
 

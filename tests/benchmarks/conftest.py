@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -62,7 +63,7 @@ class Page:
         at_least: float | None = None,
         at_most: float | None = None,
         beside: str = "",
-        if_missed: str = "",
+        if_missed: str | Callable[[], str] = "",
     ) -> None:
         """One line.
 
@@ -70,11 +71,12 @@ class Page:
             unit: "x" for ratios.
             at_least, at_most: the goal; neither: a figure without one.
             beside: what the figure was made of, or its limit.
-            if_missed: the reason, printed where the goal is missed.
+            if_missed: the reason, printed where the goal is missed; a function measures the parts only then.
         """
         value, low, high = found if isinstance(found, Range) else (found, found, found)
         is_met = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
-        goal = {"at_least": at_least, "at_most": at_most, "is_met": is_met, "if_missed": if_missed}
+        reason = "" if is_met else if_missed() if callable(if_missed) else if_missed
+        goal = {"at_least": at_least, "at_most": at_most, "is_met": is_met, "if_missed": reason}
         line = {"topic": topic, "what": what, "value": value, "low": low, "high": high, "unit": unit, "beside": beside}
         self._benchmark.extra_info.setdefault("lines", []).append(line | goal)
 
@@ -131,6 +133,22 @@ class Page:
 def page(benchmark: Any) -> Page:
     """Measures, and notes what belongs on the page."""
     return Page(benchmark)
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """This process, its threads and its children on one core: what overlaps with what cannot change CPU seconds."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("cores cannot be chosen here")
+    before = os.sched_getaffinity(0)
+    _all_threads_to({max(before)})
+    yield
+    _all_threads_to(before)
+
+
+def _all_threads_to(cores: set[int]) -> None:
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), cores)
 
 
 @pytest.fixture

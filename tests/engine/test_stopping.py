@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from sapiens_bench.engine import stopping
-from sapiens_bench.engine.stopping import Terminate, result_of, signals_raise
+from sapiens_bench.engine.stopping import AtOnce, Terminate, end, result_of, signals_raise
 
 
 class InterruptedOnEntry(threading.Condition):
@@ -111,3 +111,19 @@ def test_slow_work_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "LOOK_S", 0.01)
     with ThreadPoolExecutor(1) as pool:
         assert result_of(pool.submit(lambda: time.sleep(0.05) or 7)) == 7
+
+
+def test_a_pool_without_threads_does_everything_at_once_and_raises_when_asked() -> None:
+    pool, done = AtOnce(), []
+    assert result_of(pool.submit(lambda: done.append(threading.current_thread()))) is None
+    assert done == [threading.current_thread()]
+    broken = pool.submit(int, "x")
+    with pytest.raises(ValueError, match="invalid literal"):
+        result_of(broken)
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.submit(interrupted)
+    end(pool, wait=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,8 +17,9 @@ import torch
 from sapiens_bench.api import load_model
 from sapiens_bench.engine.forward import Forward
 from sapiens_bench.engine.loader import Loaded
-from sapiens_bench.engine.threads import division, prompt_launches, usable_cores
+from sapiens_bench.engine.threads import division, keep_freed_memory, prompt_launches, usable_cores
 from sapiens_bench.errors import SampleFault
+from sapiens_bench.testing import toy
 from sapiens_bench.types import ModelInput
 
 
@@ -109,3 +111,49 @@ def test_waiting_is_passive_before_torch_is_loaded(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.stdout.split()[-2:] == ["PASSIVE", "False"], done.stderr
+
+
+def test_one_core_without_threads_writes_the_rows_that_threads_write(tmp_path: Path) -> None:
+    """Everything in turn: the bytes of the shards are the same, and no thread of ours is begun."""
+    begun: list[str] = []
+    shards: list[list[bytes]] = []
+    with toy.installed(), pytest.MonkeyPatch.context() as patch:
+        for name, threads, workers in (("many", 2, 2), ("alone", 1, 1)):
+            if name == "alone":
+                patch.setattr(threading.Thread, "start", lambda self: begun.append(self.name))
+            record = toy.go(tmp_path / name, {"n": 23, "exceptions": [4]}, threads=threads, workers=workers)
+            assert record.status == "done"
+            shards.append([path.read_bytes() for path in sorted((tmp_path / name / "rows").rglob("shard-*"))])
+    assert len(shards[0]) == 5
+    assert shards[0] == shards[1]
+    assert [name for name in begun if name.startswith("sapiens-")] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc alone")
+def test_freed_memory_is_kept_for_the_next_image() -> None:
+    """In a process of its own: a picture's worth of memory, taken and freed again and again."""
+    code = (
+        "import resource, sys\n"
+        "from sapiens_bench.engine.threads import keep_freed_memory\n"
+        "sys.argv[1] == 'keep' and keep_freed_memory()\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def image(): return [bytearray(b'x') * 900_000 for _ in range(4)]\n"
+        "image()\n"
+        "before = faults()\n"
+        "for _ in range(50): image()\n"
+        "print(faults() - before)\n"
+    )
+
+    def faults(word: str, **environment: str) -> int:
+        others = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+        return int(subprocess.run([sys.executable, "-c", code, word], env=others | environment,
+                                  capture_output=True, text=True, check=True).stdout)  # fmt: skip
+
+    assert faults("keep") < 2_000 < faults("not")
+    assert faults("keep", MALLOC_TRIM_THRESHOLD_="131072") > 2_000  # what the user has set stays
+
+
+def test_where_there_is_no_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr("ctypes.CDLL", lambda name: pytest.fail("another C library was asked"))
+    keep_freed_memory()

@@ -43,6 +43,7 @@ _PART_SCORES = {
     "right_hand": "righthand_score",
     WHOLE: "wholebody_score",
 }
+_BLOCK = 512  # results looked up together
 _BOX_TO_AREA = 0.53  # xtcocotools without use_area: the share of a person's box that the person fills
 
 
@@ -108,13 +109,14 @@ def evaluate_results(
     """
     scoring = scoring or PoseScoring()
     layout = _Layout(truth, space)
-    triples = layout.triples(results, "result")
-    image = layout.images(_field(results, "image_id"))
+    keypoints, ids, plain_scores = layout.plain_fields(results) or (None, None, None)
+    triples = layout.triples(results, "result", keypoints)
+    image = layout.images(ids or _field(results, "image_id"))
     people = layout.people(use_area=True)
     parts: dict[str, dict[str, float]] = {}
     for name, group in layout.groups.items():
         key = _PART_SCORES.get(name, "score")
-        own = [r[key] if key in r else r.get("score") for r in results] if key != "score" else _scores(results)
+        own = plain_scores or [r[key] if key in r else r.get("score") for r in results]
         scores = layout.array(own, (), "score")
         found = layout.detections(image, triples[..., :2], scores)
         present = seen(triples[..., 2], {name: group}) if scoring.drop_zero_score else None
@@ -166,12 +168,37 @@ class _Layout:
             boxes_xywh_G4=boxes,
         )
 
-    def triples(self, entries: Sequence[Mapping[str, Any]], what: str) -> NDArray[np.float64]:
-        """x, y and v (or score) of every keypoint [n, K, 3], from one list or from the part lists."""
-        shape = (len(self._space.names), 3)
-        is_plain = len(self._space.groups) == 0 and not any(map(contains, entries, repeat("goliath_wholebody_kpts")))
-        lists = _field(entries, "keypoints") if is_plain else [self._values(e) for e in entries]
-        return self.array(lists, shape, f"{what} keypoints")
+    def plain_fields(self, results: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any], list[Any]] | None:
+        """Keypoints, image ids and scores of a set without parts, block by block while the block lies in the cache.
+
+        None where the set has parts or a result is not plain, or lacks one of them: field by field tells which.
+        """
+        if len(self.groups) > 1 or not self._are_plain(results):
+            return None
+        found: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
+        try:
+            for some in (results[i : i + _BLOCK] for i in range(0, len(results), _BLOCK)):
+                for values, key in zip(found, ("keypoints", "image_id", "score"), strict=True):
+                    values.extend(map(itemgetter(key), some))
+        except KeyError:
+            return None
+        return found
+
+    def _are_plain(self, entries: Sequence[Mapping[str, Any]]) -> bool:
+        return len(self._space.groups) == 0 and not any(map(contains, entries, repeat("goliath_wholebody_kpts")))
+
+    def triples(
+        self, entries: Sequence[Mapping[str, Any]], what: str, lists: list[Any] | None = None
+    ) -> NDArray[np.float64]:
+        """x, y and v (or score) of every keypoint [n, K, 3], from one list or from the part lists.
+
+        Args:
+            lists: the keypoints, where they have been looked up.
+        """
+        if lists is None:
+            is_plain = self._are_plain(entries)
+            lists = _field(entries, "keypoints") if is_plain else [self._values(e) for e in entries]
+        return self.array(lists, (len(self._space.names), 3), f"{what} keypoints")
 
     def _values(self, entry: Mapping[str, Any]) -> list[float]:
         if "goliath_wholebody_kpts" in entry:
@@ -211,14 +238,6 @@ def _field(entries: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
     except KeyError:
         missing = sum(key not in entry for entry in entries)
         raise DatasetRejected("COCO-format input", [f"{missing} of {len(entries)} entries lack {key!r}"]) from None
-
-
-def _scores(results: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """The score of every result; None, which is refused, where one has none."""
-    try:
-        return list(map(itemgetter("score"), results))
-    except KeyError:
-        return [result.get("score") for result in results]
 
 
 def _statistics(
