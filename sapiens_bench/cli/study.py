@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ from sapiens_bench.cli.flags import split_commas
 from sapiens_bench.cli.output import next_commands, say, show, stderr
 from sapiens_bench.cli.refusals import complain_of_refusals
 from sapiens_bench.cli.study_flags import Asked, with_asked
+from sapiens_bench.cli.study_told import tell
 from sapiens_bench.errors import IncompleteRun, UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +73,10 @@ def factor(
     asked: Asked,
     factors: Annotated[
         list[str] | None,
-        typer.Option("--factor", help="skin_tone, light_level, clothing ...; comma list, or all.", show_default=False),
+        typer.Option(
+            "--factor", "--factors", help="skin_tone, light_level, clothing ...; comma list, or all.",
+            show_default=False,
+        ),
     ] = None,
     levels: Annotated[str, typer.Option("--levels", help="How many, or their names: dark,white.")] = "5",
     pairs: Annotated[int, typer.Option("--pairs", help="Pictures, each rendered at every level.")] = 200,
@@ -180,29 +184,32 @@ def _carry_out(study: Study, asked: Asked) -> None:
     from sapiens_bench.cli.run import _plan
     from sapiens_bench.decide.sides import read_side
     from sapiens_bench.store.record import read_run
-    from sapiens_bench.study import figure, folder
-    from sapiens_bench.study.stored import StoredStudy, measured, told
+    from sapiens_bench.study import folder
+    from sapiens_bench.study.page import Pictures
+    from sapiens_bench.study.realism import require_shared
 
+    beside = None if asked.beside is None else read_side(asked.beside)  # before hours of work, not after
     catalog = Catalog.load(study.base.cards)
-    if asked.beside is not None:
-        read_side(asked.beside)  # before hours of work, not after
 
     def plan_of(request: Request) -> Plan:
         return _plan(request, catalog, dry_run=False)
 
+    if beside is not None:
+        require_shared([spec.cell for spec in plan_of(study.request(study.reference, None)).cells], beside)
+    if study.kind == "boxes":  # each has its own; another condition is the reference with other pixels
+        for trial in study.trials:
+            _plan(study.request(trial, None), catalog, dry_run=True)
     out = asked.out or folder.default_folder(study, plan_of(study.request(study.reference, None)))
     if study.kind == "factor":
         folder.begin(study, out)
         _render(study, plan_of(study.request(study.reference, out / study.reference.name)))
     complaints = _fill(study, out, plan_of)
-    sides = [(trial, read_side(out / trial.name)) for trial in study.all]
-    there = StoredStudy(out, study.kind, study.reference, sides[0][1], tuple(sides[1:]), (), study.base.seed)
-    found = measured(there, n_draws=asked.n_draws, score=asked.score)
-    files = figure.draw(found, out)
-    beside = None if asked.beside is None else read_side(asked.beside)
-    show(told(there, found, n_draws=asked.n_draws, complaints=complaints, beside=beside), asked.fmt)
-    worst = next((p.worst.trial for p in found if p.worst is not None), study.trials[-1])
-    _say_where(out, files, worst, to_stderr=asked.fmt != "text")
+    told = tell(
+        out, Pictures(catalog, study.base.data_root), fmt=asked.fmt, n_draws=asked.n_draws, score=asked.score,
+        complaints=complaints, beside=beside,
+    )  # fmt: skip
+    worst = next((p.worst.trial for p in told.found if p.worst is not None), study.trials[-1])
+    _say_where(out, told.files, worst, to_stderr=asked.fmt != "text")
     if complaints:
         raise IncompleteRun(f"INCOMPLETE: {complaints[0]}")
     complain_of_refusals(read_run(out / study.reference.name))
@@ -240,7 +247,7 @@ def _run(study: Study, plan: Plan, trial: Trial, number: int) -> None:
         run(plan, view)
 
 
-def _say_where(out: Path, files: list[Path], shown: Trial, *, to_stderr: bool) -> None:
+def _say_where(out: Path, files: Sequence[Path], shown: Trial, *, to_stderr: bool) -> None:
     say(f"{'' if to_stderr else chr(10)}Study: {out}", to_stderr=to_stderr)
     for path in files:
         say(f"Figure: {path}", to_stderr=to_stderr)

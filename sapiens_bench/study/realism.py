@@ -20,6 +20,7 @@ from sapiens_bench.errors import UsageError
 from sapiens_bench.report.sheet import Sheet
 from sapiens_bench.stats.bootstrap import point_scores
 from sapiens_bench.study.effects import Profile
+from sapiens_bench.types import Cell
 
 CAN_SHOW = (
     "Rendered evidence shows what one change does to a model on rendered people, alone and with exact truth. It does "
@@ -46,6 +47,25 @@ class Agreement:
     sheet: Sheet
 
 
+FEWEST_MODELS = 3  # that can be ranked
+
+
+def require_shared(cells: Sequence[Cell], beside: Side) -> None:
+    """See before a study is made that its models can be ranked beside a run.
+
+    Raises:
+        UsageError: fewer than three of its models were measured there.
+    """
+    models, tasks, sets = ({getattr(cell, name) for cell in cells} for name in ("model", "task", "dataset"))
+    there = dict.fromkeys(m.model for m in beside.members if m.task in tasks and m.dataset not in sets)
+    shared = [model for model in there if model in models]
+    if len(shared) < FEWEST_MODELS:
+        raise UsageError(
+            f"--beside {beside.path}: ranks take {FEWEST_MODELS} models that both have, on another data set than "
+            f"{', '.join(sorted(sets))}. Of this study's {len(models)} it has {', '.join(shared) or 'none'}."
+        )
+
+
 def agreement(found: Sequence[Profile], beside: Side) -> list[Agreement]:
     """One for each data set of the study and each of the run, over the models that both have.
 
@@ -60,7 +80,7 @@ def agreement(found: Sequence[Profile], beside: Side) -> list[Agreement]:
         for other in real_places:
             there = {m.model: m for m in beside.members if m.place == other and m.task == found[0].task}
             shared = [model for model in here if model in there]
-            if len(shared) >= 3 and other[0] != place[0]:
+            if len(shared) >= FEWEST_MODELS and other[0] != place[0]:
                 result.append(_agreement([here[m] for m in shared], [there[m] for m in shared]))
     if not result:
         raise UsageError(f"--beside {beside.path}: fewer than three models of this study were measured on photographs.")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.decide.sides import Side, read_side
 from sapiens_bench.errors import SapiensBenchError, StoreError, UsageError
-from sapiens_bench.report.sheet import Document
+from sapiens_bench.report.sheet import Document, Picture
 from sapiens_bench.store.record import read_run
 from sapiens_bench.study import effects, folder
 from sapiens_bench.study.design import KINDS, Trial
@@ -32,6 +32,15 @@ class StoredStudy:
     under: tuple[tuple[Trial, Side], ...]
     missing: tuple[str, ...]  # conditions whose run is not there
     seed: int  # of its bootstrap
+    damaged: tuple[tuple[str, str], ...] = ()  # conditions whose run cannot be read, and why
+
+    @property
+    def incomplete(self) -> str:
+        """What is not there, and the cure; empty when nothing is."""
+        said = [f"conditions without a run: {', '.join(self.missing)}"] if self.missing else []
+        said += [f"{name} cannot be read ({why.rstrip('.')})" for name, why in self.damaged]
+        cure = "The same `study` command computes again what is missing or damaged, and keeps the rest"
+        return f"{'; '.join(said)}. {cure}." if said else ""
 
 
 def is_study(path: Path) -> bool:
@@ -60,15 +69,37 @@ def read_study(path: Path) -> StoredStudy:
         raise StoreError(f"{path / folder.FILE} is damaged: run the same `study` command again.") from None
     under: list[tuple[Trial, Side]] = []
     missing: list[str] = []
+    damaged: list[tuple[str, str]] = []
     for trial in trials:
-        if trial is not reference:
-            try:
-                under.append((trial, read_side(path / trial.name)))
-            except SapiensBenchError:
-                missing.append(trial.name)
+        if trial is reference:
+            continue
+        if not (path / trial.name / "run.json").is_file():
+            missing.append(trial.name)
+            continue
+        try:
+            under.append((trial, read_side(path / trial.name)))
+        except SapiensBenchError as error:
+            damaged.append((trial.name, str(error).partition(". The `run` command")[0]))
+    side = _reference_side(path, reference.name)
+    study = StoredStudy(path, kind, reference, side, tuple(under), tuple(missing), seed, tuple(damaged))
     if not under:
-        raise StoreError(f"{path}: no condition of this study was run yet. Run the same `study` command again.")
-    return StoredStudy(path, kind, reference, read_side(path / reference.name), tuple(under), tuple(missing), seed)
+        raise StoreError(f"{path}: no condition of this study can be told: {study.incomplete}")
+    return study
+
+
+def _reference_side(path: Path, name: str) -> Side:
+    """The run that every condition is compared with.
+
+    Raises:
+        StoreError: it is not there or cannot be read.
+    """
+    again = "The same `study` command computes again what is missing or damaged, and keeps the rest."
+    if not (path / name / "run.json").is_file():
+        raise StoreError(f"{path}: the run of its reference, {name}, is not there. {again}")
+    try:
+        return read_side(path / name)
+    except StoreError as error:
+        raise StoreError(f"{path}: the run of its reference, {name}, cannot be read ({error}). {again}") from None
 
 
 def is_over_time(path: Path) -> bool:
@@ -111,6 +142,7 @@ def told(
     n_draws: int,
     complaints: Sequence[str] = (),
     beside: Side | None = None,
+    pictures: tuple[Picture, ...] = (),
 ) -> Document:
     """The study's tables.
 
@@ -118,11 +150,13 @@ def told(
         found: as ``measured`` with the same draws.
         complaints: what kept a condition from being whole.
         beside: a run of the same models on photographs.
+        pictures: its figure in files.
     """
     said = [f"INCOMPLETE: {text}" for text in complaints]
-    said += [f"INCOMPLETE: conditions without a run: {', '.join(study.missing)}."] if study.missing else []
+    said += [f"INCOMPLETE: {study.incomplete}"] if study.incomplete else []
     said += effects.left_out(study.side, study.under)
     said += folder.not_measured(read_run(study.path / study.reference.name))
     facts = {"folder": str(study.path), "conditions": str(len(study.under)), "reference": study.reference.name}
     real = [] if beside is None else agreement(found, beside)
-    return document(study.kind, found, n_draws=n_draws, seed=study.seed, facts=facts, notes=said, beside=real)
+    made = document(study.kind, found, n_draws=n_draws, seed=study.seed, facts=facts, notes=said, beside=real)
+    return replace(made, pictures=pictures)

@@ -86,7 +86,7 @@ FLAGS = {
     ],
     "study factor": [
         "--address", "--batch-size", "--beside", "--cards", "--data-option", "--data-root", "--dataset",
-        "--device", "--effect", "--engine", "--factor", "--format", "--gpus-per-worker", "--levels",
+        "--device", "--effect", "--engine", "--factor", "--factors", "--format", "--gpus-per-worker", "--levels",
         "--limit", "--models", "--n-boot", "--option", "--out", "--pairs", "--precision", "--protocol",
         "--score", "--scoring", "--seed", "--select", "--split", "--task", "--threads",
         "--trust-checkpoint", "--weights-root", "--workers",

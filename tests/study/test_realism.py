@@ -15,7 +15,8 @@ from sapiens_bench.report.formats import render
 from sapiens_bench.study.design import Trial
 from sapiens_bench.study.document import document
 from sapiens_bench.study.effects import profiles
-from sapiens_bench.study.realism import UNCHECKED, agreement, exact_p, spearman
+from sapiens_bench.study.realism import UNCHECKED, agreement, exact_p, require_shared, spearman
+from sapiens_bench.types import Cell
 
 
 def named(errors: dict[str, float], dataset: str) -> Any:
@@ -49,5 +50,11 @@ def test_a_study_on_rendered_people_says_what_it_cannot_show_and_how_models_rank
     page = document("corruption", found, n_draws=10, seed=0, facts={}, beside=[agreed])
     assert "rank correlation 0.80 over 4 models" in render(page, "text")
     assert page.data["realism"][0]["rho"] == pytest.approx(0.8)
+    cells = [Cell("toy", "synthetic-humans", "plain", model, 6, 6, "") for model in errors]
+    require_shared(cells, real)
+    with pytest.raises(UsageError, match="Of this study's 4 it has none"):
+        require_shared(cells, rendered)  # the same pictures tell nothing of others
+    with pytest.raises(UsageError, match="it has a, b"):
+        require_shared(cells, named({"a": 0.1, "b": 0.2}, "photographs"))
     with pytest.raises(UsageError, match="fewer than three"):
         agreement(found, named({"a": 0.1, "b": 0.2}, "photographs"))
