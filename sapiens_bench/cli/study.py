@@ -144,22 +144,19 @@ def video(
     from sapiens_bench.store.record import read_run
     from sapiens_bench.study import folder
     from sapiens_bench.study import video as body
-    from sapiens_bench.study.video_document import document
+    from sapiens_bench.study.realism import require_shared
+    from sapiens_bench.study.stored import motions, told_over_time
 
-    if asked.beside is not None or asked.score:
-        raise UsageError("study video measures over time: --beside and --score are for studies of scores.")
+    if asked.score:
+        raise UsageError("study video measures over time: --score is for studies of scores.")
     study, catalog = body.design(asked.base, clips), Catalog.load(asked.base.cards)
-    out = asked.out or folder.default_folder(study, _plan(study.request(study.reference, None), catalog, dry_run=False))
-    plans: list[Plan] = []
-
-    def plan_of(request: Request) -> Plan:
-        plans.append(_plan(request, catalog, dry_run=False))
-        return plans[-1]
-
-    complaints = _fill(study, out, plan_of)
-    found = body.measure(plans[-1], n_draws=asked.n_draws, seed=study.base.seed)
-    facts = {"folder": str(out)}
-    show(document(found, n_draws=asked.n_draws, seed=study.base.seed, facts=facts), asked.fmt)
+    beside = None if asked.beside is None else motions(asked.beside, catalog, n_draws=asked.n_draws)
+    plan = _plan(study.request(study.reference, None), catalog, dry_run=False)
+    if asked.beside is not None and beside is not None:
+        require_shared([spec.cell for spec in plan.cells], beside, asked.beside)
+    out = asked.out or folder.default_folder(study, plan)
+    complaints = _fill(study, out, lambda request: _plan(request, catalog, dry_run=False))
+    show(told_over_time(out, catalog, n_draws=asked.n_draws, beside=beside), asked.fmt)
     _say_where(out, [], study.reference, to_stderr=asked.fmt != "text")
     if complaints:
         raise IncompleteRun(f"INCOMPLETE: {complaints[0]}")
@@ -195,10 +192,11 @@ def _carry_out(study: Study, asked: Asked) -> None:
         return _plan(request, catalog, dry_run=False)
 
     if beside is not None:
-        require_shared([spec.cell for spec in plan_of(study.request(study.reference, None)).cells], beside)
-    if study.kind == "boxes":  # each has its own; another condition is the reference with other pixels
-        for trial in study.trials:
-            _plan(study.request(trial, None), catalog, dry_run=True)
+        cells = [spec.cell for spec in plan_of(study.request(study.reference, None)).cells]
+        require_shared(cells, beside.members, beside.path)
+    # Boxes that are not there are refused before a folder is made; without any, conditions differ in pixels alone.
+    for trial in study.all if study.kind == "boxes" else [study.reference] if study.base.boxes else []:
+        _plan(study.request(trial, None), catalog, dry_run=True)
     out = asked.out or folder.default_folder(study, plan_of(study.request(study.reference, None)))
     if study.kind == "factor":
         folder.begin(study, out)

@@ -60,7 +60,9 @@ def tell(
         say(f"The figure is not drawn anew: {error}", "dim", to_stderr=True)
         files = sorted(folder.glob("figure-*"))
     drawn = figure.pictures(found, files, out)
-    document = told(study, found, n_draws=n_draws, complaints=complaints, beside=beside, pictures=drawn)
+    document = told(
+        study, found, n_draws=n_draws, complaints=complaints, beside=beside, pictures=drawn, catalog=pictures.catalog
+    )
     if fmt != "html":
         show(document, fmt, out)
     else:

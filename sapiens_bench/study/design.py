@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,7 +106,9 @@ def boxes(base: Request, sources: Sequence[str] = ()) -> Study:
     """
     if task_kind(base.task).is_whole_image:
         raise UsageError(f"study boxes: {base.task} models see the whole picture; boxes change nothing. Use pose.")
-    chosen = [source for source in dict.fromkeys(sources or BOXES) if source != "gt"]
+    # A comma may be part of a source ("jitter:0.1,7"): only one before another source parts two of them.
+    named = [part for source in sources or BOXES for part in re.split(r",(?=jitter:|detector:|gt(?:,|$))", source)]
+    chosen = [source for source in dict.fromkeys(named) if source != "gt"]
     if not chosen:
         raise UsageError("study boxes: name at least one box source beside gt, e.g. --boxes jitter:0.2.")
     trials = [

@@ -12,10 +12,9 @@ from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
 from sapiens_bench.stats.paired import PairedDifference, holm
 from sapiens_bench.stats.power import POWER, smallest_seen
-from sapiens_bench.study.design import RENDERED
 from sapiens_bench.study.effects import Effect, Profile
 from sapiens_bench.study.folder import SCHEMA
-from sapiens_bench.study.realism import CAN_SHOW, UNCHECKED, Agreement
+from sapiens_bench.study.realism import Agreement
 from sapiens_bench.types import ScoreInfo
 
 TITLES = {
@@ -36,11 +35,13 @@ def document(
     facts: dict[str, str],
     notes: Sequence[str] = (),
     beside: Sequence[Agreement] = (),
+    realism: Sequence[str] = (),
 ) -> Document:
     """The study for any format.
 
     Args:
         beside: how the models rank on photographs.
+        realism: what is known of that, see ``realism.said``.
         notes: what went wrong in which run, and what is to be said beside the numbers.
     """
     sheets = [sheet for _, members in groupby(found, key=lambda p: p.place) for sheet in sheets_of(list(members))]
@@ -49,8 +50,12 @@ def document(
         title=f"sapiens-bench study: {TITLES[kind]}",
         sheets=tuple(sheets),
         facts=facts,
-        notes=(*notes, *_notes(found, n_draws, seed), *_realism(found, beside)),
-        data={**_data(kind, found, n_draws, seed, facts), "realism": [_agreed(each) for each in beside]},
+        notes=(*notes, *_notes(found, n_draws, seed), *realism),
+        data={
+            **_data(kind, found, n_draws, seed, facts),
+            "realism": [_agreed(each) for each in beside],
+            "realism_known": list(realism),
+        },
     )
 
 
@@ -175,14 +180,6 @@ def _notes(found: Sequence[Profile], n_draws: int, seed: int) -> Iterator[str]:
     yield "Kept: mean over the conditions as a share of the reference; of errors, the reference as a share of the mean."
     yield (f"Sees >=: the true change that would be called out in {POWER:.0%} of sets like this one, before Holm.")
     yield from wording.few_groups(p.n_groups for p in found)
-
-
-def _realism(found: Sequence[Profile], beside: Sequence[Agreement]) -> Iterator[str]:
-    """What rendered evidence can show, where a study is on rendered people."""
-    if any(p.dataset == RENDERED for p in found):
-        yield CAN_SHOW
-        if not beside:
-            yield UNCHECKED
 
 
 def _agreed(each: Agreement) -> dict[str, Any]:

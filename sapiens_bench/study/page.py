@@ -78,7 +78,13 @@ def _worst(study: StoredStudy, found: Sequence[Profile], prefix: str, pictures: 
         name = loss.effect.trial.name
         shown, notes = pairs(reference, Shown(study.path / name, sides[name], *about), loss, id_)
         made.append(
-            Worst(id_, f"{title} {loss.effect.trial.level}", _levels(found, series), tuple(shown), tuple(notes))
+            Worst(
+                id_,
+                f"{title} at {loss.effect.trial.level}, {loss.profile.title}",
+                _levels(found, series),
+                tuple(shown),
+                tuple(notes),
+            )
         )
     return made
 

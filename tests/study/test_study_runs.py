@@ -204,6 +204,8 @@ def test_a_box_study_compares_with_the_boxes_of_the_truth() -> None:
     assert [t.change for t in study.trials] == [{"boxes": "jitter:0.2"}, {"boxes": "jitter:0.4,3"}]
     assert [t.name for t in study.trials] == ["jitter-0.2", "jitter-0.4-3"]
     assert isinstance(study.trials[0], Trial)
+    several = design.boxes(base(task="pose"), ["jitter:0.1,jitter:0.3,7,gt", "detector:d,0.5"])  # as the help has it
+    assert [t.change["boxes"] for t in several.trials] == ["jitter:0.1", "jitter:0.3,7", "detector:d,0.5"]
 
 
 def test_a_factor_study_renders_people_of_its_own_against_the_same_as_drawn() -> None:
