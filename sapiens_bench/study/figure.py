@@ -89,6 +89,7 @@ def _drawing(found: Sequence[Profile]) -> Any:
             panel.spines[["top", "right"]].set_visible(False)
             panel.grid(True)
             panel.set_axisbelow(True)
+    axes.flat[0].set_ylim(*range_of(found))
     drawing.supylabel(unit_of(found[0]), fontsize=8)
     drawing.suptitle(
         label(f"{found[0].dataset_title}: {found[0].n} images; bands: 95 % of the change", 90), fontsize=8.5
@@ -108,6 +109,18 @@ def unit_of(profile: Profile) -> str:
     info = profile.info
     arrow = "higher is better" if info.higher_is_better else "lower is better"
     return " ".join(part for part in (info.title, "%" if info.percent else info.unit, f"({arrow})") if part)
+
+
+def range_of(found: Sequence[Profile]) -> tuple[float, float]:
+    """What holds every point and band, with a margin; bands end where the score does, which those of few groups exceed."""
+    info = found[0].info
+    scale, most = (100.0, 100.0) if info.percent else (1.0, math.inf)
+    points = [scale * v for p in found for v in (p.reference, *(e.found.b for e in p.effects)) if math.isfinite(v)]
+    bands = [scale * (p.reference + v) for p in found for e in p.effects for v in (e.found.low, e.found.high)]
+    least = 0.0 if min(points, default=0.0) >= 0 else -math.inf
+    values = [*points, *(min(max(v, least), most) for v in bands if math.isfinite(v))] or [0.0, 1.0]
+    margin = 0.05 * (max(values) - min(values)) or 1.0
+    return min(values) - margin, max(values) + margin
 
 
 def lines(axes: Any, series: str, found: Sequence[Profile]) -> None:

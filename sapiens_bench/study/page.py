@@ -38,9 +38,10 @@ def page(study: StoredStudy, found: Sequence[Profile], told: Document, pictures:
     """
     places = [list(members) for _, members in groupby(found, key=lambda p: p.place)]
     parts = tuple(_part(study, members, f"p{number}", pictures) for number, members in enumerate(places))
+    heading = told.title.partition(": ")[2] or told.title
     n_own = sum(sum(1 for _ in sheets_of(members)) for members in places)
     return StudyPage(
-        heading=told.title.partition(": ")[2] or told.title,
+        heading=heading[:1].upper() + heading[1:],
         incomplete=tuple(note for note in told.notes if note.startswith("INCOMPLETE")),
         parts=parts,
         beside=told.sheets[n_own:],

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from sapiens_bench.decide import wording
 from sapiens_bench.report.figures import Figure, canvas, described
 from sapiens_bench.report.study_page import Key
 from sapiens_bench.study.effects import Profile
-from sapiens_bench.study.figure import MARKERS, lines, series_of, unit_of
+from sapiens_bench.study.figure import MARKERS, lines, range_of, series_of, unit_of
 
 _GLYPHS = dict(zip("osD^vP*X", "●■◆▲▼✚★✖"))
 _SIZE = (3.1, 2.0)  # inches: letters stay readable where a panel is as wide as a telephone
@@ -22,7 +21,7 @@ def panels(found: Sequence[Profile], prefix: str) -> tuple[Figure, ...]:
         found: profiles of one data set and protocol.
         prefix: letters, digits and "-": makes ids of the drawings unique in the page.
     """
-    low, high = _range(found)
+    low, high = range_of(found)
     drawn = []
     for number, series in enumerate(series_of(found)):
         with canvas(f"{prefix}-{number}", _SIZE[1], width=_SIZE[0]) as (_, axes, out):
@@ -37,19 +36,6 @@ def panels(found: Sequence[Profile], prefix: str) -> tuple[Figure, ...]:
 def keys(found: Sequence[Profile]) -> tuple[Key, ...]:
     """The legend of all panels."""
     return tuple(Key(_GLYPHS[MARKERS[i % len(MARKERS)]], i % 10, p.title) for i, p in enumerate(found))
-
-
-def _range(found: Sequence[Profile]) -> tuple[float, float]:
-    """What holds every point and band, with a margin."""
-    scale = 100.0 if found[0].info.percent else 1.0
-    changes = [
-        (p.reference, c) for p in found for e in p.effects for c in (e.found.difference, e.found.low, e.found.high)
-    ]
-    values = [scale * (r + c) for r, c in changes if math.isfinite(r + c)]
-    values += [scale * p.reference for p in found if math.isfinite(p.reference)]
-    least, most = min(values, default=0.0), max(values, default=1.0)
-    margin = 0.05 * (most - least) or 1.0
-    return least - margin, most + margin
 
 
 def _in_words(series: str, found: Sequence[Profile]) -> str:

@@ -157,4 +157,8 @@ def pairs(before: Shown, after: Shown, loss: Loss, prefix: str) -> tuple[list[Pa
             values = " to ".join(r.shown(float(s[key])) for r, s in zip((a, b), scores))
             kind = ("Loses most", "In the middle")[number]
             found.append(Pair(f"{kind}: {loss.profile.title}, {a.title}, {values}", cases[0], cases[1]))
-    return found, list(dict.fromkeys([*before.notes, *after.notes])) if not found else []
+    if not found:
+        return [], list(dict.fromkeys([*before.notes, *after.notes]))
+    has_own = any(layer.name not in ("", "truth") and (layer.people or layer.uri) for pair in found
+                  for case in (pair.before, pair.after) for layer in case.layers)  # fmt: skip
+    return found, [] if has_own else ["The runs kept no predictions that could be drawn: pictures and truth alone."]

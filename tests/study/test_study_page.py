@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -92,6 +93,16 @@ def test_every_panel_has_one_scale_and_says_its_numbers_in_words(toy: ModuleType
     scales = [set(re.findall(r"<text[^>]*>([−\d.]+)</text>", p.svg)) - {"1", "5"} for p in drawn]
     assert scales[0] == scales[1]
     assert not {"#0072b2", "#e3e6ea"} & set(re.findall(r"#[0-9a-f]{6}", drawn[0].svg))  # colours are the page's
+
+
+def test_bands_of_few_groups_end_where_the_score_does(toy: ModuleType) -> None:
+    found = profile_of({"a": [0.0, 0.0, 0.0, 0.0]})
+    wide = [replace(e, found=replace(e.found, low=-9.0, high=9.0)) for e in found[0].effects]
+    error = replace(found[0], effects=tuple(wide))
+    low = figure.range_of([error])[0]
+    assert low == pytest.approx(-0.05 * (9 + error.reference))  # an error is not below zero
+    share = replace(error, info=replace(error.info, percent=True))
+    assert figure.range_of([share]) == pytest.approx((-5, 105))
 
 
 def test_the_page_holds_figure_and_pictures_and_asks_for_nothing(finished: Path, toy: ModuleType) -> None:
