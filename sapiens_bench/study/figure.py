@@ -112,7 +112,7 @@ def unit_of(profile: Profile) -> str:
 
 
 def range_of(found: Sequence[Profile]) -> tuple[float, float]:
-    """What holds every point and band, with a margin; bands of few groups can exceed the score and end where it does."""
+    """What holds every point and band, with a margin; bands of few groups may exceed a score, and end where it does."""
     info = found[0].info
     scale, most = (100.0, 100.0) if info.percent else (1.0, math.inf)
     points = [scale * v for p in found for v in (p.reference, *(e.found.b for e in p.effects)) if math.isfinite(v)]
