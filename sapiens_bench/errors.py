@@ -64,13 +64,18 @@ class UnknownName(UsageError):
         name: what the user wrote.
         known: every valid name; the nearest are put into the message.
         hint: one more sentence, e.g. which command lists the names.
+        is_whole: every valid name is told, in its order: of a short fixed list that no command lists.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
-        names = sorted(known)
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "", *, is_whole: bool = False) -> None:
+        given = list(known)
+        names = sorted(given)
         self.kind, self.name, self.nearest = kind, name, nearest(name, names)
-        if self.nearest:
-            advice = f"Did you mean {' or '.join(repr(n) for n in self.nearest)}?"
+        likest = f"Did you mean {' or '.join(repr(n) for n in self.nearest)}?" if self.nearest else ""
+        if is_whole:
+            advice = f"{likest} Known: {', '.join(given)}.".strip()
+        elif likest:
+            advice = likest
         else:
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             advice = f"Known: {', '.join(_likest(name, names)) + more if names else 'none'}."

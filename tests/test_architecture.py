@@ -24,7 +24,8 @@ GROUPS: tuple[tuple[str, ...], ...] = (  # a module imports from groups above it
     ("probe",),  # fits heads, on data sets and by weights that the engine opens
     # checks: compares all of the above with what is outside: official outputs, weight files, pycocotools
     ("checks", "decide"),
-    ("publish", "study"),  # what leaves a run folder; runs under conditions, and what each does to a score
+    ("publish",),  # what leaves a run folder
+    ("study",),  # runs under conditions, what each does to a score, and its page with pictures
     ("api", "metrics"),
     ("cli",),
     ("testing", "__main__"),

@@ -131,5 +131,5 @@ def _compare_studies(
     studies = [read_study(path) for path in folders]
     found = contrast.contrasts(studies, models=models, score="".join(scores), n_draws=n_boot, seed=seed)
     show(contrast.document(studies, found, n_draws=n_boot, seed=seed), fmt, out)
-    if missing := [name for study in studies for name in study.missing]:
-        raise IncompleteRun(f"INCOMPLETE: conditions without a run: {', '.join(missing)}.")
+    if said := [f"{study.path}: {study.incomplete}" for study in studies if study.incomplete]:
+        raise IncompleteRun(f"INCOMPLETE: {' '.join(said)}")

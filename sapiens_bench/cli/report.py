@@ -97,8 +97,16 @@ def report(
         records = _page(runs, out, cards=cards or [], with_pictures=with_pictures, data_root=data_root)
         if strict:
             _be_strict(records)
+    elif len(runs) == 1 and _is_study(runs[0]):
+        _show_study(runs[0], format_.value, out, cards=cards or [], with_pictures=with_pictures, data_root=data_root)
     else:
         _report(runs, fmt=format_.value, out=out, cards=cards or [], strict=strict)
+
+
+def _is_study(folder: Path) -> bool:
+    from sapiens_bench.store.files import STUDY
+
+    return (folder / STUDY).is_file()
 
 
 def _table_of(folders: list[Path]) -> PaperTable:
@@ -127,12 +135,8 @@ def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.publish.best import told_from_noise
     from sapiens_bench.report.tables import build
-    from sapiens_bench.store.files import STUDY
     from sapiens_bench.store.record import read_run
 
-    if len(folders) == 1 and (folders[0] / STUDY).is_file():
-        _show_study(folders[0], fmt, out, cards)
-        return
     if len(folders) != 1:
         raise UsageError("`report` prints one run, or a page of several (--format html); see box-study and pareto.")
     folder = folders[0]
@@ -151,24 +155,27 @@ def _report(folders: list[Path], *, fmt: str, out: Path | None, cards: list[Path
         _be_strict([record])
 
 
-def _show_study(folder: Path, fmt: str, out: Path | None, cards: list[Path]) -> None:
+def _show_study(
+    folder: Path, fmt: str, out: Path | None, *, cards: list[Path], with_pictures: bool, data_root: Path | None
+) -> None:
     """Print or write the tables of a study.
 
     Raises:
         StoreError: it cannot be read, or no condition was run.
         IncompleteRun: conditions are missing; the tables are written first.
     """
-    from sapiens_bench.study.stored import is_over_time, measured, read_study, told, told_over_time
+    from sapiens_bench.cards.catalog import Catalog
+    from sapiens_bench.cli.study_told import tell
+    from sapiens_bench.study.page import Pictures
+    from sapiens_bench.study.stored import is_over_time, told_over_time
 
+    catalog = Catalog.load(cards)
     if is_over_time(folder):
-        from sapiens_bench.cards.catalog import Catalog
-
-        show(told_over_time(folder, Catalog.load(cards), n_draws=2000), fmt, out)
+        show(told_over_time(folder, catalog, n_draws=2000), fmt, out)
         return
-    study = read_study(folder)
-    show(told(study, measured(study, n_draws=2000), n_draws=2000), fmt, out)
-    if study.missing:
-        raise IncompleteRun(f"INCOMPLETE: conditions without a run: {', '.join(study.missing)}.")
+    study = tell(folder, Pictures(catalog, data_root, with_pictures), fmt=fmt, out=out).study
+    if study.incomplete:
+        raise IncompleteRun(f"INCOMPLETE: {study.incomplete}")
 
 
 def _page(

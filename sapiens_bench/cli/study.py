@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ from sapiens_bench.cli.flags import split_commas
 from sapiens_bench.cli.output import next_commands, say, show, stderr
 from sapiens_bench.cli.refusals import complain_of_refusals
 from sapiens_bench.cli.study_flags import Asked, with_asked
+from sapiens_bench.cli.study_told import tell
 from sapiens_bench.errors import IncompleteRun, UsageError
 
 if TYPE_CHECKING:
@@ -143,22 +144,19 @@ def video(
     from sapiens_bench.store.record import read_run
     from sapiens_bench.study import folder
     from sapiens_bench.study import video as body
-    from sapiens_bench.study.video_document import document
+    from sapiens_bench.study.realism import require_shared
+    from sapiens_bench.study.stored import motions, told_over_time
 
-    if asked.beside is not None or asked.score:
-        raise UsageError("study video measures over time: --beside and --score are for studies of scores.")
+    if asked.score:
+        raise UsageError("study video measures over time: --score is for studies of scores.")
     study, catalog = body.design(asked.base, clips), Catalog.load(asked.base.cards)
-    out = asked.out or folder.default_folder(study, _plan(study.request(study.reference, None), catalog, dry_run=False))
-    plans: list[Plan] = []
-
-    def plan_of(request: Request) -> Plan:
-        plans.append(_plan(request, catalog, dry_run=False))
-        return plans[-1]
-
-    complaints = _fill(study, out, plan_of)
-    found = body.measure(plans[-1], n_draws=asked.n_draws, seed=study.base.seed)
-    facts = {"folder": str(out)}
-    show(document(found, n_draws=asked.n_draws, seed=study.base.seed, facts=facts), asked.fmt)
+    beside = None if asked.beside is None else motions(asked.beside, catalog, n_draws=asked.n_draws)
+    plan = _plan(study.request(study.reference, None), catalog, dry_run=False)
+    if asked.beside is not None and beside is not None:
+        require_shared([spec.cell for spec in plan.cells], beside, asked.beside)
+    out = asked.out or folder.default_folder(study, plan)
+    complaints = _fill(study, out, lambda request: _plan(request, catalog, dry_run=False))
+    show(told_over_time(out, catalog, n_draws=asked.n_draws, beside=beside), asked.fmt)
     _say_where(out, [], study.reference, to_stderr=asked.fmt != "text")
     if complaints:
         raise IncompleteRun(f"INCOMPLETE: {complaints[0]}")
@@ -183,26 +181,30 @@ def _carry_out(study: Study, asked: Asked) -> None:
     from sapiens_bench.cli.run import _plan
     from sapiens_bench.decide.sides import read_side
     from sapiens_bench.store.record import read_run
-    from sapiens_bench.study import figure, folder
-    from sapiens_bench.study.stored import StoredStudy, measured, told
+    from sapiens_bench.study import folder
+    from sapiens_bench.study.page import Pictures
+    from sapiens_bench.study.realism import require_shared
 
+    beside = None if asked.beside is None else read_side(asked.beside)  # before hours of work, not after
     catalog = Catalog.load(study.base.cards)
-    if asked.beside is not None:
-        read_side(asked.beside)  # before hours of work, not after
 
     def plan_of(request: Request) -> Plan:
         return _plan(request, catalog, dry_run=False)
 
+    if beside is not None:
+        cells = [spec.cell for spec in plan_of(study.request(study.reference, None)).cells]
+        require_shared(cells, beside.members, beside.path)
+    # Boxes that are not there are refused before a folder is made; without any, conditions differ in pixels alone.
+    for trial in study.all if study.kind == "boxes" else [study.reference] if study.base.boxes else []:
+        _plan(study.request(trial, None), catalog, dry_run=True)
     out = asked.out or folder.default_folder(study, plan_of(study.request(study.reference, None)))
     complaints = _fill(study, out, plan_of)
-    sides = [(trial, read_side(out / trial.name)) for trial in study.all]
-    there = StoredStudy(out, study.kind, study.reference, sides[0][1], tuple(sides[1:]), (), study.base.seed)
-    found = measured(there, n_draws=asked.n_draws, score=asked.score)
-    files = figure.draw(found, out)
-    beside = None if asked.beside is None else read_side(asked.beside)
-    show(told(there, found, n_draws=asked.n_draws, complaints=complaints, beside=beside), asked.fmt)
-    worst = next((p.worst.trial for p in found if p.worst is not None), study.trials[-1])
-    _say_where(out, files, worst, to_stderr=asked.fmt != "text")
+    told = tell(
+        out, Pictures(catalog, study.base.data_root), fmt=asked.fmt, n_draws=asked.n_draws, score=asked.score,
+        complaints=complaints, beside=beside,
+    )  # fmt: skip
+    worst = next((p.worst.trial for p in told.found if p.worst is not None), study.trials[-1])
+    _say_where(out, told.files, worst, to_stderr=asked.fmt != "text")
     if complaints:
         raise IncompleteRun(f"INCOMPLETE: {complaints[0]}")
     complain_of_refusals(read_run(out / study.reference.name))
@@ -245,7 +247,7 @@ def _run(study: Study, plan: Plan, trial: Trial, number: int) -> None:
         run(plan, view)
 
 
-def _say_where(out: Path, files: list[Path], shown: Trial, *, to_stderr: bool) -> None:
+def _say_where(out: Path, files: Sequence[Path], shown: Trial, *, to_stderr: bool) -> None:
     say(f"{'' if to_stderr else chr(10)}Study: {out}", to_stderr=to_stderr)
     for path in files:
         say(f"Figure: {path}", to_stderr=to_stderr)

@@ -6,8 +6,8 @@ Axes: N people, K keypoints, H height, W width.
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from sapiens_bench.publish import rasters
 from sapiens_bench.publish.gallery import MOST_MODELS, Layers, layer_name
 from sapiens_bench.publish.place import Place
-from sapiens_bench.publish.pose_groups import PoseModel
 from sapiens_bench.report.page import Layer, Skeleton
 from sapiens_bench.tasks.albedo.types import in_space
 from sapiens_bench.tasks.depth.alignment import Values
 from sapiens_bench.tasks.depth.sums import Aligner, Truth
 from sapiens_bench.tasks.normal.angles import angles_deg
+from sapiens_bench.tasks.pose.types import PosePrediction
 from sapiens_bench.tasks.seg.types import IGNORE, NO_CLASS
 
 MOST_POINTS = 60  # of a person, drawn one by one; of larger sets only the bones
@@ -28,7 +28,17 @@ WORST_ANGLE, WORST_SHARE = 60.0, 0.1  # full brightness of error maps: degrees, 
 WORST_ALPHA, WORST_COLOUR = 0.5, 0.25  # likewise: of alpha, and of sRGB values, the mean of the three
 
 
-def pose_layers(place: Place, models: Sequence[PoseModel]) -> Layers:
+class Posed(Protocol):
+    """A model with its predictions by key."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def predictions(self) -> Mapping[str, PosePrediction]: ...
+
+
+def pose_layers(place: Place, models: Sequence[Posed]) -> Layers:
     """Skeletons of the truth and of every model."""
     space = place.data.spec.space if place.data is not None else None
     bones = space.skeleton if space is not None else ()

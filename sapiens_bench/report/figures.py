@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +67,10 @@ def colour(series: int) -> str:
 
 
 @contextmanager
-def canvas(key: str, height: float, rows: int = 1, columns: int = 1) -> Iterator[tuple[Any, Any, list[str]]]:
-    """(figure, axes, a list that gets the SVG at the end); ``key`` makes its ids its own."""
+def canvas(
+    key: str, height: float, rows: int = 1, columns: int = 1, width: float = _WIDTH
+) -> Iterator[tuple[Any, Any, list[str]]]:
+    """(figure, axes, a list that gets the SVG at the end); ``key`` makes its ids its own. Sizes are in inches."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Drawing
@@ -80,7 +83,7 @@ def canvas(key: str, height: float, rows: int = 1, columns: int = 1) -> Iterator
         "font.family": "sans-serif",
     }  # fmt: skip
     with matplotlib.rc_context(style):
-        drawing = Drawing(figsize=(_WIDTH, height), layout="constrained")
+        drawing = Drawing(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(drawing)
         axes = drawing.subplots(rows, columns)
         for each in np.atleast_1d(axes).ravel():
@@ -112,6 +115,11 @@ def themed(svg: str, key: str) -> str:
     rest = re.sub(r"font: [^;\"]*?([\d.]+)px [^;\"]*", r"font-size: \1px", rest)
     rest = re.sub(r"\n\s*", "\n", rest)
     return f'<svg viewBox="{box[1]}" role="img" xmlns="http://www.w3.org/2000/svg">{rest.strip()}'
+
+
+def described(svg: str, text: str) -> str:
+    """A drawing that ``canvas`` made, with words for whoever cannot see it."""
+    return svg.replace(' role="img"', f' role="img" aria-label="{escape(one_line(text))}"', 1)
 
 
 def label(text: str, most: int = 28) -> str:

@@ -18,7 +18,7 @@ from sapiens_bench.report.layout import (
     with_numbers,
 )
 from sapiens_bench.report.numbers import MARKS, number
-from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.report.sheet import Document, Picture, Sheet
 from sapiens_bench.report.table import Block, Column, ReportTable, TableCell, TableRow
 from sapiens_bench.report.tabular import TexCell, TexColumn, environment
 
@@ -46,8 +46,22 @@ def render_document(document: Document) -> str:
         notes = [safe(note) for note in sheet.notes]
         title = sheet.title or document.title
         lines += ["", *environment(_sheet_columns(sheet), safe(title) + ".", f"{title}-{number_}", titles, notes)]
+    for picture in document.pictures:
+        lines += ["", *_figure(picture)]
     lines += [f"% {safe(note)}" for note in document.notes]
     return "\n".join(lines) + "\n"
+
+
+def _figure(picture: Picture) -> Iterator[str]:
+    r"""A figure of the picture; a comment names a file that \includegraphics cannot."""
+    if re.search(r"[\\%{}#$\s\x00-\x1f]", picture.path):
+        yield f"% figure: {safe(picture.path)}"
+        return
+    yield r"\begin{figure}"
+    yield r"\centering"
+    yield rf"\includegraphics[width=\linewidth]{{\detokenize{{{picture.path}}}}} % needs \usepackage{{graphicx}}"
+    yield rf"\caption{{{safe(picture.words)}}}"
+    yield r"\end{figure}"
 
 
 def _sheet_columns(sheet: Sheet) -> list[TexColumn]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from urllib.parse import quote
 
 from sapiens_bench.report import layout
 from sapiens_bench.report.escape import markdown as safe
@@ -27,6 +28,8 @@ def render_document(document: Document) -> str:
     """Facts on top, one pipe table per sheet."""
     lines = [f"# {safe(document.title)}", ""] if document.title else []
     lines += [*_facts(document.facts.items()), ""] if document.facts else []
+    for picture in document.pictures:
+        lines += [f"![{safe(picture.words)}]({quote(picture.path)})", ""]
     for sheet in document.sheets:
         lines += [f"## {safe(sheet.title)}", ""] if sheet.title else []
         lines += [piped(sheet), "", *_bullets(sheet.notes), ""]

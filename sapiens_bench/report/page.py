@@ -156,7 +156,7 @@ class SiteBoard:
 
 def render(page: Page) -> str:
     """The page as text (UTF-8)."""
-    return _written(
+    return written(
         "page.html",
         kind="report",
         title=page.title,
@@ -174,7 +174,7 @@ def render_site(boards: Sequence[SiteBoard], left_out: Mapping[str, str]) -> str
     Args:
         left_out: runs that are in no table, with the reason.
     """
-    return _written(
+    return written(
         "site.html",
         kind="leaderboard",
         title="sapiens-bench: leaderboard",
@@ -186,7 +186,7 @@ def render_site(boards: Sequence[SiteBoard], left_out: Mapping[str, str]) -> str
     )
 
 
-def _written(template: str, **values: Any) -> str:
+def written(template: str, more_style: str = "", **values: Any) -> str:
     """A template with the page's style, and with its script as the only one that may run."""
     script = html.template("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -194,7 +194,7 @@ def _written(template: str, **values: Any) -> str:
         template,
         script=html.safe(script),
         script_policy=html.safe(f"; script-src 'sha256-{digest}'"),
-        more_style=html.safe(html.template("page.css")),
+        more_style=html.safe(html.template("page.css") + more_style),
         **values,
     )
 

@@ -31,6 +31,14 @@ class Sheet:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawing in a file of its own; Markdown and LaTeX show it, JSON names it."""
+
+    path: str  # as seen from the folder of the document
+    words: str  # for whoever cannot see it, and below it
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """Sheets that belong together."""
 
@@ -38,4 +46,5 @@ class Document:
     sheets: tuple[Sheet, ...]
     facts: Mapping[str, str] = field(default_factory=dict)  # command, version, machine ... in display order
     notes: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)  # the same as numbers, for JSON; its "schema" names the form

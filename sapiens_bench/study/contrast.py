@@ -14,10 +14,10 @@ from sapiens_bench.decide import pairs, wording
 from sapiens_bench.decide.sides import Member
 from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import UsageError
-from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
 from sapiens_bench.stats.paired import PairedDifference, change_of, holm
 from sapiens_bench.study.design import Trial
+from sapiens_bench.study.document import interval
 from sapiens_bench.study.effects import LEVEL, Scored, joined, scored
 from sapiens_bench.study.stored import StoredStudy
 from sapiens_bench.types import ScoreInfo
@@ -72,9 +72,22 @@ def contrasts(
         if trials:
             members = [a, *(under_a[t.name] for t in trials)], [b, *(under_b[t.name] for t in trials)]
             result.append(_rivals(trials, *members, weights, score, len(studies) == 2))
+    if not result and len(studies) == 1 and not couples:
+        raise UsageError(_lonely(studies[0], chosen[0]))
     if not result:
         raise UsageError("No two profiles have a condition in common: there is nothing to compare.")
     return result
+
+
+def _lonely(study: StoredStudy, chosen: Sequence[Member]) -> str:
+    """Why the models of one study cannot be compared with each other."""
+    names = ", ".join(dict.fromkeys(m.model for m in chosen))
+    only = "is the only model chosen" if len(study.side.members) > len(chosen) else "is its only model"
+    return (
+        f"{study.path}: {names} {only} on a data set. `compare` asks which of two models a condition costs more: make "
+        f"a study of several with --models, or give a second study (`compare {study.path} OTHER`). What each condition "
+        f"does to this one is told by `report {study.path}`."
+    )
 
 
 def _under(study: StoredStudy, of: Member, trials: Sequence[Trial]) -> dict[str, Member]:
@@ -140,11 +153,10 @@ def _sheet(rivals: Rivals) -> Sheet:
     rows = []
     for c in rivals.contrasts:
         places = wording.digits(c.found.difference, info)
-        ends = [wording.shown(end, info, places) for end in (c.found.low, c.found.high)]
         rows.append((
             f"{c.trial.series} {c.trial.level}", wording.shown(c.found.a, info), wording.shown(c.found.b, info),
             wording.shown(c.found.difference, info, places),
-            f"[{ends[0]}, {ends[1]}]" if c.found.low == c.found.low else UNDEFINED,
+            interval(c.found, info),
             wording.p_text(c.found.p_value), wording.p_text(c.p_holm),
         ))  # fmt: skip
     return Sheet(
@@ -164,5 +176,5 @@ def _notes(studies: Sequence[StoredStudy], found: Sequence[Rivals], n_draws: int
     )
     yield from wording.few_groups(r.n_groups for r in found)
     for study in studies:
-        if study.missing:
-            yield f"INCOMPLETE: {study.path} has no run of {', '.join(study.missing)}."
+        if study.incomplete:
+            yield f"INCOMPLETE: {study.path}: {study.incomplete}"

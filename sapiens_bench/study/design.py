@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from sapiens_bench.tasks import task_kind
 
 KINDS = ("corruption", "factor", "boxes", "resolution", "video")
 SIDES_PX = (256, 192, 128, 96, 64, 48, 32)
+MOST_SIDE_PX = 2048
 RENDERED, FACTOR_SPLIT = "synthetic-humans", "study"
 BOXES = ("jitter:0.1", "jitter:0.2", "jitter:0.3", "jitter:0.4")
 # Of study factor. Resolution is done to the picture, as by study resolution: levels halve the pixels, then lie between;
@@ -65,7 +67,7 @@ def corruption(base: Request, names: Sequence[str] = (), severities: Sequence[in
     """
     whole = task_kind(base.task).is_whole_image
     if unknown := [name for name in names if name not in CORRUPTIONS]:
-        raise UnknownName("corruption", unknown[0], CORRUPTIONS)
+        raise UnknownName("corruption", unknown[0], CORRUPTIONS, is_whole=True)
     if blind := [name for name in names if CORRUPTIONS[name][1] and whole]:
         raise UsageError(
             f"--only {blind[0]}: it moves boxes, and {base.task} models see the whole picture: nothing would change."
@@ -86,11 +88,16 @@ def resolution(base: Request, sides_px: Sequence[int] = ()) -> Study:
     """Less and less detail: the picture as if its shorter side had so many pixels.
 
     Raises:
-        UsageError: a side is below 8 pixels.
+        UsageError: a side is below 8 pixels, or above what any model sees.
     """
     sides = sorted(set(sides_px or SIDES_PX), reverse=True)
     if sides[-1] < 8:
         raise UsageError(f"--sides {sides[-1]}: give sides of 8 pixels or more.")
+    if sides[0] > MOST_SIDE_PX:
+        raise UsageError(
+            f"--sides {sides[0]}: no model here is given more than {MOST_SIDE_PX} pixels along the shorter side, and "
+            "pictures that have fewer stay as they are: such a condition is the reference again."
+        )
     trials = [
         Trial(f"side-{side}", RESOLUTION, str(side), {"condition": {"name": RESOLUTION, "level": side}})
         for side in sides
@@ -106,7 +113,9 @@ def boxes(base: Request, sources: Sequence[str] = ()) -> Study:
     """
     if task_kind(base.task).is_whole_image:
         raise UsageError(f"study boxes: {base.task} models see the whole picture; boxes change nothing. Use pose.")
-    chosen = [source for source in dict.fromkeys(sources or BOXES) if source != "gt"]
+    # A comma may be part of a source ("jitter:0.1,7"): only one before another source parts two of them.
+    named = [part for source in sources or BOXES for part in re.split(r",(?=jitter:|detector:|gt(?:,|$))", source)]
+    chosen = [source for source in dict.fromkeys(named) if source != "gt"]
     if not chosen:
         raise UsageError("study boxes: name at least one box source beside gt, e.g. --boxes jitter:0.2.")
     trials = [
@@ -140,6 +149,8 @@ def factor(base: Request, names: Sequence[str], levels: str = "5", pairs: int = 
         raise UsageError(f"--pairs {pairs}: give 2 to {SPLITS[split]}, the pictures of split {split}.")
     if not names:
         raise UsageError(f"Say which factor with --factor: {', '.join(FACTORS)}, or all.")
+    if unknown := [name for name in names if name not in (*FACTORS, "all")]:
+        raise UnknownName("factor", unknown[0], (*FACTORS, "all"), is_whole=True)
     chosen = list(FACTORS) if "all" in names else list(names)
     trials = [
         Trial(f"{name}-{level}", name, level, _change(base, name, level))

@@ -10,12 +10,12 @@ from typing import Any
 from sapiens_bench.decide import wording
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
-from sapiens_bench.stats.paired import holm
+from sapiens_bench.stats.paired import PairedDifference, holm
 from sapiens_bench.stats.power import POWER, smallest_seen
-from sapiens_bench.study.design import RENDERED
 from sapiens_bench.study.effects import Effect, Profile
 from sapiens_bench.study.folder import SCHEMA
-from sapiens_bench.study.realism import CAN_SHOW, UNCHECKED, Agreement
+from sapiens_bench.study.realism import Agreement
+from sapiens_bench.types import ScoreInfo
 
 TITLES = {
     "corruption": "sensitivity to corruptions",
@@ -35,28 +35,36 @@ def document(
     facts: dict[str, str],
     notes: Sequence[str] = (),
     beside: Sequence[Agreement] = (),
+    realism: Sequence[str] = (),
 ) -> Document:
     """The study for any format.
 
     Args:
         beside: how the models rank on photographs.
+        realism: what is known of that, see ``realism.said``.
         notes: what went wrong in which run, and what is to be said beside the numbers.
     """
-    sheets: list[Sheet] = []
-    for _, members in groupby(found, key=lambda p: p.place):
-        of_place = list(members)
-        sheets.append(_summary(of_place))
-        if len({e.trial.series for e in of_place[0].effects}) > 1:
-            sheets.append(_sensitivity(of_place))
-        sheets += [_conditions(profile) for profile in of_place]
+    sheets = [sheet for _, members in groupby(found, key=lambda p: p.place) for sheet in sheets_of(list(members))]
     sheets += [each.sheet for each in beside]
     return Document(
         title=f"sapiens-bench study: {TITLES[kind]}",
         sheets=tuple(sheets),
         facts=facts,
-        notes=(*notes, *_notes(found, n_draws, seed), *_realism(found, beside)),
-        data={**_data(kind, found, n_draws, seed, facts), "realism": [_agreed(each) for each in beside]},
+        notes=(*notes, *_notes(found, n_draws, seed), *realism),
+        data={
+            **_data(kind, found, n_draws, seed, facts),
+            "realism": [_agreed(each) for each in beside],
+            "realism_known": list(realism),
+        },
     )
+
+
+def sheets_of(found: Sequence[Profile]) -> Iterator[Sheet]:
+    """The tables of one data set and protocol: all models, each thing changed where there are several, conditions."""
+    yield _summary(found)
+    if len({e.trial.series for e in found[0].effects}) > 1:
+        yield _sensitivity(found)
+    yield from (_conditions(profile) for profile in found)
 
 
 def _summary(found: Sequence[Profile]) -> Sheet:
@@ -145,16 +153,22 @@ def _line(e: Effect, p: Profile) -> tuple[str, ...]:
     found, info = e.found, p.info
     places = wording.digits(found.difference, info)
     least = smallest_seen(found)
-    ends = [wording.shown(end, info, places) for end in (found.low, found.high)]
     return (
         _named(e),
         wording.shown(found.b, info),
         wording.shown(found.difference, info, places),
-        f"[{ends[0]}, {ends[1]}]" if found.low == found.low else UNDEFINED,
+        interval(found, info),
         wording.p_text(found.p_value),
         wording.p_text(e.p_holm),
         wording.shown(least, info, wording.digits(least, info)),
     )
+
+
+def interval(found: PairedDifference, info: ScoreInfo) -> str:
+    """The ends of a change, as exact as the change is shown."""
+    places = wording.digits(found.difference, info)
+    ends = [wording.shown(end, info, places) for end in (found.low, found.high)]
+    return f"[{ends[0]}, {ends[1]}]" if found.low == found.low else UNDEFINED
 
 
 def _notes(found: Sequence[Profile], n_draws: int, seed: int) -> Iterator[str]:
@@ -166,14 +180,6 @@ def _notes(found: Sequence[Profile], n_draws: int, seed: int) -> Iterator[str]:
     yield "Kept: mean over the conditions as a share of the reference; of errors, the reference as a share of the mean."
     yield (f"Sees >=: the true change that would be called out in {POWER:.0%} of sets like this one, before Holm.")
     yield from wording.few_groups(p.n_groups for p in found)
-
-
-def _realism(found: Sequence[Profile], beside: Sequence[Agreement]) -> Iterator[str]:
-    """What rendered evidence can show, where a study is on rendered people."""
-    if any(p.dataset == RENDERED for p in found):
-        yield CAN_SHOW
-        if not beside:
-            yield UNCHECKED
 
 
 def _agreed(each: Agreement) -> dict[str, Any]:

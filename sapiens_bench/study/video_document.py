@@ -9,9 +9,7 @@ from itertools import groupby
 from sapiens_bench.decide import wording
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
-from sapiens_bench.study.design import RENDERED
 from sapiens_bench.study.folder import SCHEMA
-from sapiens_bench.study.realism import CAN_SHOW, UNCHECKED_OVER_TIME
 from sapiens_bench.study.video import MEASURES, Motion, lacking
 
 _EXPLAINED = {
@@ -29,17 +27,31 @@ _EXPLAINED = {
 }
 
 
-def document(found: Sequence[Motion], *, n_draws: int, seed: int, facts: dict[str, str]) -> Document:
-    """What every model does over time, for any format."""
+def document(
+    found: Sequence[Motion],
+    *,
+    n_draws: int,
+    seed: int,
+    facts: dict[str, str],
+    realism: Sequence[str] = (),
+    beside: Sequence[Sheet] = (),
+) -> Document:
+    """What every model does over time, for any format.
+
+    Args:
+        realism: what is known of how models do on real frames, see ``realism.said``.
+        beside: how they rank there.
+    """
     sheets = [_sheet(list(members)) for _, members in groupby(found, key=lambda m: (m.dataset, m.protocol))]
     return Document(
         title="sapiens-bench study: over time",
-        sheets=tuple(sheets),
+        sheets=(*sheets, *beside),
         facts=facts,
-        notes=tuple(_notes(found, n_draws, seed)),
+        notes=(*_notes(found, n_draws, seed), *realism),
         data={
             "schema": SCHEMA,
             "kind": "video",
+            "realism_known": list(realism),
             "draws": n_draws,
             "seed": seed,
             **{name: value for name, value in facts.items() if name == "folder"},
@@ -76,8 +88,5 @@ def _notes(found: Sequence[Motion], n_draws: int, seed: int) -> Iterator[str]:
     yield _EXPLAINED[found[0].task]
     yield f"Means over sequences; intervals: bootstrap over groups, {n_draws} draws, seed {seed}."
     yield "Lower is better everywhere, and a model that always answers alike has no flicker: read it beside scores."
-    if any(m.dataset == RENDERED for m in found):
-        yield CAN_SHOW
-        yield UNCHECKED_OVER_TIME
     yield from wording.few_groups((m.n_groups for m in found), "intervals")
     yield from lacking(found)

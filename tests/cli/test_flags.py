@@ -90,6 +90,9 @@ FLAGS = {
         "--device", "--effect", "--engine", "--factor", "--factors", "--format", "--gpus-per-worker",
         "--levels", "--limit", "--models", "--n-boot", "--option", "--out", "--pairs", "--precision",
         "--protocol", "--score", "--scoring", "--seed", "--select", "--split", "--task", "--threads",
+        "--device", "--effect", "--engine", "--factor", "--factors", "--format", "--gpus-per-worker", "--levels",
+        "--limit", "--models", "--n-boot", "--option", "--out", "--pairs", "--precision", "--protocol",
+        "--score", "--scoring", "--seed", "--select", "--split", "--task", "--threads",
         "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "study resolution": [

@@ -135,5 +135,10 @@ def test_studies_of_two_kinds_are_not_compared(finished: Path, toy: ModuleType) 
     study = stored.read_study(finished)
     with pytest.raises(UsageError, match="resolution"):
         contrast.contrasts([study, replace(study, kind="resolution")])
-    with pytest.raises(UsageError, match="in common"):
+    with pytest.raises(UsageError, match=r"toy-plain is the only model chosen.*report"):
         contrast.contrasts([study], models=["toy-plain"])
+    alone = replace(study, side=study.side.chosen(["toy-plain"]))
+    with pytest.raises(UsageError, match=r"toy-plain is its only model.*a second study"):
+        contrast.contrasts([alone])
+    with pytest.raises(UsageError, match="in common"):
+        contrast.contrasts([study, replace(study, under=())])

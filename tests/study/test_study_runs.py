@@ -181,10 +181,14 @@ def test_all_tasks_have_twelve_corruptions_or_more() -> None:
         (lambda: design.corruption(base(), ["fogg"]), UnknownName, "Did you mean 'fog'"),
         (lambda: design.corruption(base(task="depth"), ["crop_shift"]), UsageError, "nothing would change"),
         (lambda: design.corruption(base(), [], [0]), UsageError, "1 .slight. to 5"),
+        (lambda: design.corruption(base(), ["fogg"]), UnknownName, "Known: noise, impulse.*crop_shift"),
         (lambda: design.resolution(base(), [4]), UsageError, "8 pixels"),
+        (lambda: design.resolution(base(), [99_999]), UsageError, "more than 2048 pixels"),
         (lambda: design.boxes(base(task="seg")), UsageError, "whole picture"),
         (lambda: design.boxes(base(task="pose"), ["gt"]), UsageError, "beside gt"),
         (lambda: rendered(["skin_tine"]), UnknownName, "Did you mean 'skin_tone'"),
+        (lambda: rendered(["zzz"]), UnknownName, "Known: skin_tone, hair_colour.*people, all"),
+        (lambda: rendered(["skin_tine", "age"]), UnknownName, "'skin_tone'.*Known: skin_tone, hair.*all"),
         (lambda: rendered(["clothing_colour"], "blck,grey"), UnknownName, "Did you mean 'black'"),
         (lambda: rendered(["clothing"], "9"), UsageError, "2 to 8"),
         (lambda: rendered(["clothing", "skin_tone"], "shorts"), UsageError, "one --factor"),
@@ -211,6 +215,8 @@ def test_a_box_study_compares_with_the_boxes_of_the_truth() -> None:
     assert [t.change for t in study.trials] == [{"boxes": "jitter:0.2"}, {"boxes": "jitter:0.4,3"}]
     assert [t.name for t in study.trials] == ["jitter-0.2", "jitter-0.4-3"]
     assert isinstance(study.trials[0], Trial)
+    several = design.boxes(base(task="pose"), ["jitter:0.1,jitter:0.3,7,gt", "detector:d,0.5"])  # as the help has it
+    assert [t.change["boxes"] for t in several.trials] == ["jitter:0.1", "jitter:0.3,7", "detector:d,0.5"]
 
 
 def test_a_factor_study_renders_people_of_its_own_against_the_same_as_drawn() -> None:
