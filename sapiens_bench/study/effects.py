@@ -237,7 +237,7 @@ def _kept(found: Scored, higher_is_better: bool) -> PairedDifference:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(mean / values[0] if higher_is_better else values[0] / mean)
 
-    share = float(shares([np.float64(point) for point in found.points]))
+    share = float(shares([np.asarray(point) for point in found.points]))
     is_defined = found.n_groups >= 2 and math.isfinite(share)
     without_G = shares(found.left_out) if found.left_out else None
     low, high = ends(shares(found.draws), share, LEVEL, without_G) if is_defined else (math.nan, math.nan)

@@ -138,3 +138,5 @@ def lines(axes: Any, series: str, found: Sequence[Profile]) -> None:
                   label=label(p.title))  # fmt: skip
     levels = [label(e.trial.level, 9) for e in found[0].effects if e.trial.series == series]
     axes.set_xticks(range(len(levels) + 1), ["ref.", *levels])
+    if sum(map(len, levels)) > 24:  # characters of labels that stand side by side
+        axes.tick_params(axis="x", labelrotation=35, labelsize=6.5)

@@ -26,7 +26,7 @@ class PointmapTarget:
         """
         height, width = self.mask_HW.shape
         fitted = min(CANONICAL_HW[1] / width, CANONICAL_HW[0] / height)
-        return CANONICAL_FOCAL / (self.focal_px * fitted)
+        return float(CANONICAL_FOCAL / (self.focal_px * fitted))
 
 
 @dataclass(frozen=True, slots=True)
