@@ -83,9 +83,7 @@ class Child:
     """One process. For one thread at a time, which must live as long as the child does work (the kernel's signal is
     bound to the thread that started the child).
 
-    Args:
-        threads: how many threads numeric libraries may use; None leaves the environment as it is.
-        shown: what it writes on stderr goes where ours goes.
+    Args: threads: how many numeric libraries may use; None leaves the environment as it is. shown: its stderr is ours.
     """
 
     def __init__(self, threads: int | None = None, *, shown: bool = False) -> None:

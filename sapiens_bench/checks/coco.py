@@ -19,8 +19,9 @@ from sapiens_bench.engine.plan import Plan, resolve
 from sapiens_bench.errors import CheckpointRejected, DataMissing, StorageFull, UsageError
 from sapiens_bench.models.image_names import Ambiguous
 from sapiens_bench.models.result_files import read_results
+from sapiens_bench.store.predictions import read_predictions
 from sapiens_bench.store.record import CellRecord, RunRecord
-from sapiens_bench.store.rows import read_predictions, read_rows
+from sapiens_bench.store.rows import read_rows
 from sapiens_bench.tasks.pose.export import coco_results, coco_truth
 from sapiens_bench.tasks.pose.metrics import OksMetric
 from sapiens_bench.tasks.pose.types import PART_SCORES

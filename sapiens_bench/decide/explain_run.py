@@ -15,8 +15,8 @@ from sapiens_bench.engine.choices import DataChoice
 from sapiens_bench.engine.data_specs import open_named
 from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import UsageError
+from sapiens_bench.store.predictions import read_predictions
 from sapiens_bench.store.record import RunRecord
-from sapiens_bench.store.rows import read_predictions
 from sapiens_bench.tasks.pose.metrics import OksMetric
 from sapiens_bench.types import ScoreInfo, Task
 

@@ -27,16 +27,8 @@ from sapiens_bench.engine.streams import Arrays
 from sapiens_bench.engine.threads import Threads, prompt_launches
 from sapiens_bench.errors import SampleFault, raise_if_machine
 from sapiens_bench.store.files import write_atomic
-from sapiens_bench.store.rows import (
-    ATTRIBUTE,
-    Row,
-    Shard,
-    commit_shard,
-    item_key,
-    prediction_row,
-    remove_shard,
-    shards_of,
-)
+from sapiens_bench.store.predictions import prediction_row
+from sapiens_bench.store.rows import ATTRIBUTE, Row, Shard, commit_shard, item_key, remove_shard, shards_of
 from sapiens_bench.store.stock import Expected, take_stock
 from sapiens_bench.tasks.maps import map_name
 from sapiens_bench.types import Adapter, Cell, Model, Sample, Task

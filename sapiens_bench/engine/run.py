@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, ClassVar
@@ -24,6 +24,7 @@ from sapiens_bench.engine.results import run_results
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.stopping import Terminate, signals_raise
 from sapiens_bench.engine.threads import division, keep_freed_memory, prepare_process
+from sapiens_bench.engine.verdict import complaint, failed
 from sapiens_bench.errors import (
     IncompleteRun,
     Interrupted,
@@ -294,9 +295,9 @@ class _Run:
             missing = "; ".join(f"{c.model} on {c.dataset}: {c.counts.done} of {c.counts.planned}" for c in short)
             raise IncompleteRun(f"INCOMPLETE: rows are missing ({missing}). Run the same command again.")
         allowed = MAX_ERRORS if self.how.max_errors is None else self.how.max_errors
-        bad = [c for c in ran if _failed(c, strictly=allowed == 0) > allowed * c.counts.planned]
+        bad = [c for c in ran if failed(c, strictly=allowed == 0) > allowed * c.counts.planned]
         if bad:
-            raise TooManyErrors(f"{_complaint(bad)} At most {allowed:.1%} is allowed (--max-errors). {self.plan.out}")
+            raise TooManyErrors(f"{complaint(bad)} At most {allowed:.1%} is allowed (--max-errors). {self.plan.out}")
         return self.record
 
     def _materialise(self, data: FoundData) -> None:
@@ -386,17 +387,3 @@ def _about_files(data: FoundData) -> dict[str, Any]:
 def _texts(adapter: Adapter, name: str) -> list[str]:
     value = getattr(adapter, name, None) or ()
     return [value] if isinstance(value, str) else [str(text) for text in value]
-
-
-def _failed(cell: CellRecord, *, strictly: bool) -> int:
-    """Images that failed. Those without anything to score under the protocol did not, unless all are like that."""
-    n_failed = cell.counts.planned - cell.counts.ok
-    if strictly or not cell.counts.ok:
-        return n_failed
-    return n_failed - sum(cause.count or 0 for cause in cell.causes if cause.kind == "label.empty")
-
-
-def _complaint(bad: Sequence[CellRecord]) -> str:
-    codes = [", ".join(dict.fromkeys(error.code for error in c.errors)) for c in bad[:5]]
-    counts = [f"{c.model} on {c.dataset}: {c.counts.planned - c.counts.ok} of {c.counts.planned}" for c in bad[:5]]
-    return f"Too many error rows: {'; '.join(f'{n} ({c})' for n, c in zip(counts, codes, strict=True))}."

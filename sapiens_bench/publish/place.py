@@ -18,8 +18,9 @@ from sapiens_bench.engine.build import OpenData
 from sapiens_bench.engine.reopen import reopen, targets
 from sapiens_bench.errors import SampleFault, SapiensBenchError
 from sapiens_bench.store.paths import cell_folder
+from sapiens_bench.store.predictions import read_predictions
 from sapiens_bench.store.record import CellRecord, RunRecord
-from sapiens_bench.store.rows import read_predictions, shard_files
+from sapiens_bench.store.rows import shard_files
 from sapiens_bench.tasks.maps import map_name
 from sapiens_bench.types import Metric, Task
 

@@ -21,7 +21,7 @@ from sapiens_bench.render.scene import CLIPS
 from sapiens_bench.stats.bootstrap import draw_weights, intervals
 from sapiens_bench.stats.sums import Aggregate, weighted_means
 from sapiens_bench.store.paths import cell_folder
-from sapiens_bench.store.rows import read_predictions
+from sapiens_bench.store.predictions import read_predictions
 from sapiens_bench.study.design import RENDERED, Study, Trial
 from sapiens_bench.study.motion import depth_drift, label_flicker, normal_flicker, pose_motion
 from sapiens_bench.tasks.depth.alignment import Values, fit

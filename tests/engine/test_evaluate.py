@@ -13,8 +13,9 @@ import pytest
 
 from sapiens_bench.engine.events import CellFinished, CellStarted, ShardDone
 from sapiens_bench.errors import FingerprintMismatch, SampleFault, TooManyErrors, UsageError, WeightsMissing
+from sapiens_bench.store.predictions import read_predictions
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
-from sapiens_bench.store.rows import read_predictions, read_rows
+from sapiens_bench.store.rows import read_rows
 
 CELL = Path("toy/toy/plain")
 

@@ -20,7 +20,7 @@ from sapiens_bench.engine.forward import Forward
 from sapiens_bench.engine.loader import Loaded
 from sapiens_bench.errors import SampleFault
 from sapiens_bench.models.parts.heatmaps import peaks, refine
-from sapiens_bench.store.rows import read_predictions
+from sapiens_bench.store.predictions import read_predictions
 from sapiens_bench.testing import random_sapiens
 from sapiens_bench.types import ModelInput
 

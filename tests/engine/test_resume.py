@@ -14,8 +14,9 @@ from sapiens_bench.engine.events import Note, ShardDone
 from sapiens_bench.engine.run import run
 from sapiens_bench.errors import FingerprintMismatch, SampleFault, TooManyErrors
 from sapiens_bench.store.causes import run_causes
+from sapiens_bench.store.predictions import read_predictions
 from sapiens_bench.store.record import RunRecord, read_run
-from sapiens_bench.store.rows import item_key, read_predictions, read_rows, read_shard
+from sapiens_bench.store.rows import item_key, read_rows, read_shard
 
 CELL = Path("toy/toy/plain/toy-plain")
 N = 20  # four shards of five

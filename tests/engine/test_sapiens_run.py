@@ -27,8 +27,9 @@ from sapiens_bench.errors import (
 from sapiens_bench.models.options import SapiensV1Options
 from sapiens_bench.models.sapiens_load import build_network
 from sapiens_bench.pixels.codecs import read_rgb
+from sapiens_bench.store.predictions import read_predictions
 from sapiens_bench.store.record import RunRecord
-from sapiens_bench.store.rows import read_predictions, read_rows
+from sapiens_bench.store.rows import read_rows
 
 INPUT_HW = (128, 96)
 

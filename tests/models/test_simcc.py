@@ -23,7 +23,7 @@ from sapiens_bench.models.parts.decoders import SimccVectors
 from sapiens_bench.models.parts.heatmaps import to_image_space
 from sapiens_bench.models.simcc import Simcc
 from sapiens_bench.pixels.codecs import read_rgb
-from sapiens_bench.store.rows import read_predictions
+from sapiens_bench.store.predictions import read_predictions
 from sapiens_bench.types import ModelInput
 
 HW = (96, 72)

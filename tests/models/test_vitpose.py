@@ -25,7 +25,7 @@ from sapiens_bench.models.parts import heatmaps
 from sapiens_bench.models.vitpose import VitPose, heatmaps_of
 from sapiens_bench.models.vitpose_convert import KEYPOINTS, load_official, merge_experts, on_meta, published
 from sapiens_bench.pixels.codecs import read_rgb
-from sapiens_bench.store.rows import read_predictions
+from sapiens_bench.store.predictions import read_predictions
 from sapiens_bench.types import ModelInput
 
 HW = (256, 192)

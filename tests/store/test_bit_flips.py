@@ -12,7 +12,8 @@ import pytest
 
 from sapiens_bench.errors import StoreError
 from sapiens_bench.store.commits import Commit, commit_path
-from sapiens_bench.store.rows import commit_shard, committed, item_key, prediction_row, read_predictions, read_rows
+from sapiens_bench.store.predictions import prediction_row, read_predictions
+from sapiens_bench.store.rows import commit_shard, committed, item_key, read_rows
 
 FLIPS = 700
 

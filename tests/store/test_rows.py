@@ -24,12 +24,11 @@ from sapiens_bench.errors import FingerprintMismatch, ShapeError, ShardDamaged, 
 from sapiens_bench.store.commits import Commit, commit_path, write_commit
 from sapiens_bench.store.files import remove_strays, write_atomic
 from sapiens_bench.store.fingerprint import check_claim, differing, fingerprint, write_claim
+from sapiens_bench.store.predictions import prediction_row, read_predictions
 from sapiens_bench.store.rows import (
     commit_shard,
     committed,
     item_key,
-    prediction_row,
-    read_predictions,
     read_rows,
     remove_shard,
     rows_table,

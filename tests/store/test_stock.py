@@ -11,7 +11,8 @@ import pytest
 
 from sapiens_bench.store.commits import commit_path
 from sapiens_bench.store.paths import cell_folders, set_aside
-from sapiens_bench.store.rows import commit_shard, item_key, prediction_row, shard_path
+from sapiens_bench.store.predictions import prediction_row
+from sapiens_bench.store.rows import commit_shard, item_key, shard_path
 from sapiens_bench.store.stock import Expected, take_stock
 
 CELL = "pose/set/plain/model"
