@@ -136,7 +136,7 @@ def test_what_a_job_raises_is_raised_here(fault: str, kind: type[Exception], num
 )
 def test_machine_faults_and_our_own_exceptions_keep_their_class(reply: Reply, kind: type[Exception]) -> None:
     with pytest.raises(kind):
-        workers._value(reply)
+        raise workers.error_of(reply)
 
 
 def test_a_fault_of_the_machine_is_seen_through_every_wrapping() -> None:

@@ -249,4 +249,4 @@ def test_a_shortage_in_a_worker_process_keeps_its_kind(
 ) -> None:
     monkeypatch.setattr(workers, "find", lambda function: lambda argument: starve())
     reply = workers.Reply(**json.loads(workers._answer("any:job", None)))
-    assert isinstance(machine_fault(raised(lambda: workers._value(reply))), kind)
+    assert isinstance(machine_fault(workers.error_of(reply)), kind)
