@@ -24,7 +24,10 @@ FLAGS = {
     "data check": ["--cards", "--data-root", "--select", "--split"],
     "data export": ["--cards", "--data-root", "--limit", "--out", "--protocol", "--split", "--task"],
     "data path": ["--cards", "--data-root"],
-    "data prepare": ["--cards", "--data-root", "--limit", "--protocol", "--root", "--split", "--workers"],
+    "data prepare": [
+        "--address", "--cards", "--data-root", "--engine", "--limit", "--protocol", "--root", "--split",
+        "--workers",
+    ],
     "data show": ["--cards", "--data-root"],
     "errors": ["--format", "--out"],
     "explain-number": [
@@ -40,12 +43,13 @@ FLAGS = {
     "merge": ["--cards", "--data-root", "--format", "--out", "--weights-root"],
     "pareto": ["--cards", "--format", "--out", "--plots"],
     "probe": [
-        "--arch", "--backbone", "--backbone-weights", "--batch-size", "--cards", "--checkpoint-every",
-        "--class-weights", "--clip", "--data-root", "--decay", "--depth-loss", "--device", "--epochs",
-        "--eval", "--finetune", "--format", "--gpus", "--head", "--input", "--lr", "--max-seconds",
-        "--name", "--no-stem", "--out", "--pose-loss", "--precision", "--seeds", "--start-from", "--stem",
-        "--steps", "--task", "--threads", "--train", "--train-limit", "--validation", "--views",
-        "--warm-up", "--weight-decay", "--width",
+        "--address", "--arch", "--backbone", "--backbone-weights", "--batch-size", "--cards",
+        "--checkpoint-every", "--class-weights", "--clip", "--data-root", "--decay", "--depth-loss",
+        "--device", "--engine", "--epochs", "--eval", "--finetune", "--format", "--gpus",
+        "--gpus-per-worker", "--head", "--input", "--lr", "--max-seconds", "--name", "--no-stem", "--out",
+        "--pose-loss", "--precision", "--seeds", "--start-from", "--stem", "--steps", "--task", "--threads",
+        "--train", "--train-limit", "--validation", "--views", "--warm-up", "--weight-decay", "--width",
+        "--workers",
     ],
     "profile": [
         "--batch", "--cards", "--channels-last", "--compile", "--counts", "--device", "--format", "--input",
@@ -90,9 +94,6 @@ FLAGS = {
         "--device", "--effect", "--engine", "--factor", "--factors", "--format", "--gpus-per-worker",
         "--levels", "--limit", "--models", "--n-boot", "--option", "--out", "--pairs", "--precision",
         "--protocol", "--score", "--scoring", "--seed", "--select", "--split", "--task", "--threads",
-        "--device", "--effect", "--engine", "--factor", "--factors", "--format", "--gpus-per-worker", "--levels",
-        "--limit", "--models", "--n-boot", "--option", "--out", "--pairs", "--precision", "--protocol",
-        "--score", "--scoring", "--seed", "--select", "--split", "--task", "--threads",
         "--trust-checkpoint", "--weights-root", "--workers",
     ],
     "study resolution": [
