@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sapiens_bench.errors import ShapeError, ShardDamaged, StoreError
 from sapiens_bench.store.commits import Commit, commit_path, read_commit, write_commit
 from sapiens_bench.store.files import read_file, write_atomic
 from sapiens_bench.store.fingerprint import is_sealed
+from sapiens_bench.store.statuses import count_errors
 
 SCHEMA = "rows/1"
 BASE: dict[str, pa.DataType] = {
@@ -180,7 +180,7 @@ def read_shards(
         found = [(number, *_checked_bytes(folder, number)) for number in some]
         there = [(n, data, commit) for n, data, commit in found if data is not None and (commit or not sealed)]
         decoded = [_decode(data, _file_name(n), columns) for n, data, _ in there]
-        errors = _errors([table for table, _ in decoded])
+        errors = count_errors([table for table, _ in decoded])
         for (number, data, commit), (table, footer), n_errors in zip(there, decoded, errors, strict=True):
             sha256 = commit.sha256 if commit is not None else hashlib.sha256(data).hexdigest()
             told = _told(table, footer, number, n_errors, sha256, commit.predictions if commit is not None else None)
@@ -271,8 +271,7 @@ def _checked_bytes(folder: Path, number: int) -> tuple[bytes | None, Commit | No
     """
     name = _file_name(number)
     try:
-        commit = read_commit(folder, number)
-        data = read_file(folder / name)
+        commit, data = read_commit(folder, number), read_file(folder / name)
     except FileNotFoundError:
         return None, None
     except StoreError as error:
@@ -310,18 +309,6 @@ def _decode(data: bytes, name: str, columns: _Columns | None = None) -> tuple[pa
     except (OSError, ValueError, pa.ArrowException) as error:  # a UnicodeDecodeError is a ValueError
         raise ShardDamaged(f"{name}: cannot be read ({' '.join(str(error).split())[:120]})") from None
     return table.replace_schema_metadata(None), footer
-
-
-def _errors(tables: Sequence[pa.Table]) -> list[int]:
-    """How many rows of each have the status "error", told by one call: a call for each takes longer than decoding."""
-    none = pa.chunked_array([], pa.string())
-    columns = [table["status"] if "status" in table.column_names else none for table in tables]
-    if any(column.type != pa.string() for column in columns):
-        return [pc.sum(pc.equal(column, "error")).as_py() or 0 for column in columns]
-    joined = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
-    is_error = pc.fill_null(pc.equal(joined, "error"), False).to_numpy()
-    up_to, ends = np.concatenate([[0], np.cumsum(is_error)]), np.cumsum([len(column) for column in columns])
-    return [int(n) for n in np.diff(up_to[ends], prepend=0)]
 
 
 def _told(

@@ -249,7 +249,7 @@ def test_reading_a_run_loads_neither_torch_nor_pandas(repository: Path) -> None:
     modules = (
         "addresses adopt commits causes files fingerprint folder frames lock merge old_records paths record rows stock"
     )
-    modules += " remote throughput"
+    modules += " remote statuses throughput"
     code = (
         "import sys\n"
         + "".join(f"import sapiens_bench.store.{name}\n" for name in modules.split())

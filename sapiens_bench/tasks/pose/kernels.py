@@ -47,14 +47,8 @@ def _block_sum(values, start, n):  # type: ignore[no-untyped-def]
     r4, r5, r6, r7 = values[start + 4], values[start + 5], values[start + 6], values[start + 7]
     end = start + n - n % 8
     for i in range(start + 8, end, 8):
-        r0 += values[i]
-        r1 += values[i + 1]
-        r2 += values[i + 2]
-        r3 += values[i + 3]
-        r4 += values[i + 4]
-        r5 += values[i + 5]
-        r6 += values[i + 6]
-        r7 += values[i + 7]
+        r0, r1, r2, r3 = r0 + values[i], r1 + values[i + 1], r2 + values[i + 2], r3 + values[i + 3]
+        r4, r5, r6, r7 = r4 + values[i + 4], r5 + values[i + 5], r6 + values[i + 6], r7 + values[i + 7]
     total = ((r0 + r1) + (r2 + r3)) + ((r4 + r5) + (r6 + r7))
     for i in range(end, start + n):
         total += values[i]
@@ -277,8 +271,7 @@ def _number_stops(before, upto, special, start, end, n_base, number, is_stop):  
     """Replace counts by the number of the stop at which they are reached (0: the start); which counts are stops."""
     number[: n_base + 1] = 0
     for i in range(start, end):
-        number[before[i]] = 1
-        number[upto[i]] = 1
+        number[before[i]], number[upto[i]] = 1, 1
     number[0] = 0
     for n in range(1, n_base + 1):
         is_stop[n - 1] = number[n]
@@ -304,10 +297,8 @@ def plan_cells(  # type: ignore[no-untyped-def]
     Args:
         column_E: of each element the column of its weight.
         base_of_C: number of each cell's base, rising; the base of an area is its cell of the highest threshold.
-        base_images, is_stop, n_base, bounds, special_C, before, upto, special_images, gains, hits: filled, as
-            ``precisions`` wants them; the entries of cell c are those from ``bounds[c]`` to ``bounds[c + 1]``. A
-            special element adds 1, 0 or -1 to the count (``gains``), and its entry may end with a true positive
-            (``hits``).
+        base_images and all that follow: filled, as ``precisions`` wants them; the entries of cell c are those from
+            ``bounds[c]`` to ``bounds[c + 1]``. A special element adds 1 or -1 to the count (``gains``).
 
     Returns:
         How many special entries there are; ``bounds[-1]`` says how many entries.
@@ -315,9 +306,8 @@ def plan_cells(  # type: ignore[no-untyped-def]
     n_elements, n, n_special, first_entry = len(bits_E), np.int64(0), np.int64(0), np.int64(0)
     base_E, number = np.empty(n_elements, np.int32), np.empty(n_elements + 1, np.int32)
     special = np.empty(len(before), np.int8)
-    bounds[0] = 0
     for c in range(len(cell_C)):
-        cell, row = cell_C[c], base_of_C[c]
+        cell, row, bounds[c] = cell_C[c], base_of_C[c], n
         base = cell // _N_T * _N_T + _N_T - 1
         if c == 0 or row != base_of_C[c - 1]:
             n_base[row] = _count_base(bits_E, column_E, base, base_E, base_images[row])
@@ -333,15 +323,14 @@ def plan_cells(  # type: ignore[no-untyped-def]
                 special_images[n_special], gains[n_special], hits[n_special] = column_E[e], gain, hit
                 n_special += 1
                 n += 1
+            elif hit and n > bounds[c] and not special[n - 1] and upto[n - 1] == rank - 1:
+                upto[n - 1] = rank
             elif hit:
-                if n > bounds[c] and not special[n - 1] and upto[n - 1] == rank - 1:
-                    upto[n - 1] = rank
-                    continue
                 before[n], upto[n], special[n] = rank - 1, rank, 0
                 n += 1
-        bounds[c + 1] = n
         if c + 1 == len(cell_C) or base_of_C[c + 1] != row:
             _number_stops(before, upto, special, first_entry, n, n_base[row], number, is_stop[row])
+    bounds[-1] = n
     return n_special
 
 

@@ -43,6 +43,7 @@ _PART_SCORES = {
     "right_hand": "righthand_score",
     WHOLE: "wholebody_score",
 }
+_GOLIATH_POINTS = "goliath_wholebody_kpts"
 _BLOCK = 512  # results looked up together
 _BOX_TO_AREA = 0.53  # xtcocotools without use_area: the share of a person's box that the person fills
 
@@ -173,11 +174,13 @@ class _Layout:
 
         None where the set has parts or a result is not plain, or lacks one of them: field by field tells which.
         """
-        if len(self.groups) > 1 or not self._are_plain(results):
+        if len(self.groups) > 1 or len(self._space.groups) > 0:
             return None
         found: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
         try:
             for some in (results[i : i + _BLOCK] for i in range(0, len(results), _BLOCK)):
+                if any(any(map(contains, some, repeat(key))) for key in (_GOLIATH_POINTS, _PART_SCORES[WHOLE])):
+                    return None
                 for values, key in zip(found, ("keypoints", "image_id", "score"), strict=True):
                     values.extend(map(itemgetter(key), some))
         except KeyError:
@@ -185,7 +188,7 @@ class _Layout:
         return found
 
     def _are_plain(self, entries: Sequence[Mapping[str, Any]]) -> bool:
-        return len(self._space.groups) == 0 and not any(map(contains, entries, repeat("goliath_wholebody_kpts")))
+        return len(self._space.groups) == 0 and not any(map(contains, entries, repeat(_GOLIATH_POINTS)))
 
     def triples(
         self, entries: Sequence[Mapping[str, Any]], what: str, lists: list[Any] | None = None
@@ -201,8 +204,8 @@ class _Layout:
         return self.array(lists, (len(self._space.names), 3), f"{what} keypoints")
 
     def _values(self, entry: Mapping[str, Any]) -> list[float]:
-        if "goliath_wholebody_kpts" in entry:
-            return list(entry["goliath_wholebody_kpts"])
+        if _GOLIATH_POINTS in entry:
+            return list(entry[_GOLIATH_POINTS])
         if len(self._space.groups) > 0 and "foot_kpts" in entry:
             return [v for key in _PART_LISTS.values() for v in entry.get(key, ())]
         return list(_field([entry], "keypoints")[0])
