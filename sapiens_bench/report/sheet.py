@@ -46,5 +46,5 @@ class Document:
     sheets: tuple[Sheet, ...]
     facts: Mapping[str, str] = field(default_factory=dict)  # command, version, machine ... in display order
     notes: tuple[str, ...] = ()
-    pictures: tuple[Picture, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)  # the same as numbers, for JSON; its "schema" names the form
+    pictures: tuple[Picture, ...] = ()
