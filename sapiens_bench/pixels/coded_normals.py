@@ -15,7 +15,8 @@ from sapiens_bench.errors import SampleFault
 Encoding = Literal["auto", "vector", "colour"]
 COUNTS = (255, 65535)  # largest of 8 and 16 bits
 FEWEST = 50  # vectors; fewer say nothing
-UNIT_SLACK = 0.1  # mean difference from the length that vectors should have
+UNIT_SLACK = 0.1  # mean difference from the length that decoded colours should have
+LENGTH_SLACK = 0.02  # spread of lengths of rounded vectors, as a share of their mean; colours that face us have 0.03
 SHORTEST = 0.1  # a coded normal shorter than this is the grey of "no value"
 
 
@@ -51,7 +52,7 @@ def are_colours(values_HW3: NDArray[Any], name: str) -> bool:
     if not len(lengths) or float(np.abs(lengths - 1).mean()) < UNIT_SLACK:
         return True
     lengths = np.linalg.norm(_with_value(values_HW3.reshape(-1, 3).astype(np.float64)), axis=1)
-    if float(lengths.std() / lengths.mean()) < UNIT_SLACK:
+    if float(lengths.std() / lengths.mean()) < LENGTH_SLACK:
         return False
     text = "signed whole numbers without a negative one, neither colours of unit normals nor vectors of one length"
     raise SampleFault("label.mode", f"{name}: {text}; say which: encoding=colour or encoding=vector")

@@ -55,7 +55,7 @@ def read_shares(
     if suffix in ARRAYS:
         values = read_numbers(path, members, limits, channels=0 if channels == 1 else channels)
     elif suffix == ".exr":
-        planes = _sized(read_exr_choice(path, _PLANES[channels], max_pixels=max_pixels), path, size_hw)
+        planes = sized(read_exr_choice(path, _PLANES[channels], max_pixels=max_pixels), path, size_hw)
         values, alpha = _of_planes(planes, channels, shown(path))
     else:
         stored = stored_of(open_picture(path, max_pixels=max_pixels))
@@ -63,9 +63,9 @@ def read_shares(
             raise SampleFault("label.mode", f"{stored.name}: a palette; shares are stored as grey values or colours")
         if stored.bits == 32:
             raise SampleFault("label.mode", f"{stored.name}: 32-bit whole numbers; {_WANTED}")
-        values = _sized(_channels(stored, channels), path, size_hw)
+        values = sized(_channels(stored, channels), path, size_hw)
         values = values > 0 if stored.bits == 1 else values
-        alpha = None if stored.alpha_HW is None else as_shares(_sized(stored.alpha_HW, path, size_hw), stored.name)
+        alpha = None if stored.alpha_HW is None else as_shares(sized(stored.alpha_HW, path, size_hw), stored.name)
     return Shares(shown(path), as_shares(values, shown(path)), alpha)
 
 
@@ -75,7 +75,7 @@ def read_alpha_plane(path: Path, size_hw: tuple[int, int] | None, max_pixels: in
     Raises:
         SampleFault: ``label.shape``, ``image.*``; also where it has no such channel.
     """
-    return _sized(read_exr_choice(path, (("A",),), max_pixels=max_pixels), path, size_hw)[..., 0]
+    return sized(read_exr_choice(path, (("A",),), max_pixels=max_pixels), path, size_hw)[..., 0]
 
 
 def _of_planes(planes: NDArray[np.float32], channels: int, name: str) -> tuple[NDArray[np.float32], Any]:
@@ -117,7 +117,12 @@ def as_shares(values: NDArray[Any], name: str) -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
-def _sized(values: NDArray[Any], path: Path, size_hw: tuple[int, int] | None) -> NDArray[Any]:
+def sized(values: NDArray[Any], path: Path, size_hw: tuple[int, int] | None) -> NDArray[Any]:
+    """``values`` [H, W] or [H, W, C] of a file that is to have this size, if any.
+
+    Raises:
+        SampleFault: ``label.shape``; another size.
+    """
     if size_hw is not None and values.shape[:2] != size_hw:
         text = f"shape {values.shape[:2]}, needed is {size_hw}: another size"
         raise SampleFault("label.shape", f"{shown(path)}: {text}")

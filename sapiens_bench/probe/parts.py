@@ -75,7 +75,7 @@ def make_part(job: Mapping[str, Any]) -> None:
     first, last = job["block"]
     images = np.load(job["views"], mmap_mode="r")[first:last]
     data = io.BytesIO()
-    np.savez(data, allow_pickle=False, **feature_maps(trunk, images, device))
+    np.savez(data, **feature_maps(trunk, images, device))  # before NumPy 2 every keyword is an array
     write_atomic(part_path(Path(job["folder"]), first), data.getbuffer())
 
 

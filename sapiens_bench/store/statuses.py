@@ -17,5 +17,6 @@ def count_errors(tables: Sequence[pa.Table]) -> list[int]:
         return [pc.sum(pc.equal(column, "error")).as_py() or 0 for column in columns]
     joined = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
     is_error = pc.fill_null(pc.equal(joined, "error"), False).to_numpy()
-    up_to, ends = np.concatenate([[0], np.cumsum(is_error)]), np.cumsum([len(column) for column in columns])
+    up_to = np.concatenate([[0], np.cumsum(is_error)])
+    ends = np.cumsum([len(column) for column in columns], dtype=np.int64)
     return [int(n) for n in np.diff(up_to[ends], prepend=0)]

@@ -247,3 +247,13 @@ def test_signed_numbers_that_are_neither_vectors_nor_colours_ask(tmp_path: Path)
         read_normal_map(tmp_path / "n.npy", SIZE)
     assert caught.value.code == "label.mode"
     assert read_normal_map(tmp_path / "n.npy", SIZE, "vector").max() == 119
+
+
+def test_colours_of_averaged_normals_are_not_taken_for_vectors_because_they_all_face_us(tmp_path: Path) -> None:
+    """Averaging leaves them shorter than 1, and colours that face the camera have nearly one length as they are."""
+    y, x = np.mgrid[-0.3 : 0.3 : SIZE.size_hw[0] * 1j, -0.3 : 0.3 : SIZE.size_hw[1] * 1j]
+    averaged = 0.85 * np.stack([x, -y, np.sqrt(1 - x**2 - y**2)], -1)
+    np.save(tmp_path / "n.npy", np.rint((averaged + 1) * 127.5).astype(np.int32))
+    with pytest.raises(SampleFault, match="say which: encoding=colour or encoding=vector"):
+        read_normal_map(tmp_path / "n.npy", SIZE)
+    np.testing.assert_allclose(read_normal_map(tmp_path / "n.npy", SIZE, "colour"), averaged, atol=0.005)

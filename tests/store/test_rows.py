@@ -30,6 +30,8 @@ from sapiens_bench.store.rows import (
     committed,
     item_key,
     read_rows,
+    read_shard,
+    read_shards,
     remove_shard,
     rows_table,
     shard_path,
@@ -145,6 +147,15 @@ def test_a_shard_counts_only_with_its_commit(tmp_path: Path) -> None:
         committed(tmp_path, 0)
     with pytest.raises(StoreError, match=r"shard-00000\.parquet.*`run` command of this folder.*computes it again"):
         read_rows(tmp_path)
+
+
+def test_a_folder_in_which_nothing_is_committed_has_no_rows(tmp_path: Path) -> None:
+    for number in range(2):
+        commit_shard(tmp_path, number, [row(number)], META)
+        commit_path(tmp_path, number).unlink()
+    assert not list(read_shards(tmp_path, [0, 1, 7], sealed=True))
+    assert read_shard(tmp_path, 0, sealed=True) is None
+    assert [commit.errors for _, commit in read_shards(tmp_path, [0, 1], sealed=False)] == [0, 0]
 
 
 def test_a_shard_of_another_number_is_not_taken_for_this_one(tmp_path: Path) -> None:

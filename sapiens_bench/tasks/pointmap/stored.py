@@ -34,11 +34,13 @@ def read_points(path: Path, size_hw: tuple[int, int], options: StoredPoints) -> 
     """
     from sapiens_bench.pixels.dense_maps import Limits, read_numbers  # lists of tasks need no image library
     from sapiens_bench.pixels.exr import read_exr_choice
+    from sapiens_bench.pixels.stored_shares import sized
 
+    wanted = None if options.resize else size_hw
     if path.suffix.lower() == ".exr":
-        values = read_exr_choice(path, PLANES)
+        values = sized(read_exr_choice(path, PLANES), path, wanted)
     else:
-        values = read_numbers(path, MEMBERS, Limits(None if options.resize else size_hw), channels=3)
+        values = read_numbers(path, MEMBERS, Limits(wanted), channels=3)
     points = options.resized(np.asarray(values, np.float32), size_hw, path)
     factor = np.asarray(options.axis_sign, np.float32) * np.float32(METRES[options.unit])
     return PointmapPrediction(points * factor)

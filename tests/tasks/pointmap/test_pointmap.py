@@ -13,9 +13,11 @@ import pytest
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.engine.data_specs import open_named
 from sapiens_bench.engine.request import Request
+from sapiens_bench.errors import SampleFault
 from sapiens_bench.metrics import TaskMetric
 from sapiens_bench.tasks.pointmap.codec import PointmapCodec
 from sapiens_bench.tasks.pointmap.metrics import PointmapMetric
+from sapiens_bench.tasks.pointmap.stored import StoredPoints, read_points
 from sapiens_bench.tasks.pointmap.task import PointmapNoise, add_noise, check
 from sapiens_bench.tasks.pointmap.types import PointmapPrediction, PointmapTarget, of_scene
 from sapiens_bench.types import ModelInput, Scene
@@ -214,3 +216,18 @@ def test_the_focal_length_of_a_scene_is_that_of_its_camera() -> None:
     depth = np.full((3, 5), 2.0, np.float32)
     scene = Scene(flat.astype(np.uint8), depth, flat.astype(np.float32), flat[..., 0].astype(np.uint8), mask, K)
     assert of_scene(scene).focal_px == 10
+
+
+@pytest.mark.parametrize("kind", ["npy", "exr"])
+def test_stored_points_of_another_size_are_refused_unless_resizing_is_asked_for(tmp_path: Path, kind: str) -> None:
+    path, points = tmp_path / f"a.{kind}", np.ones((4, 6, 3), np.float32)
+    if kind == "npy":
+        np.save(path, points)
+    else:
+        planes = {name: np.ascontiguousarray(points[..., i]) for i, name in enumerate("XYZ")}
+        pytest.importorskip("OpenEXR").File({}, planes).write(str(path))
+    assert read_points(path, (4, 6), StoredPoints()).points_HW3.shape == (4, 6, 3)
+    with pytest.raises(SampleFault, match=r"shape \(4, 6.*needed is \(8, 12") as caught:
+        read_points(path, (8, 12), StoredPoints())
+    assert caught.value.code == "label.shape"
+    assert read_points(path, (8, 12), StoredPoints(resize="bilinear")).points_HW3.shape == (8, 12, 3)
