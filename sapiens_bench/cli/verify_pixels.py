@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,9 +58,11 @@ def pixels(
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.checks.pixels import examine_pixels
     from sapiens_bench.engine.request import OwnModel, Request, parse_trust
-    from sapiens_bench.errors import CheckpointRejected
+    from sapiens_bench.errors import CheckpointRejected, UsageError
 
     catalog = Catalog.load(cards or ())
+    if not task and (any(mark in model for mark in "/:") or Path(model).is_file()):  # as --models names files
+        raise UsageError(f"{model} is named by its file, and no card says what it is for. Give --task pose, say.")
     request = Request(
         task=task or catalog.model(model).card.task,
         models=(model,),

@@ -13,6 +13,7 @@ from typing import Any
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.guess_space import guessed_space
+from sapiens_bench.cards.schema import MAX_INPUT_SIDE
 from sapiens_bench.engine.own_facts import Found, Named, Unsaid, ask, input_spec, meaning, refuse_space
 from sapiens_bench.engine.request import OwnModel
 from sapiens_bench.errors import CheckpointRejected, DataError, UsageError
@@ -86,7 +87,7 @@ def _check_task(model: Named, task: str, kind: HubKind, config: Mapping[str, Any
     known = sorted({t for tasks in kind.classes.values() for t in tasks})
     named = config.get("architectures")
     if isinstance(named, list) and named:
-        if named[0] not in kind.classes:
+        if str(named[0]) not in kind.classes:
             raise CheckpointRejected(
                 f"{model.text}: config.json says {str(named[0])!r:.80}; of {config['model_type']} networks "
                 f"{', '.join(kind.classes)} is run."
@@ -126,11 +127,14 @@ def _size(config: Mapping[str, Any], prepare: Mapping[str, Any]) -> tuple[int | 
     if config["model_type"] == "sam":  # the longer side is brought to the network's square
         vision = config.get("vision_config")
         side = vision.get("image_size", 1024) if isinstance(vision, dict) else 1024
-        return (side, side) if isinstance(side, int) else ()
+        return (side, side) if _is_side(side) else ()
     size = prepare.get("size")
-    if isinstance(size, dict) and isinstance(size.get("height"), int) and isinstance(size.get("width"), int):
-        return (size["height"], size["width"])
-    return (size, size) if isinstance(size, int) and not isinstance(size, bool) else ()
+    hw = (size.get("height"), size.get("width")) if isinstance(size, dict) else (size, size)
+    return hw if all(map(_is_side, hw)) else ()
+
+
+def _is_side(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_INPUT_SIDE
 
 
 def _processor(folder: Path) -> dict[str, Any]:
@@ -146,8 +150,9 @@ def _space(model: Named, task: str, said: OwnModel, kind: HubKind, config: Mappi
         return catalog.space(said.space or kind.space).id
     names = _labels(config)
     if task == "pose":
-        n_points = config.get("num_labels") or len(names) or 17
-        return guessed_space(int(n_points), names, catalog.spaces, model.text).id
+        n_points = config.get("num_labels")
+        n_points = n_points if isinstance(n_points, int) and n_points > 0 else len(names) or 17
+        return guessed_space(n_points, names, catalog.spaces, model.text).id
     plain = [_plain(name) for name in names]
     for space in catalog.spaces.values():
         if space.kind == "labels" and [_plain(name) for name in space.names] == plain:

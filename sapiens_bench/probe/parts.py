@@ -75,7 +75,8 @@ def make_part(job: Mapping[str, Any]) -> None:
     first, last = job["block"]
     images = np.load(job["views"], mmap_mode="r")[first:last]
     data = io.BytesIO()
-    np.savez(data, **feature_maps(trunk, images, device))  # before NumPy 2 every keyword is an array
+    maps: Any = feature_maps(trunk, images, device)
+    np.savez(data, **maps)  # without allow_pickle, which is one more array to NumPy 1
     write_atomic(part_path(Path(job["folder"]), first), data.getbuffer())
 
 

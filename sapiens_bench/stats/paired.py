@@ -25,6 +25,7 @@ from sapiens_bench.stats.student import t_above
 from sapiens_bench.stats.sums import DrawCounts
 
 _EXACT_UP_TO_GROUPS = 12  # all 2**12 sign patterns are tried up to here
+_ROUNDING = 1e-12  # of a difference: an error below is no scatter
 _SLACK = 1e-12  # a pattern ties with the observed difference when rounding alone sets them apart
 
 
@@ -135,7 +136,7 @@ def studentised_p(
         error = jackknife_error(left_out_G)
     if math.isnan(error):
         return math.nan
-    if error == 0:
+    if error <= _ROUNDING * abs(difference):
         return 1.0 if difference == 0 else 2.0 ** (1 - n_groups)
     return min(1.0, 2 * float(t_above(abs(difference) / error, n_groups - 1)))
 

@@ -10,12 +10,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sapiens_bench.adapters.dense.export import export_folder
 from sapiens_bench.pixels.png import encode_png
 from sapiens_bench.report.tables import build
 from sapiens_bench.store.record import CellRecord, read_run
+from sapiens_bench.tasks.matting.types import MattingTarget
+from sapiens_bench.types import ModelInput, Sample
 
 Call = Callable[..., tuple[int, str, str]]
 rng = np.random.default_rng(5)
+
+
+class Samples(list[Sample]):
+    """As much of an adapter as an export asks for."""
+
+    @property
+    def keys(self) -> list[str]:
+        return [sample.key for sample in self]
 
 
 @pytest.fixture
@@ -80,6 +91,19 @@ def test_a_trimap_is_coded_in_grey_values_or_in_three_classes(
     full = pictures(tmp_path / "full", **{name: np.full_like(alpha, 255) for name, alpha in mattes().items()})
     cell = scored("matting", truth, full, "--protocol", "unknown")
     assert cell.scores["matting/sad"].value == pytest.approx(error)
+
+
+def test_an_export_keeps_what_a_trimap_leaves_open(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:
+    alpha, unknown = mattes()["a"] / np.float32(255), np.zeros((24, 30), bool)
+    unknown[:, 6], unknown[0] = True, True
+    given = ModelInput("a", np.zeros((24, 30, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+    samples = [Sample(0, "set/a", "g", given, MattingTarget(alpha, unknown))]
+    export_folder(Samples(samples), tmp_path / "out")
+    trimap = np.asarray(Image.open(tmp_path / "out" / "trimaps" / "set_a.png"))
+    assert np.array_equal(trimap, np.where(unknown, 128, 255 * (alpha > 0.5)))
+    full = pictures(tmp_path / "full", set_a=np.full((24, 30), 255, np.uint8))
+    cell = scored("matting", tmp_path / "out", full, "--protocol", "unknown")
+    assert cell.scores["matting/sad"].value == pytest.approx((1 - alpha)[unknown].sum() / 1000, rel=1e-5)
 
 
 def test_trimaps_that_no_score_looks_at_refuse_nothing(tmp_path: Path, scored: Callable[..., CellRecord]) -> None:

@@ -54,6 +54,17 @@ def test_a_wrong_normalisation_is_found(call: Call, tmp_path: Path) -> None:
     assert "speak for rgb, 0..1" in " ".join(error.split())
 
 
+@pytest.mark.parametrize("name", ["./net.onnx", "net.onnx", "hf:some/net", "code.py:Net"])
+def test_a_model_that_is_named_by_its_file_needs_a_task(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.onnx").write_bytes(b"never opened")
+    code, _, error = call("verify", "pixels", "--model", name)
+    assert code != 0
+    assert "Give --task pose" in " ".join(error.split())
+
+
 def test_a_network_that_no_choice_moves_is_not_judged(call: Call, tmp_path: Path) -> None:
     path = picture_itself(tmp_path / "net.onnx", np.zeros((3, 3)))
     code, said, _ = check(call, path, "0..1")

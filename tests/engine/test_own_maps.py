@@ -238,6 +238,20 @@ def test_the_processor_may_be_written_in_other_ways(
     assert (card.input.height, card.input.width, card.input.mean[0]) == (64, 64, mean)
 
 
+@pytest.mark.parametrize("size", [{"height": 0, "width": -3}, {"height": True, "width": 64}, 10**9, "64", [64, 64]])
+def test_a_size_that_is_none_is_asked_for(tmp_path: Path, catalog: Catalog, size: Any) -> None:
+    half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": size}
+    with pytest.raises(UsageError, match="does not say the size of its input"):
+        card_for(folder(tmp_path, "zoedepth", processor=half), "depth", OwnModel(), catalog)
+
+
+def test_a_config_that_no_library_writes_is_refused_or_passed_by(tmp_path: Path, catalog: Catalog) -> None:
+    odd = folder(tmp_path / "a", "segformer", architectures=[["SegformerForSemanticSegmentation"]])
+    with pytest.raises(CheckpointRejected, match="of segformer networks SegformerForSemanticSegmentation is run"):
+        card_for(odd, "seg", OwnModel(space="atr18"), catalog)
+    assert card_for(folder(tmp_path / "b", "vitpose", num_labels="many"), "pose", OwnModel(), catalog).space == "coco17"
+
+
 def test_pixels_that_are_not_divided_by_255_are_asked_for(tmp_path: Path, catalog: Catalog) -> None:
     half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": 64, "do_rescale": False}
     with pytest.raises(UsageError, match="how pixels are normalised"):

@@ -123,6 +123,16 @@ def test_p_claims_no_more_than_there_is(difference: float, spread: float, groups
     assert studentised_p(difference, draws, groups) == pytest.approx(expected, nan_ok=True)
 
 
+def test_rounding_is_no_scatter() -> None:
+    """Ten pictures that lose exactly as much: the jackknife's values differ in their last bits alone."""
+    before = np.random.default_rng(0).uniform(0, 1, 10)
+    after = before - 0.1
+    without_G = [(values.sum() - values) / 9 for values in (before, after)]
+    change_G = without_G[1] - without_G[0]
+    assert np.ptp(change_G) > 0
+    assert studentised_p(after.mean() - before.mean(), np.full(50, -0.1), 10, change_G) == 2.0**-9
+
+
 def test_a_picture_at_fault_anywhere_leaves_every_score(toy: ModuleType) -> None:
     clean, worse = np.full(20, 0.1), np.full(20, 0.3)
     worse[7] = 1.0

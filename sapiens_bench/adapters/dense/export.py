@@ -40,7 +40,8 @@ def export_folder(
 
     images/*.png, masks/*.png, depths/*.npy (float32, metres along z, NaN outside the mask), normals/*.npy (float32,
     x right, y up, z towards the viewer, 0 outside the mask), labels/*.png, camera_intrinsics/*.txt; alphas/*.npy
-    (float32), albedos/*.npy (float32, linear RGB, NaN where nothing is scored).
+    (float32), trimaps/*.png where the protocol scores their unknown region, albedos/*.npy (float32, linear RGB, NaN
+    where nothing is scored).
     A stem is the sample's key with "_" for everything but letters, digits, "." and "-". Tasks of one data set may be
     exported into one folder one after the other: the declarations are joined.
 
@@ -91,6 +92,9 @@ def _write_sample(sample: Sample, stem: str, out: Path, space: str, ignored: int
         return {"labels": {"space": space}}
     if isinstance(target, MattingTarget):
         _write(out, "matting", f"{stem}.npy", _npy(target.alpha_HW.astype(np.float32)))
+        if target.unknown_HW is not None:
+            trimap = np.where(target.unknown_HW, 128, np.where(target.alpha_HW > 0.5, 255, 0)).astype(np.uint8)
+            _write(out, "trimap", f"{stem}.png", encode_png(trimap))
         return {}
     if not isinstance(target, DepthTarget | NormalTarget | AlbedoTarget):
         raise UsageError(f"{type(target).__name__} cannot be exported: only {', '.join(TASKS)} can")
