@@ -2,7 +2,8 @@
 
 What ended the workers cannot be told: lack of memory, a kernel, a library. So the rows are what a model's failures are,
 misses (side ``prediction``, code ``worker.crash``): that can lower a score and never raise one, and it touches no other
-model, as leaving the images out would. The rows count for as long as ``failed/<cell>/shard-00012.json`` is there, which
+model, as leaving the images out would. Where one of the workers went with its machine the images are not to blame, and
+the shard stays missing. The rows count for as long as ``failed/<cell>/shard-00012.json`` is there, which
 says how each worker ended; without it the next run computes the shard.
 
 Their truth is read in a process of its own. Where that ends as well, the shard stays missing and the run incomplete.
@@ -20,6 +21,7 @@ from typing import Any
 from sapiens_bench.engine.build import open_data
 from sapiens_bench.engine.cell import finish_item, measured
 from sapiens_bench.engine.choices import RunChoice
+from sapiens_bench.engine.crew import MACHINE_GONE
 from sapiens_bench.engine.jobs import Setting, Todo, job_of
 from sapiens_bench.engine.loader import load
 from sapiens_bench.engine.retry import CRASHED, failed_path
@@ -32,6 +34,7 @@ from sapiens_bench.tasks import TASKS
 from sapiens_bench.types import ModelInput, Prepared
 from sapiens_bench.workers import Child, ChildDied, error_of
 
+_AGAIN = "The same command tries them again."
 _FIX = "Fewer workers a machine, or a smaller --batch-size, need less memory at once."
 
 
@@ -45,6 +48,8 @@ def write_off(todo: Todo, shard: int, whys: Sequence[str], how: RunChoice, out: 
     size = len(nth_shard(shard, cell.n_samples, cell.shard_size).indices)
     about = f"{size} images of {todo.spec.title} on {cell.dataset} ended {len(whys)} workers"
     why = f"The last: {whys[-1].rstrip('.')}."
+    if any(each.endswith(MACHINE_GONE) for each in whys):
+        return f"{about}, with a machine that went away among the causes: they are missing. {why} {_AGAIN}", False
     if not _misses_committed(todo, shard, f"{len(whys)} workers ended over it. {why}", how, out):
         return f"{about}, and one more that was to note it: they are missing. {why} {_FIX}", False
     told = {"model": cell.model, "dataset": cell.dataset, "shard": shard, "workers_ended": list(whys)}

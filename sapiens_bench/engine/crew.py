@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from sapiens_bench.errors import MachineFault
 
 TRIES = 3  # workers that a shard may cost
+MACHINE_GONE = "its machine is gone"  # how a worker ended of which that is known
 MOST_FAILED_STARTS = 5  # in a row
 POLL_S = 0.5
 SAY_AFTER_S = 15.0

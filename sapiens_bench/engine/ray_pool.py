@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from sapiens_bench.engine.choices import Places, RunChoice
-from sapiens_bench.engine.crew import Answer, Answered, Died, Item, Joined
+from sapiens_bench.engine.crew import MACHINE_GONE, Answer, Answered, Died, Item, Joined
 from sapiens_bench.engine.jobs import Todo
 from sapiens_bench.engine.ray_cluster import Joined as Cluster
 from sapiens_bench.engine.ray_worker import Member, Told, Worker, installed_versions
@@ -229,8 +229,8 @@ def _raised(told: Told) -> Exception:
 
 _CAUSES = {  # what Ray says -> what that means; its own text is a paragraph of conjectures
     "low on memory": "Ray ended it: its machine ran low on memory",
-    "node has died": "its machine is gone",
-    "node was terminated": "its machine is gone",
+    "node has died": MACHINE_GONE,
+    "node was terminated": MACHINE_GONE,
     "connection error code": "it was killed or crashed (lack of memory, or a defect of a library)",
     "SIGSEGV": "it was killed or crashed (lack of memory, or a defect of a library)",
 }
