@@ -354,7 +354,9 @@ def _header(plan: Plan, setting: Setting) -> RunRecord:
 
 
 def _about(data: FoundData, asked: Mapping[str, Any]) -> DatasetRecord:
-    spec, options = data.spec, set(asked["data_options"])
+    spec = data.spec
+    known = spec.card.protocols.get(spec.protocol_name)
+    unsaid = set(asked["data_options"]) - set(known.options if known else ())  # by the protocol
     return DatasetRecord(
         title=spec.card.title,
         licence=spec.card.licence.name,
@@ -364,7 +366,7 @@ def _about(data: FoundData, asked: Mapping[str, Any]) -> DatasetRecord:
         protocol_title=spec.protocol.title,
         caveat=spec.protocol.caveat,
         boxes=asked["boxes"] or str(spec.protocol.options.get("boxes", "")),
-        about_files=sorted(options & declared.adapter_options(spec.card, spec.path).about_files),
+        about_files=sorted(unsaid & declared.adapter_options(spec.card, spec.path).about_files),
         **_about_files(data),
     )
 

@@ -66,8 +66,10 @@ class PoseResults:
             self.notes.append(f"{n_again} results stand in it more than once; each further one is a false positive")
 
     def _repeated(self) -> int:
-        """Results that repeat an earlier one of their image to the last bit."""
-        content = [points.tobytes() + score.tobytes() for points, score in zip(self._points_RK3, self._scores_R)]
+        """Results that repeat an earlier one of their image and category to the last bit."""
+        kinds = self._category_R if len(self._category_R) else np.zeros(len(self._scores_R), np.int64)
+        each = zip(self._points_RK3, self._scores_R, kinds, strict=True)
+        content = [points.tobytes() + score.tobytes() + kind.tobytes() for points, score, kind in each]
         return sum(len(rows) - len({content[row] for row in rows}) for rows in self._by_image.values())
 
     def _order(self, found: ResultList, names: Sequence[str]) -> NDArray[np.int64] | None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sapiens_bench.report.causes import first_causes
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS
@@ -108,7 +107,7 @@ def block_remarks(record: RunRecord, cells: Sequence[CellRecord], rows: Sequence
     if keys := record.request.get("scoring"):
         shown = ", ".join(f"{name}={value}" for name, value in keys.items())
         remarks.append(f"Scoring keys over the protocol: {shown}; not comparable with results under it as it is.")
-    remarks += _data_options(record.request.get("data_options") or {}, facts.about_files)
+    remarks += _data_options(record, cells[0].dataset)
     remarks += [f"Note: {ended(note)}" for note in (*facts.notes, *facts.boxes_notes)]
     measured = [row for row in rows if row.group != "unavailable"]
     remarks += _counts(measured, facts)
@@ -118,14 +117,20 @@ def block_remarks(record: RunRecord, cells: Sequence[CellRecord], rows: Sequence
     return tuple(remarks)
 
 
-def _data_options(options: Mapping[str, Any], about_files: Sequence[str]) -> list[str]:
+def changed_options(record: RunRecord, dataset: str) -> str:
+    """The data options of a run that change the protocol, as text; those that only say how files are stored do not."""
+    facts = record.datasets.get(dataset) or DatasetRecord()
+    options = (record.request.get("data_options") or {}).items()
+    return ", ".join(f"{name}={value}" for name, value in options if name not in facts.about_files)
+
+
+def _data_options(record: RunRecord, dataset: str) -> list[str]:
     """What was said of the files, and what was changed of the protocol."""
-    said, changed = (
-        ", ".join(f"{name}={value}" for name, value in options.items() if (name in about_files) is is_said)
-        for is_said in (True, False)
-    )
+    facts = record.datasets.get(dataset) or DatasetRecord()
+    options = record.request.get("data_options") or {}
+    said = ", ".join(f"{name}={options[name]}" for name in options if name in facts.about_files)
     remarks = [f"Said of the files: {said}."] if said else []
-    if changed:
+    if changed := changed_options(record, dataset):
         text = f"Options over the protocol: {changed}; not comparable with results under the protocol as it is."
         remarks.append(text)
     return remarks

@@ -17,7 +17,7 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.entries import without_form
 from sapiens_bench.cards.schema import PublishedEntry, PublishedTable, PublishedValue
 from sapiens_bench.errors import UsageError
-from sapiens_bench.report.footnotes import FEWEST_GROUPS, Footnotes, Letters, condition_text
+from sapiens_bench.report.footnotes import FEWEST_GROUPS, Footnotes, Letters, changed_options, condition_text
 from sapiens_bench.report.gains import Cell, GainColumn, PartGains, as_data, part_gains, printed_cells
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS, UNDEFINED
 from sapiens_bench.report.paper_list import TABLES as TABLES
@@ -185,8 +185,8 @@ def _other(record: RunRecord, cell: CellRecord, entry: PublishedEntry, catalog: 
         reasons.append(f"other person boxes (--boxes {boxes})")
     if options := record.request.get("options"):
         reasons.append("options over the card: " + ", ".join(f"{k}={v}" for k, v in options.items()))
-    if options := record.request.get("data_options"):
-        reasons.append("options over the protocol: " + ", ".join(f"{k}={v}" for k, v in options.items()))
+    if changed := changed_options(record, cell.dataset):
+        reasons.append(f"options over the protocol: {changed}")
     if keys := record.request.get("scoring"):
         reasons.append("scoring keys over the protocol: " + ", ".join(f"{k}={v}" for k, v in keys.items()))
     if cell.counts.done != cell.counts.planned:

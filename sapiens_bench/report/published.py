@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sapiens_bench.cards.catalog import Catalog, PublishedRow
 from sapiens_bench.cards.schema import EvalProtocol
+from sapiens_bench.report.footnotes import changed_options
 from sapiens_bench.report.printed_text import place_of, readable
 from sapiens_bench.store.record import CellRecord, RunRecord
 
@@ -38,8 +39,8 @@ def printed_numbers(record: RunRecord, cell: CellRecord, catalog: Catalog | None
     if catalog is None or entry is None or cell.dataset not in catalog.datasets:
         return []
     protocol: EvalProtocol | None = catalog.datasets[cell.dataset].protocols.get(cell.protocol)
-    changed = any(record.request.get(name) for name in ("data_options", "scoring", "condition", "select"))
-    if protocol is None or other_boxes(record, protocol) or changed:
+    changed = any(record.request.get(name) for name in ("scoring", "condition", "select"))
+    if protocol is None or other_boxes(record, protocol) or changed or changed_options(record, cell.dataset):
         return []
     rows = catalog.published_rows(entry.variant, protocol)
     return [number for row in rows for number in _numbers(row)]

@@ -245,3 +245,21 @@ def test_what_a_cut_out_left_transparent_has_no_albedo(tmp_path: Path, scored: C
     preds = pictures(tmp_path / "mine", a=np.where(alpha[..., None] > 0, found, 255 - found))
     said = ("--data-option", "colour_space=srgb", "--option", "colour_space=srgb")
     assert scored("albedo", truth, preds, *said).scores["albedo/mae"].value < 1e-6
+
+
+def test_an_option_that_the_protocol_says_otherwise_is_a_change_of_it(call: Call, tmp_path: Path) -> None:
+    truth = pictures(tmp_path / "gt" / "albedos", **colours()).parent
+    pictures(truth / "images", **colours())
+    (tmp_path / "mine.yaml").write_text(
+        "schema: dataset/1\nid: mine\ntitle: Mine\nlicence: {name: CC0-1.0}\nget: It is mine.\n"
+        "adapter: albedo_folder\nprotocols:\n  whole:\n    task: albedo\n    title: Whole\n    default: true\n"
+        "    options: {colour_space: linear}\n"
+    )
+    code, printed, said = call(
+        "run", "--task", "albedo", "--dataset", "mine", "--data-root", truth, "--cards", tmp_path / "mine.yaml",
+        "--models", "oracle-albedo", "--data-option", "colour_space=srgb", "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert code == 0, printed + said
+    remarks = build(read_run(tmp_path / "run")).blocks[0].remarks
+    assert any(remark.startswith("Options over the protocol: colour_space=srgb; not comparable") for remark in remarks)
+    assert not any(remark.startswith("Said of the files") for remark in remarks)

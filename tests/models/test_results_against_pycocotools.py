@@ -77,3 +77,13 @@ def test_more_results_than_people_stay_false_positives(
     wrong = [{**right[0], "keypoints": [1.0, 1.0, 1.0] * 16 + [150.0, 100.0, 1.0], "score": 0.9} for _ in range(4)]
     found = ours(coco, tmp_path, document, wrong + right)
     assert found["AP"] == theirs(document, wrong + right)["AP"] < 0.6
+
+
+def test_results_of_two_categories_do_not_repeat_each_other() -> None:
+    results = PoseResults.__new__(PoseResults)  # as it is behind its reading
+    results._points_RK3, results._scores_R = np.ones((3, 17, 3)), np.ones(3)
+    results._by_image = {7: [0, 1], 8: [2]}
+    results._category_R = np.array([1, 2, 1])
+    assert results._repeated() == 0
+    results._category_R = np.zeros(0, np.int64)  # one category
+    assert results._repeated() == 1
