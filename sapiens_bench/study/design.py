@@ -174,8 +174,6 @@ def _change(base: Request, name: str, level: str) -> Mapping[str, Any]:
 
 
 def _levels(name: str, text: str, *, alone: bool) -> Sequence[str]:
-    if name not in FACTORS:
-        raise UnknownName("factor", name, (*FACTORS, "all"))
     about = FACTORS[name]
     if text.strip().isdecimal():
         n = int(text)

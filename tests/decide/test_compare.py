@@ -14,7 +14,7 @@ import pytest
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.schema import EvalProtocol
-from sapiens_bench.decide import choose
+from sapiens_bench.decide import choose, wording
 from sapiens_bench.decide.compare import Comparison, compare, document
 from sapiens_bench.decide.sides import Member, Side, read_side
 from sapiens_bench.decide.wording import digits, effect, shown, smallest_seen
@@ -238,3 +238,22 @@ def test_small_differences_get_the_digits_they_need() -> None:
     assert shown(0.00004, AP, digits(0.00004, AP)) == "0.004"
     assert shown(0.021, AP, digits(0.021, AP)) == "2.1"
     assert shown(-0.00000001, AP) == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "said"),
+    [
+        ([0, 100, 500], []),
+        ([0, 30, 40], ["30 independent groups, fewer than 100: intervals"]),
+        ([5], ["5 independent groups, fewer than 100: intervals", "Even so, 5 groups are too few"]),
+        ([1, 200], ["A single independent group cannot be resampled"]),
+        (
+            [1, 30],
+            ["A single independent group cannot be resampled", "30 independent groups, fewer than 100: intervals"],
+        ),
+    ],
+)
+def test_intervals_of_few_groups_are_told_as_they_are_made(n_groups: list[int], said: list[str]) -> None:
+    found = list(wording.few_groups(n_groups))
+    assert len(found) == len(said)
+    assert all(text.startswith(start) for text, start in zip(found, said, strict=True))
