@@ -46,11 +46,14 @@ def few_groups(n_groups: Iterable[int], what: str = "intervals and p") -> Iterat
     Args:
         n_groups: of each row that is shown; 0 for one without a number.
     """
-    fewest = min((n for n in n_groups if n), default=FEW_GROUPS)
+    known = [n for n in n_groups if n]
+    fewest = min((n for n in known if n > 1), default=FEW_GROUPS)
+    if 1 in known:
+        yield f"No {what.replace(' and ', ' or ')} where there is a single independent group: it cannot be resampled."
     if fewest < FEW_GROUPS:
-        few = f"{fewest} independent group{'s' if fewest > 1 else ''}, fewer than {FEW_GROUPS}"
+        few = f"{fewest} independent groups, fewer than {FEW_GROUPS}"
         yield f"{few}: {what} are Student's t with the jackknife's error."
-    if 2 <= fewest < FEWEST_GROUPS:
+    if fewest < FEWEST_GROUPS:
         yield f"Even so, {fewest} groups are too few to be trusted."
 
 
