@@ -104,7 +104,13 @@ def _from_file(what: str, name: str, beside: Path) -> Any:
             module = importlib.util.module_from_spec(spec)
             sys.modules[unique] = module
             spec.loader.exec_module(module)
-        return getattr(sys.modules[unique], attribute)
     except (Exception, SystemExit) as error:  # the user's own file may fail in any way
         sys.modules.pop(unique, None)
         raise CardError(f"{beside}: {what} {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+    found = getattr(sys.modules[unique], attribute, None)
+    if found is None:
+        own = [
+            key for key, value in vars(sys.modules.pop(unique)).items() if getattr(value, "__module__", "") == unique
+        ]
+        raise CardError(f"{beside}: {what} {name!r}: {file} has no {attribute}. It has: {', '.join(own) or 'nothing'}.")
+    return found

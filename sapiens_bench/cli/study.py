@@ -222,7 +222,8 @@ def _fill(study: Study, out: Path, plan_of: Callable[[Request], Plan]) -> list[s
         if study.kind == "factor":
             folder.begin(study, out)
             _render(study, plan_of(study.request(study.reference, out / study.reference.name)))
-        return folder.fill(study, out, plan_of, lambda plan, trial, number: _run(study, plan, trial, number))
+        said: set[str] = set()
+        return folder.fill(study, out, plan_of, lambda plan, trial, number: _run(study, plan, trial, number, said))
 
 
 def _render(study: Study, plan: Plan) -> None:
@@ -237,14 +238,23 @@ def _render(study: Study, plan: Plan) -> None:
         ahead(study, plan, plan.how.threads or usable_cores(), lambda n, of: view(DataProgress("all levels", n, of)))
 
 
-def _run(study: Study, plan: Plan, trial: Trial, number: int) -> None:
+def _run(study: Study, plan: Plan, trial: Trial, number: int, said: set[str]) -> None:
+    """One condition; of the notes only those that no condition before had (``said``, which grows)."""
     from sapiens_bench.cli.progress import ProgressView
+    from sapiens_bench.engine.events import Event, Note
     from sapiens_bench.engine.run import run
 
     name = trial.series if trial is study.reference else f"{trial.series} {trial.level}"
     say(f"Condition {number + 1} of {len(study.all)}: {name}", "dim", to_stderr=True)
     with ProgressView(stderr(), len(plan.cells), plan.n_images) as view:
-        run(plan, view)
+
+        def told(event: Event) -> None:
+            if not isinstance(event, Note) or event.text not in said:
+                view(event)
+            if isinstance(event, Note):
+                said.add(event.text)
+
+        run(plan, told)
 
 
 def _say_where(out: Path, files: Sequence[Path], shown: Trial, *, to_stderr: bool) -> None:

@@ -28,8 +28,18 @@ def require_agreement(a: Member, b: Member, name_a: str, name_b: str) -> None:
     if found:
         raise UsageError(
             f"{a.model} of {name_a} and {b.model} of {name_b} cannot be compared. {'; '.join(found[:5])} "
-            f"(there: {name_a}, now: {name_b})."
+            f"(there: {name_a}, now: {name_b}).{_of_a_study(a, b)}"
         )
+
+
+def _of_a_study(a: Member, b: Member) -> str:
+    """Where to look instead, if the two differ in what a study changes."""
+    differ = a.fields.get("condition") != b.fields.get("condition") or _factor(a) != _factor(b)
+    return " A study tells what a condition does to a model: `sapiens-bench report STUDY`, the folder above." * differ
+
+
+def _factor(member: Member) -> Any:
+    return ((member.fields.get("protocol") or {}).get("options") or {}).get("factor")
 
 
 def _facts(member: Member) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from sapiens_bench.decide import choose, pairs, wording
 from sapiens_bench.decide.pairs import Difference, Pair
 from sapiens_bench.decide.sides import Side
-from sapiens_bench.decide.slices import Slice, slices
+from sapiens_bench.decide.slices import Slice, said_of_small, slices
 from sapiens_bench.engine.scores import Draws
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
@@ -68,13 +68,14 @@ def compare(
     excluded = pairs.left_out(m for side in sides for m in side.members)
     chosen = [side.chosen(models) for side in sides]
     found, remarks = (choose.within_run(chosen[0]), []) if len(chosen) == 1 else choose.across_runs(*chosen)
-    asked = [_questions(pair, scores, by, excluded[pair.a.place]) for pair in found]
+    small: dict[str, None] = {}
+    asked = [_questions(pair, scores, by, excluded[pair.a.place], small) for pair in found]
     needed = draws_for(sum(len(q.keys) * (1 + len(q.slices)) for q in asked), n_draws)
     weights = Draws(max(n_draws, min(needed, MOST_DRAWS)), seed)
     result = [d for pair, question in zip(found, asked) for d in _answers(pair, question, weights)]
     p = adjusted({str(i): d.found.p_value for i, d in enumerate(result)}, correction)
     p_adjusted = tuple(p[str(i)] for i in range(len(result)))
-    remarks += _left_out(excluded, found)
+    remarks += [*_left_out(excluded, found), *said_of_small(small)]
     if needed > weights.n_draws:
         remarks.append(
             f"{weights.n_draws} draws cannot tell a single one of so many rows from noise where p comes from their "
@@ -92,11 +93,11 @@ class _Questions(NamedTuple):
     left_out: set[str]
 
 
-def _questions(pair: Pair, scores: Sequence[str], by: By, left_out: set[str]) -> _Questions:
+def _questions(pair: Pair, scores: Sequence[str], by: By, left_out: set[str], small: dict[str, None]) -> _Questions:
     task = pairs.task_of(pair.a)
     keys = list(dict.fromkeys(scores)) or [pair.a.headline]
     keys += [k for k in choose.part_scores(task) if k not in keys] if by in ("part", "class") else []
-    return _Questions(task, keys, slices(pair.a, left_out) if by == "slice" else [], left_out)
+    return _Questions(task, keys, slices(pair.a, left_out, small) if by == "slice" else [], left_out)
 
 
 def _answers(pair: Pair, asked: _Questions, weights: Draws) -> Iterator[Difference]:

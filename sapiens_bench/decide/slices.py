@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +24,13 @@ class Slice(NamedTuple):
     keys: frozenset[str]
 
 
-def slices(member: Member, excluded: set[str]) -> list[Slice]:
+def slices(member: Member, excluded: set[str], small: dict[str, None] | None = None) -> list[Slice]:
     """Thirds of the pictures by each attribute, of few values each value; attributes that never differ, and slices of
     fewer than ten independent groups, are left out.
 
     Args:
         excluded: keys of pictures that are not scored.
+        small: gets the attributes that lost a slice for want of groups, in order.
 
     Raises:
         UsageError: the rows have no attribute.
@@ -46,11 +47,19 @@ def slices(member: Member, excluded: set[str]) -> list[Slice]:
     is_in = np.array([key not in excluded for key in keys], bool)
     found: list[Slice] = []
     for name in names:
+        about = name.removeprefix(ATTRIBUTE).replace("_", " ")
         for title, chosen in _parts(rows[name].to_pylist(), is_in):
             if len(set(groups[chosen].tolist())) >= FEWEST:
-                about = name.removeprefix(ATTRIBUTE).replace("_", " ")
                 found.append(Slice(f"{about} {title}", frozenset(keys[chosen].tolist())))
+            elif small is not None:
+                small[about] = None
     return found
+
+
+def said_of_small(small: Iterable[str]) -> Iterator[str]:
+    """A word on attributes of which a slice, or every slice, was left out."""
+    if names := ", ".join(small):
+        yield f"--by slice: slices of fewer than {FEWEST} independent groups are left out, by: {names}."
 
 
 def _parts(values: list[float | str | None], is_in: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

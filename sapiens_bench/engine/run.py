@@ -24,7 +24,7 @@ from sapiens_bench.engine.results import run_results
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.stopping import Terminate, signals_raise
 from sapiens_bench.engine.threads import division, keep_freed_memory, prepare_process
-from sapiens_bench.engine.verdict import complaint, failed
+from sapiens_bench.engine.verdict import complaint, failed, why_nothing
 from sapiens_bench.errors import (
     IncompleteRun,
     Interrupted,
@@ -71,6 +71,8 @@ def run(plan: Plan, on_event: Watcher = ignore) -> RunRecord:
         WeightsMissing, LabelSpaceMismatch ...: nothing at all could run.
     """
     if not plan.cells:
+        for text in why_nothing(plan.unavailable):
+            on_event(Note(text))
         raise plan.first_error or IncompleteRun("The request names nothing that can run.")
     return _Run(plan, on_event).complete()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from sapiens_bench.store.record import CellRecord
 
@@ -19,3 +20,10 @@ def complaint(bad: Sequence[CellRecord]) -> str:
     codes = [", ".join(dict.fromkeys(error.code for error in c.errors)) for c in bad[:5]]
     counts = [f"{c.model} on {c.dataset}: {c.counts.planned - c.counts.ok} of {c.counts.planned}" for c in bad[:5]]
     return f"Too many error rows: {'; '.join(f'{n} ({c})' for n, c in zip(counts, codes, strict=True))}."
+
+
+def why_nothing(rows: Sequence[CellRecord]) -> Iterator[str]:
+    """How many rows cannot be filled for which reason, where it is none that can; one alone says its own."""
+    if len(rows) > 1:
+        counts = ", ".join(f"{n} {status}" for status, n in Counter(row.status for row in rows).items())
+        yield (f"None of {len(rows)} rows can be filled here: {counts}. The reason of one follows; --dry-run has all.")

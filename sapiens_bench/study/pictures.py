@@ -133,6 +133,11 @@ def telling_keys(before: Mapping[str, Any], after: Mapping[str, Any], *, higher_
     return list(dict.fromkeys([*order[:1], *order[len(order) // 2 : len(order) // 2 + 1]]))
 
 
+def _kind(number: int, lost: float) -> str:
+    """What a picture is shown for; a set can lose where no picture does, as AP ranks the answers of all of them."""
+    return "In the middle" if number else "Loses most" if lost > 0 else "No picture loses by itself"
+
+
 def pairs(before: Shown, after: Shown, loss: Loss, prefix: str) -> tuple[list[Pair], list[str]]:
     """The telling pictures of a condition, and why there are none.
 
@@ -155,8 +160,8 @@ def pairs(before: Shown, after: Shown, loss: Loss, prefix: str) -> tuple[list[Pa
         cases = [shown.case(key, model, under, f"{prefix}-{number}{letter}") for under, shown, letter in reversed(said)]
         if cases[0] is not None and cases[1] is not None:
             values = " to ".join(r.shown(float(s[key])) for r, s in zip((a, b), scores))
-            kind = ("Loses most", "In the middle")[number]
-            found.append(Pair(f"{kind}: {loss.profile.title}, {a.title}, {values}", cases[0], cases[1]))
+            lost = (-1, 1)[a.higher_is_better] * float(scores[0][key] - scores[1][key])
+            found.append(Pair(f"{_kind(number, lost)}: {loss.profile.title}, {a.title}, {values}", cases[0], cases[1]))
     if not found:
         return [], list(dict.fromkeys([*before.notes, *after.notes]))
     has_own = any(layer.name not in ("", "truth") and (layer.people or layer.uri) for pair in found

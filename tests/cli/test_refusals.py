@@ -100,3 +100,29 @@ def test_a_model_of_another_set_is_a_refusal_only_when_it_was_named(call: Call, 
     code, _, err = call(*common, "--models", "floor-background,selfie-segmentation", "--out", tmp_path / "b")
     assert code == 6
     assert "No map from 'person2' to 'body28'" in err
+
+
+def test_where_nothing_can_run_the_rows_are_counted_before_the_reason_of_one(
+    call: Call, common: tuple[str | Path, ...]
+) -> None:
+    code, _, err = call(*common, "--models", "sapiens-1b-normal,mine-wrong")
+    assert code == 2
+    assert "None of 2 rows can be filled here: 1 weights missing, 1 refused." in err
+    assert err.index("None of 2 rows") < err.index("error: ")
+    code, _, err = call(*common, "--models", "sapiens-1b-normal")
+    assert code == 2
+    assert "None of" not in err
+
+
+def test_a_study_says_a_note_once_and_not_with_every_condition(
+    call: Call, common: tuple[str | Path, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "cards/broken.yaml").write_text("schema: model/1\nid: [")
+    without = [text for text in common[1:] if text not in ("--n-boot", "0")]
+    code, _, err = call(
+        "study", "corruption", *without, "--n-boot", "20", "--models", "floor-flat-normal", "--only", "noise",
+        "--severities", "1,5",
+    )  # fmt: skip
+    assert code == 0, err
+    assert err.count("Condition ") == 3
+    assert err.count("note: Card refused: ") == 1

@@ -105,6 +105,18 @@ def test_slices_of_few_independent_groups_are_left_out(pose: Side, monkeypatch: 
     assert slices(together, set()) == []
 
 
+def test_an_attribute_that_lost_a_slice_for_want_of_groups_is_named(
+    pose: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rule, "FEWEST", 10)
+    members = tuple(with_attribute(m, "skin_tone", [1.0, 7.0] * 6) for m in pose.members[2:])
+    said = "--by slice: slices of fewer than 10 independent groups are left out, by: skin tone."
+    assert said in document(compare([Side(pose.path, "done", members)], by="slice", n_draws=20)).notes
+    monkeypatch.setattr(rule, "FEWEST", 2)
+    notes = document(compare([Side(pose.path, "done", members)], by="slice", n_draws=20)).notes
+    assert not any("left out, by" in note for note in notes)
+
+
 def test_attributes_of_a_label_map_by_hand() -> None:
     """Eight pixels: two ignored, three background, two of class 4, one of class 9."""
     labels = np.array([[255, 255, 0, 0], [0, 4, 4, 9]], np.uint8)

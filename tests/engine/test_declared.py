@@ -55,6 +55,7 @@ def test_a_complete_wrapper_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
+        ("class Bright:", "class Brihgt:", "has no Bright. It has: BrightOptions, Brihgt."),
         ("(Options):", ":", "write `class BrightOptions(Options)`"),
         ("    Options = BrightOptions\n", "    Options = 3\n", "give it a class derived from Options"),
         ("    Options = BrightOptions\n", "", "write `Options = BrightOptions` in it"),

@@ -142,3 +142,11 @@ def test_studies_of_two_kinds_are_not_compared(finished: Path, toy: ModuleType) 
         contrast.contrasts([alone])
     with pytest.raises(UsageError, match="in common"):
         contrast.contrasts([study, replace(study, under=())])
+
+
+def test_two_conditions_side_by_side_are_sent_to_the_study(finished: Path) -> None:
+    others = sorted(p.name for p in finished.iterdir() if p.is_dir() and p.name != "clean")
+    found = CliRunner().invoke(app, ["compare", str(finished / "clean"), str(finished / others[0])])
+    assert found.exit_code == 2
+    assert "cannot be compared" in found.stderr
+    assert "`sapiens-bench report STUDY`" in found.stderr

@@ -26,7 +26,7 @@ from sapiens_bench.study.design import Trial
 from sapiens_bench.study.effects import profiles
 from sapiens_bench.study.page import Pictures, page
 from sapiens_bench.study.panels import panels
-from sapiens_bench.study.pictures import _first, telling_keys, worst_level, worst_levels
+from sapiens_bench.study.pictures import _first, _kind, telling_keys, worst_level, worst_levels
 
 TRIALS = [Trial(f"{name}-{level}", name, str(level), {}) for name in ("fog", "noise") for level in (1, 5)]
 CONDITION = {"name": "fog", "level": 1, "seed": 0, "version": 1, "of_manifest_sha256": "m"}
@@ -123,6 +123,19 @@ def test_the_page_holds_figure_and_pictures_and_asks_for_nothing(finished: Path,
     assert all('alt="' in tag for tag in re.findall(r"<img[^>]*>", text))
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    ("number", "lost", "said"),
+    [
+        (0, 0.2, "Loses most"),
+        (0, 0.0, "No picture loses by itself"),
+        (1, 0.2, "In the middle"),
+        (1, 0.0, "In the middle"),
+    ],
+)
+def test_no_picture_is_said_to_lose_what_it_does_not(number: int, lost: float, said: str) -> None:
+    assert _kind(number, lost) == said
 
 
 def test_pictures_that_may_not_be_shown_are_left_out_with_the_way_to_show_them(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,11 @@ def test_the_table_tells_every_measure_with_its_interval() -> None:
     text = render(document([motion], n_draws=10, seed=0, facts={"folder": "f"}), "text")
     assert "3.00 [2.00, 4.00]" in text
     assert "acceleration could not be measured" in text
+    assert "2 independent groups, fewer than 100: intervals are Student's t" in text
+    alone = replace(motion, n_groups=1)
+    text = render(document([alone], n_draws=10, seed=0, facts={"folder": "f"}), "text")
+    assert "A single independent group cannot be resampled: it has no interval." in text
+    assert "Student's t" not in text
     assert video._interval([1.0, 3.0], ["a", "a"], 10, 0)[0] == 2.0
     low, high = video._interval([1.0, 3.0, 2.0], ["a", "b", "c"], 200, 0)[1:]
     assert (low, high) == pytest.approx(stats.t.interval(0.95, 2, 2.0, stats.sem([1.0, 3.0, 2.0])))

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from sapiens_bench.errors import CheckpointRejected, UntrustedCheckpoint
 
 Kind = Literal["safetensors", "pth", "pth-legacy", "torchscript", "export"]
+_ARCHIVES = {"torchscript": "a TorchScript archive", "export": "a torch.export archive"}
 
 # Training frameworks write their own objects beside the weights. Objects of these modules become inert containers;
 # nothing of them is imported. Everything else is refused.
@@ -140,7 +141,7 @@ def open_state(path: Path, trusted: bool = False) -> Checkpoint:
         return Checkpoint(path, kind, _read_safetensors(path), {})
     if kind in ("torchscript", "export"):
         raise CheckpointRejected(
-            f"{path} is a {kind} archive, which carries code besides weights. Give the state-dict file "
+            f"{path} is {_ARCHIVES[kind]}, which carries code besides weights. Give the state-dict file "
             f"(.pth or .safetensors) of this model, or a card with 'format: {kind}' and the file's sha256."
         )
     content = _read_pickle(path, kind == "pth", trusted)
@@ -299,7 +300,7 @@ def open_program(path: Path, kind: Literal["torchscript", "export"], pinned: boo
         raise CheckpointRejected(f"{path} is of kind {found}, but the card says '{kind}' (both use the suffix .pt2).")
     if not pinned:
         raise UntrustedCheckpoint(
-            f"{path} is a {kind} archive and would run its own code. "
+            f"{path} is {_ARCHIVES[kind]} and would run its own code. "
             "Pin its sha256 in the card, vouch for it with --trust-checkpoint PATH:SHA256 (`sapiens-bench weights "
             "check PATH` prints it), or give the state-dict file."
         )

@@ -72,7 +72,7 @@ def open_onnx(path: Path, device: str) -> Opened:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
         raise CheckpointRejected(
-            f"{path} is no ONNX file that can be run, or a damaged one ({_reason(error)}). Fetch it again."
+            f"{path} is no ONNX file that can be run, or a damaged one ({_reason(error)}). Fetch or export it again."
         ) from None
     return Opened(session, LOOP_LIMIT_S if may_loop(path) else None)
 
