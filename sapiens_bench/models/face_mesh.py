@@ -110,4 +110,6 @@ class FaceMesh:
         scale = geometry.first.side_N_px[0] / geometry.first.size
         placed = np.concatenate([geometry.first.to_image(points[..., :2]), points[..., 2:] * scale], 2)[0]
         normals, seen = surface_normals(placed, geometry.size_hw)
-        return NormalPrediction(np.where(seen[..., None], normals, floor.normals_HW3).astype(np.float32))
+        mixed = floor.normals_HW3
+        mixed[seen] = normals[seen]
+        return NormalPrediction(mixed)

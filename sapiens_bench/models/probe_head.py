@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sapiens_bench.models.context import ModelContext
+from sapiens_bench.models.parts.dense_frame import labels_at_original
 from sapiens_bench.models.parts.dense_view import framed
 from sapiens_bench.models.parts.fitted_head import open_fitted
-from sapiens_bench.models.parts.whole_image import Fitted, WholeImage
+from sapiens_bench.models.parts.whole_image import Fitted, Inside, WholeImage
 
 
 class ProbeHead(WholeImage):
@@ -43,3 +44,9 @@ class ProbeHead(WholeImage):
         """[B, 3, h, w] uint8 -> [B, C, h', w'] float32; depth is positive."""
         raw = self.head(self.trunk(image), image, (self.task,))[self.task]
         return F.softplus(raw) if self.task == "depth" else raw
+
+    def from_frame(self, raw: Tensor, input_hw: tuple[int, int], inside: Inside, size_hw: tuple[int, int]) -> Tensor:
+        """See ``WholeImage.from_frame``; which classes can win is seen before the map is enlarged."""
+        if self.task == "seg":
+            return labels_at_original(raw, input_hw, size_hw, "lite", inside)
+        return super().from_frame(raw, input_hw, inside, size_hw)

@@ -50,7 +50,7 @@ class SelfieSegmentation:
         """0 background, 1 person; or, for matting, the probability."""
         if self.is_matte:
             return MattingPrediction(self.probability(outputs, geometry))
-        return SegPrediction((self.probability(outputs, geometry) >= self.threshold).astype(np.uint8))
+        return SegPrediction((self.probability(outputs, geometry) >= self.threshold).view(np.uint8))
 
     def probability(self, outputs: dict[str, NDArray[Any]], geometry: tuple[int, int]) -> NDArray[np.float32]:
         """A soft mask of all people in one image, float32 [H, W], 0..1."""

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from sapiens_bench.errors import ShapeError
 
+LARGE_CROP = 5  # one with at least this share (1/5) of the picture's pixels
+
 
 class CenterScale(NamedTuple):
     """Padded crop regions: centres and sides of the (unrotated) rectangles, in image pixels."""
@@ -121,17 +123,36 @@ def _about_center(
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
-def warp(image_HWC: NDArray[Any], matrix: NDArray[Any], size_wh: tuple[int, int]) -> NDArray[Any]:
+def warp(
+    image_HWC: NDArray[Any], matrix: NDArray[Any], size_wh: tuple[int, int], out: NDArray[Any] | None = None
+) -> NDArray[Any]:
     """The crop: bilinear, black outside; same dtype and channels as the image.
 
     Args:
         image_HWC: [H, W] or [H, W, C].
         matrix: image -> crop, 2x3.
         size_wh: crop size in pixels.
+        out: an array of the crop's shape and type to write it into.
 
     OpenCV versions differ by up to 3 grey levels on 1-5 % of the pixels (4.10 against 5.0), so its version is recorded.
     """
+    is_rgb = image_HWC.shape[2:] == (3,) and image_HWC.dtype == np.uint8
+    if is_rgb and _is_large(image_HWC, size_wh):
+        # OpenCV warps four channels in less than half the time of three, each channel by the same arithmetic.
+        crop = _warped(cv2.cvtColor(image_HWC, cv2.COLOR_RGB2RGBA), matrix, size_wh)
+        return np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB, dst=out))
+    return _warped(image_HWC, matrix, size_wh, out)
+
+
+def _is_large(image_HWC: NDArray[Any], size_wh: tuple[int, int]) -> bool:
+    """A crop for which it pays to go through the whole picture once more."""
+    return LARGE_CROP * size_wh[0] * size_wh[1] >= image_HWC.shape[0] * image_HWC.shape[1]
+
+
+def _warped(
+    image: NDArray[Any], matrix: NDArray[Any], size_wh: tuple[int, int], out: NDArray[Any] | None = None
+) -> NDArray[Any]:
     crop: NDArray[Any] = cv2.warpAffine(
-        image_HWC, matrix, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
+        image, matrix, size_wh, dst=out, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
     )
     return crop

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from types import ModuleType
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.options import read_options
 from sapiens_bench.errors import CardError
 from sapiens_bench.models.options import floor_options
+from sapiens_bench.pixels import inflate
 from sapiens_bench.pixels.inflate import balloon_heights, balloon_normals
 from sapiens_bench.tasks import task_kind, task_names
 from sapiens_bench.tasks.normal.angles import angles_deg
@@ -121,6 +123,21 @@ def test_a_person_cut_off_by_the_image_edge_goes_on_beyond_it() -> None:
     normals, heights = balloon_normals(mask, grid=100), balloon_heights(mask, grid=100)
     assert np.abs(normals[mask][:, 1]).max() < 1e-6
     assert heights[:, 50] == pytest.approx(np.full(80, math.sqrt(2) * 21), rel=0.01)
+
+
+def test_normals_of_the_persons_pixels_alone_are_those_of_the_whole_picture() -> None:
+    v, u = np.mgrid[:90, :130].astype(float)
+    mask = ((u - 50) ** 2 / 900 + (v - 60) ** 2 / 2500 < 1) ^ (np.random.default_rng(0).random((90, 130)) < 0.05)
+    square, _ = inflate._balloon(mask, 40)
+    down, right = np.gradient(square)
+    vectors = np.stack([-right, down, 2 * np.sqrt(square)], -1).astype(np.float32)
+    vectors = cv2.resize(vectors, (130, 90), interpolation=cv2.INTER_LINEAR)
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    plain = np.where(mask[..., None] & (length > 1e-6), vectors / np.maximum(length, 1e-6), np.float32([0, 0, 1]))
+    found = balloon_normals(mask, grid=40)
+    assert found.dtype == plain.dtype == np.float32
+    np.testing.assert_array_equal(found, plain)
+    assert 0 < (length[mask] <= 1e-6).sum() < mask.sum()  # thin parts that the grid does not see stay flat
 
 
 @pytest.mark.parametrize("mask", [np.zeros((40, 30), bool), np.ones((40, 30), bool), np.ones((1, 1), bool)])

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -156,3 +157,28 @@ def test_region_without_extent_is_a_shape_error(scale: list[float]) -> None:
 def test_no_boxes_give_no_crops() -> None:
     found = box_to_center_scale(np.zeros((0, 4), np.float32))
     assert found.center_N2.shape == found.scale_N2.shape == (0, 2)
+
+
+@given(
+    st.integers(0, 9999), st.tuples(st.integers(2, 90), st.integers(2, 90)), st.floats(2, 300), angles, st.booleans()
+)  # fmt: skip
+@settings(deadline=None, max_examples=60)
+def test_a_large_crop_is_warped_as_opencv_warps_three_channels(
+    seed: int, hw: tuple[int, int], side: float, angle: float, is_upright: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (*hw, 3), np.uint8)
+    size = tuple(int(v) for v in rng.integers(64, 150, 2))  # more than a fifth of the picture
+    matrix = square_matrix(rng.uniform(-20, 110, 2), side, size[0], 0.0 if is_upright else angle)
+    plain = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    np.testing.assert_array_equal(warp(image, matrix, size), plain)
+
+
+@pytest.mark.parametrize("size", [8, 120])  # a small crop of the picture and a large one
+def test_a_crop_can_be_written_where_it_is_wanted(size: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    matrix, crops = square_matrix(np.array([50, 50]), 60, size), np.zeros((2, size, size, 3), np.uint8)
+    warp(image, matrix, (size, size), out=crops[1])
+    np.testing.assert_array_equal(crops[1], warp(image, matrix, (size, size)))
+    assert crops[1].any()
+    assert not crops[0].any()

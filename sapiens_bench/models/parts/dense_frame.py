@@ -5,8 +5,8 @@ Axes: B images, C channels, h x w network pixels, H x W original pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,6 +20,9 @@ from sapiens_bench.errors import CardError
 from sapiens_bench.models.context import ModelContext
 
 ALL_CLASSES_MOST = 1 << 30  # bytes of one picture's scores
+BLOCK = 4  # cells a side, of a map of scores
+LARGEST = 1e37  # scores up to this stay finite when they are resized
+ROUNDING = 1e-5  # of the largest score: far above what two bilinear steps in float32 are off by
 Pipeline = Literal["full", "lite"]  # two bilinear steps back to the picture, over the input size, or one
 
 
@@ -81,26 +84,85 @@ def to_original(head_output: Tensor, input_hw: tuple[int, int], size_hw: tuple[i
 
 
 def labels_at_original(
-    head_output: Tensor, input_hw: tuple[int, int], size_hw: tuple[int, int], pipeline: Pipeline
+    head_output: Tensor,
+    input_hw: tuple[int, int],
+    size_hw: tuple[int, int],
+    pipeline: Pipeline,
+    inside: tuple[int, int, int, int] | None = None,
 ) -> Tensor:
     """Arg max over classes at the original size, uint8 [H, W], for one image [1, C, h, w].
 
-    Class by class, so that a 4K picture needs memory for two maps and not for 28; the first of equal classes wins, as
-    with argmax. NaN in any class gives 255, so that it can be told from class 0. On a GPU all classes at once where
-    they fit: launching hundreds of small kernels for each picture would take longer than they run.
+    Class by class, so that a 4K picture needs memory for two maps and not for 28, and only of those that can win
+    somewhere; the first of equal classes wins, as with argmax. NaN in any class gives 255, so that it can be told from
+    class 0. On a GPU all classes at once where they fit: launching hundreds of small kernels for each picture would
+    take longer than they run.
+
+    Args:
+        inside: the part of the input that shows the picture, to be cut out first; None: all of it.
     """
+
+    whole = head_output if inside is None else without_padding(head_output, input_hw, inside)
     if head_output.is_cuda and 4 * head_output.shape[1] * size_hw[0] * size_hw[1] <= ALL_CLASSES_MOST:
-        return best_of_all(to_original(head_output, input_hw, size_hw, pipeline))
-    best = to_original(head_output[:, :1], input_hw, size_hw, pipeline)[0, 0]
-    labels = torch.zeros_like(best, dtype=torch.uint8)
+        return best_of_all(to_original(whole, input_hw, size_hw, pipeline))
+    steps = 1 + (pipeline == "full") + (inside not in (None, (0, 0, *input_hw)))
+    shrinks = steps > 1 and (input_hw[0] < head_output.shape[2] or input_hw[1] < head_output.shape[3])
+    bounds = bounds_of(head_output[0].float())
+    is_finite = bounds.largest < LARGEST  # NaN is not; bilinear means of finite numbers are finite
+    rivals = possible_winners(bounds) if is_finite and not shrinks else list(range(head_output.shape[1]))
+    of_rivals = whole[0, rivals].contiguous()[:, None, None]  # one copy where channels lie last, not one for each class
+    best = to_original(of_rivals[0], input_hw, size_hw, pipeline)[0, 0]
+    labels = torch.full_like(best, rivals[0], dtype=torch.uint8)
     spoilt = ~torch.isfinite(best)
-    for c in range(1, head_output.shape[1]):
-        score = to_original(head_output[:, c : c + 1], input_hw, size_hw, pipeline)[0, 0]
-        better = score > best
-        labels = labels.masked_fill(better, c)
-        best = torch.where(better, score, best)
-        spoilt = spoilt | ~torch.isfinite(score)
-    return labels.masked_fill(spoilt, 255)
+    for c, maps in zip(rivals[1:], of_rivals[1:], strict=True):
+        score = to_original(maps, input_hw, size_hw, pipeline)[0, 0]
+        labels = torch.maximum(labels, (score > best).view(torch.uint8) * c)  # faster than filling where it is better
+        best = torch.maximum(best, score)
+        spoilt = spoilt if is_finite else spoilt | ~torch.isfinite(score)
+    return labels if is_finite else labels.masked_fill(spoilt, 255)
+
+
+class Bounds(NamedTuple):
+    """What scores are like in the blocks of a map."""
+
+    low_Chw: Tensor  # least of each class
+    high_Chw: Tensor  # highest
+    largest: float  # size of a score, NaN if one is
+
+
+def bounds_of(scores_Chw: Tensor) -> Bounds:
+    """Bounds in every four neighbouring blocks: all that a bilinear sample in the first of them can be made of."""
+    high, low = scores_Chw, scores_Chw
+    for axis in (1, 2):
+        high, low = _of_blocks(high, axis, torch.amax), _of_blocks(low, axis, torch.amin)
+    largest = max(float(high.max()), -float(low.min()))
+    return Bounds(_of_two_by_two(low, torch.minimum), _of_two_by_two(high, torch.maximum), largest)
+
+
+def possible_winners(bounds: Bounds) -> list[int]:
+    """The classes that can be the highest anywhere after up to ``BLOCK`` bilinear steps, in order.
+
+    A sample lies between the least and the highest of the cells around it: two a side after one step, one more after
+    each further step, as long as none but the last shrinks. A class whose highest is everywhere below another's least
+    never wins.
+    """
+    least = bounds.low_Chw.amax(0) - ROUNDING * bounds.largest
+    can_win = (bounds.high_Chw >= least).flatten(1).any(1)
+    return [int(c) for c in can_win.nonzero()[:, 0]]
+
+
+def _of_blocks(maps_Chw: Tensor, axis: int, choose: Callable[..., Tensor]) -> Tensor:
+    """``choose`` (amax or amin) of every BLOCK cells along an axis, and of the fewer at its end."""
+    whole = maps_Chw.shape[axis] // BLOCK * BLOCK
+    parts = [choose(maps_Chw.narrow(axis, 0, whole).unflatten(axis, (-1, BLOCK)), axis + 1)] if whole else []
+    if whole < maps_Chw.shape[axis]:
+        parts.append(choose(maps_Chw.narrow(axis, whole, maps_Chw.shape[axis] - whole), axis, keepdim=True))
+    return torch.cat(parts, axis) if len(parts) > 1 else parts[0]
+
+
+def _of_two_by_two(maps: Tensor, choose: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Each cell with its right, lower and lower right neighbour, where there are any."""
+    wide = choose(maps[..., :-1], maps[..., 1:]) if maps.shape[-1] > 1 else maps
+    return choose(wide[..., :-1, :], wide[..., 1:, :]) if maps.shape[-2] > 1 else wide
 
 
 def best_of_all(scores: Tensor) -> Tensor:

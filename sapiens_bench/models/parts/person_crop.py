@@ -49,7 +49,7 @@ def cut_squares(image_HW3: NDArray[np.uint8], squares: SquareCrops) -> NDArray[n
     size = squares.size
     crops = np.empty((len(squares.side_N_px), size, size, 3), np.uint8)
     for index, (center, side) in enumerate(zip(squares.center_N2_px, squares.side_N_px, strict=True)):
-        crops[index] = warp(image_HW3, square_matrix(center, side, size), (size, size))
+        warp(image_HW3, square_matrix(center, side, size), (size, size), out=crops[index])
     return crops
 
 

@@ -36,13 +36,14 @@ from sapiens_bench.tasks.seg.types import SegPrediction
 from sapiens_bench.types import ModelInput, Prepared
 
 CHANNELS = {"depth": 1, "normal": 3, "pointmap": 3, "matting": 1, "albedo": 3}
+Inside = tuple[int, int, int, int]
 
 
 class Fitted(NamedTuple):
     """An image as the network wants it."""
 
     image_hw3: NDArray[Any]  # float32 and normalised, or as ``WholeImage.as_input`` takes it
-    inside: tuple[int, int, int, int]  # top, left, bottom, right of the picture in it; the rest is padding
+    inside: Inside  # top, left, bottom, right of the picture in it; the rest is padding
 
 
 class WholeImage(ABC):
@@ -94,9 +95,9 @@ class WholeImage(ABC):
         raw = self.raw(self.as_input(image))
         input_hw = (int(image.shape[2]), int(image.shape[3]))
         sizes = sizes_of(tensors["size_hw"])
-        frames = tensors["inside"].tolist()
+        frames: list[Inside] = [tuple(frame) for frame in tensors["inside"].tolist()]
         maps = [
-            self.at_original(without_padding(raw[i : i + 1], input_hw, frame), size)
+            self.from_frame(raw[i : i + 1], input_hw, frame, size)
             for i, (frame, size) in enumerate(zip(frames, sizes, strict=True))
         ]
         return {"map": pack(maps, sizes)}
@@ -104,6 +105,10 @@ class WholeImage(ABC):
     def as_input(self, image: Tensor) -> Tensor:
         """Pictures as ``fit`` gave them [B, 3, h, w] -> network input."""
         return image.to(self.dtype)
+
+    def from_frame(self, raw: Tensor, input_hw: tuple[int, int], inside: Inside, size_hw: tuple[int, int]) -> Tensor:
+        """``at_original`` of what the raw map [1, C, h, w] shows inside the padding."""
+        return self.at_original(without_padding(raw, input_hw, inside), size_hw)
 
     def at_original(self, raw: Tensor, size_hw: tuple[int, int]) -> Tensor:
         """Raw map of one image [1, C, h, w] -> uint8 labels, depth or alpha [H, W], or normals, points or colours
