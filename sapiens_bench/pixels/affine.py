@@ -146,7 +146,7 @@ def warp(
 
 def _is_large(image_HWC: NDArray[Any], size_wh: tuple[int, int]) -> bool:
     """A crop for which it pays to go through the whole picture once more."""
-    return LARGE_CROP * size_wh[0] * size_wh[1] >= image_HWC.shape[0] * image_HWC.shape[1]
+    return bool(LARGE_CROP * size_wh[0] * size_wh[1] >= image_HWC.shape[0] * image_HWC.shape[1])
 
 
 def _warped(
