@@ -153,8 +153,7 @@ def possible_winners(bounds: Bounds) -> list[int]:
 def _of_blocks(maps_Chw: Tensor, axis: int, choose: Callable[..., Tensor]) -> Tensor:
     """``choose`` (amax or amin) of every BLOCK cells along an axis, and of the fewer at its end."""
     whole = maps_Chw.shape[axis] // BLOCK * BLOCK
-    blocks = (*maps_Chw.shape[:axis], -1, BLOCK, *maps_Chw.shape[axis + 1 :])
-    parts = [choose(maps_Chw.narrow(axis, 0, whole).reshape(blocks), axis + 1)] if whole else []
+    parts = [choose(torch.unflatten(maps_Chw.narrow(axis, 0, whole), axis, (-1, BLOCK)), axis + 1)] if whole else []
     if whole < maps_Chw.shape[axis]:
         parts.append(choose(maps_Chw.narrow(axis, whole, maps_Chw.shape[axis] - whole), axis, keepdim=True))
     return torch.cat(parts, axis) if len(parts) > 1 else parts[0]
