@@ -100,7 +100,8 @@ def _sensitivity(found: Sequence[Profile]) -> Sheet:
         for column, p in enumerate(found):
             most = max((e for e in p.effects if e.trial.series == name), key=lambda e: _size(e.found.difference))
             places = wording.digits(most.found.difference, p.info)
-            cells.append(f"{wording.shown(most.found.difference, p.info, places)} at {most.trial.level}")
+            where = f" at {most.trial.level.replace('_', ' ')}" if most.found.difference else ""  # else at every level
+            cells.append(wording.shown(most.found.difference, p.info, places) + where)
             if p_of[column][name] <= SURE:
                 bold.append((row, column + 1))
         rows.append(tuple(cells))

@@ -23,6 +23,7 @@ from sapiens_bench.report.sheet import Document, Picture
 from sapiens_bench.report.study_page import render
 from sapiens_bench.study import design, figure, folder, stored
 from sapiens_bench.study.design import Trial
+from sapiens_bench.study.document import document
 from sapiens_bench.study.effects import profiles
 from sapiens_bench.study.page import Pictures, page
 from sapiens_bench.study.panels import panels
@@ -210,3 +211,9 @@ def test_a_lost_reference_is_told_as_lost(finished: Path) -> None:
     said = " ".join(CliRunner().invoke(app, ["report", str(finished)]).output.split())
     assert "its reference, clean, is not there. The same `study` command" in said
     assert "printed" not in said
+
+
+def test_a_change_of_nothing_at_every_level_has_no_level(toy: ModuleType) -> None:
+    found = profile_of({"a": [0.0, 0.0, 0.0, 0.1]})
+    sheet = next(s for s in document("corruption", found, n_draws=50, seed=0, facts={}).sheets if "Largest" in s.title)
+    assert [row[1] for row in sheet.rows] == ["0.0000", "0.1000 at 5"]
