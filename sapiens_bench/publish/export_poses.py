@@ -28,8 +28,8 @@ def coco_files(source: Source) -> Exported:
     """A results file for each model, ``<data set>/<protocol>/<model>.json``, and ``images.json`` (key -> image id).
 
     Detections are those that were scored: after score rule and suppression, so that pycocotools gives the run's AP.
-    Ids are those of the annotation file where the data set has one; else images are counted from 1, and ``truth.json``
-    lies beside the results where the licence allows it (or pictures were asked for).
+    Ids are those that results of this data set are read by. Where they are of no annotation file, ``truth.json`` lies
+    beside the results if the licence allows it (or pictures were asked for).
 
     Raises:
         UsageError: the run is no pose run, or kept no predictions.
@@ -66,7 +66,7 @@ def _add_place(found: Exported, place: Place) -> None:
         predictions = [stored.get(key, nobody) for key in keys]
         results = coco_results(predictions, [int(ids[key]) for key in keys], metric, int(category))
         found.files[f"{folder}/{member.model}.json"] = _json(results)
-    if index is None and place.may_show:
+    if (index is None or not index.has_file) and place.may_show:
         keys = [key for key in place.keys if key in place.truths]
         truth = coco_truth([place.truths[key] for key in keys], [ids[key] for key in keys], place.task.names)
         found.files[f"{folder}/truth.json"] = _json(truth)

@@ -134,7 +134,7 @@ def test_a_dry_run_as_csv_has_one_line_per_model(call: Call) -> None:
         (["data", "export", "cihp", "--task", "depth", "--out", "x"], "cihp has no depth; it has seg."),
         (
             ["data", "export", "coco-val2017", "--task", "pose", "--out", "x"],
-            "--task pose: a folder of seg, depth, normal can be written, and of nothing else.",
+            "--task pose: a folder of seg, depth, normal, matting, albedo can be written, and of nothing else.",
         ),
         (["run", "--dataset", "cipp", "--task", "pose"], "Did you mean 'cihp'"),
     ],

@@ -188,7 +188,7 @@ def test_labels_of_pictures_in_one_batch_are_those_of_each_alone(
         assert together.labels_HW.shape == x.image_HW3.shape[:2]
         assert together.labels_HW.max() < classes
         assert (together.labels_HW == alone.labels_HW).mean() > 0.999
-    with pytest.raises(CheckpointRejected, match="needs"):
+    with pytest.raises(CheckpointRejected, match="classes, the label set of tiny has 5"):
         fake.predict(wrapper(fake.context(name, folders / name, "seg", "hf", size, fake.space("labels", 5))), pictures)
 
 

@@ -247,9 +247,9 @@ def test_timing_of_another_experiment_is_not_taken() -> None:
 
 def test_reading_a_run_loads_neither_torch_nor_pandas(repository: Path) -> None:
     modules = (
-        "addresses adopt commits causes files fingerprint folder frames lock merge old_records paths record rows stock"
+        "addresses adopt commits causes files fingerprint folder frames lock merge old_records paths predictions record"
     )
-    modules += " remote statuses throughput"
+    modules += " remote rows statuses stock throughput"
     code = (
         "import sys\n"
         + "".join(f"import sapiens_bench.store.{name}\n" for name in modules.split())

@@ -143,7 +143,8 @@ class SyntheticHumans:
         if self.factor and split == CLIPS:
             raise UsageError(f"factor {self.factor}: clips are rendered as drawn; take another split.")
         self.keys: list[str] = [f"{context.card.id}/{split}/{index:06d}" for index in range(SPLITS[split])]
-        self.index = AnnotationIndex({key: i for i, key in enumerate(self.keys)}, {1: "person"}, frozenset({1}))
+        ids = {key: i for i, key in enumerate(self.keys)}
+        self.index = AnnotationIndex(ids, {1: "person"}, frozenset({1}), has_file=False)
         self.groups: list[str] = self.keys  # every image has people of its own
         if split == CLIPS:
             self.groups = [f"{context.card.id}/{split}/{index // FRAMES:03d}" for index in range(SPLITS[split])]

@@ -102,7 +102,8 @@ def labels_at_original(
     """
 
     whole = head_output if inside is None else without_padding(head_output, input_hw, inside)
-    if head_output.is_cuda and 4 * head_output.shape[1] * size_hw[0] * size_hw[1] <= ALL_CLASSES_MOST:
+    fits = head_output.is_cuda and 4 * head_output.shape[1] * size_hw[0] * size_hw[1] <= ALL_CLASSES_MOST
+    if fits or head_output.is_meta:  # without values, when operations are counted, no class can be told to be out
         return best_of_all(to_original(whole, input_hw, size_hw, pipeline))
     steps = 1 + (pipeline == "full") + (inside not in (None, (0, 0, *input_hw)))
     shrinks = steps > 1 and (input_hw[0] < head_output.shape[2] or input_hw[1] < head_output.shape[3])

@@ -54,6 +54,7 @@ class AnnotationIndex:
     categories: Mapping[int, str]  # every declared category: id -> name
     scored: frozenset[int]  # ids of those that are scored
     file_names: Mapping[int, str] = field(default_factory=dict)  # of images that share their name but for its ending
+    has_file: bool = True  # whether the ids are those of a file that others have, too
 
 
 PART_SCORES = {  # part -> field of a results file that ranks it; "whole" is the whole set
