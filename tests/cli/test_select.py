@@ -35,10 +35,10 @@ def test_printed_rows_stand_beside_a_selection_with_the_reason_why_no_difference
     assert "SUBSET: images with people=1 (--select)" in said
     assert said == call("report", out, "--table", "paper-pose")[1]
     record = json.loads((out / "run.json").read_text())
-    (out / "run.json").write_text(json.dumps({**record, "task": "pointmap"}))
+    (out / "run.json").write_text(json.dumps({**record, "task": "matting"}))
     code, _, error = call("report", out, "--published")
     assert code == 2
-    assert "no printed table that is known here is about pointmap" in error
+    assert "no printed table that is known here is about matting" in error
 
 
 @pytest.mark.parametrize(
