@@ -17,6 +17,7 @@ from sapiens_bench.models.dense_options import (
     Padding,
     PointsOptions,
 )
+from sapiens_bench.models.heatmap_options import odd
 
 
 class CardPoseOptions(Options):
@@ -43,12 +44,7 @@ class CardPoseOptions(Options):
     """Where the file's outputs are not told apart by their shapes: those that are meant (SimCC: x, then y; coordinates:
     positions, then scores). The outputs of a torch program are called 0, 1 ..."""
 
-    @field_validator("blur_kernel")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError("must be odd")
-        return value
+    _odd_kernel = field_validator("blur_kernel")(odd)
 
     @model_validator(mode="after")
     def _fits_output(self) -> CardPoseOptions:

@@ -9,6 +9,17 @@ from pydantic import Field, field_validator
 from sapiens_bench.cards.options import Options
 
 
+def odd(value: int) -> int:
+    """Validator of a kernel's size.
+
+    Raises:
+        ValueError: it is even.
+    """
+    if value % 2 == 0:
+        raise ValueError("must be odd")
+    return value
+
+
 class HeatmapNetOptions(Options):
     trunk: Literal["resnet50", "resnet101", "resnet152", "hrnet_w32", "hrnet_w48"] | None = None
     """Published trunk; a file of another one is refused. Needed to profile without the weights."""
@@ -19,12 +30,7 @@ class HeatmapNetOptions(Options):
     flip_test: bool = True
     """Mean with the mirrored crop."""
 
-    @field_validator("blur_kernel")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError("must be odd")
-        return value
+    _odd_kernel = field_validator("blur_kernel")(odd)
 
 
 HEATMAP_WRAPPERS: dict[str, dict[str, type[Options]]] = {"heatmap_net": {"pose": HeatmapNetOptions}}
