@@ -15,7 +15,17 @@ HAIRSTYLES: Mapping[str, tuple[float, float]] = {  # thickness, length below the
     "bald": (0.0, 0.0), "short": (0.011, 0.0), "bob": (0.015, 0.1), "long": (0.015, 0.26), "bun": (0.015, 0.0),
     "tail": (0.015, 0.2), "afro": (0.055, 0.0),
 }  # fmt: skip
+SEATED = ("sit", "squat")  # families of poses in which the trunk rests on the thighs
+SEATED_HEM_M = 0.14  # a lower hem would hang between the thighs
 _TEE = Top(sleeve_m=0.17, hem_m=0.1, collar="crew", loose_m=0.018, smooth=9, fold_m=0.003)  # on a bare chest
+
+
+def fallen(wear: Wardrobe, hair: Hair, family: str) -> tuple[Wardrobe, Hair]:
+    """An outfit as drawn, mended: hair behind the ears, in one sheet; the top of who sits ends above the lap."""
+    top = wear.top
+    if top is not None and family in SEATED:
+        wear = replace(wear, top=replace(top, hem_m=max(top.hem_m, SEATED_HEM_M)))
+    return wear, replace(hair, is_combed=True)
 
 
 def with_style(hair: Hair, style: str) -> Hair:

@@ -25,7 +25,7 @@ from sapiens_bench.render.human_kit import (
     load_kit,
     triangles,
 )
-from sapiens_bench.render.outfit import with_garment, with_style
+from sapiens_bench.render.outfit import fallen, with_garment, with_style
 from sapiens_bench.render.parts import LimbJoints, Material, Part, plain_part
 from sapiens_bench.render.pose_library import Pose, draw_pose
 from sapiens_bench.render.shell import Cut, TemplateFields, cut, template_fields
@@ -112,6 +112,7 @@ def make_person(
     redraw: Redraw = AS_DRAWN,
     pose: Pose | None = None,
     ground_m: float | None = None,
+    is_mended: bool = False,
 ) -> Person:
     """The person of a seed; every aspect has a stream of its own, so that one change leaves the others alone.
 
@@ -120,15 +121,16 @@ def make_person(
         pose: instead of one that is drawn.
         ground_m: height of the floor in the pose, of someone who stands on it in other clothes; the lowest point when
             None.
+        is_mended: hems and hair of the drawn outfit fall as ``outfit.fallen`` has them.
     """
     kit = load_kit()
     born = draw_body(stream(*seed, "identity"), kit)
     body = reshaped(born, redraw.body, kit)
     height_m = stature(body)
     body = express(body, draw_expression(stream(*seed, "expression")), kit)
-    wear, hair = _outfit(seed, born.traits, redraw)
-    looks = _restyled(draw_looks(stream(*seed, "looks"), born.traits, redraw.skin_tone), redraw)
     pose = pose or draw_pose(stream(*seed, "pose"), family)
+    wear, hair = _outfit(seed, born.traits, redraw, pose.family if is_mended else None)
+    looks = _restyled(draw_looks(stream(*seed, "looks"), born.traits, redraw.skin_tone), redraw)
     move = posing(body, pose, kit)
     posed = move.apply(body.vertices_V3, kit.skin_VB)
     parts = [
@@ -160,10 +162,16 @@ def make_person(
     )
 
 
-def _outfit(seed: tuple[str | int, ...], born: Traits, redraw: Redraw) -> tuple[Wardrobe, Hair]:
-    """Clothes and hair as drawn, but for what is set."""
+def _outfit(seed: tuple[str | int, ...], born: Traits, redraw: Redraw, mended_in: str | None) -> tuple[Wardrobe, Hair]:
+    """Clothes and hair as drawn, but for what is set.
+
+    Args:
+        mended_in: family of the pose in which they fall as they should; None: as they were first drawn.
+    """
     wear = draw_wardrobe(stream(*seed, "clothes"), born.is_female)
     hair = draw_hair(stream(*seed, "hair"), born.is_female, born.age)
+    if mended_in is not None:
+        wear, hair = fallen(wear, hair, mended_in)
     if redraw.garment is not None:
         wear = with_garment(wear, redraw.garment)
     if redraw.hairstyle is not None:

@@ -8,6 +8,7 @@ Axes: H, W image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +23,7 @@ KINDS = ("room", "studio", "street")
 WALL_TONES = ((228, 222, 210), (206, 214, 216), (190, 196, 182), (176, 150, 130), (146, 160, 176),
               (238, 236, 232), (120, 110, 104), (196, 178, 156), (94, 110, 122))  # fmt: skip
 STREET_TONES = ((122, 122, 124), (150, 146, 140), (92, 110, 66), (112, 124, 78), (170, 164, 152))
-CLEARANCE_M = 0.3  # from the camera to the walls beside it and the ceiling above it
+CLEARANCE_M = 0.3  # from the camera to the walls beside it and the ceiling above it, from people who join to walls
 FLOOR_TONES = ((150, 112, 78), (110, 82, 58), (176, 148, 116), (160, 160, 158), (104, 104, 108), (196, 186, 170))
 
 
@@ -126,6 +127,24 @@ def repainted(room: Room, colour: Doubles) -> Room:
 def roofed(room: Room, camera: Camera) -> Room:
     """The room with its ceiling above the camera: from above, a ceiling would hide all that is below it."""
     return replace(room, ceiling_m=max(room.ceiling_m, float(camera.centre[2]) + CLEARANCE_M))
+
+
+def roomy(room: Room, people: Sequence[Doubles]) -> Room:
+    """The room with its walls, and what stands along the back one, behind more people (points of each, [K, 3])."""
+    if not people:
+        return room
+    x, y, _ = _to_room(room.turn_deg) @ np.concatenate(people).T
+    fronts = [(room.wall_y_m, -np.inf, np.inf)]
+    fronts += [(s.low_3[1], s.low_3[0], s.high_3[0]) for s in room.slabs if not s.hides]
+    lacking = [
+        float(y[near].max()) + CLEARANCE_M - front
+        for front, left, right in fronts
+        if (near := (x > left - CLEARANCE_M) & (x < right + CLEARANCE_M)).any()
+    ]
+    back = np.array([0.0, max(0.0, *lacking), 0.0])
+    slabs = tuple(s if s.hides else replace(s, low_3=s.low_3 + back, high_3=s.high_3 + back) for s in room.slabs)
+    side_m = max(room.side_m, float(np.abs(x).max()) + CLEARANCE_M)
+    return replace(room, wall_y_m=room.wall_y_m + float(back[1]), side_m=side_m, slabs=slabs)
 
 
 def _to_room(turn_deg: float) -> Doubles:

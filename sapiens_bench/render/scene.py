@@ -22,6 +22,7 @@ from sapiens_bench.render.attributes import vertex_normals
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.clips import FRAMES, frame
 from sapiens_bench.render.colour import Canvas, Geometry
+from sapiens_bench.render.crowd import joined_by
 from sapiens_bench.render.draws import stream
 from sapiens_bench.render.factors import AS_DRAWN, Redraw
 from sapiens_bench.render.framing import aim, board, followed, moved
@@ -31,7 +32,7 @@ from sapiens_bench.render.person import Person, linear, make_person, restyled, t
 from sapiens_bench.render.picture import Picture, normals, truth_of, visible
 from sapiens_bench.render.pose_library import Z, rotation
 from sapiens_bench.render.rasterise import rasterise
-from sapiens_bench.render.room import Room, Slab, backdrop, draw_room, repainted, roofed
+from sapiens_bench.render.room import Room, Slab, backdrop, draw_room, repainted, roofed, roomy
 
 VERSION = 1  # raised whenever a pixel or a number of the set can change
 HEIGHT, WIDTH = 512, 384
@@ -42,7 +43,7 @@ CLIPS = "clips"  # the split whose pictures are frames
 # 66, of train 14 of 2000) stands above the ceiling and sees its upper side in place of wall, floor and seats; truth
 # and picture agree.
 SHIPPED = ("default", "tiny", "train", CLIPS)
-EDITION = 2  # of all other scenes: raised whenever a pixel or a number of them can change
+EDITION = 3  # of all other scenes: raised whenever a pixel or a number of them can change
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,14 +62,14 @@ class Place:
             drawn: the same in the outfit that was drawn, on whose floor this one stands.
         """
         ground_m = None if drawn is None else drawn.ground_m
-        made = _made(self.seed, self.family, redraw.of_people, ground_m)
+        made = _made(self.seed, self.family, redraw.of_people, ground_m, self.seed[1] not in SHIPPED)
         return turned(made, rotation(Z, self.yaw_deg), self.shift_3)
 
 
-@lru_cache(maxsize=MOST_PEOPLE)
-def _made(seed: tuple[str | int, ...], family: str, redraw: Redraw, ground_m: float | None) -> Person:
+@lru_cache(maxsize=MOST_PEOPLE + 1)
+def _made(seed: tuple[str | int, ...], family: str, redraw: Redraw, ground_m: float | None, is_mended: bool) -> Person:
     """Kept for the next level of a factor, which has the same people before another camera. Nobody writes into one."""
-    return make_person(*seed, family=family, redraw=redraw, ground_m=ground_m)
+    return make_person(*seed, family=family, redraw=redraw, ground_m=ground_m, is_mended=is_mended)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,22 +145,27 @@ def draw_setting(
     drawn = tuple(place.person(colours) for place in places)
     camera = aim(view, drawn, rng, height, width, redraw)
     people = drawn
-    if redraw.people is not None:
-        people = (*drawn, *(_extra(seed, i, drawn).person(colours) for i in range(MOST_PEOPLE)))[: redraw.people]
-    elif redraw.body != AS_DRAWN.body:
+    if redraw.body != AS_DRAWN.body:
         people = tuple(place.person(redraw) for place in places)
         camera = followed(camera, view, drawn, people)
     elif redraw.is_outfit:
         people = tuple(place.person(redraw, was) for place, was in zip(places, drawn, strict=True))
     camera = moved(camera, people, redraw)
-    standing = people if redraw.people is not None else drawn
-    points = np.concatenate([person.keypoints_K3 for person in standing])
-    side = max(float(np.abs(points[:, 0]).max()), 1.0)
-    seats = (*_seats(people, seed), *board(camera, people, redraw, seed))
-    room = draw_room(stream(*seed, "room"), float(points[:, 1].max()) + 0.3, side, seats)
+    counter = _counter(drawn if redraw.people is not None else people, seed)
+    if redraw.people is not None:
+        empty = _room(drawn, (*_seats(drawn, seed), *counter), seed)
+        people = joined_by(drawn, redraw.people, seed, camera, empty, lambda i: _joining(seed, i).person(colours))
+    seats = (*_seats(people, seed), *counter, *board(camera, people, redraw, seed))
+    room = roomy(_room(drawn, seats, seed), [person.keypoints_K3 for person in people[len(drawn) :]])
     if not as_shipped(split, redraw):
         room = roofed(room, camera)
     return Setting(view, people, camera, _coloured(room, redraw), seed, redraw)
+
+
+def _room(drawn: Sequence[Person], seats: tuple[Slab, ...], seed: tuple[str | int, ...]) -> Room:
+    points = np.concatenate([person.keypoints_K3 for person in drawn])
+    side = max(float(np.abs(points[:, 0]).max()), 1.0)
+    return draw_room(stream(*seed, "room"), float(points[:, 1].max()) + 0.3, side, seats)
 
 
 def _clip_setting(index: int, height: int, width: int) -> Setting:
@@ -182,14 +188,10 @@ def _place(seed: tuple[str | int, ...], i: int, n: int, view: str, rng: np.rando
     return Place((*seed, "person", i), family, float(yaw), shift)
 
 
-def _extra(seed: tuple[str | int, ...], i: int, drawn: Sequence[Person]) -> Place:
-    """Someone who was not drawn, beside those who were: at the right and the left in turn."""
-    rng = stream(*seed, "crowd", i)
-    middle = np.mean([person.keypoints_K3[[11, 12]].mean(0) for person in drawn], 0)
-    reach = max(abs(float(person.keypoints_K3[[11, 12], 0].mean() - middle[0])) for person in drawn)
-    step = reach + (i // 2 + 1) * rng.uniform(0.55, 0.75)
-    shift = np.array([middle[0] + (step if i % 2 == 0 else -step), middle[1] + rng.uniform(-0.3, 0.4), 0.0])
-    return Place((*seed, "crowd", i), "", float(rng.normal(0, 40)), shift)
+def _joining(seed: tuple[str | int, ...], i: int) -> Place:
+    """Someone who was not drawn, where ``render.crowd`` has yet to put them."""
+    whose = (*seed, "crowd", i)
+    return Place(whose, "", float(stream(*whose, "yaw").normal(0, 40)), np.zeros(3))
 
 
 def _coloured(room: Room, redraw: Redraw) -> Room:
@@ -219,15 +221,18 @@ def _seats(people: tuple[Person, ...], seed: tuple[str | int, ...]) -> tuple[Sla
                 True,
             )
         )
+    return tuple(slabs)
+
+
+def _counter(people: Sequence[Person], seed: tuple[str | int, ...]) -> tuple[Slab, ...]:
+    """Something low that stands in front, in one of six scenes."""
     rng = stream(*seed, "counter")
-    if people and rng.random() < 0.16:  # something low stands in front
+    if people and rng.random() < 0.16:
         x, y = rng.uniform(-0.6, 0.6), min(float(p.keypoints_K3[:, 1].min()) for p in people) - rng.uniform(0.25, 0.6)
         size = rng.uniform((0.2, 0.12, 0.3), (0.55, 0.2, 0.85))
-        low = np.array([x - size[0], y - size[1], 0])
-        slabs.append(
-            Slab(low, np.array([x + size[0], y + size[1], size[2]]), np.asarray(rng.uniform(0.03, 0.5, 3)), True)
-        )
-    return tuple(slabs)
+        low, high = np.array([x - size[0], y - size[1], 0]), np.array([x + size[0], y + size[1], size[2]])
+        return (Slab(low, high, np.asarray(rng.uniform(0.03, 0.5, 3)), True),)
+    return ()
 
 
 # rendering -----------------------------------------------------------------------------------------------------------
