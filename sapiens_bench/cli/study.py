@@ -184,6 +184,7 @@ def _carry_out(study: Study, asked: Asked) -> None:
     from sapiens_bench.study import folder
     from sapiens_bench.study.page import Pictures
     from sapiens_bench.study.realism import require_shared
+    from sapiens_bench.study.sight import require_sight
 
     beside = None if asked.beside is None else read_side(asked.beside)  # before hours of work, not after
     catalog = Catalog.load(study.base.cards)
@@ -191,9 +192,11 @@ def _carry_out(study: Study, asked: Asked) -> None:
     def plan_of(request: Request) -> Plan:
         return _plan(request, catalog, dry_run=False)
 
+    cells = plan_of(study.request(study.reference, None)).cells
+    for note in require_sight(study, cells):
+        say(f"note: {note}", to_stderr=True)
     if beside is not None:
-        cells = [spec.cell for spec in plan_of(study.request(study.reference, None)).cells]
-        require_shared(cells, beside.members, beside.path)
+        require_shared([spec.cell for spec in cells], beside.members, beside.path)
     # Boxes that are not there are refused before a folder is made; without any, conditions differ in pixels alone.
     for trial in study.all if study.kind == "boxes" else [study.reference] if study.base.boxes else []:
         _plan(study.request(trial, None), catalog, dry_run=True)

@@ -18,7 +18,8 @@ from sapiens_bench.report.sheet import Document, Sheet
 from sapiens_bench.stats.paired import PairedDifference, change_of, holm
 from sapiens_bench.study.design import Trial
 from sapiens_bench.study.document import interval
-from sapiens_bench.study.effects import LEVEL, Scored, joined, scored
+from sapiens_bench.study.effects import LEVEL, Scored, joined, scored, untested
+from sapiens_bench.study.sight import is_unseen
 from sapiens_bench.study.stored import StoredStudy
 from sapiens_bench.types import ScoreInfo
 
@@ -108,7 +109,9 @@ def _rivals(
     info = pairs.score_info(pairs.task_of(a[0]), key)
     tables = joined([*a, *b], excluded)
     under = scored(tables, pairs.task_of(a[0]), key, weights)
+    both = [is_unseen(tables[0], tables[t]) and is_unseen(tables[len(a)], tables[len(a) + t]) for t in range(1, len(a))]
     found = [_contrast(under, t, len(a)) for t in range(1, len(a))]
+    found = [untested(each) if blind else each for each, blind in zip(found, both)]
     adjusted = holm({trial.name: each.p_value for trial, each in zip(trials, found)})
     names = ("A: " + a[0].title, "B: " + b[0].title) if across else (a[0].title, b[0].title)
     title = f"{a[0].dataset_title} · {a[0].protocol}"

@@ -15,6 +15,7 @@ from sapiens_bench.stats.power import POWER, smallest_seen
 from sapiens_bench.study.effects import Effect, Profile
 from sapiens_bench.study.folder import SCHEMA
 from sapiens_bench.study.realism import Agreement
+from sapiens_bench.study.sight import UNSEEN
 from sapiens_bench.types import ScoreInfo
 
 TITLES = {
@@ -79,7 +80,7 @@ def _summary(found: Sequence[Profile]) -> Sheet:
             _share(p),
             UNDEFINED if worst is None else _named(worst),
             UNDEFINED if worst is None else wording.shown(worst.found.difference, p.info),
-            f"{sum(e.p_holm <= SURE for e in p.effects)} of {len(p.effects)}",
+            f"{sum(e.p_holm <= SURE for e in p.effects)} of {len(p.seen)}",
         ))  # fmt: skip
     unit = f"{first.info.title} %" if first.info.percent else wording.unit(first.info)
     return Sheet(
@@ -101,8 +102,9 @@ def _sensitivity(found: Sequence[Profile]) -> Sheet:
             most = max((e for e in p.effects if e.trial.series == name), key=lambda e: _size(e.found.difference))
             places = wording.digits(most.found.difference, p.info)
             where = f" at {most.trial.level.replace('_', ' ')}" if most.found.difference else ""  # else at every level
-            cells.append(wording.shown(most.found.difference, p.info, places) + where)
-            if p_of[column][name] <= SURE:
+            seen = any(e.trial.series == name for e in p.seen)
+            cells.append(wording.shown(most.found.difference, p.info, places) + where if seen else "not seen")
+            if p_of[column].get(name, 1.0) <= SURE:
                 bold.append((row, column + 1))
         rows.append(tuple(cells))
     unit = f"{found[0].info.title} %" if found[0].info.percent else wording.unit(found[0].info)
@@ -122,7 +124,7 @@ def _size(change: float) -> float:
 def series_p(p: Profile) -> dict[str, float]:
     """p of each thing that is changed: the smallest of its levels times their number, then Holm over the things."""
     raw: dict[str, list[float]] = {}
-    for e in p.effects:
+    for e in p.seen:
         raw.setdefault(e.trial.series, []).append(e.found.p_value)
     known = {name: [v for v in values if v == v] for name, values in raw.items()}
     return holm({name: min(1.0, len(raw[name]) * min(v)) if v else float("nan") for name, v in known.items()})
@@ -157,7 +159,7 @@ def _line(e: Effect, p: Profile) -> tuple[str, ...]:
     return (
         _named(e),
         wording.shown(found.b, info),
-        wording.shown(found.difference, info, places),
+        "not seen" if e.is_unseen else wording.shown(found.difference, info, places),
         interval(found, info),
         wording.p_text(found.p_value),
         wording.p_text(e.p_holm),
@@ -180,6 +182,8 @@ def _notes(found: Sequence[Profile], n_draws: int, seed: int) -> Iterator[str]:
     )
     yield "Kept: mean over the conditions as a share of the reference; of errors, the reference as a share of the mean."
     yield (f"Sees >=: the true change that would be called out in {POWER:.0%} of sets like this one, before Holm.")
+    if any(len(p.seen) < len(p.effects) for p in found):
+        yield f"Not seen: {UNSEEN}. It has no p, and Holm does not count it."
     yield from wording.few_groups(p.n_groups for p in found)
 
 
@@ -213,7 +217,7 @@ def _data(kind: str, found: Sequence[Profile], n_draws: int, seed: int, facts: d
                 "conditions": [
                     {
                         **_found(e), "name": e.trial.name, "series": e.trial.series, "level": e.trial.level,
-                        "p_holm": e.p_holm, "smallest_seen": smallest_seen(e.found),
+                        "p_holm": e.p_holm, "unseen": e.is_unseen, "smallest_seen": smallest_seen(e.found),
                     }
                     for e in p.effects
                 ],

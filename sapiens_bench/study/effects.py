@@ -23,6 +23,7 @@ from sapiens_bench.stats.bootstrap import draw_scores, left_out_scores, point_sc
 from sapiens_bench.stats.ends import ends
 from sapiens_bench.stats.paired import PairedDifference, change_of, holm
 from sapiens_bench.study.design import Trial
+from sapiens_bench.study.sight import UNSEEN, is_unseen
 from sapiens_bench.types import ScoreInfo, Task
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Effect:
     trial: Trial
     found: PairedDifference  # a the reference, b under the condition; p by ``studentised_p``
     p_holm: float
+    is_unseen: bool = (
+        False  # the model's rows are those of the reference: no interval, no p, and Holm does not count it
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,11 @@ class Profile:
     def place(self) -> tuple[str, str]:
         """Data set and protocol."""
         return self.dataset, self.protocol
+
+    @property
+    def seen(self) -> tuple[Effect, ...]:
+        """What reaches the model."""
+        return tuple(e for e in self.effects if not e.is_unseen)
 
     @property
     def worst(self) -> Effect | None:
@@ -112,14 +121,27 @@ def profiles(
     return result
 
 
-def left_out(reference: Side, trials: Sequence[tuple[Trial, Side]]) -> list[str]:
-    """One sentence for each model that was measured under the reference and not under every condition."""
+def sighted(found: Sequence[Profile]) -> list[Profile]:
+    """The models that something reaches.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not (kept := [profile for profile in found if profile.seen]):
+        raise UsageError(f"Nothing to tell of {', '.join(p.model for p in found)}: under every condition {UNSEEN}.")
+    return kept
+
+
+def left_out(reference: Side, trials: Sequence[tuple[Trial, Side]], told: Sequence[Profile] | None = None) -> list[str]:
+    """One sentence for each model that was measured under the reference and is not ``told``."""
     found = [(trial, {(*m.place, m.model) for m in side.members}) for trial, side in trials]
-    said = []
+    said, shown = [], None if told is None else {(*p.place, p.model) for p in told}
     for member in reference.members:
         lacking = [trial.name for trial, measured in found if (*member.place, member.model) not in measured]
         if lacking:
             said.append(f"{member.title} on {member.dataset} is left out: not measured under {', '.join(lacking[:5])}.")
+        elif shown is not None and (*member.place, member.model) not in shown:
+            said.append(f"{member.title} on {member.dataset} is left out: under every condition {UNSEEN}.")
     return said
 
 
@@ -138,10 +160,11 @@ def _profile(
     info = pairs.score_info(task, key)
     tables = joined([reference, *(m for _, m in under)], excluded)
     found = scored(tables, task, key, weights)
+    unseen = [is_unseen(tables[0], table) for table in tables[1:]]
     return Profile(
         reference.task, reference.dataset, reference.dataset_title, reference.protocol, reference.model,
         reference.title, key, info, tables[0].num_rows, found.n_groups, found.points[0],
-        _kept(found, info.higher_is_better), _effects([trial for trial, _ in under], found),
+        _kept(found, info.higher_is_better), _effects([trial for trial, _ in under], found, unseen),
     )  # fmt: skip
 
 
@@ -219,10 +242,18 @@ def joined(members: Sequence[Member], excluded: set[str]) -> list[pa.Table]:
     return tables
 
 
-def _effects(trials: Sequence[Trial], found: Scored) -> tuple[Effect, ...]:
+def _effects(trials: Sequence[Trial], found: Scored, unseen: Sequence[bool] = ()) -> tuple[Effect, ...]:
+    blind = list(unseen) or [False] * len(trials)
     changes = [found.change(t) for t in range(1, len(found.points))]
+    changes = [untested(each) if same else each for each, same in zip(changes, blind, strict=True)]
     adjusted = holm({trial.name: each.p_value for trial, each in zip(trials, changes)})
-    return tuple(Effect(trial, each, adjusted[trial.name]) for trial, each in zip(trials, changes))
+    return tuple(Effect(trial, each, adjusted[trial.name], same) for trial, each, same in zip(trials, changes, blind))
+
+
+def untested(found: PairedDifference) -> PairedDifference:
+    """A change that is zero by construction: it has no interval and no p."""
+    nothing = math.nan
+    return replace(found, low=nothing, high=nothing, upper=nothing, lower=nothing, p_value=nothing)
 
 
 def _kept(found: Scored, higher_is_better: bool) -> PairedDifference:

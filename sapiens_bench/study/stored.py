@@ -152,8 +152,9 @@ def _trial(entry: dict[str, Any]) -> Trial:
 
 
 def measured(study: StoredStudy, *, n_draws: int, score: str = "") -> list[Profile]:
-    """What each condition does to each model. See ``effects.profiles`` for ``score``."""
-    return effects.profiles(study.kind, study.side, study.under, n_draws=n_draws, seed=study.seed, score=score)
+    """What each condition does to each model that sees one. See ``effects.profiles`` for ``score``."""
+    found = effects.profiles(study.kind, study.side, study.under, n_draws=n_draws, seed=study.seed, score=score)
+    return effects.sighted(found)
 
 
 def told(
@@ -177,7 +178,7 @@ def told(
     """
     said = [f"INCOMPLETE: {text}" for text in complaints]
     said += [f"INCOMPLETE: {study.incomplete}"] if study.incomplete else []
-    said += effects.left_out(study.side, study.under)
+    said += effects.left_out(study.side, study.under, found)
     said += folder.not_measured(read_run(study.path / study.reference.name))
     facts = {"folder": str(study.path), "conditions": str(len(study.under)), "reference": study.reference.name}
     real = [] if beside is None else realism.agreement(found, beside)

@@ -120,7 +120,7 @@ def test_a_study_says_a_note_once_and_not_with_every_condition(
     (tmp_path / "cards/broken.yaml").write_text("schema: model/1\nid: [")
     without = [text for text in common[1:] if text not in ("--n-boot", "0")]
     code, _, err = call(
-        "study", "corruption", *without, "--n-boot", "20", "--models", "floor-flat-normal", "--only", "noise",
+        "study", "corruption", *without, "--n-boot", "20", "--models", "floor-silhouette-normal", "--only", "noise",
         "--severities", "1,5",
     )  # fmt: skip
     assert code == 0, err

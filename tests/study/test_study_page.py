@@ -216,4 +216,4 @@ def test_a_lost_reference_is_told_as_lost(finished: Path) -> None:
 def test_a_change_of_nothing_at_every_level_has_no_level(toy: ModuleType) -> None:
     found = profile_of({"a": [0.0, 0.0, 0.0, 0.1]})
     sheet = next(s for s in document("corruption", found, n_draws=50, seed=0, facts={}).sheets if "Largest" in s.title)
-    assert [row[1] for row in sheet.rows] == ["0.0000", "0.1000 at 5"]
+    assert [row[1] for row in sheet.rows] == ["not seen", "0.1000 at 5"]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.decide.sides import read_side
 from sapiens_bench.engine.events import ShardDone, ignore
 from sapiens_bench.engine.plan import resolve
@@ -23,7 +24,8 @@ from sapiens_bench.report.tables import build
 from sapiens_bench.store.record import read_run
 from sapiens_bench.study import design, effects, figure, folder, power
 from sapiens_bench.study.design import Study, Trial
-from sapiens_bench.study.document import document
+from sapiens_bench.study.document import document, series_p
+from sapiens_bench.study.sight import changes_pictures_alone, require_sight
 
 
 def base(**fields: Any) -> Request:
@@ -59,26 +61,67 @@ def test_a_model_whose_error_grows_with_the_condition_is_measured(toy: ModuleTyp
     assert found.reference == pytest.approx(0, abs=1e-6)
 
 
-def test_a_condition_without_effect_is_silent_and_its_runs_are_ordinary(toy: ModuleType, tmp_path: Path) -> None:
+def test_runs_under_a_condition_are_ordinary(toy: ModuleType, tmp_path: Path) -> None:
     study = design.resolution(base(), [8, 9])  # the toy's pictures are 8 x 8
     fill(toy, study, tmp_path / "s")
-    (found,) = told(study, tmp_path / "s")
-    assert [(e.found.difference, e.found.p_value) for e in found.effects] == [(0, 1), (0, 1)]
-    assert found.worst is None
     record = read_run(tmp_path / "s" / "side-9")
     assert (record.status, record.request["condition"]) == ("done", {"name": "resolution", "level": 9})
     cell = json.loads(next((tmp_path / "s" / "side-9").rglob("cell.json")).read_bytes())["fields"]
     clean = json.loads(next((tmp_path / "s" / "full").rglob("cell.json")).read_bytes())["fields"]
     assert cell["condition"]["of_manifest_sha256"] == clean["manifest_sha256"] != cell["manifest_sha256"]
     assert "condition" not in clean
+    with pytest.raises(UsageError, match=r"Nothing to tell of toy-plain.*keeps its bits"):
+        effects.sighted(told(study, tmp_path / "s"))
 
 
-def test_resolution_is_compared_with_the_reference_of_a_factor_study(toy: ModuleType, tmp_path: Path) -> None:
-    lower = Trial("resolution-4", "resolution", "4", {"condition": {"name": "resolution", "level": 4}})
-    study = Study("factor", base(limit=10), Trial("as-drawn", "as drawn", "as drawn", {}), (lower,))
+def test_a_condition_that_reaches_no_row_is_said_not_to_and_holm_does_not_count_it(
+    toy: ModuleType, tmp_path: Path
+) -> None:
+    contrast = design.corruption(base(), ["contrast"], [1, 5])
+    fill(toy, contrast, tmp_path / "s")
+    (alone,) = told(contrast, tmp_path / "s")
+    same = Trial("same", "nothing", "1", {"condition": {"name": "resolution", "level": 9}})
+    study = Study("corruption", contrast.base, contrast.reference, (*contrast.trials, same))
+    fill(toy, study, tmp_path / "s")
+    (found,) = told(study, tmp_path / "s")
+    assert [e.is_unseen for e in found.effects] == [False, False, True]
+    assert [e.p_holm for e in found.effects[:2]] == [e.p_holm for e in alone.effects]
+    assert series_p(found) == series_p(alone)
+    assert np.isnan([found.effects[2].p_holm, found.effects[2].found.p_value, found.effects[2].found.low]).all()
+    text = render(document("corruption", [found], n_draws=200, seed=0, facts={}), "text")
+    assert "2 of 2" in text
+    assert text.count("not seen") == 2
+    assert "Not seen: every row keeps its bits" in text
+
+
+def test_floors_that_look_at_nothing_are_refused_before_anything_is_rendered(tmp_path: Path) -> None:
+    catalog = Catalog.load()
+
+    def seen(names: list[str], *models: str) -> list[str]:
+        study = design.factor(base(task="depth", models=models, datasets=()), names, "2", 4)
+        plan = resolve(study.request(study.reference, tmp_path / "r"), catalog)
+        return require_sight(study, plan.cells)
+
+    for model, why in (("floor-median-depth", "without looking"), ("oracle-depth", "from the truth")):
+        with pytest.raises(UsageError, match=f"{model} answers {why}.*skin_tone, resolution.*no number could move"):
+            seen(["skin_tone", "resolution"], model)
+        assert seen(["skin_tone", "camera_pitch"], model) == []  # the truth moves
+    both = seen(["skin_tone"], "floor-median-depth", "floor-silhouette-depth")
+    assert both == ["floor-median-depth answers without looking at the picture: it will be left out of the tables."]
+    shifted = design.corruption(base(task="pose", datasets=("synthetic-humans",)), ["crop_shift"])
+    assert not any(changes_pictures_alone(trial) for trial in shifted.trials)
+
+
+def test_a_condition_of_pixels_is_compared_with_the_reference_of_a_factor_study(
+    toy: ModuleType, tmp_path: Path
+) -> None:
+    """As resolution is, which leaves the toy's flat pictures as they are."""
+    paler = Trial("contrast-5", "contrast", "5", {"condition": {"name": "contrast", "level": 5}})
+    study = Study("factor", base(limit=10), Trial("as-drawn", "as drawn", "as drawn", {}), (paler,))
     assert fill(toy, study, tmp_path / "s") == []
     (found,) = told(study, tmp_path / "s")
-    assert [(e.trial.name, e.found.difference) for e in found.effects] == [("resolution-4", pytest.approx(0, abs=1e-6))]
+    assert [e.trial.name for e in found.effects] == ["contrast-5"]
+    assert found.effects[0].found.difference > 0.1
 
 
 def test_a_stopped_study_goes_on_without_losing_a_row(toy: ModuleType, tmp_path: Path) -> None:
