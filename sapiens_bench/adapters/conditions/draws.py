@@ -33,8 +33,12 @@ class Draw:
         """A length in pixels of this picture."""
         return usual_px * self.shorter_px / USUAL_SIDE_PX
 
-    def twelve_bits(self, shape: tuple[int, ...]) -> NDArray[np.uint16]:
-        """Whole numbers 0 to 4095, all equally likely."""
+    def sixteen_bits(self, shape: tuple[int, ...]) -> NDArray[np.uint16]:
+        """Whole numbers 0 to 65535, all equally likely."""
         n = int(np.prod(shape))
         words = np.asarray(self.rng.bit_generator.random_raw((n + 3) // 4), "<u8")
-        return np.asarray((words.view("<u2")[:n] & (2**_BITS - 1)).reshape(shape), np.uint16)
+        return np.asarray(words.view("<u2")[:n].reshape(shape), np.uint16)
+
+    def twelve_bits(self, shape: tuple[int, ...]) -> NDArray[np.uint16]:
+        """Whole numbers 0 to 4095, all equally likely."""
+        return self.sixteen_bits(shape) & np.uint16(2**_BITS - 1)

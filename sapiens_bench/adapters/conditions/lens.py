@@ -21,7 +21,7 @@ RADIUS_PX = (2.5, 4.0, 6.0, 8.5, 12.0)
 TRACK_PX = (7, 13, 20, 29, 40)
 QUALITY = (40, 25, 15, 9, 5)
 SHRINK = (2, 3, 4, 6, 9)
-_BLOCK = 1 << 17  # values of a strip: what is added up stays in the processor's cache
+_BLOCK = 1 << 16  # values of a strip: what is added up stays in the processor's cache
 _WIDE_PX = 3.0  # sigma from which float sums of a blur are faster
 HIDDEN = (0.25, 0.35, 0.45, 0.55, 0.65)  # of a box's width and height
 

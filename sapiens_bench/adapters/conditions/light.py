@@ -38,8 +38,22 @@ def _normal() -> NDArray[np.int32]:
 
 
 def noise(image: Image, level: int, draw: Draw) -> Image:
+    steps, words, noisy = _steps(level), draw.sixteen_bits(image.shape), np.empty_like(image)
+    rows = max(1, _BLOCK // image[0].size)
+    added = np.empty((rows, *image.shape[1:]), np.int16)
+    for top in range(0, len(image), rows):
+        block = slice(top, top + rows)
+        of_block = added[: len(image[block])]
+        np.take(steps, words[block], mode="clip", out=of_block)
+        noisy[block] = cv2.add(image[block], of_block, dtype=cv2.CV_8U)  # ends at 0 and 255
+    return noisy
+
+
+@lru_cache(maxsize=5)
+def _steps(level: int) -> NDArray[np.int16]:
+    """Sixteen random bits, of which the lower twelve count -> what is added, in grey levels."""
     steps = (_normal() * SIGMA[level - 1] + _ONE // 2) // _ONE
-    return _plus(image, np.take(steps.astype(np.int16), draw.twelve_bits(image.shape)))
+    return np.tile(steps.astype(np.int16), (1 << 16) // _STEPS)
 
 
 def impulse(image: Image, level: int, draw: Draw) -> Image:
@@ -105,11 +119,6 @@ def _gain(factor: float) -> NDArray[np.uint8]:
 
 def _looked_up(image: Image, table: NDArray[np.uint8]) -> Image:
     return np.asarray(cv2.LUT(image, table), np.uint8)
-
-
-def _plus(image: Image, added: NDArray[np.int16]) -> Image:
-    """The sum, from 0 to 255."""
-    return np.asarray(cv2.add(image, added, dtype=cv2.CV_8U), np.uint8)
 
 
 def _byte(values: NDArray[np.generic]) -> NDArray[np.uint8]:
