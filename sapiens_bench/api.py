@@ -22,6 +22,7 @@ from sapiens_bench.engine.plan import resolve
 from sapiens_bench.engine.request import OwnModel, Request, parse_trust
 from sapiens_bench.engine.run import run
 from sapiens_bench.errors import UnknownName, UsageError
+from sapiens_bench.stats.draws import OF_SCORES
 from sapiens_bench.store.addresses import staging, url_of
 from sapiens_bench.store.record import CellRecord, RunRecord, read_run
 from sapiens_bench.store.remote import mirrored
@@ -55,7 +56,7 @@ def evaluate(
     gpus_per_worker: float | None = None,
     address: str = "",
     seed: int = 0,
-    n_boot: int = 1000,
+    n_boot: int = OF_SCORES,
     shard_size: int = 64,
     data_root: Path | str | None = None,
     weights_root: Path | str | None = None,

@@ -13,6 +13,7 @@ from sapiens_bench.checks.run_scores import score_again, task_of
 from sapiens_bench.engine.cells import blank_record
 from sapiens_bench.engine.scores import count, examples
 from sapiens_bench.errors import StoreError
+from sapiens_bench.stats.draws import OF_SCORES
 from sapiens_bench.store.causes import row_causes
 from sapiens_bench.store.files import read_json
 from sapiens_bench.store.fingerprint import FILE as CELL_FILE
@@ -21,7 +22,6 @@ from sapiens_bench.store.paths import cell_folders, set_aside
 from sapiens_bench.store.record import FILE, CellRecord, DatasetRecord, RunRecord, write_run
 from sapiens_bench.store.rows import read_rows
 
-N_BOOT = 1000  # of a request that says nothing else
 _LOST = (
     f"{FILE} was damaged and was made again from the rows: the command, the machine, the times, and whether only a "
     "part of a data set was asked for (--limit) are lost."
@@ -56,7 +56,7 @@ def rebuilt(root: Path, catalog: Catalog) -> RunRecord:
         status="done" if all(cell.status == "done" for cell, _, _ in cells) else "incomplete",
         task=cells[0][0].task,
         version=__version__,
-        request={"task": cells[0][0].task, "n_boot": N_BOOT, "seed": 0, "split": cells[0][2].get("split") or ""},
+        request={"task": cells[0][0].task, "n_boot": OF_SCORES, "seed": 0, "split": cells[0][2].get("split") or ""},
         seeds={"bootstrap": 0, "models": 0},
         notes=[_LOST],
         cells=[cell for cell, _, _ in cells],

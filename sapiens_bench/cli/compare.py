@@ -12,6 +12,7 @@ import typer
 from sapiens_bench.cli.flags import DataRoot, Format, FormatOption, OutFile, OwnWeightsRoot, expanded, split_commas
 from sapiens_bench.cli.output import show
 from sapiens_bench.errors import IncompleteRun, UsageError
+from sapiens_bench.stats.draws import OF_DIFFERENCES
 
 EXAMPLES = """Examples:
 
@@ -63,7 +64,7 @@ def compare(
         Correction,
         typer.Option("--correction", help="Of p over all rows; bh: Benjamini-Hochberg, the false discovery rate."),
     ] = Correction.holm,
-    n_boot: Annotated[int, typer.Option("--n-boot", min=1, help="Bootstrap draws.")] = 2000,
+    n_boot: Annotated[int, typer.Option("--n-boot", min=1, help="Bootstrap draws.")] = OF_DIFFERENCES,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
     drift: Annotated[
         int | None,

@@ -166,12 +166,13 @@ def _show_study(
     """
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.cli.study_told import tell
+    from sapiens_bench.study.folder import read
     from sapiens_bench.study.page import Pictures
-    from sapiens_bench.study.stored import is_over_time, told_over_time
+    from sapiens_bench.study.stored import draws_of, is_over_time, told_over_time
 
     catalog = Catalog.load(cards)
     if is_over_time(folder):
-        show(told_over_time(folder, catalog, n_draws=2000), fmt, out)
+        show(told_over_time(folder, catalog, n_draws=draws_of(read(folder))), fmt, out)
         return
     study = tell(folder, Pictures(catalog, data_root, with_pictures), fmt=fmt, out=out).study
     if study.incomplete:

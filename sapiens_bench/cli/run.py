@@ -52,6 +52,7 @@ from sapiens_bench.cli.flags import (
 from sapiens_bench.cli.output import next_commands, say, show, stderr, typed
 from sapiens_bench.cli.refusals import complain_of_refusals
 from sapiens_bench.errors import IncompleteRun, SapiensBenchError, TooManyErrors, UnknownName, UsageError
+from sapiens_bench.stats.draws import OF_SCORES
 
 if TYPE_CHECKING:
     from sapiens_bench.cards.catalog import Catalog
@@ -118,7 +119,7 @@ def run(
         str, typer.Option("--shard", help="I/N: only the I-th of N parts, for job arrays; `merge` joins them.")
     ] = "",
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the intervals and diagnostics.")] = 0,
-    n_boot: Annotated[int, typer.Option("--n-boot", min=0, help="Bootstrap draws; 0: no intervals.")] = 1000,
+    n_boot: Annotated[int, typer.Option("--n-boot", min=0, help="Bootstrap draws; 0: no intervals.")] = OF_SCORES,
     data_root: DataRoot = None,
     weights_root: OwnWeightsRoot = None,
     cards: Cards = None,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sapiens_bench.cli.flags import Cards, Format, MaxPixels, Scoring, Select, parse_options
+from sapiens_bench.stats.draws import OF_SCORES
 
 EXAMPLES = """Examples:
 
@@ -74,7 +75,7 @@ def score(
     scoring: Scoring = None,
     out: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: results/runs/<name>.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the intervals.")] = 0,
-    n_boot: Annotated[int, typer.Option("--n-boot", min=0, help="Bootstrap draws; 0: no intervals.")] = 1000,
+    n_boot: Annotated[int, typer.Option("--n-boot", min=0, help="Bootstrap draws; 0: no intervals.")] = OF_SCORES,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
     select: Select = "",
     cards: Cards = None,

@@ -139,6 +139,8 @@ def video(
     clips: Annotated[int, typer.Option("--clips", help="Rendered clips of 24 frames; even ones stand still.")] = 8,
 ) -> None:
     """Frames in a row with exact motion: errors of velocity and acceleration, jitter, flicker, drift; also on Hi4D."""
+    from dataclasses import replace
+
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.cli.run import _plan
     from sapiens_bench.store.record import read_run
@@ -149,7 +151,8 @@ def video(
 
     if asked.score:
         raise UsageError("study video measures over time: --score is for studies of scores.")
-    study, catalog = body.design(asked.base, clips), Catalog.load(asked.base.cards)
+    study = replace(body.design(asked.base, clips), draws=asked.n_draws)
+    catalog = Catalog.load(asked.base.cards)
     beside = None if asked.beside is None else motions(asked.beside, catalog, n_draws=asked.n_draws)
     plan = _plan(study.request(study.reference, None), catalog, dry_run=False)
     if asked.beside is not None and beside is not None:
@@ -177,6 +180,8 @@ def _numbers(text: str, flag: str) -> list[int]:
 
 def _carry_out(study: Study, asked: Asked) -> None:
     """Run what is missing, then tell the effects and draw the figure."""
+    from dataclasses import replace
+
     from sapiens_bench.cards.catalog import Catalog
     from sapiens_bench.cli.run import _plan
     from sapiens_bench.decide.sides import read_side
@@ -186,6 +191,7 @@ def _carry_out(study: Study, asked: Asked) -> None:
     from sapiens_bench.study.realism import require_shared
     from sapiens_bench.study.sight import require_sight
 
+    study = replace(study, draws=asked.n_draws)
     beside = None if asked.beside is None else read_side(asked.beside)  # before hours of work, not after
     catalog = Catalog.load(study.base.cards)
 

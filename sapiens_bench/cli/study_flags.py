@@ -44,6 +44,7 @@ from sapiens_bench.cli.flags import (
 )
 from sapiens_bench.cli.output import typed
 from sapiens_bench.errors import UsageError
+from sapiens_bench.stats.draws import OF_DIFFERENCES
 
 if TYPE_CHECKING:
     from sapiens_bench.engine.request import Request
@@ -81,7 +82,7 @@ def _asked(
     address: Address = "",
     threads: Threads = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the conditions' draws and the intervals.")] = 0,
-    n_boot: Annotated[int, typer.Option("--n-boot", min=1, help="Bootstrap draws.")] = 2000,
+    n_boot: Annotated[int, typer.Option("--n-boot", min=1, help="Bootstrap draws.")] = OF_DIFFERENCES,
     score: Annotated[
         str, typer.Option("--score", help="METRIC/SCORE key, e.g. oks/AR.", show_default="the score that ranks")
     ] = "",
@@ -99,7 +100,7 @@ def _asked(
             "--beside",
             callback=expanded,
             show_default=False,
-            help="A run of the same models on photographs: do they rank alike there?",
+            help="A run of the same models on photographs (study video: over real frames): do they rank alike there?",
         ),
     ] = None,
 ) -> Asked:

@@ -33,7 +33,7 @@ def tell(
     *,
     fmt: str,
     out: Path | None = None,
-    n_draws: int = 2000,
+    n_draws: int | None = None,
     score: str = "",
     complaints: Sequence[str] = (),
     beside: Side | None = None,
@@ -41,6 +41,7 @@ def tell(
     """Draw the figure of a study into its folder, and print or write its tables, as html its page.
 
     Args:
+        n_draws: of the bootstrap; those that the study was made with when None.
         complaints: what kept a condition from being whole.
         beside: a run of the same models on photographs.
 
@@ -53,6 +54,7 @@ def tell(
     from sapiens_bench.study.stored import measured, read_study, told
 
     study = read_study(folder)
+    n_draws = n_draws or study.draws
     found = measured(study, n_draws=n_draws, score=score)
     try:
         files: Sequence[Path] = figure.draw(found, folder)

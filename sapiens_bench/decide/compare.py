@@ -14,6 +14,7 @@ from sapiens_bench.decide.slices import Slice, said_of_small, slices
 from sapiens_bench.engine.scores import Draws
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.stats.draws import OF_DIFFERENCES
 from sapiens_bench.stats.multiple import PROMISES, TITLES, Correction, adjusted, draws_for
 from sapiens_bench.stats.power import POWER, smallest_seen
 from sapiens_bench.types import Task
@@ -47,7 +48,7 @@ def compare(
     models: Sequence[str] = (),
     scores: Sequence[str] = (),
     by: By = "",
-    n_draws: int = 2000,
+    n_draws: int = OF_DIFFERENCES,
     seed: int = 0,
     correction: Correction = "holm",
 ) -> Comparison:

@@ -15,7 +15,6 @@ from sapiens_bench.decide.sides import Member
 from sapiens_bench.decide.speed import SpeedChange
 from sapiens_bench.report.numbers import UNDEFINED
 from sapiens_bench.report.sheet import Document, Sheet
-from sapiens_bench.stats.ends import FEW_GROUPS
 
 SCHEMA = "gate/1"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -28,7 +27,6 @@ def document(outcome: Outcome) -> Document:
     bold = {(i, j) for i, row in enumerate(rows) if row.verdict == "fail" for j in (0, 1)}
     words = {"pass": "passed", "fail": f"FAILED ({counted(outcome)})", "incomplete": "INCOMPLETE"}
     groups = [r.difference.found.n_groups for r in rows if r.difference.found.n_groups]
-    few = bool(groups) and min(groups) < FEW_GROUPS
     return Document(
         title=f"sapiens-bench gate: {words[outcome.verdict]}",
         sheets=(
@@ -41,7 +39,7 @@ def document(outcome: Outcome) -> Document:
             *([f"INCOMPLETE: {outcome.incomplete}. Nothing is decided."] if outcome.incomplete else []),
             f"Intervals: each end one-sided, {outcome.spec.level:.0%}; paired bootstrap over groups, "
             f"{outcome.n_draws} draws, seed {outcome.spec.seed}.",
-            *([f"{min(groups)} independent groups, fewer than {FEW_GROUPS}: Student's t."] if few else []),
+            *wording.few_groups(groups, "intervals"),
             *_joint_notes(outcome),
             *_speed_notes(outcome),
             *outcome.remarks,

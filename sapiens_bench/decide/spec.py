@@ -11,6 +11,7 @@ from pydantic import Field
 
 from sapiens_bench.cards.options import Options, read_options
 from sapiens_bench.errors import UsageError
+from sapiens_bench.stats.draws import OF_DIFFERENCES
 from sapiens_bench.types import ScoreInfo
 
 Tier = Literal["accuracy", "exact", "non-inferiority"]
@@ -62,7 +63,7 @@ class GateSpec(Options):
     """Only these ids; all of BASE when empty."""
     level: float = Field(default=0.95, gt=0.5, lt=1)
     """Of the one-sided intervals."""
-    draws: int = Field(default=2000, ge=1)
+    draws: int = Field(default=OF_DIFFERENCES, ge=1)
     """Bootstrap draws."""
     seed: int = 0
     """Of the bootstrap."""

@@ -15,6 +15,7 @@ from sapiens_bench.cards.schema import MAX_INPUT_SIDE
 from sapiens_bench.engine.choices import DataChoice, Engine, ModelChoice, Places, RunChoice
 from sapiens_bench.errors import UsageError
 from sapiens_bench.pixels.files import shown
+from sapiens_bench.stats.draws import OF_SCORES
 
 _LEAST = {"limit": 1, "batch_size": 1, "prefetch": 0, "workers": 1, "threads": 1, "shard_size": 1, "n_boot": 0}
 _LEAST["max_pixels"] = 1
@@ -58,7 +59,7 @@ class Request:
     trust: Mapping[str, str] = field(default_factory=dict)
     max_errors: float | None = None  # share of a cell's samples; None: 1 %
     shard_size: int = 64
-    n_boot: int = 1000
+    n_boot: int = OF_SCORES
     split: str = ""
     data_options: Mapping[str, Any] = field(default_factory=dict)  # for the adapters, over those of the protocol
     scoring: Mapping[str, Any] = field(default_factory=dict)  # keys over those of the protocol

@@ -19,6 +19,7 @@ from sapiens_bench.render.room import Room
 from sapiens_bench.render.shade import Light
 
 N_COCO = 17
+MOST_HEIGHTS = 10  # of the picture: what a person's rows are stated as at most
 WORDS = ("view", "hair", "clothing", "background")  # attributes that are words; all others are numbers
 
 
@@ -47,9 +48,14 @@ def about(
         "distance": _mean(float(camera.project(p.keypoints_K3[[5, 6, 11, 12]])[1].mean()) for p in people),
         "truncation": _mean(outside for _, outside in framed),
         "occluder": seen.hidden_share,
-        "pixel_height": _mean(rows for rows, _ in framed),
+        "pixel_height": bounded(_mean(rows for rows, _ in framed), camera.height),
         "visible_share": float((truth.visible[:, :N_COCO] == 2).mean()),
     }
+
+
+def bounded(pixel_height: float, height: int) -> float:
+    """Rows of a whole person: where a body reaches back to the camera's plane, its projection has no end."""
+    return min(pixel_height, float(MOST_HEIGHTS * height))
 
 
 def _mean(values: Iterable[float]) -> float:

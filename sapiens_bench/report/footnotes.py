@@ -161,9 +161,14 @@ def _with_interval(rows: Sequence[TableRow]) -> list[TableCell]:
 def _intervals(rows: Sequence[TableRow]) -> list[str]:
     found = _with_interval(rows)
     if found:
-        groups = max(c.n_groups for c in found)
-        how = "percentile bootstrap" if groups >= FEW_GROUPS else "Student's t with the jackknife's error"
-        return [f"Intervals: {found[0].level:.0%}, {how}, over {groups} independent groups."]
+        least, groups = min(c.n_groups for c in found), max(c.n_groups for c in found)
+        few = "Student's t with the jackknife's error"
+        if groups < FEW_GROUPS:
+            return [
+                f"Intervals: {found[0].level:.0%}, {few}, over {groups} independent groups, fewer than {FEW_GROUPS}."
+            ]
+        rest = f"; below {FEW_GROUPS}, {few}" if least < FEW_GROUPS else ""
+        return [f"Intervals: {found[0].level:.0%}, percentile bootstrap, over {groups} independent groups{rest}."]
     cells = [c for row in rows for c in row.cells.values() if c.n_groups]
     if cells and all(c.n_groups < 2 for c in cells) and any(math.isfinite(c.value) for c in cells):
         return ["No intervals: a single independent group cannot be resampled."]

@@ -15,6 +15,7 @@ from sapiens_bench.decide.sides import Member
 from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import UsageError
 from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.stats.draws import OF_DIFFERENCES
 from sapiens_bench.stats.paired import PairedDifference, change_of, holm
 from sapiens_bench.study.design import Trial
 from sapiens_bench.study.document import interval
@@ -49,7 +50,12 @@ class Rivals:
 
 
 def contrasts(
-    studies: Sequence[StoredStudy], *, models: Sequence[str] = (), score: str = "", n_draws: int = 2000, seed: int = 0
+    studies: Sequence[StoredStudy],
+    *,
+    models: Sequence[str] = (),
+    score: str = "",
+    n_draws: int = OF_DIFFERENCES,
+    seed: int = 0,
 ) -> list[Rivals]:
     """The models of one study with each other, or each model of two studies with itself.
 

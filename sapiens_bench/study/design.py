@@ -15,6 +15,7 @@ from sapiens_bench.errors import UnknownName, UsageError
 from sapiens_bench.render.factors import AS_DRAWN, Factor
 from sapiens_bench.render.factors import FACTORS as OF_SCENE
 from sapiens_bench.render.scene import CLIPS
+from sapiens_bench.stats.draws import OF_DIFFERENCES
 from sapiens_bench.tasks import task_kind
 
 KINDS = ("corruption", "factor", "boxes", "resolution", "video")
@@ -48,6 +49,7 @@ class Study:
     base: Request
     reference: Trial
     trials: tuple[Trial, ...]
+    draws: int = OF_DIFFERENCES  # of the bootstrap that tells it, unless another number is asked for then
 
     @property
     def all(self) -> tuple[Trial, ...]:

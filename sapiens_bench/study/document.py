@@ -180,7 +180,10 @@ def _notes(found: Sequence[Profile], n_draws: int, seed: int) -> Iterator[str]:
         "p: the change over the error of its interval, as Student's t. Holm p holds for all conditions of one model "
         "together."
     )
-    yield "Kept: mean over the conditions as a share of the reference; of errors, the reference as a share of the mean."
+    yield (
+        "Kept: mean over the conditions as a share of the reference; of errors, the reference as a share of the mean. "
+        "Its 95 % interval is over the same groups and draws."
+    )
     yield (f"Sees >=: the true change that would be called out in {POWER:.0%} of sets like this one, before Holm.")
     if any(len(p.seen) < len(p.effects) for p in found):
         yield f"Not seen: {UNSEEN}. It has no p, and Holm does not count it."

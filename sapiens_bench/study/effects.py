@@ -20,6 +20,7 @@ from sapiens_bench.decide.sides import Member, Side
 from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import UsageError
 from sapiens_bench.stats.bootstrap import draw_scores, left_out_scores, point_scores
+from sapiens_bench.stats.draws import OF_DIFFERENCES
 from sapiens_bench.stats.ends import ends
 from sapiens_bench.stats.paired import PairedDifference, change_of, holm
 from sapiens_bench.study.design import Trial
@@ -93,7 +94,7 @@ def profiles(
     reference: Side,
     trials: Sequence[tuple[Trial, Side]],
     *,
-    n_draws: int = 2000,
+    n_draws: int = OF_DIFFERENCES,
     seed: int = 0,
     score: str = "",
 ) -> list[Profile]:

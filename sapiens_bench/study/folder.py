@@ -71,6 +71,7 @@ def _facts(study: Study) -> dict[str, Any]:
         "task": study.base.task,
         "models": list(study.base.models),
         "reference": study.reference.name,
+        "draws": study.draws,
         "request": study.base.as_json(),
         "conditions": [
             {"name": t.name, "series": t.series, "level": t.level, "change": dict(t.change)} for t in study.all

@@ -34,6 +34,7 @@ KNOWN = "Realism: "  # a protocol's caveat says after it how models rank there a
 UNCHECKED = "Realism: not checked: no runs of three models on photographs with this truth are at hand."
 UNCHECKED_OVER_TIME = "Realism: not checked: no clips of real people with exact motion are at hand."
 ASK = "--beside RUN, a run of the same models on photographs, puts their ranks there beside these."
+ASK_OVER_TIME = "--beside RUN, a study or run of the same models over real frames, puts their ranks beside these."
 MOST_EXACT = 8  # models whose orders are all counted
 
 
@@ -62,7 +63,7 @@ def said(places: Iterable[tuple[str, str]], catalog: Catalog, *, is_beside: bool
     if not protocols:
         return []
     known = [UNCHECKED_OVER_TIME] if over_time else [_known(catalog, protocol) for protocol in protocols]
-    return [CAN_SHOW, *dict.fromkeys(known), *([] if is_beside else [ASK])]
+    return [CAN_SHOW, *dict.fromkeys(known), *([] if is_beside else [ASK_OVER_TIME if over_time else ASK])]
 
 
 def _known(catalog: Catalog, protocol: str) -> str:

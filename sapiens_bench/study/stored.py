@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.decide.sides import Side, read_side
 from sapiens_bench.errors import SapiensBenchError, StoreError, UsageError
 from sapiens_bench.report.sheet import Document, Picture
+from sapiens_bench.stats.draws import OF_DIFFERENCES
 from sapiens_bench.store.record import read_run
 from sapiens_bench.study import effects, folder, realism
 from sapiens_bench.study.design import KINDS, Trial
@@ -32,6 +33,7 @@ class StoredStudy:
     under: tuple[tuple[Trial, Side], ...]
     missing: tuple[str, ...]  # conditions whose run is not there
     seed: int  # of its bootstrap
+    draws: int = OF_DIFFERENCES
     damaged: tuple[tuple[str, str], ...] = ()  # conditions whose run cannot be read, and why
 
     @property
@@ -59,7 +61,7 @@ def read_study(path: Path) -> StoredStudy:
     try:
         trials = [_trial(entry) for entry in about["conditions"]]
         kind, name = str(about["kind"]), str(about["reference"])
-        seed = int(about["request"]["seed"])
+        seed, draws = int(about["request"]["seed"]), draws_of(about)
         reference = next(trial for trial in trials if trial.name == name)
         if kind == OVER_TIME:
             raise UsageError(f"{path} is a study over time, which has no conditions to compare: `report` tells it.")
@@ -81,7 +83,7 @@ def read_study(path: Path) -> StoredStudy:
         except SapiensBenchError as error:
             damaged.append((trial.name, str(error).partition(". The `run` command")[0]))
     side = _reference_side(path, reference.name)
-    study = StoredStudy(path, kind, reference, side, tuple(under), tuple(missing), seed, tuple(damaged))
+    study = StoredStudy(path, kind, reference, side, tuple(under), tuple(missing), seed, draws, tuple(damaged))
     if not under:
         raise StoreError(f"{path}: no condition of this study can be told: {study.incomplete}")
     return study
@@ -142,6 +144,11 @@ def motions(path: Path, catalog: Catalog, *, n_draws: int) -> list[Motion]:
     place = path / str(folder.read(path).get("reference")) if is_study(path) else path
     request = request_of(read_run(place), out=place)
     return video.measure(resolve(request, catalog), n_draws=n_draws, seed=request.seed)
+
+
+def draws_of(about: Mapping[str, Any]) -> int:
+    """Bootstrap draws that a study was made to be told with; of one that does not say so, the usual number."""
+    return int(about.get("draws") or OF_DIFFERENCES)
 
 
 def _trial(entry: dict[str, Any]) -> Trial:

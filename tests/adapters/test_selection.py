@@ -157,6 +157,8 @@ def test_where_no_box_drives_a_model_peoples_own_boxes_are_looked_at(coco: Modul
 
 def test_an_unknown_attribute_is_refused_with_those_that_are_known(coco: ModuleType, tmp_path: Path) -> None:
     data = coco.small(tmp_path, coco.document(coco.person(1, 1)))
+    with pytest.raises(UnknownName, match=r"'pixel_height'.* Known of this .*: box_score, box_px, box_long_px, people"):
+        Selected(data, rule("pixel_height>0"), pose())
     with pytest.raises(
         UnknownName, match=r"Did you mean 'people'.* Known of this .*: box_score, box_px, box_long_px, people"
     ):
@@ -214,6 +216,19 @@ def test_a_condition_over_a_selection_still_makes_files_and_knows_them() -> None
     over.materialise([0], 1, lambda done, total: None)
     assert made.asked[-1] == [1]
     assert over.identity(0) == "b"
+
+
+def test_what_rendered_pictures_state_can_be_asked_for(tmp_path: Path) -> None:
+    def kept(task: str, text: str) -> tuple[int, ...]:
+        model = "oracle" if task == "pose" else f"oracle-{task}"
+        asked = {"task": task, "models": (model,), "datasets": ("synthetic-humans",), "split": "tiny", "select": text}
+        return tuple(resolve(Request(**asked, out=tmp_path), Catalog.load(())).data[0].open.adapter.kept)
+
+    near = kept("pose", "pixel_height>500,skin_tone<4")
+    assert 0 < len(near) < 12
+    assert kept("depth", "pixel_height>500,skin_tone<4") == near
+    with pytest.raises(UnknownName, match=r"pixel_heigth.*Did you mean 'pixel_height'"):
+        kept("seg", "pixel_heigth>500")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sapiens_bench.errors import UnknownName, UsageError
+from sapiens_bench.render.about import bounded
 from sapiens_bench.render.factors import FACTORS, find, parse, redraw
 from sapiens_bench.render.parts import LABEL
 from sapiens_bench.render.picture import Picture
@@ -190,3 +191,8 @@ def test_longer_sleeves_hide_the_arms_and_looser_clothes_take_more_room() -> Non
     assert bare[0] > bare[1] > bare[2]
     tight, loose = (int((picture(f"clothing={fit}").instance_HW > 0).sum()) for fit in ("tight", "loose"))
     assert loose > 1.05 * tight
+
+
+def test_the_height_of_a_body_that_reaches_back_to_the_camera_has_a_bound() -> None:
+    assert bounded(8.5e6, 512) == 5120
+    assert bounded(743.2, 512) == 743.2

@@ -106,10 +106,11 @@ def _passing(base: Adapter, rule: Selection, task: Task, driven: bool, workers: 
     """Indices of the samples that pass, or that cannot be judged; what else is to be said."""
     bare: Any = base.without_pictures() if hasattr(base, "without_pictures") else base
     best: defaultdict[str, list[float]] = defaultdict(list)
+    asks_more = any(test.name != PEOPLE for test in rule.of_sample)
 
     def judged(index: int) -> bool | None:
         try:
-            facts = _facts(base, bare, index, task, driven)
+            facts = _facts(base, bare, index, task, driven, asks_more)
         except SampleFault:
             return None
         _check_names(rule, facts)
@@ -154,16 +155,22 @@ def _seen(rule: Selection, values: Mapping[str, list[float]]) -> str:
     return f"{'; '.join(parts)}."
 
 
-def _facts(base: Adapter, bare: Adapter, index: int, task: Task, driven: bool) -> Facts:
+def _facts(base: Adapter, bare: Adapter, index: int, task: Task, driven: bool, asks_more: bool) -> Facts:
     """What is known of a sample.
+
+    Args:
+        asks_more: than boxes and people; what the data set knows about a picture (``Sample.about``) then takes opening
+            it.
 
     Raises:
         SampleFault: its label is at fault.
     """
     own = base.person_boxes(index) if isinstance(base, KnowsPeople) else None
-    needs_sample = own is None or task.attributes is not None or not task.kind.is_whole_image
+    needs_sample = asks_more or own is None or task.attributes is not None or not task.kind.is_whole_image
     sample = bare[index] if needs_sample else None
-    told = {} if sample is None or task.attributes is None else dict(task.attributes(sample.target))
+    told = {} if sample is None else {n: v for n, v in sample.about.items() if not isinstance(v, str)}
+    if sample is not None and task.attributes is not None:
+        told |= task.attributes(sample.target)
     people = own
     if people is None and sample is not None and task.person_boxes is not None:
         people = task.person_boxes(sample.target)

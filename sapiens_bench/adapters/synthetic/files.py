@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from sapiens_bench.errors import SampleFault, StorageFull, raise_if_machine
 from sapiens_bench.pixels.codecs import read_rgb
+from sapiens_bench.render.about import bounded
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.factors import redraw
 from sapiens_bench.render.picture import Picture
@@ -213,6 +214,8 @@ def load(store: Store, index: int, parts: Collection[str] = PARTS) -> Picture:
     try:
         rgb = read_rgb(store.png(index), expected_size=(store.width, store.height), root=store.root)
         about = json.loads(store.json(index).read_bytes())
+        if "pixel_height" in about:  # of files that were made before it had a bound
+            about["pixel_height"] = bounded(about["pixel_height"], store.height)
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             found = replace(_unpacked(archive, rgb, parts), about=about)
         if SURFACE not in parts:
