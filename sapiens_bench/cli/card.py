@@ -24,7 +24,9 @@ EXAMPLES = """Example:
 
 @app.command("init", epilog=EXAMPLES)
 def init(
-    model: Annotated[str, typer.Argument(help="NET.onnx, NET.pt2, CODE.py:CLASS, a hub folder or hf:ORG/NAME.")],
+    model: Annotated[
+        str, typer.Argument(help="NET.onnx, NET.pt2, CODE.py:CLASS, a hub folder, hf:ORG/NAME or timm:NAME.")
+    ],
     task: Task,
     space: OwnSpace = "",
     input_: OwnInput = "",

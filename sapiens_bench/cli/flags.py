@@ -267,7 +267,8 @@ def parse_options(pairs: Sequence[str], flag: str = "--option") -> dict[str, Any
     """``["flip_test=true", "name=x"]`` -> ``{"flip_test": True, "name": "x"}``; values are JSON where they parse.
 
     Raises:
-        UsageError: not of the form name=value; ``flag`` is how the message names the option.
+        UsageError: not of the form name=value, or two values for one name; ``flag`` is how the message names the
+            option.
     """
     options: dict[str, Any] = {}
     for pair in pairs:
@@ -275,9 +276,13 @@ def parse_options(pairs: Sequence[str], flag: str = "--option") -> dict[str, Any
         if not equals or not name:
             raise UsageError(f"{flag} {pair!r} must have the form name=value.")
         try:
-            options[name] = json.loads(text)
+            value = json.loads(text)
         except ValueError:
-            options[name] = text
+            value = text
+        if name in options and json.dumps(options[name]) != json.dumps(value):
+            first, second = (json.dumps(each) for each in (options[name], value))
+            raise UsageError(f"{flag} {name} is given twice, as {first} and as {second}. Give it once.")
+        options[name] = value
     return options
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from sapiens_bench.cards.schema import DatasetCard, Licence, Variant
 
 
+PIPE_WIDTH = 120  # of a table whose columns of words are long, where there is no terminal
+
+
 def list_(
     what: Annotated[
         str,
@@ -161,6 +164,7 @@ def models(catalog: Catalog, task: str | None, weights_root: Path | None) -> lis
             "params_m": entry.variant.params_m,
             "gflops": None if entry.variant.gmacs is None else 2 * entry.variant.gmacs,
             "printed": list(entry.variant.printed),
+            "costs_missing": cost_gap(entry),
             **_licence_facts(entry.card.licence),
             "trained_on": entry.variant.trained_on or entry.card.trained_on,
             "in_all": entry.variant.in_all is True and entry.card.kind != "diagnostic",
@@ -168,6 +172,15 @@ def models(catalog: Catalog, task: str | None, weights_root: Path | None) -> lis
         for entry in in_task_order(catalog)
         if task is None or entry.card.task == task
     ]
+
+
+def cost_gap(entry: ModelEntry) -> str | None:
+    """Why a card says no parameters or operations; None where it says both."""
+    variant, card = entry.variant, entry.card
+    if variant.params_m is not None and variant.gmacs is not None:
+        return None
+    has_none = card.kind != "network" or card.verified in ("quoted", None)
+    return "no network" if has_none else "told by the weights alone"
 
 
 def in_task_order(catalog: Catalog) -> list[ModelEntry]:
@@ -302,14 +315,16 @@ def _show_models(rows: list[dict[str, Any]]) -> None:
         "Verified: golden, compared with the authors' or the library's own code on tiny random weights; shape, it\n"
         "runs on files of the published form; quoted, printed numbers or stored results alone; floor, a rule that\n"
         "needs no network; sees truth, is given the truth and tests the harness, not a model. GFLOPs: 2 x MAC.\n"
-        "p: as the authors print it, by their own way of counting; the others were counted here."
+        "p: as the authors print it, by their own way of counting; the others were counted here. none: no network;\n"
+        "weights: told by the weights alone, which `profile --counts` reads where they are here."
     )
 
 
 def _model_line(row: dict[str, Any]) -> tuple[str, ...]:
     verified = row["verified"] or {"floor": "floor", "diagnostic": "sees truth"}.get(row["kind"], "")
-    params = "" if row["params_m"] is None else f"{row['params_m']:,.{1 if row['params_m'] >= 100 else 2}f}"
-    flops = "" if row["gflops"] is None else f"{row['gflops']:,.{0 if row['gflops'] >= 100 else 2}f}"
+    gap = {None: "", "no network": "none"}.get(row["costs_missing"], "weights")
+    params = gap if row["params_m"] is None else f"{row['params_m']:,.{1 if row['params_m'] >= 100 else 2}f}"
+    flops = gap if row["gflops"] is None else f"{row['gflops']:,.{0 if row['gflops'] >= 100 else 2}f}"
     params, flops = (
         f"{text} p" if name in row["printed"] else text for name, text in (("params_m", params), ("gmacs", flops))
     )
@@ -330,10 +345,14 @@ def _show_spaces(rows: list[dict[str, Any]]) -> None:
 
 
 def _show_published(rows: list[dict[str, Any]]) -> None:
-    heads = ("Entry", "Paper", "Table", "Data set", "Rows", "Caption")
-    lines = [(r["id"], r["paper"], r["table"], r["dataset"], str(len(r["rows"])), r["caption"]) for r in rows]
-    grid(heads, lines, right=(4,))
-    say("`list published --json` prints every number with its source.")
+    heads = ("Entry", "Rows", "Printed in", "Data set")
+    lines = [(r["id"], str(len(r["rows"])), f"{r['paper']}, {_name_of_table(r['table'])}", r["dataset"]) for r in rows]
+    grid(heads, lines, right=(1,), at_most=PIPE_WIDTH)
+    say("`list published --json` prints every number with its source, and the tables' captions.")
+
+
+def _name_of_table(printed: str) -> str:
+    return f"Table {printed}" if printed[:1].isdigit() else printed
 
 
 _SHOW = {

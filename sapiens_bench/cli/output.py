@@ -136,9 +136,19 @@ def typed() -> str:
     return shlex.join(["sapiens-bench", *sys.argv[1:]])
 
 
-def grid(heads: Iterable[str], rows: Iterable[Iterable[str]], right: Iterable[int] = ()) -> None:
-    """A plain table of texts on stdout; columns in ``right`` are set flush right."""
+def grid(
+    heads: Iterable[str],
+    rows: Iterable[Iterable[str]],
+    right: Iterable[int] = (),
+    at_most: int | None = None,
+) -> None:
+    """A plain table of texts on stdout; columns in ``right`` are set flush right.
+
+    Args:
+        at_most: characters of a line where stdout is no terminal; None: as many as it takes.
+    """
     heads = tuple(heads)
     flush = set(right)
     left = tuple(i for i in range(len(heads)) if i not in flush)
-    write(aligned(Sheet("", heads, tuple(tuple(row) for row in rows), left), screen(), fold=True) + "\n")
+    fit = screen() or (None if at_most is None else Screen(at_most, colour=False))
+    write(aligned(Sheet("", heads, tuple(tuple(row) for row in rows), left), fit, fold=True) + "\n")

@@ -46,6 +46,30 @@ def add_head(text: str, request: Request, catalog: Catalog) -> None:
         UsageError: there are several, or no probe is ever fitted for the task.
         UnknownName: timm has no such network.
     """
+    head = _the_head(text, request, catalog)
+    catalog.add(_renamed(head, text, catalog), head.file, text)
+
+
+def head_card(text: str, task: str, catalog: Catalog) -> ModelCard:
+    """The card of the head fitted on ``text``, for ``card init``. Raises: as ``add_head``."""
+    return _renamed(_the_head(text, Request(task, (text,)), catalog), text, catalog)
+
+
+def add_heads(names: Iterable[str], task: str | None, weights_root: Path | None, catalog: Catalog) -> None:
+    """As ``add_head`` for every backbone among the names of a profile, which may leave the task open.
+
+    Raises:
+        UsageError: heads are fitted for several tasks, and none is said; and as ``add_head``.
+    """
+    for text in dict.fromkeys(name for name in names if name.startswith(PREFIX)):
+        requests = [Request(each, (text,), weights_root=weights_root) for each in ([task] if task else TASKS)]
+        having = [request for request in requests if any(_heads(text, request, catalog))] or requests[:1]
+        if len(having) > 1:
+            raise UsageError(f"{text}: heads are fitted for {', '.join(r.task for r in having)}; say one as --task.")
+        add_head(text, having[0], catalog)
+
+
+def _the_head(text: str, request: Request, catalog: Catalog) -> FoundHead:
     if request.task not in TASKS:
         raise UsageError(f"{text}: heads are fitted for {', '.join(TASKS)}, not for {request.task}.")
     heads = {head.file: head for head in _heads(text, request, catalog)}
@@ -58,7 +82,7 @@ def add_head(text: str, request: Request, catalog: Catalog) -> None:
             "as --cards and --weights-root."
         )
     (head,) = heads.values()
-    catalog.add(_renamed(head, text, catalog), head.file, text)
+    return head
 
 
 def _heads(text: str, request: Request, catalog: Catalog) -> Iterator[FoundHead]:

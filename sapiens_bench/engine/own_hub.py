@@ -43,6 +43,7 @@ HUB_KINDS: dict[str, HubKind] = {
             "Sapiens2ForSemanticSegmentation": ("seg",),
             "Sapiens2ForNormalEstimation": ("normal",),
             "Sapiens2ForPointmapEstimation": ("pointmap", "depth"),
+            "Sapiens2ForImageMatting": ("matting",),
         },
     ),
     "segformer": HubKind("segformer", {"SegformerForSemanticSegmentation": ("seg",)}),
@@ -94,8 +95,13 @@ def _check_task(model: Named, task: str, kind: HubKind, config: Mapping[str, Any
             )
         known = list(kind.classes[named[0]])
     if task not in known:
+        its_own = (
+            " The library has no albedo class: the authors' own files have cards (`list models --task albedo`)."
+            if (config["model_type"], task) == ("sapiens2", "albedo")
+            else ""
+        )
         raise UsageError(
-            f"{model.text}: a {config['model_type']} network is for --task {' or '.join(known)}, not {task}."
+            f"{model.text}: a {config['model_type']} network is for --task {' or '.join(known)}, not {task}.{its_own}"
         )
 
 

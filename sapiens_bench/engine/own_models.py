@@ -133,13 +133,17 @@ def card_for(text: str, task: str, said: OwnModel, catalog: Catalog) -> ModelCar
     Raises:
         UsageError: ``text`` names no file that could be a model; and as ``register``.
     """
+    if text.startswith(own_heads.PREFIX):
+        if said_of := [f"--{name}" for name, value in said._asdict().items() if value]:
+            raise UsageError(f"{text}: {', '.join(said_of)} is settled by the head that was fitted on it.")
+        return own_heads.head_card(text, task, catalog)
     found = _one(text)
     if found is None:
         raise UsageError(f"{text} is no model file: give {WANTED}.")
     return _card(found, task, said, catalog)
 
 
-WANTED = "NET.onnx, NET.pt2 (torch.export), NET.pt (TorchScript), CODE.py:CLASS, a hub folder, or hf:ORG/NAME"
+WANTED = "NET.onnx, NET.pt2 (torch.export), NET.pt (TorchScript), CODE.py:CLASS, a hub folder, hf:ORG/NAME or timm:NAME"
 
 
 def _named(names: Iterable[str], catalog: Catalog, unusable: dict[str, SapiensBenchError]) -> Iterator[Named]:

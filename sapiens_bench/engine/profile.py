@@ -11,7 +11,7 @@ from typing import Any
 
 from sapiens_bench import __version__
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.engine import provenance
+from sapiens_bench.engine import own_heads, provenance
 from sapiens_bench.engine.device import resolve_device
 from sapiens_bench.engine.profile_build import (
     Chosen,
@@ -19,6 +19,7 @@ from sapiens_bench.engine.profile_build import (
     choose,
     count_entry,
     paper_record,
+    parts_of,
     resized,
     why_not,
 )
@@ -104,6 +105,7 @@ class _Job:
 class _Profile:
     def __init__(self, request: ProfileRequest, catalog: Catalog, on_event: ProfileWatcher) -> None:
         self.request, self.catalog, self.on_event = request, catalog, on_event
+        own_heads.add_heads(parts_of(request.models), request.task, request.weights_root, catalog)
         self.chosen, notes = choose(catalog, request.models, request.task, request.options)
         self.device = "meta" if request.counts_only else resolve_device(request.device)
         self.known = roofline.known_ceilings()

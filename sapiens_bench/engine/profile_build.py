@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,7 @@ def choose(
         UsageError: no pattern, or only models of another task.
         CardError: an option's value is wrong.
     """
-    wanted = [part.strip() for pattern in patterns for part in pattern.split(",") if part.strip()]
+    wanted = parts_of(patterns)
     if not wanted:
         raise UsageError("No model was named. Use --models all, an id, or a pattern such as 'sapiens-*'.")
     if formed := [part for part in wanted if without_form(part.removesuffix(ENCODER))[1]]:
@@ -96,6 +96,11 @@ def choose(
     by_id = {candidate.entry.id: candidate for candidate in asked.all}
     found_all = [Chosen(by_id[entry.id], part, space_of(entry, catalog)) for entry, part in chosen.values()]
     return found_all, asked.notes
+
+
+def parts_of(patterns: Iterable[str]) -> list[str]:
+    """The names in texts that are lists of names."""
+    return [part.strip() for pattern in patterns for part in pattern.split(",") if part.strip()]
 
 
 def _refuse_file(name: str) -> None:

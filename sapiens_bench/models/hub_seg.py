@@ -22,7 +22,7 @@ from sapiens_bench.models.parts.hub_folder import open_folder
 from sapiens_bench.models.parts.weight_file import weights_path
 from sapiens_bench.models.parts.whole_image import Fitted, WholeImage
 
-QUERIES_AT_ONCE = 8  # bounds the memory for masks at full size
+TILE, TILE_ON_GPU = 1 << 20, 1 << 28  # bytes of the scores, or masks, of the rows that are composed at once
 
 
 class _Stretched(WholeImage):
@@ -85,11 +85,31 @@ class Mask2Former(_Stretched):
 
 
 def compose(classes_QC: Tensor, masks_Qhw: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Labels uint8 [H, W] of one picture; 255 where a score is not finite."""
-    total = classes_QC.new_zeros((classes_QC.shape[1], *size_hw))
-    for start in range(0, len(masks_Qhw), QUERIES_AT_ONCE):
-        part = slice(start, start + QUERIES_AT_ONCE)
-        at_size = resize(masks_Qhw[None, part], size_hw)[0].sigmoid()
-        total += torch.einsum("qc,qhw->chw", classes_QC[part], at_size)
-    labels = total.argmax(0).to(torch.uint8)
-    return labels.masked_fill(~torch.isfinite(total).all(0), 255)
+    """Labels uint8 [H, W] of one picture; 255 where a score is not finite.
+
+    A few rows at a time, with all queries, so that what a pixel needs is still in the cache when its class is chosen,
+    and no score of the whole picture is kept.
+    """
+    height, width = size_hw
+    least = TILE_ON_GPU if masks_Qhw.is_cuda else TILE
+    rows = max(1, least // (4 * width * max(classes_QC.shape)))
+    labels = torch.empty(size_hw, dtype=torch.uint8, device=masks_Qhw.device)
+    for start in range(0, height, rows):
+        part = slice(start, min(start + rows, height))
+        at_size = resized_rows(masks_Qhw, size_hw, part).sigmoid_()
+        best, label = (classes_QC.T @ at_size.flatten(1)).max(0)  # NaN, all that means of 0..1 can turn into, wins
+        labels[part] = label.to(torch.uint8).masked_fill_(best.isnan(), 255).view(-1, width)
+    return labels
+
+
+def resized_rows(maps_Qhw: Tensor, size_hw: tuple[int, int], part: slice) -> Tensor:
+    """Some rows of maps resized to a size, float32 [Q, rows, W]: ``dense_frame.resize``, cut out."""
+    h, height = maps_Qhw.shape[1], size_hw[0]
+    at = ((torch.arange(part.start, part.stop) + 0.5) * (h / height) - 0.5).clamp_(min=0)
+    above = at.long().clamp_(max=h - 1)
+    below = (above + 1).clamp_(max=h - 1)
+    share = (at - above)[:, None].to(maps_Qhw.device)
+    first, last = int(above[0]), int(below[-1])
+    wide = resize(maps_Qhw[None, :, first : last + 1], (last + 1 - first, size_hw[1]))[0]
+    top, bottom = (wide[:, (rows - first).to(maps_Qhw.device)] for rows in (above, below))
+    return torch.lerp(top, bottom, share)

@@ -43,7 +43,7 @@ class SelfieSegmentation:
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """``mask``: float32 [B, S, S], probabilities."""
-        x = tensors["crops"].permute(0, 3, 1, 2).to(self.network.dtype) / 255
+        x = tensors["crops"].permute(0, 3, 1, 2).to(self.network.dtype).div_(255)
         return {"mask": self.network(x)["mask"][:, 0].float()}
 
     def finish(self, outputs: dict[str, NDArray[Any]], geometry: tuple[int, int]) -> SegPrediction | MattingPrediction:

@@ -38,10 +38,10 @@ def are_colours(values_HW3: NDArray[Any], name: str) -> bool:
     """Whether numbers that nobody declared are coded normals: whole numbers are, unless their signs or lengths tell.
 
     Signed whole numbers of which none is negative may be either: colours decode to unit vectors, vectors have one
-    length as they are.
+    length as they are. Unit vectors whose components add up to 1.5 decode to unit vectors as well, so both are asked.
 
     Raises:
-        SampleFault: ``label.mode``; such numbers that are neither.
+        SampleFault: ``label.mode``; such numbers that are neither, or could be both.
     """
     if values_HW3.dtype.kind not in "iu" or values_HW3.dtype.kind == "u":
         return values_HW3.dtype.kind == "u"
@@ -49,12 +49,16 @@ def are_colours(values_HW3: NDArray[Any], name: str) -> bool:
         return False
     decoded = decoded_normals(values_HW3).reshape(-1, 3)
     lengths = np.linalg.norm(decoded[np.isfinite(decoded).all(axis=1)], axis=1)
-    if not len(lengths) or float(np.abs(lengths - 1).mean()) < UNIT_SLACK:
+    can_be_colours = not len(lengths) or float(np.abs(lengths - 1).mean()) < UNIT_SLACK
+    stored = np.linalg.norm(_with_value(values_HW3.reshape(-1, 3).astype(np.float64)), axis=1)
+    have_one_length = bool(len(stored)) and float(stored.std() / stored.mean()) < LENGTH_SLACK
+    is_unit = have_one_length and abs(float(stored.mean()) / _top(values_HW3) - 1) < UNIT_SLACK
+    if can_be_colours and not is_unit:  # a flat wall's colours have one length, too, but not that of the whole range
         return True
-    lengths = np.linalg.norm(_with_value(values_HW3.reshape(-1, 3).astype(np.float64)), axis=1)
-    if float(lengths.std() / lengths.mean()) < LENGTH_SLACK:
+    if have_one_length and not can_be_colours:
         return False
-    text = "signed whole numbers without a negative one, neither colours of unit normals nor vectors of one length"
+    what = "both colours of unit normals and unit vectors" if is_unit else "neither colours of unit normals nor vectors"
+    text = f"signed whole numbers without a negative one, {what}{'' if is_unit else ' of one length'}"
     raise SampleFault("label.mode", f"{name}: {text}; say which: encoding=colour or encoding=vector")
 
 

@@ -22,9 +22,9 @@ from sapiens_bench.report.gains import Cell, GainColumn, PartGains, as_data, par
 from sapiens_bench.report.numbers import CONFIDENCE, MARKS, UNDEFINED
 from sapiens_bench.report.paper_list import TABLES as TABLES
 from sapiens_bench.report.paper_list import TITLES, Part
-from sapiens_bench.report.printed_text import not_the_question, place_of, readable
+from sapiens_bench.report.printed_text import also_printed, not_the_question, place_of, readable
 from sapiens_bench.report.published import other_boxes
-from sapiens_bench.report.sheet import Document, Sheet
+from sapiens_bench.report.sheet import Document, Sheet, said_once
 from sapiens_bench.report.tables import Chosen
 from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord
 
@@ -110,7 +110,9 @@ def paper_table(
     caption = catalog.published[parts[0].entry][0].caption
     facts = {label: record.command or record.started for label, record in runs}
     numbers = {"schema": "paper-table/1", "table": name, "parts": data}
-    return Document(caption.rstrip("."), tuple(sheets), facts, tuple(empty), numbers)
+    shown, shared = said_once(sheets)
+    others = also_printed({entry.id for *_, entry in wanted}, next(iter(first.metrics)).partition("/")[0], catalog)
+    return Document(caption.rstrip("."), shown, facts, (*shared, *empty, *others), numbers)
 
 
 def _further_parts(parts: Sequence[Part], runs: Sequence[tuple[str, RunRecord]], catalog: Catalog) -> list[Part]:

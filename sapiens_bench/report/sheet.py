@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -48,3 +49,13 @@ class Document:
     notes: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)  # the same as numbers, for JSON; its "schema" names the form
     pictures: tuple[Picture, ...] = ()
+
+
+def said_once(sheets: Sequence[Sheet]) -> tuple[tuple[Sheet, ...], tuple[str, ...]]:
+    """The sheets without the notes that several of them share, and those notes once.
+
+    Numbered and lettered notes stay: their marks mean something in their own sheet alone.
+    """
+    times = Counter(note for sheet in sheets for note in dict.fromkeys(sheet.notes))
+    shared = tuple(note for note, n in times.items() if n > 1 and not note.startswith("("))
+    return tuple(replace(s, notes=tuple(n for n in s.notes if n not in shared)) for s in sheets), shared

@@ -13,6 +13,7 @@ from sapiens_bench.report.sheet import Document, Sheet
 from sapiens_bench.report.table import Block, ReportTable
 
 _WIDE = 150  # narrower terminals show the interval of the score that ranks, and no other
+_AROUND_HEAD = 2  # by which tabulate makes a column wider than its head, where no cell does
 _GAP = 2  # spaces between columns
 _LEAST = 10  # characters that a shortened column keeps
 _STYLES = {"bold": "1", "second": "4", "faint": "2", "best": "1;32", "alarm": "33", "loud": "1;31"}
@@ -79,9 +80,9 @@ def _style(sheet: Sheet, row: int, column: int) -> str:
 
 def _fitted(sheet: Sheet, heads: list[str], rows: list[list[str]], width: int, fold: bool) -> list[list[str]]:
     """Cells shortened or folded until a line has at most ``width`` characters, the widest column of words first."""
-    widths = [max(len(head), *(len(row[j]) for row in rows), 0) for j, head in enumerate(heads)]
+    widths = [max(len(head) + _AROUND_HEAD, *(len(row[j]) for row in rows), 0) for j, head in enumerate(heads)]
     words = [j for j in sheet.left if j != sheet.name_column]
-    least = {j: max(len(heads[j]), _LEAST) for j in words}
+    least = {j: max(len(heads[j]) + _AROUND_HEAD, _LEAST) for j in words}
     while sum(widths) + _GAP * (len(widths) - 1) > width:
         wide = [j for j in words if widths[j] > least[j]]
         if not wide:

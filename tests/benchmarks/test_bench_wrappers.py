@@ -41,7 +41,8 @@ from sapiens_bench.types import Model, ModelInput
 
 SMALL = {  # why the share cannot be smaller
     "selfie-segmentation": "a network of some 9 ms; a picture is brought to 256 x 256 and its mask back",
-    "face-mesh-normal": "three warps, a silhouette's Poisson equation, and normals of the whole picture",
+    "face-mesh-normal": "warps to 256, 768 and 1024 squared 3.3 ms, a silhouette's Poisson equation of 5,000 "
+    "cells 3 ms (nearly all of it LAPACK's band factor), normals of the whole picture 2.4 ms",
 }
 TOPIC = "What a wrapper adds to its network"
 MOST = 5.0  # per cent

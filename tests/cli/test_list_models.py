@@ -37,6 +37,23 @@ def test_the_table_fits_a_usual_terminal_and_says_it_for_each_model(
     assert rows["midas-l"]["gflops"] == pytest.approx(516.4)
 
 
+def test_a_cost_that_is_not_there_says_why(call: Call) -> None:
+    lines = {line.split()[0]: line.split() for line in call("list", "models")[1].splitlines() if line.strip()}
+    assert lines["rtmo-t"][-3:-1] == ["weights", "weights"]
+    assert lines["rtmo-s"][-4:-1] == ["9.90", "p", "weights"]
+    assert lines["oracle"][-3:-1] == lines["hdnet"][-4:-2] == lines["floor-background"][-3:-1] == ["none", "none"]
+    rows = json.loads(call("list", "models", "--json")[1])
+    for row in rows:
+        assert (row["costs_missing"] is None) == (None not in (row["params_m"], row["gflops"])), row["id"]
+    assert {row["costs_missing"] for row in rows} == {None, "no network", "told by the weights alone"}
+
+
+def test_printed_tables_fit_a_usual_width_even_in_a_pipe(call: Call) -> None:
+    lines = call("list", "published")[1].splitlines()
+    assert max(map(len, lines)) <= 120
+    assert any(line.split()[:4] == ["sapiens1-t3-humans-5k", "7", "sapiens-v1,", "Table"] for line in lines)
+
+
 def test_costs_on_the_cards_are_those_that_the_profiler_counts(call: Call, tmp_path: Path) -> None:
     names = ("movenet-lightning", "sapiens-0.3b-seg", "pifuhd", "selfie-segmentation")
     assert call("profile", "--models", ",".join(names), "--counts", "--out", tmp_path / "p")[0] == 0

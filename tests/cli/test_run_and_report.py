@@ -213,6 +213,9 @@ def test_options_are_json_where_they_parse() -> None:
     assert parse_options(["a=true", "b=3", "c=text", "d=x=y"]) == {"a": True, "b": 3, "c": "text", "d": "x=y"}
     with pytest.raises(UsageError, match="name=value"):
         parse_options(["=3"])
+    assert parse_options(["a=1", "a=1"]) == {"a": 1}
+    with pytest.raises(UsageError, match="--data-option a is given twice, as 1 and as true"):
+        parse_options(["a=1", "b=2", "a=true"], "--data-option")
 
 
 def test_pycocotools_agrees_on_the_exported_files(call: Call, command: list[str], tmp_path: Path) -> None:

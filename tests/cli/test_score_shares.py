@@ -263,3 +263,21 @@ def test_an_option_that_the_protocol_says_otherwise_is_a_change_of_it(call: Call
     remarks = build(read_run(tmp_path / "run")).blocks[0].remarks
     assert any(remark.startswith("Options over the protocol: colour_space=srgb; not comparable") for remark in remarks)
     assert not any(remark.startswith("Said of the files") for remark in remarks)
+
+
+def test_mattes_of_the_background_and_trimaps_in_their_place_are_told(call: Call, tmp_path: Path) -> None:
+    trimap = np.zeros((24, 30), np.uint8)
+    trimap[5:20, 6:25], trimap[8:16, 9:20] = 128, 255
+    for name, truth, said in (
+        ("fine", mattes(), ""),
+        ("inverted", {key: 255 - alpha for key, alpha in mattes().items()}, "high around the picture"),
+        ("trimap", {"a": trimap, "b": trimap}, "one value between background and people"),
+    ):
+        pictures(tmp_path / name / "alphas", **truth)
+        preds = pictures(tmp_path / f"{name}-mine", **mattes())
+        code, shown, err = call(
+            "score", "--task", "matting", "--truth", tmp_path / name, preds, "--out", tmp_path / f"run-{name}"
+        )
+        assert code == 0, err
+        assert ("MATTES IN DOUBT" in shown) is bool(said), shown
+        assert said in " ".join(shown.split())

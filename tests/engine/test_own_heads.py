@@ -14,8 +14,9 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import file_sha256, weight_files
 from sapiens_bench.engine import own_models
 from sapiens_bench.engine.model_specs import candidates, model_spec
-from sapiens_bench.engine.own_heads import backbone_of
-from sapiens_bench.engine.request import Request
+from sapiens_bench.engine.own_heads import add_heads, backbone_of
+from sapiens_bench.engine.profile_build import choose
+from sapiens_bench.engine.request import OwnModel, Request
 from sapiens_bench.errors import UnknownName, UsageError, WeightsMissing
 
 NAME = "timm:vit_small_patch14_dinov2"
@@ -103,6 +104,33 @@ def test_without_a_head_the_command_that_fits_one_is_said() -> None:
 def test_another_model_goes_on_beside_a_backbone_without_a_head() -> None:
     _, catalog = found(NAME, "movenet-lightning-seg")
     assert isinstance(catalog.unusable[catalog.aliases[NAME]], WeightsMissing)
+
+
+def test_a_card_is_written_of_the_head_and_says_what_the_heads_own_card_says(tmp_path: Path) -> None:
+    with pytest.raises(WeightsMissing, match="sapiens-bench probe --backbone"):
+        own_models.card_for(NAME, "seg", OwnModel(), Catalog.load())
+    fitted(tmp_path / "results" / "probes" / "one")
+    card = own_models.card_for(NAME, "seg", OwnModel(), Catalog.load())
+    assert (card.wrapper, card.space, card.variants[0].title) == ("probe_head", "body28", "A head")
+    assert card.variants[0].weights is not None
+    assert card.variants[0].weights.file == "probe-vit.safetensors"
+    with pytest.raises(UsageError, match="--space is settled by the head"):
+        own_models.card_for(NAME, "seg", OwnModel(space="body28"), Catalog.load())
+
+
+def test_a_profile_finds_the_head_of_a_backbone_and_asks_for_the_task_where_there_are_several(tmp_path: Path) -> None:
+    with pytest.raises(WeightsMissing, match="sapiens-bench probe --backbone"):
+        add_heads([NAME], None, None, Catalog.load())
+    fitted(tmp_path / "results" / "probes" / "depth", name="probe-d", task="depth")
+    catalog = Catalog.load()
+    add_heads(["movenet-thunder", NAME], None, None, catalog)
+    assert catalog.models[catalog.aliases[NAME]].card.task == "depth"
+    assert [c.candidate.entry.card.task for c in choose(catalog, [NAME], None)[0]] == ["depth"]
+    fitted(tmp_path / "results" / "probes" / "one")
+    with pytest.raises(UsageError, match="fitted for seg, depth; say one as --task"):
+        add_heads([NAME], None, None, Catalog.load())
+    add_heads([NAME], "seg", None, catalog := Catalog.load())
+    assert catalog.models[catalog.aliases[NAME]].card.task == "seg"
 
 
 def test_several_heads_are_told_apart_by_the_user(tmp_path: Path) -> None:

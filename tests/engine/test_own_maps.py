@@ -208,6 +208,13 @@ def test_sapiens2_is_for_the_task_of_its_class(tmp_path: Path, catalog: Catalog)
     assert card_for(path, "normal", OwnModel(), catalog).wrapper == "sapiens2"
     with pytest.raises(UsageError, match="for --task normal, not seg"):
         card_for(path, "seg", OwnModel(), catalog)
+    with pytest.raises(UsageError, match="no albedo class: the authors' own files have cards"):
+        card_for(path, "albedo", OwnModel(), catalog)
+
+
+def test_a_folder_of_mattes_is_known(tmp_path: Path, catalog: Catalog) -> None:
+    card = card_for(folder(tmp_path, "sapiens2", "Sapiens2ForImageMatting"), "matting", OwnModel(), catalog)
+    assert (card.wrapper, card.space) == ("sapiens2", None)
 
 
 @pytest.mark.parametrize(

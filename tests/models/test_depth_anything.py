@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sapiens_bench.errors import CheckpointRejected, WeightsMissing
+from sapiens_bench.models import hub_seg
 from sapiens_bench.models.depth_anything import DepthAnything, lower_bound
 from sapiens_bench.models.hub_seg import Mask2Former, SegFormer, compose
 
@@ -200,3 +201,22 @@ def test_a_thin_mask_survives_composition_at_full_size() -> None:
     labels = compose(classes, masks, (100, 4))
     assert labels[50].unique().tolist() == [1]
     assert int((labels == 1).sum()) == 4
+
+
+@pytest.mark.parametrize("tile", [1, 3000, 1 << 20])  # a row at a time, some, and all at once
+def test_masks_composed_a_few_rows_at_a_time_give_the_labels_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, tile: int
+) -> None:
+    monkeypatch.setattr(hub_seg, "TILE", tile)
+    torch.manual_seed(0)
+    classes, masks = torch.randn(6, 4).mul(3).softmax(-1), torch.randn(6, 9, 7) * 4
+    for size in ((31, 44), (5, 3), (1, 1)):
+        at_size = torch.nn.functional.interpolate(masks[None], size, mode="bilinear")[0].sigmoid()
+        scores = torch.einsum("qc,qhw->chw", classes, at_size)
+        first, second = scores.topk(2, dim=0).values
+        differ = compose(classes, masks, size) != scores.argmax(0)
+        assert not differ[first - second > 1e-4].any()
+    masks[2, 4, 3] = torch.nan
+    labels = compose(classes, masks, (90, 70))
+    assert (labels == 255).any()
+    assert (labels[:30] < 4).all()

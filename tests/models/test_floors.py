@@ -140,6 +140,19 @@ def test_normals_of_the_persons_pixels_alone_are_those_of_the_whole_picture() ->
     assert 0 < (length[mask] <= 1e-6).sum() < mask.sum()  # thin parts that the grid does not see stay flat
 
 
+@pytest.mark.parametrize("shape", [(9, 14), (14, 9), (1, 7), (7, 1)])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_the_balloon_solves_its_equation_at_every_cell(shape: tuple[int, int], share: float) -> None:
+    mask = np.random.default_rng(3).random(shape) < share
+    mask[0, 0], mask[-1, -1] = True, False
+    square, scale = inflate._balloon(mask, 20)
+    beyond = np.pad(square, 1, mode="edge")
+    around = beyond[:-2, 1:-1] + beyond[2:, 1:-1] + beyond[1:-1, :-2] + beyond[1:-1, 2:]
+    assert scale == 1
+    np.testing.assert_allclose((4 * square - around)[mask], 4, atol=1e-9)
+    assert (square[~mask] == 0).all()
+
+
 @pytest.mark.parametrize("mask", [np.zeros((40, 30), bool), np.ones((40, 30), bool), np.ones((1, 1), bool)])
 def test_balloon_of_nothing_and_of_everything_is_defined(mask: np.ndarray) -> None:
     assert np.isfinite(balloon_normals(mask)).all()

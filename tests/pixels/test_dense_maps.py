@@ -241,6 +241,26 @@ def test_signed_vectors_without_a_negative_one_are_no_colours(tmp_path: Path, dt
     np.testing.assert_array_equal(read_normal_map(tmp_path / "n.npy", SIZE), wall.astype(np.float32))
 
 
+def test_unit_vectors_that_could_be_colours_as_well_ask(tmp_path: Path) -> None:
+    """Components that add up to 1.5: 2 v - 1 has length 1, too."""
+    angle = np.linspace(0, 0.5, 400).reshape(20, 20, 1)
+    across, along = np.array([2, -1, -1]) / np.sqrt(6), np.array([0, 1, -1]) / np.sqrt(2)
+    vectors = 0.5 + 0.5 * (np.cos(angle) * across + np.sin(angle) * along)
+    assert vectors.min() > 0
+    np.save(tmp_path / "n.npy", np.rint(vectors * 65535).astype(np.int32))
+    limits = Limits((20, 20), 1 << 20)
+    with pytest.raises(SampleFault, match=r"both colours of unit normals and unit vectors.*say which"):
+        read_normal_map(tmp_path / "n.npy", limits)
+    found = read_normal_map(tmp_path / "n.npy", limits, "vector")
+    np.testing.assert_allclose(found / 65535, vectors, atol=1e-4)
+
+
+def test_colours_of_a_wall_that_faces_us_are_still_colours(tmp_path: Path) -> None:
+    np.save(tmp_path / "n.npy", np.full((20, 20, 3), (128, 128, 255), np.int32))
+    found = read_normal_map(tmp_path / "n.npy", Limits((20, 20), 1 << 20))
+    np.testing.assert_allclose(found, np.full((20, 20, 3), (0, 0, 1)), atol=0.01)
+
+
 def test_signed_numbers_that_are_neither_vectors_nor_colours_ask(tmp_path: Path) -> None:
     np.save(tmp_path / "n.npy", np.random.default_rng(0).integers(0, 120, (*SIZE.size_hw, 3)).astype(np.int16))
     with pytest.raises(SampleFault, match="say which: encoding=colour or encoding=vector") as caught:

@@ -296,3 +296,26 @@ def test_the_point_map_table_is_printed_in_its_units_and_forms_no_difference(cat
     assert not any("minus printed" in note for note in first.notes)
     assert own.heads[2] == "l2 ×0.1 m ↓"  # in the paper's units
     assert own.rows[0][2].startswith("0.3210")
+
+
+def test_what_several_parts_say_is_said_once_and_other_printed_parts_are_named(catalog: Catalog) -> None:
+    document = paper_table("paper-pose", [("r", RunRecord(status="done", task="pose"))], catalog)
+    said = [note for sheet in document.sheets for note in sheet.notes] + list(document.notes)
+    assert len(said) == len(set(said))
+    assert any(note.startswith("†") for note in document.notes)
+    beside, nowhere = document.notes[-2:]
+    assert "sapiens1-repo-coco (--dataset coco-val2017 --protocol detector-70)" in beside
+    assert "sapiens2-t3-pose308 (Sapiens2 (arXiv 2604.21681), in-the-wild 308-keypoint test set)" in nowhere
+    assert "sapiens1-t3-humans-5k" not in beside + nowhere
+    assert not any("README.md of this package (transcriptions: results" in note for note in said)
+
+
+def test_printed_rows_of_every_table_of_the_protocol_are_shown(catalog: Catalog) -> None:
+    cell = CellRecord(
+        task="pose", dataset="coco-val2017", protocol="detector-70", model="oracle", title="o", status="done",
+        headline="oks/AP", scores={"oks/AP": ScoreRecord(value=0.5, title="AP", percent=True)},
+    )  # fmt: skip
+    document = paper_table("paper-pose", [("r", RunRecord(status="done", task="pose", cells=[cell]))], catalog)
+    titles = [sheet.title for sheet in document.sheets]
+    assert any("docs/evaluate, COCO: coco-val2017" in title for title in titles)
+    assert not any("sapiens1-repo-coco (" in note for note in document.notes)

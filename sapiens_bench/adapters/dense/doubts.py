@@ -21,6 +21,7 @@ LOOKED_AT = 8  # samples, evenly spread
 OFF_CENTRE = 0.25  # of the picture's sides, from its middle
 CLEAR_SHARE = 0.7  # another reading beats the declared one when its angle is below this share of it ...
 CLEAR_DEG = 0.5  # ... by this much ...
+FEWEST_UNKNOWN = 20  # pixels of one value between 0 and 1 that make a matte look like a trimap
 _FRAME = 0.8  # of the outermost pixels: people cut off below, left and right reach less
 MOST_DEG = 12.0  # ... and small: noise in both maps can hide a convention, but not invent one
 
@@ -38,6 +39,8 @@ class LookOver:
     empty: list[str] = field(default_factory=list)  # samples without a pixel to score
     full: list[str] = field(default_factory=list)  # samples whose mask is the whole picture
     inverted: list[str] = field(default_factory=list)  # samples whose mask is the border of the picture
+    inverted_mattes: list[str] = field(default_factory=list)  # samples whose matte is high all around the picture
+    trimaps: list[str] = field(default_factory=list)  # samples whose matte has one value between background and people
     lossy: list[str] = field(default_factory=list)  # samples whose mask is a JPEG
     off_centre: list[str] = field(default_factory=list)  # samples whose camera looks past the middle of the picture
 
@@ -78,6 +81,16 @@ class LookOver:
                 "everything but people is scored",
                 self.inverted,
             ),
+            (
+                "MATTES IN DOUBT: they are high around the picture and lower inside. Are they inverted, shares of the "
+                "background? Then everything but people is scored as people",
+                self.inverted_mattes,
+            ),
+            (
+                "MATTES IN DOUBT: they hold one value between background and people. Are they trimaps? Then the truth "
+                "of the unknown region is missing",
+                self.trimaps,
+            ),
             ("masks in JPEG, whose noise around the person counts as person where it is above 0", self.lossy),
             ("cameras that look far past the middle of the picture: are they of another size?", self.off_centre),
         ):
@@ -104,8 +117,17 @@ def look_at_mask(over: LookOver, name: str, file: Path | None, mask_HW: NDArray[
         over.lossy.append(name)
 
 
-def _is_frame(mask_HW: NDArray[np.bool_]) -> bool:
-    """Whether a mask covers nearly all of the picture's outermost pixels, and less of the rest."""
+def look_at_matte(over: LookOver, name: str, alpha_HW: NDArray[np.float32]) -> None:
+    """Remember a sample whose matte looks like that of the background, or like a trimap."""
+    if _is_frame(alpha_HW):
+        over.inverted_mattes.append(name)
+    between = alpha_HW[(alpha_HW > 0) & (alpha_HW < 1)]
+    if between.size >= FEWEST_UNKNOWN and between.min() == between.max():
+        over.trimaps.append(name)
+
+
+def _is_frame(mask_HW: NDArray[np.bool_] | NDArray[np.float32]) -> bool:
+    """Whether a mask, or a matte, covers nearly all of the picture's outermost pixels, and less of the rest."""
     edge = np.concatenate([mask_HW[0], mask_HW[-1], mask_HW[:, 0], mask_HW[:, -1]])
     return bool(edge.mean() >= _FRAME and mask_HW.mean() < edge.mean())
 

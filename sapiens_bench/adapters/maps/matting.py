@@ -6,12 +6,14 @@ A trimap holds 0 (background), 255 (people) and one value between, the unknown, 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sapiens_bench.adapters.context import DataContext
+from sapiens_bench.adapters.dense.doubts import LookOver, look_at_matte
 from sapiens_bench.adapters.maps.folder import MapFolder, MapFolderOptions
 from sapiens_bench.errors import SampleFault
 from sapiens_bench.pixels.dense_maps import Limits, read_label_map
@@ -56,20 +58,30 @@ class MattingFolder(MapFolder):
         if is_asked and not self._needs_trimaps:
             self.notes += ("It has no trimaps: the unknown region is made of the truth, around its soft edge.",)
 
+        over = LookOver(len(self))
+        for index in over.indices:
+            with suppress(SampleFault):  # its row says so
+                look_at_matte(over, self.layout.stems[index], self._alpha(index))
+        self.notes += tuple(over.all_notes)
+
     def target(self, index: int) -> tuple[MattingTarget, tuple[int, int]]:
         """Alpha and what the trimap leaves open.
 
         Raises:
             SampleFault: side ``input``; ``label.shape``, ``label.mode``, ``label.value``, ``label.missing``.
         """
+        alpha = self._alpha(index)
+        size = (alpha.shape[0], alpha.shape[1])
+        return MattingTarget(alpha, self._unknown(index, size)), size
+
+    def _alpha(self, index: int) -> NDArray[np.float32]:
         path = self.layout.path("matting", index)
         assert path is not None
         alpha = alpha_of(path, None, from_alpha=self._options.channel == "alpha", max_pixels=self._max_pixels)
         low, high = float(alpha.min(initial=0)), float(alpha.max(initial=0))
         if not (low >= -SLACK and high <= 1 + SLACK):
             raise SampleFault("label.value", f"{shown(path)}: alpha from {low:.4g} to {high:.4g}; shares are 0 to 1")
-        size = (alpha.shape[0], alpha.shape[1])
-        return MattingTarget(np.clip(alpha, 0, 1), self._unknown(index, size)), size
+        return np.clip(alpha, 0, 1)
 
     def _unknown(self, index: int, size_hw: tuple[int, int]) -> NDArray[np.bool_] | None:
         if not self._needs_trimaps:

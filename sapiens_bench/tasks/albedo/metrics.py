@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _CHANNELS = 3
 _LEAST_MSE = 1e-10  # a perfect map has 100 dB
-_FIELDS = ("n", "abs", "sq", "ssim", "n_pairs", "grad", "scaled_sq", "local_sq", "local_all")
+_FIELDS = ("n", "abs", "sq", "ssim", "n_windows", "n_pairs", "grad", "scaled_sq", "local_sq", "local_all")
 _PAPER = "Sapiens2 (arXiv 2604.21681), Table 7"
 
 
@@ -27,14 +27,15 @@ class AlbedoMetric:
 
     MAE, RMSE and PSNR are of the values of all scored pixels together: the printed PSNR of Sapiens2 is
     ``-20 log10 RMSE`` of the printed RMSE in every row. The paper does not print its colour space, nor how gradients
-    are taken: here differences of neighbouring pixels of which both are scored.
+    are taken: here differences of neighbouring pixels of which both are scored. SSIM is pooled over windows, as the
+    authors' evaluator does it.
 
     Args:
         space: colour space in which values are compared; the two scale-invariant errors are always of linear values.
     """
 
     name = "albedo"
-    version = 1
+    version = 2  # 1: SSIM with black around people, mean over images
 
     def __init__(self, space: ColourSpace) -> None:
         self.space = space
@@ -50,7 +51,8 @@ class AlbedoMetric:
             "psnr": info("PSNR", "dB", 100.0, 2, f"{_PAPER}; -20 log10 RMSE, {where}", up=True),
             "ssim": ScoreInfo(
                 "SSIM", "", True, -1.0, 1.0, 4,
-                f"Wang et al. 2004; black around people in both maps, mean over their pixels and over images, {where}",
+                "Wang et al. 2004 over scored pixels alone, as in facebookresearch/sapiens2, AlbedoEvaluator; mean of "
+                f"all windows that lie on people by more than half their weight, {where}",
                 headline=True,
             ),
             "grad_l1": info("Grad L1", "", 2.0, 5, f"{_PAPER}; neighbouring pixels, pooled, {where}"),
@@ -70,10 +72,9 @@ class AlbedoMetric:
     def aggregate(self, rows: pa.Table) -> Aggregate:
         """See ``Aggregate``."""
         column = {field: numbers(rows, f"{self.name}/{field}") for field in _FIELDS}
-        pooled_fields = ("n", "abs", "sq", "n_pairs", "grad")
+        pooled_fields = ("n", "abs", "sq", "ssim", "n_windows", "n_pairs", "grad")
         pooled_values = np.stack([column[field] for field in pooled_fields], axis=1)
         per_image = {
-            "ssim": _ratio(column["ssim"], column["n"]),
             "si_rmse": np.sqrt(_ratio(column["scaled_sq"], _CHANNELS * column["n"])),
             "lmse": _ratio(column["local_sq"], column["local_all"]),
         }
@@ -86,6 +87,7 @@ class AlbedoMetric:
                 "mae": _ratio(total["abs"], _CHANNELS * total["n"]),
                 "rmse": np.sqrt(mse),
                 "psnr": -10 * np.log10(np.maximum(mse, _LEAST_MSE)),
+                "ssim": _ratio(total["ssim"], total["n_windows"]),
                 "grad_l1": _ratio(total["grad"], _CHANNELS * total["n_pairs"]),
             }
             return {key: scores[key] for key in keys}

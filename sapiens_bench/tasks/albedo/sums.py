@@ -15,6 +15,8 @@ Colours = NDArray[np.float64]
 WINDOW_PX, SHIFT_PX = 20, 10  # of the local error, as its authors set them
 _TINY = 1e-5  # sum of squares below which a window of the prediction is black, as in its authors' code
 _K1, _K2, _SIGMA, _RADIUS = 0.01, 0.03, 1.5, 5
+_EPSILON = 1e-8  # least weight of a window, and added below the fraction, as in the authors' evaluator
+LEAST_SHARE = 0.5  # of a window's weight on scored pixels, more than which it counts
 
 
 class AlbedoSums(NamedTuple):
@@ -23,7 +25,8 @@ class AlbedoSums(NamedTuple):
     n: int  # scored pixels
     abs: float  # sum |e| over pixels and channels
     sq: float  # sum e^2
-    ssim: float  # sum of the map of structural similarity over scored pixels, mean of channels
+    ssim: float  # sum of structural similarity over windows that count, mean of channels
+    n_windows: int  # windows of which more than half the weight lies on scored pixels
     n_pairs: int  # neighbouring scored pixels, along both axes
     grad: float  # sum over pairs and channels of |difference of e|
     scaled_sq: float  # sum e^2 in linear colours after the best factor of the image
@@ -47,7 +50,7 @@ def albedo_sums(
         int(np.count_nonzero(mask)),
         float(np.abs(error).sum()),
         float((error * error).sum()),
-        _similarity(pred_HWC, true_HWC, mask),
+        *_similarity(pred_HWC, true_HWC, mask),
         n_pairs,
         grad,
         _scaled(pred, true),
@@ -55,38 +58,46 @@ def albedo_sums(
     )
 
 
-def _similarity(pred_HWC: Colours, true_HWC: Colours, mask: NDArray[np.bool_]) -> float:
-    """Sum of ``ssim_map`` over the scored pixels, both maps black around them; only where it is needed."""
+def _similarity(pred_HWC: Colours, true_HWC: Colours, mask: NDArray[np.bool_]) -> tuple[float, int]:
+    """Sum of ``masked_ssim`` over the windows that count, and how many do; only where it is needed."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
-        return 0.0
+        return 0.0, 0
     top, left = max(0, rows[0] - _RADIUS), max(0, columns[0] - _RADIUS)
     part = np.s_[top : rows[-1] + _RADIUS + 1, left : columns[-1] + _RADIUS + 1]
-    inside = mask[part]
-    pred, true = (np.where(inside[..., None], values[part], 0.0) for values in (pred_HWC, true_HWC))
-    return float(ssim_map(pred, true)[inside].sum())
+    found, share = masked_ssim(pred_HWC[part], true_HWC[part], mask[part])
+    counts = share > LEAST_SHARE
+    return float(found[counts].sum()), int(np.count_nonzero(counts))
 
 
-def ssim_map(a_HWC: Colours, b_HWC: Colours) -> NDArray[np.float64]:
-    """Structural similarity at every pixel, mean of the channels, [H, W]; values of 0..1.
+def masked_ssim(a_HWC: Colours, b_HWC: Colours, mask: NDArray[np.bool_]) -> tuple[Colours, Colours]:
+    """Structural similarity around every pixel, mean of the channels, and the weight of its window on the mask, [H, W].
+
+    Means, variances and covariance are over the scored pixels of a window, whose weights are made to add up to 1; what
+    lies outside the mask or the picture has none. Values of 0..1.
 
     Source: Wang, Bovik, Sheikh, Simoncelli, Image quality assessment, IEEE TIP 13, 2004: Gaussian window of 11 x 11
-    pixels with sigma 1.5, K1 0.01, K2 0.03. Borders are mirrored.
+    pixels with sigma 1.5, K1 0.01, K2 0.03; the masked form is that of facebookresearch/sapiens2, ``AlbedoEvaluator``.
     """
-    mean_a, mean_b = _blurred(a_HWC), _blurred(b_HWC)
-    var_a = _blurred(a_HWC * a_HWC) - mean_a**2
-    var_b = _blurred(b_HWC * b_HWC) - mean_b**2
-    both = _blurred(a_HWC * b_HWC) - mean_a * mean_b
+    scored = mask.astype(np.float64)
+    share = _blurred(scored)
+    weight = np.maximum(share, _EPSILON)[..., None]
+    a, b = a_HWC * scored[..., None], b_HWC * scored[..., None]
+    mean_a, mean_b = _blurred(a) / weight, _blurred(b) / weight
+    var_a = _blurred(a * a) / weight - mean_a**2
+    var_b = _blurred(b * b) / weight - mean_b**2
+    both = _blurred(a * b) / weight - mean_a * mean_b
     c1, c2 = _K1**2, _K2**2
     top = (2 * mean_a * mean_b + c1) * (2 * both + c2)
-    return np.asarray((top / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean(axis=-1))
+    bottom = (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
+    return np.asarray((top / (bottom + _EPSILON)).mean(axis=-1)), share
 
 
 def _blurred(values: Colours) -> Colours:
     x = np.arange(-_RADIUS, _RADIUS + 1)
     kernel = np.exp(-(x**2) / (2 * _SIGMA**2))
     kernel /= kernel.sum()
-    return np.asarray(cv2.sepFilter2D(values, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_REFLECT))
+    return np.asarray(cv2.sepFilter2D(values, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_CONSTANT))
 
 
 def _ends(values: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:

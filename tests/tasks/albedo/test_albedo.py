@@ -16,7 +16,7 @@ from sapiens_bench.tasks.albedo.codec import AlbedoCodec
 from sapiens_bench.tasks.albedo.floors import mean_colour, the_picture
 from sapiens_bench.tasks.albedo.metrics import AlbedoMetric
 from sapiens_bench.tasks.albedo.noise import AlbedoNoise, add_noise
-from sapiens_bench.tasks.albedo.sums import albedo_sums, ssim_map
+from sapiens_bench.tasks.albedo.sums import albedo_sums, masked_ssim
 from sapiens_bench.tasks.albedo.task import AlbedoScoring, make
 from sapiens_bench.tasks.albedo.types import AlbedoPrediction, AlbedoTarget, in_space
 from sapiens_bench.types import ModelInput
@@ -79,7 +79,26 @@ def test_the_transfer_function_is_that_of_srgb() -> None:
     np.testing.assert_allclose(in_space(in_space(values, "linear", "srgb"), "srgb", "linear"), values, atol=1e-12)
 
 
-def test_structural_similarity_is_that_of_its_authors() -> None:
+def ssim_by_hand(a: Any, b: Any, mask: np.ndarray, y: int, x: int) -> tuple[float, float]:
+    """One window, pixel by pixel: its similarity (mean of channels), and its weight on the mask."""
+    weights, first, second = [], [], []
+    for dy in range(-5, 6):
+        for dx in range(-5, 6):
+            i, j = y + dy, x + dx
+            if 0 <= i < mask.shape[0] and 0 <= j < mask.shape[1] and mask[i, j]:
+                weights.append(np.exp(-(dy * dy + dx * dx) / 4.5))
+                first.append(a[i, j])
+                second.append(b[i, j])
+    all_weights = np.exp(-(np.arange(-5, 6) ** 2) / 4.5).sum() ** 2
+    w = np.array(weights)[:, None] / np.sum(weights)
+    p, q = np.array(first), np.array(second)
+    mp, mq = (w * p).sum(0), (w * q).sum(0)
+    vp, vq, c = (w * (p - mp) ** 2).sum(0), (w * (q - mq) ** 2).sum(0), (w * (p - mp) * (q - mq)).sum(0)
+    found = (2 * mp * mq + 1e-4) * (2 * c + 9e-4) / ((mp**2 + mq**2 + 1e-4) * (vp + vq + 9e-4) + 1e-8)
+    return float(found.mean()), float(np.sum(weights) / all_weights)
+
+
+def test_structural_similarity_of_a_whole_picture_is_that_of_its_authors_away_from_its_border() -> None:
     """With scipy's Gaussian cut at 3.5 sigma, as scikit-image computes it (gaussian_weights, no sample covariance)."""
     a, b = rng.random((2, 30, 26, 3))
 
@@ -90,15 +109,36 @@ def test_structural_similarity_is_that_of_its_authors() -> None:
     va, vb, both = blur(a * a) - ma**2, blur(b * b) - mb**2, blur(a * b) - ma * mb
     c1, c2 = 0.01**2, 0.03**2
     wanted = ((2 * ma * mb + c1) * (2 * both + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean(-1)
-    np.testing.assert_allclose(ssim_map(a, b), wanted, rtol=1e-9)
+    inner = np.s_[5:-5, 5:-5]
+    found = masked_ssim(a, b, np.ones((30, 26), bool))[0]
+    np.testing.assert_allclose(found[inner], wanted[inner], rtol=1e-4)  # the evaluator's 1e-8 below the fraction
 
 
-def test_similarity_of_the_part_with_people_is_that_of_the_whole_picture() -> None:
+def test_noise_makes_similarity_fall() -> None:
     truth = target()
-    noisy = add_noise(AlbedoPrediction(truth.albedo_HW3, "linear"), truth, rng, AlbedoNoise(sigma=0.1))
-    black = np.where(truth.mask_HW[..., None], noisy.albedo_HW3.astype(float), 0)
-    wanted = ssim_map(black, truth.albedo_HW3.astype(float))[truth.mask_HW].mean()
-    assert scores("linear", (truth, noisy))["ssim"] == pytest.approx(wanted, rel=1e-12)
+    perfect = AlbedoPrediction(truth.albedo_HW3, "linear")
+    found = [
+        scores("linear", (truth, add_noise(perfect, truth, np.random.default_rng(1), AlbedoNoise(sigma=sigma))))
+        for sigma in (0, 0.03, 0.2)
+    ]
+    assert found[0]["ssim"] == pytest.approx(1, abs=1e-4)
+    assert 1 > found[0]["ssim"] > found[1]["ssim"] > found[2]["ssim"]
+    assert found[1]["rmse"] == pytest.approx(0.03, rel=0.05)
+
+
+def test_similarity_is_pooled_over_windows_that_lie_on_people() -> None:
+    pairs = []
+    for h, w in ((24, 21), (30, 40)):
+        truth = target(h, w)
+        pairs.append((truth, AlbedoPrediction(np.float32(rng.uniform(0, 1, (h, w, 3))), "linear")))
+    total, n = 0.0, 0
+    for truth, prediction in pairs:
+        a, b = prediction.albedo_HW3.astype(float), truth.albedo_HW3.astype(float)
+        for y, x in np.argwhere(ndimage.binary_dilation(truth.mask_HW, iterations=2)):
+            value, share = ssim_by_hand(a, b, truth.mask_HW, y, x)
+            total, n = total + value * (share > 0.5), n + (share > 0.5)
+    assert scores("linear", *pairs)["ssim"] == pytest.approx(total / n, rel=1e-9)
+    assert n > sum(int(t.mask_HW[6:-6, 8:-5].sum()) for t, _ in pairs)
 
 
 def test_the_local_error_is_that_of_grosse_window_by_window() -> None:
