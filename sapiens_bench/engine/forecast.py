@@ -7,26 +7,32 @@ Seconds per image come, first found first, from
    is more (both overlap in a run),
 3. two operations per parameter and 16 x 16 patch, at the speed of a few cores or of a current GPU.
 
-On a CPU, profiles are of cores that were free. A run among other processes gets no more than its fair share of the
-cores: with ``c`` threads beside ``l`` others ready to run, everything takes (c + l) / cores times as long.
-Runs are taken as they are: they were made in the same company.
+On a CPU, profiles are of cores that were free. How much of its cores a run gets beside other processes is tried for a
+moment: the load would count those that give way to it as well (nice). Runs are taken as they are: they were made in the
+same company.
+
+An earlier run's throughput behind its first shard says too little where few images came behind it: they were read
+while the first shard waited for its first calls. So no cell is taken to be faster than its pictures were read; and a
+model that came second there, when the pictures were in memory, reads them here if it comes first.
 
 N GPUs work as ``--shard i/N`` does: whole shards, every N-th, each process with every model in its turn.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-import os
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple, TypeVar
 
 from sapiens_bench.engine.device import cpu_facts, default_batch_size
+from sapiens_bench.engine.footprint import host_bytes
 from sapiens_bench.engine.plan import Plan
-from sapiens_bench.engine.samples import budget_bytes
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.threads import division
 from sapiens_bench.errors import SapiensBenchError
@@ -37,15 +43,10 @@ from sapiens_bench.tasks import task_kind
 T = TypeVar("T")
 PROFILES = Path("results") / "profiles"
 MOST_RUNS = 40  # that are read, newest first
-BASE_BYTES = 640 << 20  # of a process that has loaded torch and its libraries
-START_S, GPU_START_S = 1.3, 6.0  # of a process until its first model: imports and the plan, and CUDA's own start
+START_S, GPU_START_S = 3.2, 6.0  # of a process beside its models: imports, plan, tables; and CUDA's own start
+RAY_S = 6.0  # a cluster of our own, and workers that import as well
 CELL_S, GPU_CELL_S, READ_BYTES_S = 0.3, 3.0, 1e9  # of a model beside its images: built, first calls, scores; its file
-# Of rows and predictions, measured on synthetic people: a shard's files, and an image in them (a class of it for seg).
-FILE_BYTES = {"pose": 14_100, "seg": 4_500, "depth": 20_300, "normal": 4_000}
-ROW_BYTES = {"pose": 700, "seg": 25, "depth": 320, "normal": 2_800}
-OTHER_BYTES, CELL_BYTES = (10_000, 300), 2_500
-# one picture of 768 x 1024
-MAP_BYTES = {"seg": 8_000, "depth": 250_000, "normal": 900_000, "matting": 250_000, "albedo": 650_000}
+TRIED_S = 0.1  # processor time of each core, to see how much of it there is
 
 
 class Pace(NamedTuple):
@@ -79,9 +80,11 @@ def forecast(plan: Plan, *, gpus: int = 0, price_per_hour: float | None = None) 
     """
     on_gpu = gpus > 0 or plan.how.device.startswith("cuda")
     known = Known.beside(plan, on_gpu)
-    paces = {(c.cell.dataset, c.cell.model): known.pace(c) for c in plan.cells}
+    paces: dict[tuple[str, str], Pace] = {}
     seconds = known.start_s if plan.cells else 0.0
     for spec in plan.cells:
+        reads = all(dataset != spec.cell.dataset for dataset, _ in paces)
+        paces[spec.cell.dataset, spec.cell.model] = known.pace(spec, reads=reads)
         image_s = paces[spec.cell.dataset, spec.cell.model].image_s
         images = largest_part(spec.cell.n_samples, spec.cell.shard_size, max(1, gpus))
         seconds += known.cell_s(spec) + images * image_s
@@ -89,9 +92,9 @@ def forecast(plan: Plan, *, gpus: int = 0, price_per_hour: float | None = None) 
     memory = [pace.device_bytes for pace in paces.values() if pace.device_bytes]
     return Forecast(
         seconds=seconds,
-        host_bytes=_host_bytes(plan),
+        host_bytes=host_bytes(plan.cells),
         device_bytes=max(memory) if memory else None,
-        disk_bytes=sum(_disk_bytes(spec, plan) for spec in plan.cells),
+        disk_bytes=plan.disk_bytes,
         gpus=gpus,
         cost=None if price_per_hour is None or not plan.cells else max(1, gpus) * hours * price_per_hour,
         paces=paces,
@@ -109,6 +112,7 @@ class Known:
     cores: int
     crowd: float  # how many times longer a CPU takes among the other processes
     on_gpu: bool
+    on_ray: bool
 
     @classmethod
     def beside(cls, plan: Plan, on_gpu: bool) -> Known:
@@ -117,24 +121,29 @@ class Known:
         here = cpu_facts().get("model name", "")
         runs = [r for r in _runs(plan.out.parent) if _is_gpu(r) == on_gpu and (on_gpu or r.hardware.cpu == here)]
         profiles = [p for p in _profiles(PROFILES) if str(p.hardware.get("device", "")).startswith("cuda") == on_gpu]
+        on_ray = plan.how.engine == "ray"
         batch = plan.how.batch_size or default_batch_size("cuda" if on_gpu else "cpu")
-        return cls(tuple(runs), tuple(profiles), batch, cores, 1.0 if on_gpu else crowding(cores), on_gpu)
+        return cls(tuple(runs), tuple(profiles), batch, cores, 1.0 if on_gpu else crowding(cores), on_gpu, on_ray)
 
     @property
     def start_s(self) -> float:
         """Seconds of a process before its first model."""
-        return START_S * self.crowd + (GPU_START_S if self.on_gpu else 0.0)
+        return (START_S + RAY_S * self.on_ray) * self.crowd + (GPU_START_S if self.on_gpu else 0.0)
 
     def cell_s(self, spec: CellSpec) -> float:
         """Seconds of a cell beside its images."""
         read = (spec.record.weights_bytes or 0) / READ_BYTES_S
         return CELL_S * self.crowd + read + (GPU_CELL_S if self.on_gpu else 0.0)
 
-    def pace(self, spec: CellSpec) -> Pace:
-        """Seconds per image of a cell."""
-        return self._of_runs(spec) or self._of_profiles(spec) or self._rough(spec)
+    def pace(self, spec: CellSpec, *, reads: bool) -> Pace:
+        """Seconds per image of a cell.
 
-    def _of_runs(self, spec: CellSpec) -> Pace | None:
+        Args:
+            reads: whether it is the first of its data set, so that the pictures are not in memory.
+        """
+        return self._of_runs(spec, reads) or self._of_profiles(spec) or self._rough(spec)
+
+    def _of_runs(self, spec: CellSpec, reads: bool) -> Pace | None:
         found: list[tuple[bool, RunRecord, CellRecord]] = [
             (cell.dataset == spec.cell.dataset, run, cell)
             for run in self.runs
@@ -145,7 +154,7 @@ class Known:
         if not found:
             return None
         same = [each for each in found if each[0]] or found
-        paces = [1 / cell.timing.images_per_s for _, _, cell in same[:3]]  # newest first; the middle of three
+        paces = [seen(run, cell, reads=reads) for _, run, cell in same[:3]]  # newest first; the middle of three
         return Pace(median(paces), f"{len(paces)} run(s) beside this one")
 
     def _of_profiles(self, spec: CellSpec) -> Pace | None:
@@ -183,14 +192,35 @@ class Known:
         return Pace((0.02 + work / (3e13 if self.on_gpu else 4e10)) * self.crowd, "its parameters, roughly")
 
 
-def crowding(cores: int, load: float | None = None) -> float:
-    """How many times longer ``cores`` threads take beside ``load`` others ready to run (None: those of now)."""
-    if load is None:
-        try:
-            load = os.getloadavg()[0]
-        except OSError:
-            return 1.0
-    return max(1.0, (cores + load) / (os.cpu_count() or cores))
+def seen(run: RunRecord, cell: CellRecord, *, reads: bool) -> float:
+    """Seconds per image of a cell of an earlier run; see the top of this file.
+
+    Args:
+        reads: whether its pictures will have to be read.
+    """
+
+    def read_s(other: CellRecord) -> float:
+        return other.timing.prepare_s / other.timing.images
+
+    pace, own = 1 / cell.timing.images_per_s, read_s(cell)
+    here = [c for c in run.cells if c.dataset == cell.dataset and c.timing.images]
+    most = max(map(read_s, here)) if reads else own
+    cores, loaders = (int(run.request.get(name) or 1) for name in ("cores", "loaders"))
+    return max(pace + (most - own) / cores, most / loaders)
+
+
+def crowding(cores: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """How many times longer ``cores`` threads take than alone on this machine, by trying for a moment."""
+    block = bytes(1 << 20)
+
+    def work(_: int) -> float:
+        began, mine = clock(), time.thread_time()
+        while time.thread_time() - mine < TRIED_S:
+            hashlib.sha256(block)  # lets go of the interpreter's lock
+        return (clock() - began) / (time.thread_time() - mine)
+
+    with ThreadPoolExecutor(cores) as pool:
+        return max(1.0, sum(pool.map(work, range(cores))) / cores)
 
 
 def largest_part(n_images: int, shard_size: int, parts: int) -> int:
@@ -199,26 +229,6 @@ def largest_part(n_images: int, shard_size: int, parts: int) -> int:
     mine = range(0, n_shards, parts)
     has_last = bool(mine) and mine[-1] == n_shards - 1
     return len(mine) * shard_size - (n_shards * shard_size - n_images if has_last else 0)
-
-
-def _host_bytes(plan: Plan) -> int:
-    """Base, the largest network with its activations, and the pictures that are held for the next model."""
-    weights = max((spec.record.weights_bytes or 0 for spec in plan.cells), default=0)
-    pictures = max((spec.cell.n_samples for spec in plan.cells), default=0) * (768 * 1024 * 3)
-    several = len({spec.cell.model for spec in plan.cells}) > 1
-    return (
-        BASE_BYTES
-        + 3 * weights
-        + (min(budget_bytes(), pictures) if several else min(64, plan.n_images) * 768 * 1024 * 3)
-    )
-
-
-def _disk_bytes(spec: CellSpec, plan: Plan) -> int:
-    n, files = spec.cell.n_samples, math.ceil(spec.cell.n_samples / spec.cell.shard_size)
-    a_file, a_row = (known.get(spec.cell.task, other) for known, other in zip((FILE_BYTES, ROW_BYTES), OTHER_BYTES))
-    classes = len(plan.opened(spec).open.task.names) if spec.cell.task == "seg" else 1
-    kept = CELL_BYTES + n * a_row * classes + files * a_file
-    return kept + (n * MAP_BYTES.get(spec.cell.task, 0) if plan.how.save_maps else 0)
 
 
 def _caveats(paces: dict[tuple[str, str], Pace], on_gpu: bool) -> tuple[str, ...]:

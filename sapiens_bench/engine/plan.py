@@ -16,6 +16,7 @@ from sapiens_bench.engine.cells import cell_spec, missing_record, unavailable_re
 from sapiens_bench.engine.choices import RunChoice
 from sapiens_bench.engine.data_specs import FoundData, find_data, scored_in
 from sapiens_bench.engine.device import check_device_name
+from sapiens_bench.engine.footprint import disk_bytes
 from sapiens_bench.engine.model_specs import Candidate, candidates, model_spec, trust_notes
 from sapiens_bench.engine.request import Request
 from sapiens_bench.engine.specs import CellSpec
@@ -26,7 +27,6 @@ from sapiens_bench.store.record import CellRecord
 from sapiens_bench.tasks import task_kind, task_names
 
 SCHEMA = "plan/1"
-_BYTES_PER_ROW = 6_000  # rows and predictions of a pose image with a few people; dense rows are smaller
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,12 @@ class Plan:
 
     @property
     def disk_bytes(self) -> int:
-        """Needed, roughly."""
-        return self.n_images * _BYTES_PER_ROW
+        """Needed for rows, predictions and maps."""
+        return sum(self._disk_bytes(spec) for spec in self.cells)
+
+    def _disk_bytes(self, spec: CellSpec) -> int:
+        cell, classes = spec.cell, len(getattr(self.opened(spec).open.task, "names", ()))
+        return disk_bytes(cell.task, cell.n_samples, cell.shard_size, classes, maps=self.how.save_maps)
 
     def opened(self, spec: CellSpec) -> FoundData:
         """The data set of a cell."""

@@ -100,6 +100,8 @@ class ToyDataOptions(Options):
     delay_s: float = 0.0
     input_faults: tuple[int, ...] = ()
     exceptions: tuple[int, ...] = ()
+    kill_at: tuple[int, ...] = ()
+    """Reading these ends the process."""
 
 
 class ToyAdapter:
@@ -124,6 +126,8 @@ class ToyAdapter:
             raise SampleFault("image.truncated", f"picture {index} \x1b[31m is cut")
         if index in self.options.exceptions:
             raise RuntimeError("label reader failed")
+        if index in self.options.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
         size = self.options.size
         image = np.full((size, size, 3), (index * 37) % 256, np.uint8)
         n_boxes = index % 3  # nobody, one, two

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from forecast_check import command, measured, on_disk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +18,7 @@ from sapiens_bench.engine import forecast as module
 from sapiens_bench.engine.forecast import crowding, forecast
 from sapiens_bench.engine.plan import Plan, resolve
 from sapiens_bench.engine.request import Request
+from sapiens_bench.engine.run import run
 from sapiens_bench.profiling.record import (
     LatencyRecord,
     MemoryRecord,
@@ -24,8 +28,10 @@ from sapiens_bench.profiling.record import (
     StageRecord,
     write_profile,
 )
-from sapiens_bench.store.record import read_run, write_run
+from sapiens_bench.store.record import CellRecord, Timing, read_run, write_run
 from sapiens_bench.store.rows import shards_of
+
+CARDS = Catalog.load()
 
 
 def spread(seconds: float) -> Spread:
@@ -118,8 +124,54 @@ def test_the_largest_part_is_that_of_the_first_process(n: int, size: int, parts:
     assert module.largest_part(n, size, parts) == max(of_each)
 
 
-def test_a_free_machine_is_not_slowed_and_a_crowded_one_shares_fairly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    assert crowding(2, 0.0) == 1.0
-    assert crowding(1, 0.5) == 1.0
-    assert crowding(2, 6.0) == 4.0
+@pytest.mark.parametrize("slower", [0.5, 1.0, 4.0])
+def test_a_crowded_machine_is_known_by_what_a_moment_of_work_takes(slower: float) -> None:
+    assert crowding(1, lambda: slower * time.thread_time()) == pytest.approx(max(1.0, slower), rel=1e-3)
+
+
+def timed(model: str, dataset: str = "a", **seconds: float) -> CellRecord:
+    timing = Timing(wall_s=12.0, first_shard_s=6.0, images=12, first_shard_images=6, **seconds)
+    return CellRecord(
+        task="pose", dataset=dataset, protocol="p", model=model, title=model, status="done", timing=timing
+    )
+
+
+def test_a_cell_is_not_faster_than_its_pictures_were_read(toy: ModuleType, here: Path) -> None:
+    """Behind its first shard an image took a second here; two loaders needed four seconds each for one, or eight."""
+    record = toy.go(here / "runs" / "first", {"n": 8})
+    record.request |= {"cores": 2, "loaders": 2}
+    first, second = timed("first", prepare_s=12 * 8.0), timed("second", prepare_s=12 * 0.5)
+    record.cells = [first, second, timed("other", "b", prepare_s=12 * 80.0)]
+    assert module.seen(record, first, reads=False) == pytest.approx(4.0)
+    assert module.seen(record, second, reads=False) == pytest.approx(1.0)
+    assert module.seen(record, second, reads=True) == pytest.approx(1.0 + 7.5 / 2)  # it was second, and is first now
+
+
+def small(out: Path, task: str, protocol: str, model: str, **fields: Any) -> Plan:
+    asked: dict[str, Any] = {"datasets": ("synthetic-humans",), "protocol": protocol, "split": "tiny", "limit": 6}
+    return resolve(Request(task=task, models=(model,), out=out, device="cpu", n_boot=0, **asked, **fields), CARDS)
+
+
+@pytest.mark.parametrize("shard_size", [3, 64])
+@pytest.mark.parametrize(
+    ("task", "protocol", "model"),
+    [
+        ("pose", "gt-box", "movenet-lightning"),
+        ("seg", "person", "selfie-segmentation"),
+        ("depth", "depth", "floor-median-depth"),
+        ("normal", "normal", "floor-silhouette-normal"),
+    ],
+)
+def test_files_take_what_was_predicted_within_thirty_percent(
+    here: Path, task: str, protocol: str, model: str, shard_size: int
+) -> None:
+    plan = small(here / "run", task, protocol, model, shard_size=shard_size)
+    run(plan)
+    assert forecast(plan).disk_bytes == pytest.approx(on_disk(here / "run"), rel=0.3)
+
+
+@pytest.mark.slow
+def test_a_process_takes_the_memory_that_was_predicted_within_thirty_percent(here: Path) -> None:
+    cell = ("pose", "gt-box", "movenet-lightning")
+    _, memory = measured(command(*cell, here / "run", "--split", "tiny", "--limit", "6", "--n-boot", "0"))
+    assert forecast(small(here / "run", *cell)).host_bytes == pytest.approx(memory, rel=0.3)

@@ -95,7 +95,7 @@ def test_on_a_cluster_whatever_ends_or_joins_nothing_is_lost(fault: Callable[...
     with toy.installed():
         tally = fault(tmp_path, N_SOAK, seed=0)
     assert tally.damage == UNHARMED
-    assert tally.met == N_SOAK
+    assert tally.met >= N_SOAK
 
 
 @pytest.mark.slow

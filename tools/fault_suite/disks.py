@@ -23,7 +23,7 @@ def size_limited(starter: Starter, folder: Path, n_faults: int, seed: int) -> Ta
     """At a random moment no file of the run may grow beyond a few kilobytes any more (RLIMIT_FSIZE)."""
     rng, tally = random.Random(seed), Tally()
     unbroken, seconds = starter.unbroken()
-    while tally.met < n_faults:
+    while tally.wants_more(n_faults):
         out = folder / f"limited-{tally.injected}"
         run = starter.start(out)
         time.sleep(rng.random() * seconds)
@@ -94,8 +94,8 @@ def main() -> None:
 def _fill(place: Path, n_faults: int, seed: int) -> Tally:
     rng, tally, starter = random.Random(seed), Tally(), Starter(place)
     unbroken, seconds = starter.unbroken()
-    for number in range(n_faults):
-        out = place / f"run-{number}"
+    while tally.wants_more(n_faults):
+        out = place / f"run-{tally.injected}"
         run = starter.start(out)
         time.sleep(rng.random() * seconds)
         _fill_up(starter, tally, run, out, unbroken)
@@ -107,8 +107,8 @@ def _fill_on_ray(place: Path, n_faults: int, seed: int) -> Tally:
 
     with cluster(place.parent, 2) as nodes:
         trials = Trials(place, seed)
-        for number in range(n_faults):
-            out, run = trials.run(number, address=nodes.address, workers=2)
+        while trials.tally.wants_more(n_faults):
+            out, run = trials.run(trials.tally.injected, address=nodes.address, workers=2)
             time.sleep(trials.rng.random())
             _fill_up(trials.starter, trials.tally, run, out, trials.unbroken)
         return trials.tally

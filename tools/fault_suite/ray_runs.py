@@ -43,29 +43,45 @@ class Nodes:
         """One more, ready for work when this returns."""
         self.nodes.append(self._cluster.add_node(num_cpus=1))
 
-    def remove(self, which: int) -> None:
-        """All processes of a node end at once."""
-        self._cluster.remove_node(self.nodes.pop(which), allow_graceful=False)
-
-    def kill_raylet(self, which: int) -> None:
-        """Kill -9 of a node's raylet alone; what it leaves behind is cleared away some seconds later."""
+    def remove(self, which: int) -> bool:
+        """All processes of a node end at once; whether a worker was among them."""
         node = self.nodes.pop(which)
-        psutil.Process(node.all_processes["raylet"][0].process.pid).kill()
+        had_work = bool(_workers_below(_raylet(node)))
+        self._cluster.remove_node(node, allow_graceful=False)
+        return had_work
+
+    def kill_raylet(self, which: int) -> bool:
+        """Kill -9 of a node's raylet alone; what it leaves behind is cleared away some seconds later. Whether it had a
+        worker.
+        """
+        node = self.nodes.pop(which)
+        raylet = _raylet(node)
+        had_work = bool(_workers_below(raylet))
+        raylet.kill()
         time.sleep(3)
         self._cluster.remove_node(node, allow_graceful=False)
+        return had_work
 
     def workers(self) -> list[psutil.Process]:
         """Processes of our actors, on all nodes."""
-        found: list[psutil.Process] = []
-        for child in psutil.Process().children(recursive=True):
-            with suppress(psutil.Error):
-                if child.name().startswith(WORKER) or child.cmdline()[:1] == [WORKER]:
-                    found.append(child)
-        return found
+        return _workers_below(psutil.Process())
 
     def close(self) -> None:
         """End all of it."""
         self._cluster.shutdown()
+
+
+def _raylet(node: Any) -> psutil.Process:
+    return psutil.Process(node.all_processes["raylet"][0].process.pid)
+
+
+def _workers_below(process: psutil.Process) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    for child in process.children(recursive=True):
+        with suppress(psutil.Error):
+            if child.name().startswith(WORKER) or child.cmdline()[:1] == [WORKER]:
+                found.append(child)
+    return found
 
 
 @contextmanager
@@ -121,8 +137,8 @@ def _of_ray() -> dict[str, str]:
 
 
 def _each(n: int, trials: Trials, fault: Callable[[int], None]) -> Tally:
-    for number in range(n):
-        fault(number)
+    while trials.tally.wants_more(n):
+        fault(trials.tally.injected)
         trials.tally.injected += 1
     return trials.tally
 
@@ -136,8 +152,8 @@ def worker_killed(folder: Path, n: int, seed: int) -> Tally:
             out, run = trials.run(number, address=nodes.address, workers=2)
             time.sleep(trials.rng.random())
             if found := nodes.workers():
-                trials.rng.choice(found).kill()
                 trials.tally.met += not run.has_ended()
+                trials.rng.choice(found).kill()
             trials.end(out, run, goes_on=True)
 
         return _each(n, trials, fault)
@@ -150,7 +166,8 @@ def driver_killed(folder: Path, n: int, seed: int, per_folder: int = 5) -> Tally
     with cluster(folder, 1) as nodes:
         trials = Trials(folder, seed)
         tally, rng = trials.tally, trials.rng
-        for number in range(n):
+        while tally.wants_more(n):
+            number = tally.injected
             out, run = trials.run(number // per_folder, wait=bool(number % 2), address=nodes.address, workers=1)
             time.sleep(rng.random() * (2 if number % 2 else 8))
             kept = committed_shards(out)
@@ -159,7 +176,7 @@ def driver_killed(folder: Path, n: int, seed: int, per_folder: int = 5) -> Tally
             tally.met += run.ended is None
             now = committed_shards(out)
             tally.complaints += [f"committed shard {k} is gone" for k, data in kept.items() if now.get(k) != data]
-            if number % per_folder == per_folder - 1 or number == n - 1:
+            if number % per_folder == per_folder - 1 or tally.met >= n:
                 trials.end(out, run, goes_on=False)
                 _all_gone(nodes, tally)
         return tally
@@ -182,15 +199,16 @@ def raylet_killed(folder: Path, n: int, seed: int) -> Tally:
         trials = Trials(folder, seed, **LONG)
         run: ToyRun | None = None
         number = 0
-        while trials.tally.injected < n or run is not None:
+        while run is not None or trials.tally.wants_more(n):
             if run is None:
                 number += 1
                 out, run = trials.run(number, address=nodes.address, workers=2)
-            if trials.tally.injected < n and not run.has_ended():
+            if trials.tally.met < n and not run.has_ended():
                 time.sleep(3 * trials.rng.random())
-                nodes.kill_raylet(trials.rng.randrange(len(nodes.nodes)))
+                is_at_work = not run.has_ended()
+                had_work = nodes.kill_raylet(trials.rng.randrange(len(nodes.nodes)))
                 trials.tally.injected += 1
-                trials.tally.met += not run.has_ended()
+                trials.tally.met += is_at_work and had_work
                 nodes.add()
                 trials.tally.also["nodes_added"] = trials.tally.injected
                 until = time.monotonic() + 60
@@ -210,8 +228,8 @@ def node_removed(folder: Path, n: int, seed: int) -> Tally:
         def fault(number: int) -> None:
             out, run = trials.run(number, address=nodes.address)
             time.sleep(trials.rng.random())
-            nodes.remove(trials.rng.randrange(2))
-            trials.tally.met += not run.has_ended()
+            is_at_work = not run.has_ended()
+            trials.tally.met += nodes.remove(trials.rng.randrange(2)) and is_at_work
             trials.end(out, run, goes_on=True)
             nodes.add()
 

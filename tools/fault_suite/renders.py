@@ -28,7 +28,7 @@ def renderers_killed(folder: Path, n_kills: int, seed: int, n_pictures: int = 6,
     seconds = time.monotonic() - began
     expected = _files(whole)
     number = 0
-    while tally.met < n_kills:
+    while tally.wants_more(n_kills):
         store = _store(folder / f"killed-{number}")
         number += 1
         killer = _Killer(rng.random() * seconds)

@@ -15,6 +15,8 @@ from sapiens_bench.testing import toy
 
 CELL = Path("toy/toy/plain/toy-plain")  # the cell's folder below rows/ and preds/
 
+MOST_MISSES = 4  # faults for each that is to hit work
+
 
 @dataclass
 class Tally:
@@ -30,6 +32,13 @@ class Tally:
     recomputed: list[int] = field(default_factory=list)  # shards per fault that had been committed, and were made again
     recovery_s: list[float] = field(default_factory=list)  # from the fault to the next commit
     also: dict[str, int] = field(default_factory=dict)  # other things that happened to the same runs
+
+    def wants_more(self, n: int) -> bool:
+        """Whether fewer than ``n`` faults hit work so far. A kind that hits none is complained of, and ends."""
+        if self.met < n and self.injected >= MOST_MISSES * n:
+            self.complaints.append(f"only {self.met} of {self.injected} faults hit work")
+            return False
+        return self.met < n
 
     def figures(self) -> dict[str, Any]:
         """As they stand in the JSON file."""

@@ -146,9 +146,9 @@ def driver_killed(starter: Starter, folder: Path, n_kills: int, seed: int, per_f
     """Kill -9 of the run at random moments between its start and its end; what was committed must stay."""
     rng, tally = random.Random(seed), Tally()
     unbroken, seconds = starter.unbroken()
-    for first in range(0, n_kills, per_folder):
-        out, kept, moments = folder / f"killed-{first}", dict[int, bytes](), list[float]()
-        for _ in range(min(per_folder, n_kills - first)):
+    while tally.wants_more(n_kills):
+        out, kept, moments = folder / f"killed-{tally.injected}", dict[int, bytes](), list[float]()
+        for _ in range(per_folder):
             run = starter.start(out)
             time.sleep(rng.random() * seconds)
             moments.append(run.kill())
@@ -172,9 +172,10 @@ def machine_lost(starter: Starter, folder: Path, n_kills: int, seed: int) -> Tal
     """
     rng, tally = random.Random(seed), Tally()
     unbroken, seconds = starter.unbroken()
-    for first in range(0, n_kills, 2):
+    while tally.wants_more(n_kills):
+        first = tally.injected
         store = folder / f"store-{first}"
-        for number in range(first, min(first + 2, n_kills)):
+        for number in (first, first + 1):
             run = starter.start(folder / f"machine-{number}", url=f"file://{store}")
             time.sleep(rng.random() * seconds)
             run.kill()
@@ -200,7 +201,8 @@ def two_runs(starter: Starter, folder: Path, n_pairs: int, seed: int) -> Tally:
     """Two processes on one folder, the second a random moment later; every other time the first is killed as well."""
     rng, tally = random.Random(seed), Tally()
     unbroken, seconds = starter.unbroken()
-    for number in range(n_pairs):
+    while tally.wants_more(n_pairs):
+        number = tally.injected
         out = folder / f"pair-{number}"
         first = starter.start(out)
         time.sleep(rng.random() * seconds * 0.3)
