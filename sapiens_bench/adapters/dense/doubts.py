@@ -22,6 +22,7 @@ OFF_CENTRE = 0.25  # of the picture's sides, from its middle
 CLEAR_SHARE = 0.7  # another reading beats the declared one when its angle is below this share of it ...
 CLEAR_DEG = 0.5  # ... by this much ...
 _FRAME = 0.8  # of the outermost pixels: people cut off below, left and right reach less
+_HOLE = 0.05  # of the picture
 MOST_DEG = 12.0  # ... and small: noise in both maps can hide a convention, but not invent one
 
 
@@ -105,9 +106,12 @@ def look_at_mask(over: LookOver, name: str, file: Path | None, mask_HW: NDArray[
 
 
 def _is_frame(mask_HW: NDArray[np.bool_]) -> bool:
-    """Whether a mask covers nearly all of the picture's outermost pixels, and less of the rest."""
+    """Whether a mask covers nearly all of the picture's outermost pixels, and clearly less of the rest.
+
+    In a close-up, what is not the person reaches the edge, or is a small hole between arm and body.
+    """
     edge = np.concatenate([mask_HW[0], mask_HW[-1], mask_HW[:, 0], mask_HW[:, -1]])
-    return bool(edge.mean() >= _FRAME and mask_HW.mean() < edge.mean())
+    return bool(edge.mean() >= _FRAME and mask_HW.mean() < edge.mean() - _HOLE)
 
 
 def look_at_camera(over: LookOver, name: str, K: NDArray[np.float64], size_hw: tuple[int, ...]) -> None:
