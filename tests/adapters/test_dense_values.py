@@ -61,6 +61,10 @@ def test_inverted_masks_are_doubted_and_people_cut_off_by_the_picture_are_not(
     mask[30:, 10:] = 255
     sphere.put(root / "masks/a.png", mask)
     assert not any("MASKS IN DOUBT" in note for note in open_folder(root, "depth").notes)
+    mask[:] = 255  # a close-up, with a hole between arm and body
+    mask[70:90, 60:80] = 0
+    sphere.put(root / "masks/a.png", mask)
+    assert not any("MASKS IN DOUBT" in note for note in open_folder(root, "depth").notes)
     sphere.put(root / "masks/b.png", 255 * (sphere.perspective().mask_HW == 0).astype(np.uint8))
     np.save(root / "normals/b.npy", np.full((120, 160, 3), (0, 0, 1), np.float32))  # also where no person is
     for task in ("depth", "normal"):
