@@ -21,6 +21,7 @@ from reference_published import published_cards, published_notes
 from reference_spaces import keypoint_cards
 
 from sapiens_bench.cards.loading import parse_yaml
+from sapiens_bench.errors import CardError
 
 HEADER = "# Written by tools/convert_reference.py from the reference files; edit those, not this.\n"
 WIDTH = 118
@@ -40,7 +41,7 @@ def scalar(value: Any) -> str:
         try:
             if parse_yaml(f"k: {text}", "") == {"k": text}:
                 return text
-        except Exception:
+        except CardError:  # it reads as something else: quoted below
             pass
     return json.dumps(text, ensure_ascii=False)
 

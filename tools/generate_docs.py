@@ -20,6 +20,7 @@ from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.describe import field_range, type_name
 from sapiens_bench.cards.loading import SCHEMAS
 from sapiens_bench.cards.options import NoOptions
+from sapiens_bench.errors import CardError
 from sapiens_bench.models.options import OPTIONS, options_class
 from sapiens_bench.store import commits, record, rows
 
@@ -113,7 +114,7 @@ def wrapper_tables(name: str) -> list[str]:
     for task in tasks.TASKS:
         try:
             kind = options_class(OPTIONS.get(name), tasks.task_kind(task))
-        except Exception:  # the task has no floors, or no noise
+        except CardError:  # the wrapper is not for the task
             continue
         if kind is not None:
             by_class.setdefault(field_table(kind), []).append(task)

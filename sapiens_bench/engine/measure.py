@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sapiens_bench.errors import SampleFault, raise_if_machine
+from sapiens_bench.errors import SampleFault, out_of_memory, raise_if_machine
 from sapiens_bench.store.rows import Row
 from sapiens_bench.types import MeasuresMany, Task
 
@@ -27,18 +28,24 @@ def measure_all(
 ) -> list[Measured]:
     """Metric columns of many images, equal to those of ``measure_one``; where any metric raises, that is who measures.
 
+    Where no image is at fault by itself, the metric is: a warning says so.
+
     Args:
         predictions: one per target, checked (``Task.check``).
         faults: what the check found, on side ``prediction``.
     """
     found = measure_together(task, targets, predictions)
-    if found is None:
-        return [measure_one(task, *image) for image in zip(targets, predictions, faults, strict=True)]
+    if isinstance(found, Exception):
+        alone = [measure_one(task, *image) for image in zip(targets, predictions, faults, strict=True)]
+        if all(one.fault is fault for one, fault in zip(alone, faults, strict=True)) and not out_of_memory(found):
+            why = f"{type(found).__name__}: {found}"
+            warnings.warn(f"Measured image by image ({task.name}): together, {why}", RuntimeWarning, stacklevel=2)
+        return alone
     return [Measured(values, fault) for values, fault in zip(found, faults, strict=True)]
 
 
-def measure_together(task: Task, targets: Sequence[Any], predictions: Sequence[Any]) -> list[Row] | None:
-    """One dictionary per image, "<metric>/<column>" -> value; None where a metric raised.
+def measure_together(task: Task, targets: Sequence[Any], predictions: Sequence[Any]) -> list[Row] | Exception:
+    """One dictionary per image, "<metric>/<column>" -> value; or what a metric raised.
 
     Memory that does not suffice for all may suffice for one, so that this is no fault of the machine yet.
     """
@@ -51,8 +58,8 @@ def measure_together(task: Task, targets: Sequence[Any], predictions: Sequence[A
                 found = [metric.measure(t, p) for t, p in zip(targets, predictions, strict=True)]
             for row, values in zip(rows, found, strict=True):
                 row.update({f"{metric.name}/{name}": value for name, value in values.items()})
-    except Exception:  # one image must not end the run
-        return None
+    except Exception as error:  # one image must not end the run
+        return error
     return rows
 
 

@@ -131,11 +131,19 @@ def _unsaid(model: Named, task: str, said: OwnModel) -> Iterator[Unsaid]:
 
 
 def of_code(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
-    """A class in a file of the user."""
+    """A class in a file of the user; it answers with finished predictions, and may do without a size of its input.
+
+    Raises:
+        UsageError: what it needs is not said, or what is said is of no use to it.
+    """
+    if said.output:
+        refuse_output(model, said, "a class answers in the task's own form (what `finish` returns)")
+    if task not in ("pose", "seg"):
+        refuse_space(model, task, said)
     space = catalog.space(said.space).id if said.space else None
     if task in ("pose", "seg") and space is None:
         raise ask(model, _set_of(task))
-    spec = input_spec(model, said, ()) if said.input else None
+    spec = input_spec(model, said, ()) if said.input or said.normalise else None
     return Found(f"./{model.path.name}:{model.detail}", space, spec, {}, None)
 
 
@@ -275,6 +283,11 @@ def refuse_space(model: Named, task: str, said: OwnModel) -> None:
     """Raises UsageError: a set is named for a task that is in none."""
     if said.space:
         raise UsageError(f"{model.text}: {task} is in no set, so --space {said.space} means nothing.")
+
+
+def refuse_output(model: Named, said: OwnModel, why: str) -> None:
+    """Raises UsageError: ``--output`` is said of a model to which it means nothing."""
+    raise UsageError(f"{model.text}: {why}, so --output {said.output} means nothing for it; leave it out.")
 
 
 def ask(model: Named, *unsaid: Unsaid) -> UsageError:

@@ -14,7 +14,7 @@ from typing import Any
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.guess_space import guessed_space
 from sapiens_bench.cards.schema import MAX_INPUT_SIDE
-from sapiens_bench.engine.own_facts import Found, Named, Unsaid, ask, input_spec, meaning, refuse_space
+from sapiens_bench.engine.own_facts import Found, Named, Unsaid, ask, input_spec, meaning, refuse_output, refuse_space
 from sapiens_bench.engine.request import OwnModel
 from sapiens_bench.errors import CheckpointRejected, DataError, UsageError
 from sapiens_bench.pixels import strict_json
@@ -67,6 +67,9 @@ def of_hub(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
     options = dict(kind.options)
     if task == "depth" and not options:
         options = _depth_meaning(model, said, config)
+    elif said.output and said.output not in options.values():
+        settled = f" ({', '.join(options.values())})" if options else ""
+        refuse_output(model, said, f"its config.json settles what a {config['model_type']} answers with{settled}")
     if task not in ("pose", "seg"):
         refuse_space(model, task, said)
         return Found(kind.wrapper, None, spec, options, "hf")

@@ -187,12 +187,21 @@ def count_entry(chosen: Chosen, weights_root: Path | None) -> CountRecord:
         # data themselves, must come from their file.
         is_graph = entry.variant.weights is not None and entry.variant.weights.format == "graph"
         return _count(chosen, files if is_graph else _NO_WEIGHTS, "meta")
-    except (NotImplementedError, RuntimeError, SapiensBenchError):
+    except (
+        NotImplementedError,
+        RuntimeError,
+        SapiensBenchError,
+    ) as error:  # torch of meta tensors, and ours
+        if files.path is None and missing:
+            why = f"{type(error).__name__}: {_first_line(error)}"
+            raise WeightsMissing(f"It cannot be counted without its weights ({why}). {missing}") from error
         if files.path is None:
-            if missing:
-                raise WeightsMissing(f"It cannot be counted without its weights. {missing}") from None
             raise
         return _count(chosen, files, "cpu")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:200].rstrip(".")
 
 
 def _count(chosen: Chosen, files: WeightFiles, device: str) -> CountRecord:

@@ -83,26 +83,6 @@ def rgb_of(picture: Picture, exif: ExifPolicy) -> NDArray[np.uint8]:
         return _to_rgb(image, picture.name)
 
 
-def read_labels(
-    path: Path | str,
-    *,
-    sha256: str | None = None,
-    max_pixels: int = MAX_PIXELS,
-    expected_size: tuple[int, int] | None = None,
-    root: Path | None = None,
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """An index map, [H, W]: uint8 from 8-bit grey or palette pictures (palette indices as stored), uint16 from 16-bit.
-
-    Three equal channels, as OpenCV writes them, are one; an alpha that varies says nothing about labels.
-
-    Raises:
-        SampleFault: as ``read_rgb``, and ``label.mode`` for a colour picture.
-    """
-    picture = open_picture(path, root=root, sha256=sha256, max_pixels=max_pixels)
-    picture.settled("ignore", expected_size)
-    return labels_of(stored_of(picture))
-
-
 def labels_of(stored: Stored) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """The index map in a picture.
 
@@ -150,25 +130,6 @@ def mask_of(stored: Stored) -> NDArray[np.bool_]:
     if bright[used].all() or not bright[used].any():
         return np.asarray(values > 0)
     return np.asarray(bright[values])
-
-
-def read_depth_png(
-    path: Path | str,
-    *,
-    metres_per_unit: float,
-    invalid: int = 0,
-    max_pixels: int = MAX_PIXELS,
-    root: Path | None = None,
-) -> NDArray[np.float32]:
-    """A 16-bit depth picture in metres, float32 [H, W]; NaN where the stored value is ``invalid``.
-
-    Raises:
-        SampleFault: as ``read_rgb``, and ``label.mode`` when the picture is not 16-bit grey.
-    """
-    stored = depth_counts(stored_of(open_picture(path, root=root, max_pixels=max_pixels)))
-    depth = stored.astype(np.float32) * np.float32(metres_per_unit)
-    depth[stored == invalid] = np.nan
-    return depth
 
 
 def depth_counts(stored: Stored) -> NDArray[Any]:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import IO, Literal
 
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 
 from sapiens_bench.errors import PathEscape, SampleFault, raise_if_machine
 from sapiens_bench.pixels.files import open_regular, shown
@@ -47,8 +46,7 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_BACK = _TRANSPOSE | {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}  # undoes it
-_WIDTH, _LENGTH, _ORIENTATION = 256, 257, 274  # tags of TIFF
+_ORIENTATION = 274  # the tag, in EXIF and in TIFF
 _one_large = threading.Lock()
 
 
@@ -68,7 +66,6 @@ class Picture:
     image: Image.Image  # not loaded
     orientation: int  # EXIF, or a TIFF's own tag, 1 to 8
     stored: Size  # width and height as stored
-    turns_itself: bool = False  # Pillow applies the orientation while it decodes, as it does for TIFF alone
 
     def size(self, exif: ExifPolicy) -> Size:
         """Width and height under a policy."""
@@ -116,8 +113,6 @@ class Picture:
 
     def _load(self, exif: ExifPolicy) -> Image.Image:
         turn = _TRANSPOSE.get(self.orientation) if exif == "apply" else None
-        if self.turns_itself:
-            turn = None if exif == "apply" else _BACK.get(self.orientation)
         try:
             self.image.load()
             return self.image if turn is None else self.image.transpose(turn)
@@ -141,20 +136,14 @@ def open_picture(
     if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256:
         raise SampleFault("image.sha256", f"{name}: sha256 {found}, the manifest says {sha256}")
     data, block = _without_exif(data)
+    data, tiff_orientation = _upright_tiff(data)
     image = _open_header(data, name)
     _check_pixels(image.size, max_pixels, name)
-    if isinstance(image, TiffImageFile):
-        return _of_tiff(name, data, image)
     size = (image.size[0], image.size[1])
+    if tiff_orientation is not None:
+        image.info.pop("xmp", None)  # Pillow turns a TIFF by that, too, and no other format
+        return Picture(name, data, image, tiff_orientation, size)
     return Picture(name, data, image, _orientation(block or image.info.get("exif", b"")), size)
-
-
-def _of_tiff(name: str, data: bytes, image: TiffImageFile) -> Picture:
-    """A TIFF, whose size Pillow gives as viewed in some versions and as stored in others until it is loaded."""
-    said, (width, height) = image.tag_v2.get(_ORIENTATION, 1), image.size
-    orientation = said if isinstance(said, int) and 1 <= said <= 8 else 1
-    stored = (image.tag_v2.get(_WIDTH, width), image.tag_v2.get(_LENGTH, height))
-    return Picture(name, data, image, orientation, (int(stored[0]), int(stored[1])), turns_itself=True)
 
 
 def refuse_bomb(picture: Picture) -> None:
@@ -320,6 +309,33 @@ def _without_exif(data: bytes) -> tuple[bytes, bytes]:
     return data, b""
 
 
+def _upright_tiff(data: bytes) -> tuple[bytes, int | None]:
+    """A TIFF's bytes with orientation 1, and the orientation that its tag says; other files as they are, and None.
+
+    Pillow turns TIFFs while it decodes them, and gives their size as viewed or as stored, by its version: with the tag
+    set to 1 it has nothing to turn.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None or not (0x2A in data[2:4] or 0x2B in data[2:4]):
+        return data, None
+    # Entries of the first directory: tag, type, count, value; BigTIFF has wider fields.
+    start_at, wide, count, entry, value_at = (8, "Q", "Q", 20, 12) if 0x2B in data[2:4] else (4, "I", "H", 12, 8)
+    try:
+        (start,) = struct.unpack_from(order + wide, data, start_at)
+        (n,) = struct.unpack_from(order + count, data, start)
+        first = start + struct.calcsize(order + count)
+        for at in range(first, min(first + entry * n, len(data)), entry):
+            tag, kind = struct.unpack_from(order + "HH", data, at)
+            if tag == _ORIENTATION:
+                (value,) = struct.unpack_from(order + {1: "B", 4: "I"}.get(kind, "H"), data, at + value_at)
+                upright = bytearray(data)
+                struct.pack_into(order + "HH" + wide + "HH", upright, at, tag, 3, 1, 1, 0)
+                return bytes(upright), value if kind in (1, 3, 4) and 1 <= value <= 8 else 1
+    except struct.error:
+        pass  # cut off: the decoder says so
+    return data, 1
+
+
 def _orientation(block: bytes) -> int:
     """Orientation 1-8 of an EXIF block; 1 where there is none or it is corrupt."""
     block = block[6:] if block[:6] == b"Exif\0\0" else block
@@ -332,7 +348,7 @@ def _orientation(block: bytes) -> int:
         for i in range(count):
             at = start + 2 + 12 * i
             tag, kind = struct.unpack_from(order + "HH", block, at)
-            if tag == 274:  # a SHORT; some programs write a LONG, and viewers turn the picture all the same
+            if tag == _ORIENTATION:  # a SHORT; some programs write a LONG, and viewers turn the picture all the same
                 (value,) = struct.unpack_from(order + ("I" if kind == 4 else "H"), block, at + 8)
                 return value if kind in (3, 4) and 1 <= value <= 8 else 1
     except struct.error:

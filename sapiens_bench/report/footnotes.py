@@ -45,8 +45,16 @@ def row_notes(cell: CellRecord) -> list[str]:
         for key, score in cell.scores.items()
         if key.endswith("coverage") and score.value < 1
     ]
+    return [*notes, *_doubts(cell), *_misses(cell)]
+
+
+def _doubts(cell: CellRecord) -> list[str]:
+    """Scores that speak for answers in another form than is read; a floor answers in ours, and may be as bad."""
+    if cell.kind != "network":
+        return []
+    notes = []
     hits = [score.value for key, score in cell.scores.items() if key.startswith("oks/") and key.endswith("AR50")]
-    if counts.ok and hits and not any(hits):  # NaN is no 0: then nobody is scored
+    if cell.counts.ok and hits and not any(hits):  # NaN is no 0: then nobody is scored
         notes.append(
             f"Nobody is found by {cell.title}: no answer comes within OKS 0.5 of a person. Are the points pixels of "
             "the whole picture, x before y, and in the order of their set?"
@@ -57,13 +65,17 @@ def row_notes(cell: CellRecord) -> list[str]:
             f"{cell.title} is off by {off.value:.3g} times the depth: are its numbers metres, as they are taken "
             "here? Of stored maps, --option depth_kind=metric_depth --option unit=mm (or cm) says another unit."
         )
-    if counts.prediction_errors:
-        causes = first_causes([cell], "prediction")
-        notes.append(
-            f"{counts.prediction_errors} of {counts.planned} images on which {cell.title} failed count as misses"
-            + (f": {causes}." if causes else ".")
-        )
     return notes
+
+
+def _misses(cell: CellRecord) -> list[str]:
+    if not cell.counts.prediction_errors:
+        return []
+    causes = first_causes([cell], "prediction")
+    return [
+        f"{cell.counts.prediction_errors} of {cell.counts.planned} images on which {cell.title} failed count as misses"
+        + (f": {causes}." if causes else ".")
+    ]
 
 
 def condition_text(record: RunRecord) -> str:

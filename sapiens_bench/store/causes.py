@@ -33,6 +33,10 @@ FIXES: Mapping[str, str] = {
     "image": f"Mend or replace the picture, {_AGAIN}.",
     "label.missing": f"Put the label file there, {_AGAIN}.",
     "label.empty": "Nothing of this image is scored under the protocol: it is left out for every model.",
+    "label.focal": (
+        "Score in metres (`--scoring frame=camera`; not comparable with the canonical frame), or give the data set the "
+        f"focal length of this picture, {_AGAIN}."
+    ),
     "label": f"Mend the label file, {_AGAIN}.",
     "mesh": f"Mend the scan's OBJ, MTL and texture files, {_AGAIN}.",
     "scan": "Mend or remove the scan, or read what the data set's options say about it.",

@@ -2,99 +2,23 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-import resource
-import shutil
 import struct
-import subprocess
-import sys
-import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from small_scans import CATALOG, CORNERS, QUADS, box, height_px, opened, picture, scan, texture
 
-from sapiens_bench.adapters.context import DataContext
 from sapiens_bench.adapters.prepare import prepare_data
-from sapiens_bench.adapters.scans import render, textures
-from sapiens_bench.adapters.scans.customhumans import CustomHumans
-from sapiens_bench.adapters.scans.renderpeople import RenderPeople
-from sapiens_bench.adapters.scans.scan_set import ScanSet
-from sapiens_bench.adapters.scans.thuman2 import THuman2
-from sapiens_bench.adapters.scans.twok2k import TwoK2K
-from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cards.locate import dataset_root
-from sapiens_bench.cards.options import read_options
-from sapiens_bench.cards.schema import EvalProtocol
-from sapiens_bench.errors import DataMissing, DatasetRejected
+from sapiens_bench.errors import DataMissing
 from sapiens_bench.render.manifest import read_manifest
-from sapiens_bench.store.files import temporary_name
-
-CATALOG = Catalog.load()
-SETS: dict[str, type[ScanSet]] = {
-    "thuman2": THuman2, "thuman21": THuman2, "customhumans": CustomHumans, "2k2k": TwoK2K, "renderpeople": RenderPeople,
-}  # fmt: skip
-SMALL = {"size": [64, 48]}
-COLOURS = [(220, 30, 30), (30, 200, 40), (40, 60, 220), (220, 210, 40), (200, 40, 200), (40, 210, 210)]
-CORNERS = [(x, y, z) for x in (-0.3, 0.3) for y in (0.0, 1.7) for z in (-0.15, 0.15)]
-QUADS = [(1, 2, 4, 3), (5, 7, 8, 6), (1, 5, 6, 2), (3, 4, 8, 7), (1, 3, 7, 5), (2, 6, 8, 4)]  # side k has colour k
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
-
-
-def box(*, z_up: bool = False, uv: bool = True, head: str = "mtllib material0.mtl\nusemtl material0\n") -> str:
-    """A person of 1.7 m: a box with one texture cell a side. z up: the axes of THuman2.1 from 0526 on."""
-    lines = [head]
-    lines += ["v {} {} {}".format(*((z, x, y) if z_up else (x, y, z))) for x, y, z in CORNERS]
-    lines += [f"vt {(k + 0.5) / 6} 0.5" for k in range(6)]
-    for k, quad in enumerate(QUADS):
-        lines.append("f " + " ".join(f"{i}/{k + 1}" if uv else str(i) for i in quad))
-    return "\n".join(lines) + "\n"
-
-
-def texture() -> Image.Image:
-    return Image.fromarray(np.uint8(COLOURS)[None].repeat(4, 0).repeat(4, 1))
-
-
-def scan(folder: Path, obj: str | None = None, name: str = "", *, image: str = "material0.jpeg") -> Path:
-    """A sound scan; JPEG keeps cells of four pixels apart only with full quality, so PNG is written under any name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name or folder.name}.obj").write_text(box() if obj is None else obj)
-    (folder / "material0.mtl").write_text(f"newmtl material0\nmap_Kd {image}\n")
-    texture().save(folder / image, "PNG")
-    return folder
-
-
-def opened(root: Path, dataset: str = "thuman2", task: str = "depth", protocol: str = "", **options: Any) -> ScanSet:
-    card, kind = CATALOG.dataset(dataset), SETS[dataset]
-    given = {**(card.protocols[protocol].options if protocol else {}), **({} if protocol else SMALL), **options}
-    chosen = EvalProtocol(task=task, title="test", options=given)
-    read = read_options(kind.Options, given, dataset)
-    return kind(
-        DataContext(
-            card=card, protocol=chosen, space=None, to_space={}, root=root, split="", boxes="", seed=0, options=read
-        )
-    )
-
-
-def picture(data: ScanSet, index: int = 0) -> np.ndarray[Any, Any]:
-    return data[index].input.image_HW3.astype(int)
-
-
-def height_px(data: ScanSet, index: int = 0) -> tuple[int, int]:
-    """Rows and columns of the silhouette."""
-    mask = data[index].target.mask_HW
-    return int(mask.any(1).sum()), int(mask.any(0).sum())
-
-
-# Which way is up ------------------------------------------------------------------------------------------------------
 
 
 def test_later_scans_of_thuman21_stand_along_z_and_are_drawn_upright(tmp_path: Path) -> None:
@@ -132,9 +56,6 @@ def test_renderpeople_is_turned_by_its_extents(tmp_path: Path, z_up: bool) -> No
     rows, columns = height_px(data)
     assert rows > 1.5 * columns
     assert np.ptp(picture(data)[data[0].target.mask_HW], axis=1).max() > 60  # coloured: the texture in tex/ was found
-
-
-# Layouts --------------------------------------------------------------------------------------------------------------
 
 
 def test_the_release_of_21_with_model_and_smplx_gives_the_scans(tmp_path: Path) -> None:
@@ -204,78 +125,12 @@ def test_fits_renders_masks_and_previews_beside_scans_are_left_out(tmp_path: Pat
     assert prepare_data(data).n_failed == 0
 
 
-def test_what_operating_systems_leave_behind_is_not_there(tmp_path: Path) -> None:
-    clean = opened(scan(tmp_path / "clean/0000").parent)
-    folder = scan(tmp_path / "used/0000")
-    for name in ("._0000.obj", "._material0.jpeg", ".DS_Store", "Thumbs.db", "desktop.ini"):
-        (folder / name).write_bytes(b"\0\5\x16\7")
-    for name in ("__MACOSX/0000/._0000.obj", "__MACOSX/0000/0000.obj", "._0000", ".Trash/0001/0001.obj"):
-        (tmp_path / "used" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "used" / name).write_bytes(b"\0\5\x16\7")
-    used = opened(tmp_path / "used")
-    assert used.keys == clean.keys
-    assert used.manifest_sha256 == clean.manifest_sha256
-
-
-def test_links_are_followed_out_of_the_root_and_dead_ones_are_row_errors(tmp_path: Path) -> None:
-    """A folder on another disk, a hub cache whose every file is a link to a blob, and a link whose target has gone."""
-    store, root = scan(tmp_path / "store/0000"), tmp_path / "root"
-    for name in ("0000", "0002"):
-        (root / name).mkdir(parents=True)
-        for file in store.iterdir():
-            blob = tmp_path / "blobs" / f"{file.name.replace('.', '')}{name}"
-            blob.parent.mkdir(exist_ok=True)
-            shutil.copy(file, blob)
-            (root / name / file.name.replace("0000.obj", f"{name}.obj")).symlink_to(os.path.relpath(blob, root / name))
-    shutil.copytree(store, tmp_path / "store/0001")
-    (tmp_path / "store/0001/0000.obj").rename(tmp_path / "store/0001/0001.obj")
-    (root / "0001").symlink_to(tmp_path / "store/0001")
-    (tmp_path / "blobs/0002obj0002").unlink(missing_ok=True)
-    (tmp_path / "blobs/0000obj0002").unlink()
-    (root / "loop").symlink_to(root)  # shows everything twice, and adds nothing
-    data = opened(root)
-    report = prepare_data(data)
-    assert [key.split("/")[1] for key in data.keys] == ["0000", "0001", "0002"]
-    assert [(fault.key, fault.code) for fault in report.faults] == [("thuman2/0002/full", "mesh.missing")]
-
-
-def test_links_that_became_text_are_named(tmp_path: Path) -> None:
-    (tmp_path / "0001").write_text("../store/0001")
-    with pytest.raises(DataMissing, match=r"0001 is a small text file.*core\.symlinks"):
-        opened(tmp_path)
-
-
-def test_a_folder_of_pairs_that_became_text_is_named(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/pair28").write_text("../store/pair28")
-    with pytest.raises(DataMissing, match=r"pair28 holds a path: a link that became text"):
-        dataset_root(Catalog.load().dataset("hi4d"), tmp_path / "data")
-
-
 def test_meshes_under_other_names_are_left_out_and_said(tmp_path: Path) -> None:
     scan(tmp_path / "0000")
     scan(tmp_path / "rp_eric_posed/mesh", name="rp_eric_posed_100k")
     scan(tmp_path / "smplx/rest", name="body_smplx")
     notes = " ".join(opened(tmp_path).notes)
     assert "1 folders hold meshes under other names than NNNN/NNNN.obj and were left out: mesh" in notes
-
-
-def test_a_name_that_no_table_can_show_is_refused_by_name(tmp_path: Path) -> None:
-    scan(tmp_path / "rp_ok", name="rp_ok")
-    os.rename(scan(tmp_path / "x"), os.fsencode(tmp_path) + b"/rp_caf\xe9")
-    with pytest.raises(DatasetRejected, match="not printable") as caught:
-        opened(tmp_path, "renderpeople")
-    str(caught.value).encode()  # can be printed
-
-
-def test_pipes_in_the_place_of_files_are_not_waited_for(tmp_path: Path) -> None:
-    folder = scan(tmp_path / "0000")
-    (folder / "0000.obj").unlink()
-    os.mkfifo(folder / "0000.obj")
-    assert [fault.code for fault in prepare_data(opened(tmp_path)).faults] == ["mesh.missing"]
-
-
-# Other sets of scans --------------------------------------------------------------------------------------------------
 
 
 def test_customhumans_is_read_as_released_and_as_its_training_folder(tmp_path: Path) -> None:
@@ -352,9 +207,6 @@ def test_the_protocol_of_icon_has_four_parallel_views_at_right_angles(
     assert all(entry.camera.is_orthographic for entry in read_manifest(manifest))
 
 
-# Textures -------------------------------------------------------------------------------------------------------------
-
-
 def test_every_way_to_write_the_same_texture_gives_the_same_picture(tmp_path: Path) -> None:
     control = picture(opened(scan(tmp_path / "control/0000").parent))
     shifted = "\n".join(
@@ -400,135 +252,3 @@ def test_a_picture_that_stands_in_for_a_missing_texture_is_said(tmp_path: Path) 
     (folder / "material0.jpeg").rename(folder / "preview.png")
     (note,) = prepare_data(opened(tmp_path)).notes
     assert "'material0.jpeg', which is not there; drawn with preview.png" in note
-
-
-def bomb(path: Path, side: int) -> None:
-    """A PNG of one grey, tiny on disk: its palette index 0 deflates to nothing."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    packer = zlib.compressobj(9)
-    row = bytes(side + 1)
-    data = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
-    head = struct.pack(">IIBBBBB", side, side, 8, 3, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"PLTE", bytes(3))
-        + chunk(b"IDAT", data)
-        + chunk(b"IEND", b"")
-    )
-
-
-def test_huge_textures_are_refused_from_their_headers_all_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(textures, "MAX_TEXTURE_PIXELS", 1_000_000)
-    folder = scan(tmp_path / "0000", box(head="mtllib material0.mtl\nusemtl a\n").replace("f 5/2", "usemtl b\nf 5/2"))
-    (folder / "material0.mtl").write_text("newmtl a\nmap_Kd a.png\nnewmtl b\nmap_Kd b.png\n")
-    bomb(folder / "a.png", 900), bomb(folder / "b.png", 900)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    (fault,) = prepare_data(opened(tmp_path)).faults
-    assert fault.code == "scan.texture"
-    assert "b.png" in fault.detail
-    assert "900x900" in fault.detail
-    bomb(folder / "a.png", 20_000)  # 400 megapixels
-    (fault,) = prepare_data(opened(tmp_path)).faults
-    assert "20000x20000" in fault.detail
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
-
-
-def test_faces_that_cover_the_picture_over_and_over_are_refused_beforehand(tmp_path: Path) -> None:
-    scan(tmp_path / "0000", box() + "".join("f " + " ".join(f"{i}/1" for i in QUADS[5]) + "\n" for _ in range(9000)))
-    (fault,) = prepare_data(opened(tmp_path, yaw_deg=[0, 0])).faults
-    assert fault.code == "mesh.overdraw"
-
-
-# The machine's faults -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOMEM])
-@pytest.mark.parametrize("where", ["mesh", "texture", "lazily"])
-def test_a_fault_of_the_machine_is_no_fault_of_a_scan(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, where: str
-) -> None:
-    scan(tmp_path / "0000")
-    data = opened(tmp_path)
-    suffix, real = {"texture": ".jpeg"}.get(where, ".obj"), os.open
-
-    def failing(path: Any, *arguments: Any, **keywords: Any) -> int:
-        if str(path).endswith(suffix):
-            raise OSError(number, os.strerror(number), str(path))
-        return real(path, *arguments, **keywords)
-
-    monkeypatch.setattr(os, "open", failing)
-    with pytest.raises(OSError, match=re.escape(os.strerror(number))) as caught:
-        _ = data[0] if where == "lazily" else prepare_data(data)
-    assert caught.value.errno == number
-    monkeypatch.undo()
-    monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
-    assert not list((tmp_path / "cache").rglob("fault.json"))
-    assert data[0].target.mask_HW.any()  # nothing was committed: the same call goes on
-
-
-def test_running_out_of_memory_stops_the_run_and_commits_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scan(tmp_path / "0000")
-
-    def hungry(*arguments: Any) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(render, "rasterise", hungry)
-    with pytest.raises(MemoryError):
-        prepare_data(opened(tmp_path))
-    with pytest.raises(MemoryError):
-        opened(tmp_path)[0]
-    assert not list((tmp_path / "cache").rglob("fault.json"))
-
-
-def test_a_missing_background_folder_of_nobody_is_a_refusal(tmp_path: Path) -> None:
-    scan(tmp_path / "0000")
-    with pytest.raises(DataMissing, match="nosuchuser"):
-        opened(tmp_path, backgrounds="~nosuchuser/rooms")
-
-
-# Bookkeeping ----------------------------------------------------------------------------------------------------------
-
-
-def test_identity_changes_with_size_or_time_of_any_file_behind_a_sample(tmp_path: Path) -> None:
-    folder = scan(tmp_path / "0000")
-    data = opened(tmp_path, framings=["full", "face"])
-    first = data.identity(0)
-    assert first == data.identity(1) == opened(tmp_path).identity(0)
-    for name in ("0000.obj", "material0.mtl", "material0.jpeg"):
-        assert name in first
-        status = (folder / name).stat()
-        os.utime(folder / name, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-        assert data.identity(0) != first
-        os.utime(folder / name, ns=(status.st_atime_ns, status.st_mtime_ns))
-        assert data.identity(0) == first
-    (folder / "material0.mtl").unlink()
-    assert "material0.mtl -1" in data.identity(0)
-
-
-def test_leftovers_of_a_killed_process_are_swept_before_rendering(tmp_path: Path) -> None:
-    scan(tmp_path / "0000")
-    data = opened(tmp_path)
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    left = data.samples.folder / "samples/0000" / temporary_name().replace(f"-{os.getpid()}-", f"-{ended.pid}-")
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"half a picture")
-    prepare_data(data)
-    assert not list(data.samples.folder.rglob(".tmp-*"))
-
-
-def test_notes_about_single_scans_are_few_however_many_there_are(tmp_path: Path) -> None:
-    for k in range(23):
-        scan(tmp_path / f"{k:04d}", box(z_up=True))
-    data = opened(tmp_path, size=[16, 16])
-    notes = prepare_data(data, workers=2).notes
-    assert len(notes) == 21
-    assert "3 more" in notes[-1]

@@ -203,6 +203,28 @@ def test_sam_takes_its_own_square_and_speaks_of_people(tmp_path: Path, catalog: 
     assert (card.wrapper, card.space, card.input.height, card.input.width) == ("sam", "person2", 512, 512)
 
 
+@pytest.mark.parametrize(
+    ("kind", "task", "output", "settled"),
+    [
+        ("zoedepth", "depth", "affine_invariant_inverse_depth", r"zoedepth answers with \(metric_depth\)"),
+        ("segformer", "seg", "labels", "segformer answers with, so --output labels means nothing"),
+        ("vitpose", "pose", "coords", "vitpose answers with, so"),
+    ],
+)
+def test_an_output_that_a_folder_settles_otherwise_is_refused(
+    tmp_path: Path, catalog: Catalog, kind: str, task: str, output: str, settled: str
+) -> None:
+    half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": 64}
+    with pytest.raises(UsageError, match=settled):
+        card_for(folder(tmp_path, kind, processor=half), task, OwnModel(output=output), catalog)
+
+
+def test_an_output_that_a_folder_settles_may_be_said(tmp_path: Path, catalog: Catalog) -> None:
+    half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": 64}
+    card = card_for(folder(tmp_path, "zoedepth", processor=half), "depth", OwnModel(output="metric_depth"), catalog)
+    assert card.variants[0].options == {"depth_kind": "metric_depth"}
+
+
 def test_sapiens2_is_for_the_task_of_its_class(tmp_path: Path, catalog: Catalog) -> None:
     path = folder(tmp_path, "sapiens2", "Sapiens2ForNormalEstimation")
     assert card_for(path, "normal", OwnModel(), catalog).wrapper == "sapiens2"

@@ -166,6 +166,26 @@ def test_a_program_is_not_run_to_be_asked(tmp_path: Path, catalog: Catalog) -> N
 
 
 @pytest.mark.parametrize(
+    ("task", "said", "message"),
+    [
+        ("pose", {"output": "heatmap", "space": "coco17"}, "what `finish` returns.*--output heatmap means nothing"),
+        ("depth", {"output": "metric_depth"}, "--output metric_depth means nothing"),
+        ("depth", {"space": "coco17"}, "--space coco17 means nothing"),
+        ("depth", {"normalise": "imagenet"}, "--input HEIGHTxWIDTH"),  # pixels of which size?
+        ("pose", {}, "--space NAME"),
+    ],
+)
+def test_what_is_said_of_a_class_is_used_or_refused(
+    tmp_path: Path, catalog: Catalog, task: str, said: dict[str, str], message: str
+) -> None:
+    (tmp_path / "code.py").write_text("never imported to be asked")
+    with pytest.raises(UsageError, match=message):
+        card_for(f"{tmp_path / 'code.py'}:Mine", task, OwnModel(**said), catalog)
+    card = card_for(f"{tmp_path / 'code.py'}:Mine", "pose", OwnModel(space="coco17"), catalog)
+    assert (card.wrapper, card.space, card.input) == ("./code.py:Mine", "coco17", None)
+
+
+@pytest.mark.parametrize(
     ("kind", "task", "wrapper"), [("segformer", "seg", "segformer"), ("dpt", "depth", "depth_anything")]
 )
 def test_a_hub_folder_says_its_input_and_labels(

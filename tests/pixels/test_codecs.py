@@ -1,3 +1,5 @@
+"""Pictures as they are decoded, array files, and the names of files: read, or refused by name."""
+
 from __future__ import annotations
 
 import contextlib
@@ -5,7 +7,6 @@ import errno
 import hashlib
 import io
 import os
-import struct
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,111 +14,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
+from saved_pictures import SCENE, code_of, read_labels, saved
 
 from sapiens_bench.errors import DataMissing, DatasetRejected, PathEscape, SampleFault, UsageError
 from sapiens_bench.pixels import arrays, decode, strict_json
 from sapiens_bench.pixels.arrays import load_one
 from sapiens_bench.pixels.codecs import (
+    depth_counts,
     load_npy,
     load_npz,
-    read_depth_png,
     read_exr,
-    read_labels,
     read_mask,
     read_rgb,
     safe_join,
+    stored_of,
 )
 from sapiens_bench.pixels.decode import open_picture
 from sapiens_bench.pixels.exr import read_exr_choice
 from sapiens_bench.pixels.png import encode_png
 
-SCENE = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
-
-
-def saved(folder: Path, array: np.ndarray, name: str, **options: object) -> Path:
-    Image.fromarray(array).save(folder / name, **options)
-    return folder / name
-
-
-def code_of(call: object, *args: object, **options: object) -> str:
-    with pytest.raises(SampleFault) as caught:
-        call(*args, **options)  # type: ignore[operator]
-    assert caught.value.side == "input"
-    return caught.value.code
-
 
 def test_png_pixels_come_back_exactly(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_rgb(saved(tmp_path, SCENE, "a.png")), SCENE)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied_or_ignored_as_told(tmp_path: Path, orientation: int) -> None:
-
-    exif = Image.Exif()
-    exif[274] = orientation
-    for name in ("a.png", "a.jpg", "a.webp"):
-        path = saved(tmp_path, SCENE, name, exif=exif)
-        with Image.open(path) as image:
-            stored, turned = np.asarray(image.convert("RGB")), np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        np.testing.assert_array_equal(read_rgb(path, exif="ignore"), stored)
-        np.testing.assert_array_equal(read_rgb(path, exif="apply"), turned)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_orientation_of_a_tiff_is_a_matter_of_the_policy_like_any_other(tmp_path: Path, orientation: int) -> None:
-    path = saved(tmp_path, SCENE, "a.tiff", tiffinfo={274: orientation}, compression="tiff_lzw")
-    turned = np.asarray(ImageOps.exif_transpose(Image.open(with_tag(tmp_path, orientation))))
-    np.testing.assert_array_equal(read_rgb(path, exif="ignore", expected_size=(32, 24)), SCENE)
-    np.testing.assert_array_equal(read_rgb(path, exif="apply"), turned)
-    if orientation > 4:
-        assert read_rgb(path, exif="unstated", expected_size=(24, 32)).shape == (32, 24, 3)
-    elif orientation > 1:
-        assert code_of(read_rgb, path, exif="unstated", expected_size=(32, 24)) == "image.exif_policy"
-
-
-def with_tag(folder: Path, orientation: int) -> Path:
-    """The scene as PNG, whose pixels Pillow leaves alone, with an orientation."""
-    exif = Image.Exif()
-    exif[274] = orientation
-    return saved(folder, SCENE, "tag.png", exif=exif)
-
-
-def test_swapped_size_names_the_policy_and_other_sizes_do_not(tmp_path: Path) -> None:
-    path = saved(tmp_path, SCENE, "a.png")
-    assert read_rgb(path, expected_size=(32, 24)).shape == (24, 32, 3)
-    assert code_of(read_rgb, path, expected_size=(24, 32)) == "image.exif_policy"
-    assert code_of(read_rgb, path, expected_size=(33, 24)) == "image.size"
-
-
-def with_orientation(folder: Path, size_wh: tuple[int, int], orientation: int) -> Path:
-    exif = Image.Exif()
-    exif[274] = orientation
-    Image.new("RGB", size_wh).save(folder / "turned.jpg", exif=exif)
-    return folder / "turned.jpg"
-
-
-@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_unstated_orientation_is_settled_by_the_size_of_the_truth(tmp_path: Path, orientation: int) -> None:
-    path = with_orientation(tmp_path, (32, 24), orientation)
-    assert read_rgb(path, exif="unstated", expected_size=(32, 24)).shape == (24, 32, 3)
-    assert read_rgb(path, exif="unstated", expected_size=(24, 32)).shape == (32, 24, 3)
-    assert code_of(read_rgb, path, exif="unstated", expected_size=(24, 31)) == "image.size"
-
-
-@pytest.mark.parametrize(("size_wh", "orientation"), [((32, 24), 3), ((32, 24), 2), ((32, 24), 4), ((24, 24), 6)])
-def test_unstated_orientation_that_no_size_can_settle_asks_for_a_declaration(
-    tmp_path: Path, size_wh: tuple[int, int], orientation: int
-) -> None:
-    path = with_orientation(tmp_path, size_wh, orientation)
-    with pytest.raises(SampleFault, match=f"EXIF orientation {orientation}.*'exif: apply'") as caught:
-        read_rgb(path, exif="unstated", expected_size=size_wh)
-    assert caught.value.code == "image.exif_policy"
-    assert read_rgb(path, exif="ignore", expected_size=size_wh).shape[:2] == size_wh[::-1]
-
-
-def test_a_picture_without_orientation_needs_no_declaration(tmp_path: Path) -> None:
-    assert read_rgb(saved(tmp_path, SCENE, "a.png"), exif="unstated").shape == (24, 32, 3)
 
 
 def test_sixteen_bit_grey_is_divided_by_257_and_not_clipped(tmp_path: Path) -> None:
@@ -340,13 +259,15 @@ def test_alpha_of_labels_may_be_constant_and_may_not_vary(tmp_path: Path) -> Non
     assert code_of(read_labels, saved(tmp_path, np.dstack([labels] * 4), "v.png")) == "label.mode"
 
 
-def test_depth_pictures_become_metres_with_nan_for_invalid(tmp_path: Path) -> None:
-    path = saved(tmp_path, np.array([[0, 1000, 65535]], np.uint16), "d.png")
-    np.testing.assert_allclose(read_depth_png(path, metres_per_unit=1e-3), [[np.nan, 1.0, 65.535]], rtol=1e-6)
-    assert code_of(read_depth_png, saved(tmp_path, SCENE, "rgb.png"), metres_per_unit=1.0) == "label.mode"
-    assert code_of(read_depth_png, saved(tmp_path, SCENE[..., 0], "8.png"), metres_per_unit=1.0) == "label.mode"
+def test_a_depth_picture_has_16_bits_in_one_channel_or_three_equal_ones(tmp_path: Path) -> None:
+    def counts(path: Path) -> np.ndarray:
+        return depth_counts(stored_of(open_picture(path)))
+
+    assert counts(saved(tmp_path, np.array([[0, 1000, 65535]], np.uint16), "d.png")).tolist() == [[0, 1000, 65535]]
     (tmp_path / "three.png").write_bytes(encode_png(np.full((2, 2, 3), 1500, np.uint16)))  # as OpenCV writes grey
-    np.testing.assert_allclose(read_depth_png(tmp_path / "three.png", metres_per_unit=1e-3), 1.5)
+    assert counts(tmp_path / "three.png").tolist() == [[1500, 1500]] * 2
+    for other in (SCENE, SCENE[..., 0]):
+        assert code_of(counts, saved(tmp_path, other, "o.png")) == "label.mode"
 
 
 def test_exr_without_the_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,23 +367,6 @@ def test_absent_arrays_are_missing(tmp_path: Path) -> None:
         load_npy(tmp_path / "a.npy")
     with pytest.raises(DataMissing):
         load_npz(tmp_path / "a.npz")
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize(("kind", "letter"), [(3, "H"), (4, "I")])
-def test_an_orientation_in_16_or_32_bits_counts(tmp_path: Path, order: str, kind: int, letter: str) -> None:
-
-    path = tmp_path / "a.jpg"
-    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(path)
-    value = struct.pack(order + letter, 6).ljust(4, b"\0")
-    block = (b"II" if order == "<" else b"MM") + struct.pack(order + "HIH", 42, 8, 1)
-    block += struct.pack(order + "HHI", 274, kind, 1) + value + bytes(4)
-    segment = b"Exif\0\0" + block
-    data = path.read_bytes()
-    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:])
-    with Image.open(path) as image:
-        assert ImageOps.exif_transpose(image).size == (24, 32)  # as viewers turn it
-    assert read_rgb(path, exif="apply").shape == (32, 24, 3)
 
 
 @pytest.mark.parametrize(

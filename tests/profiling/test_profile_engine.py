@@ -99,6 +99,25 @@ def test_every_model_card_gives_a_row_and_no_crash(catalog: Catalog) -> None:
     assert all(row.status == "counted" or row.how for row in record.rows)
 
 
+def test_why_a_count_needs_the_weights_is_told(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("a meta tensor has no values\nand more")
+
+    monkeypatch.setattr("sapiens_bench.engine.profile_build._count", fail)
+    (row,) = run_profile(ProfileRequest(models=("sapiens-0.3b",), counts_only=True), catalog).rows
+    assert row.status == "unavailable"
+    assert "without its weights (RuntimeError: a meta tensor has no values)." in row.how
+
+
+def test_a_defect_while_counting_is_no_lack_of_weights(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise AttributeError("misspelt")
+
+    monkeypatch.setattr("sapiens_bench.engine.profile_build._count", fail)
+    (row,) = run_profile(ProfileRequest(models=("sapiens-0.3b",), counts_only=True), catalog).rows
+    assert (row.status, row.how) == ("failed", "Not counted: AttributeError: misspelt")
+
+
 def test_a_pattern_that_matches_nothing_is_an_error_with_advice(catalog: Catalog) -> None:
     with pytest.raises(UnknownName, match="movenet-thunder"):
         choose(catalog, ["movenet-thunde"], None)

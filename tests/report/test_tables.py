@@ -246,3 +246,19 @@ def test_what_the_set_sees_stands_under_the_table(make_record: Make, rows: Simpl
     assert sentence in build(record).blocks[0].remarks
     about.sees = float("nan")
     assert not any("sees >=" in text for text in build(record).blocks[0].remarks)
+
+
+@pytest.mark.parametrize("kind", ["network", "floor", "diagnostic"])
+def test_answers_in_another_form_are_asked_about_of_networks_alone(
+    make_record: Make, rows: SimpleNamespace, kind: str
+) -> None:
+    """A floor answers in the form that is read, and finds nobody or is far off because it looks at no picture."""
+    nobody = {"oks/AP": rows.score(0.0), "oks/AR50": rows.score(0.0, headline=False)}
+    far = {"depth/abs_rel": rows.score(27.0, percent=False, higher_is_better=False)}
+    for task, scores, headline, said in (
+        ("pose", nobody, "oks/AP", "Nobody is found"),
+        ("depth", far, "depth/abs_rel", "times the depth"),
+    ):
+        cell = rows.pose("m", "M", task=task, kind=kind, scores=scores, headline=headline)
+        (block,) = build(make_record([cell], task=task)).blocks
+        assert any(said in note for note in block.footnotes) == (kind == "network")

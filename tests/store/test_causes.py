@@ -65,6 +65,11 @@ def test_every_code_family_has_advice_and_an_unknown_code_has_none() -> None:
     assert fix_of("plugin.own") == ""
 
 
+def test_a_picture_without_a_focal_length_is_not_sent_to_look_for_a_label_file() -> None:
+    assert "--scoring frame=camera" in fix_of("label.focal")
+    assert "label file" not in fix_of("label.focal")
+
+
 def test_notes_of_the_run_the_data_and_the_boxes_come_before_the_cells() -> None:
     missing = cell(status="weights missing", error_kind="WeightsMissing", how="m.bin not found. Get it.")
     absent = cell(status="data missing", dataset="other", how="Not here.")

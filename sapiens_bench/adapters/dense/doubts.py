@@ -23,6 +23,7 @@ CLEAR_SHARE = 0.7  # another reading beats the declared one when its angle is be
 CLEAR_DEG = 0.5  # ... by this much ...
 FEWEST_UNKNOWN = 20  # pixels of one value between 0 and 1 that make a matte look like a trimap
 _FRAME = 0.8  # of the outermost pixels: people cut off below, left and right reach less
+_HOLE = 0.05  # of the picture
 MOST_DEG = 12.0  # ... and small: noise in both maps can hide a convention, but not invent one
 
 
@@ -127,9 +128,12 @@ def look_at_matte(over: LookOver, name: str, alpha_HW: NDArray[np.float32]) -> N
 
 
 def _is_frame(mask_HW: NDArray[np.bool_] | NDArray[np.float32]) -> bool:
-    """Whether a mask, or a matte, covers nearly all of the picture's outermost pixels, and less of the rest."""
+    """Whether a mask, or a matte, covers nearly all of the picture's outermost pixels, and clearly less of the rest.
+
+    In a close-up, what is not the person reaches the edge, or is a small hole between arm and body.
+    """
     edge = np.concatenate([mask_HW[0], mask_HW[-1], mask_HW[:, 0], mask_HW[:, -1]])
-    return bool(edge.mean() >= _FRAME and mask_HW.mean() < edge.mean())
+    return bool(edge.mean() >= _FRAME and mask_HW.mean() < edge.mean() - _HOLE)
 
 
 def look_at_camera(over: LookOver, name: str, K: NDArray[np.float64], size_hw: tuple[int, ...]) -> None:

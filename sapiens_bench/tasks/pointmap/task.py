@@ -59,7 +59,7 @@ def check(
     if not target.mask_HW.any():
         return miss(target), SampleFault("label.empty", "no pixel is scored", "input")
     if frame == "canonical" and not math.isfinite(target.focal_px):
-        return miss(target), SampleFault("label.missing", "no focal length, and frame=canonical needs one", "input")
+        return miss(target), SampleFault("label.focal", "no focal length, and frame=canonical needs one", "input")
     points: Any = getattr(prediction, "points_HW3", None)
     if fault := unfit(points, target.points_HW3, "points", "are"):
         return miss(target), fault

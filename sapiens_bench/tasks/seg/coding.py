@@ -1,7 +1,9 @@
 """Label maps whose numbers seem to be counted otherwise than declared, which would score other classes in silence.
 
 The border of a picture of people is mostly background. Where the number of the background is never there and another
-one is nearly everywhere, the coding is in doubt. A picture may be like that all the same: it is told, never refused.
+one is nearly everywhere, the coding is in doubt, unless the picture is a close-up: then the other number fills the
+middle as much, and what background there is lies at the border, or is a small hole. A picture may be like that all the
+same: it is told, never refused.
 
 Axes: H height, W width.
 """
@@ -21,12 +23,16 @@ _RING = 50  # of the shorter side: how wide the border is
 _RARE = 0.25  # share of the borders: a person cut off below may reach that
 _MOST = 0.6
 _BESIDE = 0.5
+_STRAY = 0.01
+_FEWER = 0.05  # of the pixels: a background covers so much less of the middle than of the border, and ...
+_HOLE = 0.05  # ... exchanged with it, a person covers so much more: what is seen between arm and body is smaller
 
 
 class Border(NamedTuple):
     """What one label map, as stored, says of its coding."""
 
     shares: dict[int, float]  # label -> share of the border's pixels
+    inside: dict[int, float]  # label -> share of the others; empty where there are none
     has_zeros: bool  # anywhere
     beside: float  # share of 0 among the scored neighbours of pixels that are not scored; NaN where there are none
 
@@ -34,16 +40,40 @@ class Border(NamedTuple):
 def border_of(stored_HW: NDArray[Any], ignored: int) -> Border:
     """Look at the outermost pixels of a map, and at what lies beside those that are not scored.
 
+    A frame that is not scored, as of a picture fitted into another size, is no part of the map.
+
     Args:
         stored_HW: integers of any width.
         ignored: the number of pixels that are not scored.
     """
+    shares, inside = _shares(_within_frame(stored_HW, ignored))
+    beside = _zeros_beside(stored_HW, ignored) if shares.get(ignored, 0.0) > _RARE else math.nan
+    return Border(shares, inside, bool((stored_HW == 0).any()), beside)
+
+
+def _within_frame(stored_HW: NDArray[Any], ignored: int) -> NDArray[Any]:
+    """The map without a frame of ``ignored``: straight, and in the middle or below and on the right of the rest."""
+    rows, columns = (np.flatnonzero((stored_HW != ignored).any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return stored_HW
+    top, bottom, left, right = rows[0], len(stored_HW) - 1 - rows[-1], columns[0], stored_HW.shape[1] - 1 - columns[-1]
+    is_centred = abs(top - bottom) <= 1 and abs(left - right) <= 1
+    found = stored_HW[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    edge = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
+    is_straight = np.count_nonzero(edge == ignored) <= _STRAY * edge.size
+    return found if is_straight and (is_centred or top == left == 0) else stored_HW
+
+
+def _shares(stored_HW: NDArray[Any]) -> tuple[dict[int, float], dict[int, float]]:
+    """Label -> share of the pixels, of the border and of the rest."""
     width = max(1, min(stored_HW.shape) // _RING)
     parts = (stored_HW[:width], stored_HW[-width:], stored_HW[width:-width, :width], stored_HW[width:-width, -width:])
-    values, counts = np.unique(np.concatenate([part.ravel() for part in parts]), return_counts=True)
-    shares = dict(zip(values.tolist(), (counts / counts.sum()).tolist(), strict=True))
-    beside = _zeros_beside(stored_HW, ignored) if shares.get(ignored, 0.0) > _RARE else math.nan
-    return Border(shares, bool((stored_HW == 0).any()), beside)
+    return _share(np.concatenate([part.ravel() for part in parts])), _share(stored_HW[width:-width, width:-width])
+
+
+def _share(labels: NDArray[Any]) -> dict[int, float]:
+    values, counts = np.unique(labels, return_counts=True)
+    return dict(zip(values.tolist(), (counts / max(1, labels.size)).tolist(), strict=True))
 
 
 def _zeros_beside(stored_HW: NDArray[Any], ignored: int) -> float:
@@ -73,6 +103,8 @@ def coding_doubt(borders: Sequence[Border], names: Sequence[str], ignored: int) 
     label, share = max(total.items(), key=lambda item: item[1])
     if share < _MOST * len(borders) or not (label == ignored or label < len(names)):
         return ""
+    if _is_close_up(label, ignored, len(names), borders):
+        return ""
     meant = _meant(label, names, ignored, borders)
     if not meant:
         return ""
@@ -82,6 +114,19 @@ def coding_doubt(borders: Sequence[Border], names: Sequence[str], ignored: int) 
         f"{share / len(borders):.0%} and 0 ({names[0]}) {total[0] / len(borders):.0%}. {meant} Scores are then those "
         "of other classes, and nothing else tells"
     )
+
+
+def _is_close_up(label: int, ignored: int, n_names: int, borders: Sequence[Border]) -> bool:
+    """Whether the number that fills the borders lies as a person does who reaches beyond the picture, and 0 beside."""
+
+    def more_inside(number: int) -> float:
+        return math.fsum(b.inside.get(number, 0.0) - b.shares.get(number, 0.0) for b in borders) / len(borders)
+
+    if more_inside(label) > -_FEWER:
+        return True
+    if label == ignored or not any(border.has_zeros for border in borders):
+        return False
+    return more_inside(0) < (_HOLE if n_names == 2 else 0.0)  # of many, 0 may be a part as small as that
 
 
 def _meant(label: int, names: Sequence[str], ignored: int, borders: Sequence[Border]) -> str:

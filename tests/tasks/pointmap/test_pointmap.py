@@ -206,7 +206,7 @@ def test_without_a_focal_length_there_is_no_canonical_frame() -> None:
     truth = target()
     _, fault = check(PointmapPrediction(truth.points_HW3), PICTURE, truth, "canonical")
     assert fault is not None
-    assert (fault.code, fault.side) == ("label.missing", "input")
+    assert (fault.code, fault.side) == ("label.focal", "input")
     assert check(PointmapPrediction(truth.points_HW3), PICTURE, truth)[1] is None
 
 

@@ -76,6 +76,43 @@ def test_right_maps_are_not(labels: list[NDArray[np.uint8]]) -> None:
     assert doubt(*labels) == ""
 
 
+def close_up(corner: int = 0, hole: int = 0) -> NDArray[np.uint8]:
+    """A person who reaches beyond all sides: background in a corner, or seen between arm and body."""
+    mask = np.ones((60, 80), np.uint8)
+    mask[:corner, :corner] = 0
+    mask[30 : 30 + hole, 20 : 20 + hole] = 0
+    return mask
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [[close_up()], [close_up()] * 4, [close_up(corner=25)], [close_up(hole=12)], [close_up(20, 10), close_up(30)]],
+    ids=["filled", "all filled", "corner", "hole", "both"],
+)
+@pytest.mark.parametrize("names", [("Background", "Person"), BODY], ids=["mask", "parts"])
+def test_a_close_up_whose_border_is_all_person_is_not_doubted(masks: list[Any], names: Any) -> None:
+    assert doubt(*masks, names=names) == ""
+    assert doubt(*(np.pad(mask, 8, constant_values=255) for mask in masks), names=names) == ""  # fitted into a square
+
+
+def test_a_face_framed_by_hair_is_not_doubted() -> None:
+    head = np.full((60, 60), 3, np.uint8)  # hair
+    head[15:50, 15:45] = 2  # face
+    head[:8, :8] = 0
+    assert doubt(head) == doubt(head, head[:, ::-1]) == ""
+
+
+@given(st.integers(1, 49), st.integers(1, 9), st.integers(12, 30), st.integers(40, 50), st.booleans())
+@settings(deadline=None)
+def test_a_standing_person_exchanged_with_the_background_is_doubted_wherever_it_stands(
+    left: int, top: int, width: int, height: int, is_below: bool
+) -> None:
+    mask = np.zeros((60, 80), np.uint8)
+    mask[60 - height if is_below else top : 60 if is_below else top + height, left : left + width] = 1
+    assert doubt(mask, names=("Background", "Person")) == ""
+    assert "Are the two exchanged?" in doubt(1 - mask, names=("Background", "Person"))
+
+
 def test_a_set_without_background_is_never_doubted() -> None:
     assert doubt(person() + 1, names=tuple(name for name in BODY if name != "Background")) == ""
 
