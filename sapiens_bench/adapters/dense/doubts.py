@@ -21,10 +21,10 @@ LOOKED_AT = 8  # samples, evenly spread
 OFF_CENTRE = 0.25  # of the picture's sides, from its middle
 CLEAR_SHARE = 0.7  # another reading beats the declared one when its angle is below this share of it ...
 CLEAR_DEG = 0.5  # ... by this much ...
+MOST_DEG = 12.0  # ... and small: noise in both maps can hide a convention, but not invent one
 FEWEST_UNKNOWN = 20  # pixels of one value between 0 and 1 that make a matte look like a trimap
 _FRAME = 0.8  # of the outermost pixels: people cut off below, left and right reach less
 _HOLE = 0.05  # of the picture
-MOST_DEG = 12.0  # ... and small: noise in both maps can hide a convention, but not invent one
 
 
 @dataclass
