@@ -9,7 +9,7 @@ import pytest
 
 from sapiens_bench.render.camera import Camera
 from sapiens_bench.render.factors import FACTORS, redraw
-from sapiens_bench.render.room import Backdrop, backdrop, roofed
+from sapiens_bench.render.room import CLEARANCE_M, Backdrop, _to_room, backdrop, roofed, roomy
 from sapiens_bench.render.scene import Setting, as_shipped, draw_setting
 
 SIZE = (64, 48)
@@ -69,3 +69,18 @@ def test_what_stands_before_people_hides_them_from_above_too() -> None:
     low = replace(setting.room, ceiling_m=2.5)
     assert np.isfinite(backdrop(setting.room, setting.camera).seat_depth_HW).any()
     assert not np.isfinite(backdrop(low, setting.camera).seat_depth_HW).any()
+
+
+def test_walls_and_what_stands_along_them_move_out_for_people_who_stand_there_and_not_before() -> None:
+    room = draw_setting("study", HIGH, *SIZE).room
+    assert roomy(room, []) is room
+    inside = np.array([[0.0, -1.0, 1.0]])
+    assert roomy(room, [inside]).wall_y_m == room.wall_y_m
+    behind = np.array([[0.0, room.wall_y_m + 1.0, 1.0]])
+    wider = roomy(room, [behind])
+    x, y, _ = (_to_room(room.turn_deg) @ behind.T)[:, 0]
+    assert wider.wall_y_m >= y + CLEARANCE_M
+    assert wider.side_m >= abs(x)
+    along = [(a, b) for a, b in zip(room.slabs, wider.slabs, strict=True) if not a.hides]
+    assert all(b.low_3[1] - a.low_3[1] == pytest.approx(wider.wall_y_m - room.wall_y_m) for a, b in along)
+    assert [b for a, b in zip(room.slabs, wider.slabs, strict=True) if a.hides and a is not b] == []

@@ -136,7 +136,15 @@ def test_intervals_over_few_groups_are_not_to_be_trusted(
     block = build(make_record([cell])).blocks[0]
     warning = f"A 95% interval over {groups} groups is not to be trusted."
     assert (warning in block.alarms) == alarmed
-    assert any("Student's t" in text for text in block.remarks) == cautioned
+    (how,) = [text for text in block.remarks if text.startswith("Intervals: ")]
+    assert ("Student's t" in how, f"{groups} independent groups, fewer than 100" in how) == (cautioned, cautioned)
+
+
+def test_each_kind_of_interval_is_told_where_a_table_has_both(make_record: Make, rows: SimpleNamespace) -> None:
+    scores = {"oks/AP": rows.score(0.5, 0.1, n_groups=120), "oks/AR": rows.score(0.5, 0.1, n_groups=40)}
+    remarks = build(make_record([rows.pose("a", "A", scores=scores)])).blocks[0].remarks
+    told = "percentile bootstrap, over 120 independent groups; below 100, Student's t with the jackknife's error."
+    assert any(text.endswith(told) for text in remarks)
 
 
 def test_what_excluded_images_died_of_is_told_with_the_fix(make_record: Make, rows: SimpleNamespace) -> None:

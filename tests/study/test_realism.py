@@ -107,6 +107,7 @@ def test_what_was_not_checked_is_said_for_every_other_protocol_and_over_time() -
     for protocol in ("seg", "depth", "normal", "matting", "wholebody133"):
         assert UNCHECKED in said([("synthetic-humans", protocol)], catalog, is_beside=False)
     assert UNCHECKED_OVER_TIME in said([("synthetic-humans", "gt-box")], catalog, is_beside=False, over_time=True)
+    assert "photographs" not in said([("synthetic-humans", "gt-box")], catalog, is_beside=False, over_time=True)[-1]
     assert said([("coco-val", "gt-box")], catalog, is_beside=False) == []
 
 

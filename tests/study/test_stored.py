@@ -88,7 +88,8 @@ def finished(toy: ModuleType, tmp_path: Path) -> Path:
         workers=1,
         shard_size=30,
     )
-    study, catalog = design.corruption(base, ["fog", "contrast"], [1, 5]), toy.toy_catalog()
+    study = replace(design.corruption(base, ["fog", "contrast"], [1, 5]), draws=333)
+    catalog = toy.toy_catalog()
     folder.fill(study, tmp_path / "s", lambda r: resolve(r, catalog), lambda plan, trial, number: run(plan))
     return tmp_path / "s"
 
@@ -97,6 +98,7 @@ def test_report_and_compare_understand_a_study(finished: Path) -> None:
     found = CliRunner().invoke(app, ["report", str(finished), "--format", "json"])
     assert found.exit_code == 0, found.output
     data = json.loads(found.stdout)
+    assert data["draws"] == 333  # as the study was told
     assert (data["schema"], len(data["profiles"]), len(data["profiles"][0]["conditions"])) == ("study/1", 2, 4)
     found = CliRunner().invoke(app, ["compare", str(finished), "--format", "json"])
     assert found.exit_code == 0, found.output
