@@ -274,7 +274,7 @@ def test_a_plain_function_is_scored_too(places: Path) -> None:
     assert (record.cells[0].title, record.cells[0].counts.ok) == ("dots", 2)
 
 
-def test_what_coordinates_are_counted_in_is_asked_for_with_the_flag_that_says_it(
+def test_what_coordinates_are_counted_in_is_asked_for_with_its_flag(
     places: Path, tiny: ModuleType
 ) -> None:
     path = tiny.write(places / "net.onnx", "share")
