@@ -274,9 +274,7 @@ def test_a_plain_function_is_scored_too(places: Path) -> None:
     assert (record.cells[0].title, record.cells[0].counts.ok) == ("dots", 2)
 
 
-def test_what_coordinates_are_counted_in_is_asked_for_with_its_flag(
-    places: Path, tiny: ModuleType
-) -> None:
+def test_what_coordinates_are_counted_in_is_asked_for_with_its_flag(places: Path, tiny: ModuleType) -> None:
     path = tiny.write(places / "net.onnx", "share")
     request = Request(task="pose", models=(str(path),), split="tiny", limit=1, own=IMAGENET)
     with pytest.raises(UsageError, match=r"counted in. Give --option units=pixel \(of the crop\) or units=share"):
