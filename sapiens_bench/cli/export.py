@@ -85,6 +85,8 @@ def _folder(source: Source, form: Form, out: Path | None) -> None:
         raise UsageError(f"--as {form.value} writes several files: give a folder with --out.")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; --as {form.value} writes a folder.")
+    if out.suffix.lower() == ".json":
+        raise UsageError(f"--as {form.value} writes a folder, and {out} is called like a file: --out {out.stem}.")
     found = coco_files(source) if form is Form.coco else fiftyone_files(source)
     for note in dict.fromkeys(found.notes):
         say(note, "yellow", to_stderr=True)

@@ -42,6 +42,7 @@ class Unsaid(NamedTuple):
 
 
 _SIZE = Unsaid("the size of its input", "--input HEIGHTxWIDTH, e.g. --input 256x192")
+_UNITS = Unsaid("what its coordinates are counted in", "--option units=pixel (of the crop) or units=share (0..1)")
 _PIXELS = Unsaid(
     "how pixels are normalised",
     f"--normalise {', '.join(NORMALISATIONS)}, or six numbers (mean and standard deviation of R, G, B in 0..255)",
@@ -93,6 +94,8 @@ def of_onnx(model: Named, task: str, said: OwnModel, catalog: Catalog) -> Found:
     if task == "pose":
         output = said.output or _pose_output(model, outputs)
         options["output"] = output
+        if output == "coords" and "units" not in model.options:
+            raise ask(model, _UNITS)
         return Found("onnx", _pose_space(model, outputs, output, said, catalog), spec, options, "onnx")
     if task == "seg":
         labels = (said.output or _seg_output(outputs)) == "labels"
@@ -124,6 +127,8 @@ def _unsaid(model: Named, task: str, said: OwnModel) -> Iterator[Unsaid]:
         yield _PIXELS
     if task == "pose" and not said.output:
         yield Unsaid("what it answers with", "--output heatmap, simcc or coords")
+    if task == "pose" and said.output == "coords" and "units" not in model.options:
+        yield _UNITS
     if task in _MEANING and not said.output and _MEANING[task] not in model.options:
         yield _numbers(task)
     if task in ("pose", "seg") and not said.space:

@@ -170,5 +170,5 @@ def _how_to_fit(text: str, task: str) -> str:
         return found
     return (
         f"{found} FILE is its weights: read their licence on https://huggingface.co/{_repository(text)}, then "
-        f"`{_download(text)}` prints where it lies."
+        f"`{_download(text)}` prints where it lies; `--backbone-weights random` draws them, to try the way."
     )

@@ -138,6 +138,7 @@ def card_for(text: str, task: str, said: OwnModel, catalog: Catalog) -> ModelCar
             raise UsageError(f"{text}: {', '.join(said_of)} is settled by the head that was fitted on it.")
         return own_heads.head_card(text, task, catalog)
     found = _one(text)
+    found = None if found is None else replace(found, options=frozenset({"units"}))  # the card is where it is said
     if found is None:
         raise UsageError(f"{text} is no model file: give {WANTED}.")
     return _card(found, task, said, catalog)

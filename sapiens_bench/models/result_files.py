@@ -156,7 +156,10 @@ def _category_names(categories: Any) -> tuple[str, ...]:
 def _folder(path: Path) -> ResultList:
     files = sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
     if not files:
-        raise CheckpointRejected(f"{path} holds no .json file. {WANTED}")
+        all_below = (each for depth in ("*/*.json", "*/*/*.json") for each in sorted(path.glob(depth)))
+        below = next((each for each in all_below if each.name not in ("images.json", "truth.json")), None)
+        there = "" if below is None else f" There are some further down, as {below}: name the file that is meant."
+        raise CheckpointRejected(f"{path} holds no .json file.{there} {WANTED}")
     found: list[ResultList] = []
     for file in files:
         content = _content(file)

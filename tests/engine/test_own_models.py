@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -291,6 +292,17 @@ def test_a_plain_function_is_scored_too(places: Path) -> None:
     said = {**GIVEN, "output": "coords"}
     record = evaluate(task="pose", models=dots, **said, options={"units": "pixel"}, split="tiny", limit=2, n_boot=0)
     assert (record.cells[0].title, record.cells[0].counts.ok) == ("dots", 2)
+
+
+def test_what_coordinates_are_counted_in_is_asked_for_with_its_flag(places: Path, tiny: ModuleType) -> None:
+    path = tiny.write(places / "net.onnx", "share")
+    request = Request(task="pose", models=(str(path),), split="tiny", limit=1, own=IMAGENET)
+    with pytest.raises(UsageError, match=r"counted in. Give --option units=pixel \(of the crop\) or units=share"):
+        resolve(request, Catalog.load())
+    said = replace(request, options={"units": "share"})
+    assert [cell.model.id for cell in resolve(said, Catalog.load()).cells] == ["net"]
+    with pytest.raises(UsageError, match="--option units=pixel"):
+        evaluate(task="pose", models=[Brightest()], **{**GIVEN, "output": "coords"}, split="tiny", limit=1, n_boot=0)
 
 
 @pytest.mark.parametrize("name", ["all", "vitpose-plus", "movenet"])

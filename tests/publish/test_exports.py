@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.errors import UsageError
+from sapiens_bench.errors import CheckpointRejected, UsageError
+from sapiens_bench.models.result_files import read_results
 from sapiens_bench.publish.export_poses import coco_files, fiftyone_files
 from sapiens_bench.publish.exports import Source, hub_yaml, timm_csv
 from sapiens_bench.store.record import CellRecord, Counts, RunRecord, ScoreRecord, read_run
@@ -141,6 +142,11 @@ def test_the_command_writes_a_folder_or_prints_a_file(call: Call, pose_run: Path
     assert code == 0
     assert (tmp_path / "c/synthetic-humans/gt-box/blazepose-lite.json").is_file()
     assert call("export", pose_run, "--as", "csv")[1].startswith("model,AP,AP_low")
+    code, _, err = call("export", pose_run, "--as", "coco", "--out", tmp_path / "c.json")
+    assert (code, (tmp_path / "c.json").exists()) == (2, False)
+    assert "c.json is called like a file: --out c." in err
+    with pytest.raises(CheckpointRejected, match=r"further down, as .*blazepose-lite\.json"):
+        read_results(tmp_path / "c")
     code, _, err = call("export", pose_run, "--as", "coco")
     assert code != 0
     assert "--out" in err
