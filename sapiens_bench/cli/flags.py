@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -267,17 +268,20 @@ def parse_options(pairs: Sequence[str], flag: str = "--option") -> dict[str, Any
     """``["flip_test=true", "name=x"]`` -> ``{"flip_test": True, "name": "x"}``; values are JSON where they parse.
 
     Raises:
-        UsageError: not of the form name=value; ``flag`` is how the message names the option.
+        UsageError: not of the form name=value, or one name with two values; ``flag`` is how the message names the
+            option.
     """
     options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise UsageError(f"{flag} {pair!r} must have the form name=value.")
-        try:
-            options[name] = json.loads(text)
-        except ValueError:
-            options[name] = text
+        value: Any = text
+        with suppress(ValueError):  # no JSON: a text
+            value = json.loads(text)
+        if name in options and repr(options[name]) != repr(value):
+            raise UsageError(f"{flag} {name} is given twice, as {options[name]!r} and {value!r}.")
+        options[name] = value
     return options
 
 
