@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import re
 import subprocess
 import sys
 import tomllib
@@ -119,6 +120,14 @@ def forbidden_calls(path: Path, tree: ast.AST) -> list[str]:
 
 def test_modules_import_only_from_groups_to_their_left(repository: Path) -> None:
     assert [fault for path, tree in trees(repository) for fault in import_faults(path, tree)] == []
+
+
+def test_the_page_numbers_the_rooms_as_the_check_does(repository: Path) -> None:
+    page = (repository / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [(int(number), names) for number, names in re.findall(r"^\| (\d+) \| (.*?) \|", page, re.M)]
+    told = [(number - 1, name) for number, names in rows for name in re.findall(r"`(\w+)`", names)]
+    assert sorted(told) == sorted((rank, name) for name, rank in RANK.items())
+    assert rows == sorted(rows, key=lambda row: row[0])
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 
@@ -74,3 +76,20 @@ def test_the_commands_that_need_nothing_but_a_run_do_what_they_say(
         assert done.exit_code == 0, f"{words}\n{done.output}"
         ran.append(words[0])
     assert {"view", "compare", "gate", "explain-number", "export", "report", "list", "weights"} <= set(ran)
+
+
+def test_every_command_line_of_the_readme_is_one_that_the_parser_takes(repository: Path) -> None:
+    """Those that need a network's weights, a data set or a GPU cannot be run here; their flags can be read."""
+    from sapiens_bench.cli import app
+
+    text = (repository / "README.md").read_text()
+    lines = [line.partition(" #")[0] for line in re.findall(r"^sapiens-bench .*$", text, re.M)]
+    lines += [line for line in re.findall(r"`(sapiens-bench [^`]*)`", text.replace("\n", " ")) if "..." not in line]
+    assert len(lines) > 25
+    for line in lines:
+        words, command = shlex.split(line)[1:], get_command(app)
+        context = command.make_context("sapiens-bench", [], resilient_parsing=True)
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+            context = type(context)(command, parent=context)
+        command.make_parser(context).parse_args(list(words))

@@ -147,7 +147,7 @@ def weight_files(
         return WeightFiles(None, {}, "", pinned=True)
     path = find_weights(variant, weights.file, weights_root)
     main = _parts(path, weights)
-    vouched = (trust or {}).get(str(path.resolve()))
+    vouched = (trust or {}).get(os.path.realpath(path))
     sha256 = main[0].sha256 if len(main) == 1 and path.is_file() else _joined(main, path)
     first = main[0].sha256 if path.is_file() else sha256
     if vouched is not None and vouched != first:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typer.core import TyperGroup
 from sapiens_bench.errors import MachineFault, SapiensBenchError, StorageFull, UsageError, machine_fault, out_of_memory
 
 INTERNAL_ERROR = 70  # EX_SOFTWARE: a defect of ours
+_PLACES = ("--out", "--data-root", "--weights-root", "--cards", "--truth", "--json", "--junit", "--markdown")
+_WORDS = "sapiens_bench.words"
 
 
 class GuardedGroup(TyperGroup):
@@ -24,11 +27,13 @@ class GuardedGroup(TyperGroup):
         end = args.index("--") if "--" in args else len(args)
         if "--debug" in args[:end]:
             args = ["--debug", *(a for a in args[:end] if a != "--debug"), *args[end:]]
+        ctx.meta[_WORDS] = args[:end]
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
             _check_folder()
+            _refuse_empty_places(ctx.meta[_WORDS])
             return super().invoke(ctx)
         except (KeyboardInterrupt, Exception) as error:
             if ctx.params.get("debug") or _belongs_to_the_parser(error):
@@ -60,6 +65,18 @@ class DefaultGroup(TyperGroup):
             elif not word.startswith("-"):
                 return False
         return True
+
+
+def _refuse_empty_places(words: Sequence[str]) -> None:
+    """An empty path would be the current folder, which nobody means who writes ``--out "$UNSET"``.
+
+    Raises:
+        UsageError: a place is given as nothing.
+    """
+    for word, following in zip(words, (*words[1:], None), strict=True):
+        name, equals, value = word.partition("=")
+        if name in _PLACES and (value == "" if equals else following == ""):
+            raise UsageError(f"{name} is empty: was a variable of the shell not set? '.' is the current folder.")
 
 
 def _check_folder() -> None:

@@ -83,7 +83,7 @@ def save(path: Path, text: str) -> None:
     from sapiens_bench.store.files import write_atomic
 
     try:
-        target = path.resolve()  # through a link: the link stays
+        target = Path(os.path.realpath(path))  # through a link: the link stays
         if target.exists() and not target.is_file():
             target.write_text(text, encoding="utf-8")
             return

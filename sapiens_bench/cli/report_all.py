@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sapiens_bench.cli.output import save, say
@@ -45,5 +46,8 @@ def write_all(
 
 def _file_names(folders: list[Path]) -> list[str]:
     """A name without separators for each run, told apart by numbers where need be."""
-    names = [label.strip("/").replace("/", "-") for label in labels_of([folder.resolve() for folder in folders])]
+    names = [
+        label.strip("/").replace("/", "-")
+        for label in labels_of([Path(os.path.realpath(folder)) for folder in folders])
+    ]
     return names if len({*names, "page"}) > len(names) else [f"{n}-{name}" for n, name in enumerate(names, 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,7 @@ def rerun(
     from sapiens_bench.engine.again import request_of
     from sapiens_bench.store.record import read_run
 
-    if out.resolve() == run.resolve():
+    if os.path.realpath(out) == os.path.realpath(run):
         raise UsageError(f"{out} is the run itself: give --out another folder.")
     record = read_run(run)
     places = {"device": device or None, "data_root": data_root, "weights_root": weights_root}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sapiens_bench.cli.flags import Cards, Format, MaxPixels, Scoring, Select, parse_options
+from sapiens_bench.cli.flags import Cards, Format, MaxPixels, Scoring, Select, expanded, parse_options
 from sapiens_bench.stats.draws import OF_SCORES
 
 EXAMPLES = """Examples:
@@ -73,7 +74,9 @@ def score(
         list[str] | None, typer.Option("--data-option", help="NAME=VALUE for the truth, e.g. unit=mm. Repeatable.")
     ] = None,
     scoring: Scoring = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: results/runs/<name>.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", callback=expanded, help="Run folder. Default: results/runs/<name>.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the intervals.")] = 0,
     n_boot: Annotated[int, typer.Option("--n-boot", min=0, help="Bootstrap draws; 0: no intervals.")] = OF_SCORES,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
@@ -94,7 +97,7 @@ def score(
     options = parse_options(option or []) | ({"nms": True} if nms else {}) | ({"resize": resize} if resize else {})
     more: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
     more |= {"shard_size": SHARD_SIZE} if task == "pose" else {}
-    files = [path.expanduser().resolve() for path in (truth, *results)]
+    files = [Path(os.path.realpath(path.expanduser())) for path in (truth, *results)]  # of a link loop itself
     choices = [space, repr(limit), repr(sorted(data_options.items())), repr(sorted(options.items()))]
     keys = parse_options(scoring or [], "--scoring")
     choices += [repr(sorted(keys.items()))] if keys else []

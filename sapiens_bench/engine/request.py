@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -198,7 +199,7 @@ def parse_trust(given: Mapping[str, str] | str | tuple[str, ...] | list[str]) ->
         file = Path(path).expanduser()
         if not file.exists():
             raise UsageError(f"--trust-checkpoint: {file} does not exist.")
-        trusted[str(file.resolve())] = sha256.lower()
+        trusted[os.path.realpath(file)] = sha256.lower()
     return trusted
 
 

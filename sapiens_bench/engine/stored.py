@@ -7,6 +7,7 @@ keypoint or label set where the file does not.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -94,13 +95,14 @@ def _register_maps(request: Request, catalog: Catalog) -> None:
         if is_seg and not chosen:
             raise UsageError(f"{alias}: name the label set of the predictions, as in predictions[body28]:{path}.")
         try:
-            catalog.add(_results_card(path.resolve(), request.task, chosen, catalog), path.resolve(), alias)
+            real = _real(path)
+            catalog.add(_results_card(real, request.task, chosen, catalog), real, alias)
         except WeightsError as error:
             unusable[alias] = error
     add_unusable(unusable, request.models, request.task, catalog)
     pictures = bool(truths) and not all(map(_is_results, catalog.select(request.task, request.models)))
     for (alias, _, path), space in zip(truths, spaces, strict=True):
-        card_id = free_id(path.resolve().name, catalog.datasets)
+        card_id = free_id(_real(path).name, catalog.datasets)
         card = maps.truth_card(
             request.task, path, card_id, space=space, options=request.data_options, pictures=pictures
         )
@@ -148,9 +150,14 @@ def truth_root(card: DatasetCard, path: Path, data_root: Path | None) -> Path | 
     return _base(path, data_root) if is_made else None
 
 
+def _real(path: Path) -> Path:
+    """``Path.resolve``, which raises for a link that leads to itself before Python 3.13."""
+    return Path(os.path.realpath(path))
+
+
 def _base(path: Path, root: Path | None) -> Path:
     """``--data-root`` where the annotation file lies in it, else the file's own folder."""
-    return root if root is not None and path.resolve().is_relative_to(root.resolve()) else path.parent
+    return root if root is not None and _real(path).is_relative_to(_real(root)) else path.parent
 
 
 def _files(names: Iterable[str], kind: str) -> Iterator[tuple[str, str, Path]]:
@@ -182,7 +189,7 @@ def _truth_card(path: Path, space: str, request: Request, catalog: Catalog) -> D
         chosen = catalog.space(seen.space) if seen.space else guessed_space(
             seen.n_points, seen.names, catalog.spaces, str(path)
         )  # fmt: skip
-    annotations = path.resolve().relative_to(_base(path, request.data_root).resolve()).as_posix()
+    annotations = _real(path).relative_to(_real(_base(path, request.data_root))).as_posix()
     protocol = EvalProtocol(
         task="pose",
         title=f"{len(chosen.names)} points ({chosen.id})",

@@ -119,12 +119,34 @@ class DenseResults:
         """
         if not isinstance(self._options, StoredLabels) or self._options.encoding == "mask":
             return ""
-        files = [paths[0] for paths in self._files.values()]
         borders = []
-        for path in files[:: -(-len(files) // _CODED)]:
+        for path in self._some():
             with suppress(SampleFault, ValueError):  # its own row will say so
                 borders.append(border_of(read_label_map(path, Limits()), LARGEST))
         return coding_doubt(borders, names, LARGEST)
+
+    def zero_doubt(self) -> str:
+        """What is odd about zeros in maps of depth; "" where there are none, or 0 may be meant, or says nothing."""
+        options = self._options
+        if not isinstance(options, StoredDepth) or options.depth_kind not in ("metric_depth", "scale_invariant_depth"):
+            return ""
+        found = []
+        for path in self._some():
+            with suppress(SampleFault, ValueError):  # its own row will say so
+                numbers = read_depth_map(path, Limits())
+                if not numbers.are_counts and (numbers.values_HW == 0).any() and numbers.values_HW.any():
+                    found.append(path)
+        if not found:
+            return ""
+        return (
+            f"{len(found)} of the {len(self._some())} depth maps looked at hold zeros ({shown(found[0].name)}): on a "
+            "person they are scored as a depth of 0; write NaN where nothing was predicted"
+        )
+
+    def _some(self) -> list[Path]:
+        """A few of the files, evenly spread."""
+        files = [paths[0] for paths in self._files.values()]
+        return files[:: -(-len(files) // _CODED)]
 
     def path(self, key: str) -> Path:
         """The file of a sample.

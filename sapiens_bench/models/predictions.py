@@ -39,6 +39,8 @@ class Predictions:
             maps = self._results = DenseResults(context.weights, context.card.task, context.options)
             if context.space is not None and (doubt := maps.coding_doubt(context.space.names)):
                 maps.notes += (doubt,)
+            if doubt := maps.zero_doubt():
+                maps.notes += (doubt,)
         elif context.space is None:
             raise UsageError(f"{context.variant.id}: stored poses need `space:` in the model card.")
         else:

@@ -55,9 +55,17 @@ def test_pareto_writes_the_file_it_is_given(
     assert SHOWS[name] in target.read_text(encoding="utf-8")
     plots = sorted(p.name for p in (tmp_path / "out" / "x-plots").iterdir())
     assert "pose-d-p-measured-params.png" in plots
-    before_code, _, hint = call("report", *run_and_profile, "--pareto", "--format", name, "--out", target)
-    assert before_code == 0
+
+
+def test_the_name_that_pareto_had_before_still_does_the_same_and_says_the_new_one(
+    call: Call, run_and_profile: tuple[Path, Path], tmp_path: Path
+) -> None:
+    now, before = tmp_path / "now" / "x.csv", tmp_path / "before" / "x.csv"
+    assert call("pareto", *run_and_profile, "--format", "csv", "--out", now)[0] == 0
+    code, _, hint = call("report", *run_and_profile, "--pareto", "--format", "csv", "--out", before)
+    assert code == 0
     assert "sapiens-bench pareto RUN PROFILE" in hint
+    assert before.read_bytes() == now.read_bytes()
 
 
 def test_pareto_without_an_ending_fills_a_folder(

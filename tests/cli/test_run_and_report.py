@@ -216,6 +216,15 @@ def test_options_are_json_where_they_parse() -> None:
     assert parse_options(["a=1", "a=1"]) == {"a": 1}
     with pytest.raises(UsageError, match="--data-option a is given twice, as 1 and as true"):
         parse_options(["a=1", "b=2", "a=true"], "--data-option")
+    with pytest.raises(UsageError, match=r"--scoring a is given twice, as 1 and as 1\.0"):
+        parse_options(["a=1", "b=2", "a=1.0"], "--scoring")
+
+
+@pytest.mark.parametrize("words", [["--out", ""], ["--out="], ["--data-root", "", "--limit", "1"]])
+def test_a_place_that_is_nothing_is_not_the_current_folder(call: Call, words: list[str]) -> None:
+    code, _, err = call("run", "--task", "pose", "--models", "oracle", "--dry-run", *words)
+    assert code == 2
+    assert f"{words[0].rstrip('=')} is empty" in err
 
 
 def test_pycocotools_agrees_on_the_exported_files(call: Call, command: list[str], tmp_path: Path) -> None:

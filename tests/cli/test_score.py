@@ -335,6 +335,15 @@ def test_what_cannot_be_scored_is_named(
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["truth", "results"])
+def test_a_link_that_leads_to_itself_is_no_file_and_no_defect(call: Call, files: tuple[Path, Path], which: int) -> None:
+    files[which].unlink()
+    files[which].symlink_to(files[which])
+    code, out, err = call("score", "--truth", *files, "--out", files[0].parent / "run")
+    assert code == 2, out + err
+    assert files[which].name in err
+
+
 def test_boxes_none_is_refused_for_models_that_need_boxes(call: Call, files: tuple[Path, Path]) -> None:
     truth, results = files
     models = f"predictions:{results},movenet-lightning"

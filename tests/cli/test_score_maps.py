@@ -85,6 +85,19 @@ def test_depth_in_millimetres_that_is_taken_for_metres_is_told_and_the_options_n
     assert row_notes(right) == []
 
 
+@pytest.mark.parametrize(("kind", "is_told"), [("metric_depth", True), ("affine_invariant_depth", False)])
+def test_zeros_that_would_be_scored_as_a_depth_are_told(
+    tmp_path: Path, balls: dict[str, Any], scored: Callable[..., CellRecord], kind: str, is_told: bool
+) -> None:
+    """A picture of counts says nothing where it is 0; an array of metres does."""
+    truth = save(tmp_path / "gt", {k: b.depth_HW for k, b in balls.items()})
+    preds = depths(balls)
+    preds["b"][::7] = 0
+    scored("depth", truth, save(tmp_path / "mine", preds), "--option", f"depth_kind={kind}")
+    said = " ".join(read_run(tmp_path / "runs" / "0").notes)
+    assert ("1 of the 2 depth maps looked at hold zeros (b.npy)" in said) is is_told
+
+
 def test_maps_of_network_size_are_resized_where_asked(
     tmp_path: Path, balls: dict[str, Any], scored: Callable[..., CellRecord]
 ) -> None:

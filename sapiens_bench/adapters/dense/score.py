@@ -6,6 +6,7 @@ declare is read off it where only one reading makes sense (adapters/dense/infer.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def truth_root(task: str, truth: Path) -> tuple[Path, dict[str, Any]]:
     Raises:
         UsageError: no such folder.
     """
-    real = truth.resolve()
+    real = Path(os.path.realpath(truth))
     if not real.is_dir():
         raise UsageError(f"{truth} is no folder: ground truth for {task} is a folder of maps, or a plain dense folder.")
     is_role = real.name.lower() in FOLDERS.get(task, ())
@@ -110,7 +111,7 @@ def _card_of(task: str, stored: StoredMaps, truth: Path, card_id: str, pictures:
 
 def _card(truth: Path, card_id: str, adapter: str, protocols: dict[str, dict[str, Any]]) -> DatasetCard:
     next(iter(protocols.values()))["default"] = True
-    title = "".join(c if c.isprintable() else "?" for c in truth.resolve().name)[:80] or "."
+    title = "".join(c if c.isprintable() else "?" for c in os.path.basename(os.path.realpath(truth)))[:80] or "."
     card = {
         "schema": "dataset/1",
         "id": card_id,
