@@ -281,7 +281,7 @@ def _checked_bytes(folder: Path, number: int) -> tuple[bytes | None, Commit | No
     return data, commit
 
 
-class _File(pq.ParquetFile):
+class _File(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
     """A file whose columns are asked for by number: that by name is prepared at every opening, a third of its time."""
 
     def _build_nested_paths(self) -> dict[str, list[int]]:
