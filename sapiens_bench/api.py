@@ -91,7 +91,8 @@ def evaluate(
         out: run folder, or the address of one on an object store (``s3://...``); None names one after the request below
             ``results/runs``, so that the same call resumes.
         batch_size: crops per forward pass; None: 8 on a CPU, 32 on a GPU.
-        prefetch: batches queued on the device ahead of the one that is waited for; None: 0 on a CPU, 1 on a GPU.
+        prefetch: batches queued on the device ahead of the one that is waited for; None: 1 on a GPU and for small
+            networks whose crops run beside each other on a CPU, else 0.
         workers: loader threads; threads: cores to be used. None: by the cores that this process may use.
         engine: "local", this process; "ray": ``workers`` processes (None: as many as there is room for), each with
             ``gpus_per_worker`` GPUs, on the cluster at ``address`` or one of this machine (docs/cluster.md).

@@ -170,7 +170,7 @@ BatchSize = Annotated[
 ]
 Prefetch = Annotated[
     int | None,
-    typer.Option("--prefetch", min=0, help="Batches queued on the device ahead. Default: 0, on a GPU 1."),
+    typer.Option("--prefetch", min=0, help="Batches queued ahead. Default: 1 on a GPU or for a small network, else 0."),
 ]
 DataRoot = Annotated[
     Path | None,

@@ -71,10 +71,17 @@ def run_shards(
 ) -> Generator[tuple[Shard, list[Scored]], None, None]:
     """Every shard with one result per sample, in index order.
 
-    A batch never holds images of two shards, so rows do not depend on where a run was stopped before. Where the device
-    takes batches ahead (``Forward.depth``) it works on the next shard while this one is finished and committed.
+    A batch never holds images of two shards, so rows do not depend on where a run was stopped before. A shard is waited
+    for when the first batch of the next one is with the scorers, too: they and the loaders have work while it is
+    committed. Where the device takes batches ahead (``Forward.depth``) it works on the next shard meanwhile.
     """
     waiting: deque[_Open] = deque()
+    ended: deque[_Open] = deque()  # all of whose images are with the scorers
+
+    def scored(shards: deque[_Open]) -> Iterator[tuple[Shard, list[Scored]]]:
+        while shards:
+            shard, finished = shards.popleft()
+            yield shard, stage.measure([result_of(future) for future in finished])
 
     def landed(batches: Iterable[Done]) -> Iterator[tuple[Shard, list[Scored]]]:
         for batch in batches:
@@ -83,16 +90,17 @@ def run_shards(
                 finished.append(stage.pool.submit(stage.finish, item, outputs))  # finish, remap, check
                 if len(finished) > stage.backlog:
                     result_of(finished[-stage.backlog])
+            yield from scored(ended)
             on_batch(len(batch))
             if len(finished) == len(shard.indices):
-                waiting.popleft()
-                yield shard, stage.measure([result_of(future) for future in finished])
+                ended.append(waiting.popleft())
 
     for shard in shards:
         waiting.append(_Open(shard, []))
         for batch in pack(stage.loader.take(len(shard.indices)), stage.budget):  # adapter[i], prepare
             yield from landed(stage.forward.push(batch))  # the only device work
     yield from landed(stage.forward.flush())
+    yield from scored(ended)
 
 
 class _Open(NamedTuple):
@@ -112,7 +120,7 @@ class CellJob:
     threads: Threads
     device: str
     save_preds: bool
-    prefetch: int = 0  # batches queued on the device ahead of the one that is waited for
+    prefetch: int | None = None  # batches queued on the device ahead of the one that is waited for; see ``Forward``
     save_maps: bool = False  # keep dense predictions as PNG files below maps/
     index_K: NDArray[np.int64] | None = None  # the model's set -> the protocol's; None: nothing to map
     identity: Callable[[int], str] | None = None  # of the files behind a sample; None: the data set cannot tell

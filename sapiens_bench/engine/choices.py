@@ -59,7 +59,7 @@ class RunChoice:
 
     device: str
     batch_size: int | None  # crops per forward pass; None: by device
-    prefetch: int | None  # batches queued on the device ahead of the one that is waited for; None: by device
+    prefetch: int | None  # batches queued on the device ahead of the one that is waited for; None: by device and model
     engine: Engine
     workers: int | None  # local: loader threads; ray: processes. None: by cores, by what the cluster has
     threads: int | None  # cores to be used; None: all that this process may use

@@ -94,11 +94,6 @@ def default_batch_size(device: str) -> int:
     return 8 if device == "cpu" else 32
 
 
-def default_prefetch(device: str) -> int:
-    """Batches queued ahead on the device when the user says nothing: only a GPU can be given work in advance."""
-    return 1 if device.startswith("cuda") else 0
-
-
 def use_full_fp32(device: str) -> str:
     """The device, on which fp32 is from now on computed as fp32: left alone, torch lets convolutions on a CUDA device
     round to TF32 (10 bits).

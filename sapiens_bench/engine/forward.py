@@ -29,12 +29,15 @@ class Forward:
 
     Args:
         depth: batches that may be queued on the device when the outputs of an earlier one are waited for. 0: each is
-            read out before the next is given; 1: the device always has one to go on with.
+            read out before the next is given; 1: the device always has one to go on with. None: 1 on a GPU and for
+            crops beside each other, where a thread that is through would wait for the others; else 0, for a batch that
+            is computed at once gains nothing by outputs that stay in memory.
     """
 
-    def __init__(self, model: Model, device: str, budget: int, operators: int = 1, depth: int = 0) -> None:
-        self.model, self.device, self.budget, self.depth = model, device, budget, depth
+    def __init__(self, model: Model, device: str, budget: int, operators: int = 1, depth: int | None = None) -> None:
+        self.model, self.device, self.budget = model, device, budget
         is_parallel = device == "cpu" and operators > 1 and bool(getattr(model, "is_reentrant", False))
+        self.depth = int(is_parallel or device.startswith("cuda")) if depth is None else depth
         self._pool = ThreadPoolExecutor(operators, "sapiens-crop", _one_operator_thread) if is_parallel else None
         self.streams = streams_of(device, getattr(model, "on_host", ()))
         self._in_flight: deque[tuple[Sequence[Loaded], list[_Group]]] = deque()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sapiens_bench.engine.cell import CellJob
 from sapiens_bench.engine.choices import RunChoice
 from sapiens_bench.engine.data_specs import FoundData
-from sapiens_bench.engine.device import default_batch_size, default_prefetch
+from sapiens_bench.engine.device import default_batch_size
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.threads import Threads
 from sapiens_bench.store.rows import Shard
@@ -22,7 +22,7 @@ class Setting:
 
     device: str
     batch_size: int
-    prefetch: int
+    prefetch: int | None
     threads: Threads
     save_preds: bool
     save_maps: bool
@@ -33,7 +33,7 @@ class Setting:
         return Setting(
             device=device,
             batch_size=batch_size or how.batch_size or default_batch_size(device),
-            prefetch=default_prefetch(device) if how.prefetch is None else how.prefetch,
+            prefetch=how.prefetch,
             threads=threads,
             save_preds=how.save_preds,
             save_maps=how.save_maps,

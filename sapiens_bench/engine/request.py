@@ -43,7 +43,7 @@ class Request:
     out: Path | None = None  # None: a folder named after the request, so that the same command resumes
     device: str = "auto"
     batch_size: int | None = None  # crops per forward pass; 8 on a CPU, 32 on a GPU
-    prefetch: int | None = None  # batches queued ahead on the device; 0 on a CPU, 1 on a GPU
+    prefetch: int | None = None  # batches queued ahead on the device; None: see ``Forward``
     engine: Engine = "local"
     workers: int | None = None  # local: loader threads; ray: processes, None: as many as the cluster has room for
     gpus_per_worker: float | None = None  # ray; 0.5: two share one. None: one where the cluster has GPUs, else none
