@@ -84,7 +84,7 @@ class HeadPrecision(StrEnum):
 def probe(
     backbone: Annotated[
         str,
-        typer.Option("--backbone", help="movenet-*, blazepose-*, sapiens-SIZE, sapiens2-SIZE, or timm:NAME."),
+        typer.Option("--backbone", help="movenet-*, blazepose-*, sapiens-SIZE, sapiens2-SIZE, maws:SIZE, timm:NAME."),
     ],
     task: Annotated[
         list[str], typer.Option("--task", help="seg, depth, normal (several share one head, comma list), or pose.")
@@ -98,7 +98,10 @@ def probe(
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Of the rows. Default: after the backbone.")] = "",
     backbone_weights: Annotated[
-        Path | None, typer.Option("--backbone-weights", callback=expanded, help="File of a trunk that is not shipped.")
+        Path | None,
+        typer.Option(
+            "--backbone-weights", callback=expanded, help="File of a trunk that is not shipped; random draws it."
+        ),
     ] = None,
     finetune: Annotated[bool, typer.Option("--finetune", help="Train the trunk too, rates falling by layer.")] = False,
     train_limit: Annotated[int | None, typer.Option("--train-limit", min=2, help="Only the first N pictures.")] = None,

@@ -110,10 +110,15 @@ def _opened(unrooted: DataSpec, choice: DataChoice) -> FoundData:
 
 
 def scored_in(choice: DataChoice, catalog: Catalog) -> set[str]:
-    """Sets that the data sets asked for by name are scored in; names that do not exist are told of elsewhere."""
-    cards = [catalog.datasets[name] for name in choice.names if name in catalog.datasets]
+    """Sets that the data sets asked for, by name or by that of a protocol, are scored in.
+
+    Names that do not exist are told of elsewhere.
+    """
+    asked = choice.names or (catalog.datasets if choice.protocol else ())
+    cards = [catalog.datasets[name] for name in asked if name in catalog.datasets]
     names = [(card, choice.protocol or card.default_protocol(choice.task) or "") for card in cards]
-    found = [card.protocols[name].space for card, name in names if name in card.protocols]
+    protocols = [card.protocols[name] for card, name in names if name in card.protocols]
+    found = [protocol.space for protocol in protocols if protocol.task == choice.task]
     return {space for space in found if space}
 
 

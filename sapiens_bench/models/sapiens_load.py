@@ -244,3 +244,20 @@ def load_encoder(
     fill(net, state, weights, what="the encoder")
     assert isinstance(net, Encoder)
     return net.eval()
+
+
+def encoder_as_it_was(state: Mapping[str, Tensor], path: Path, input_hw: tuple[int, int], heads: int | None) -> Encoder:
+    """An encoder in its task form from the tensors of one, position table and all.
+
+    Args:
+        path: of the file that holds them, for messages.
+
+    Raises:
+        CheckpointRejected
+    """
+    found = describe(state, path)
+    config, _ = configs(found, input_hw, SapiensV1Options(heads=heads, patch_padding=0), path)
+    net = on_meta(config, None)
+    fill(net, state, path, what="the encoder")
+    assert isinstance(net, Encoder)
+    return net.eval()

@@ -5,6 +5,7 @@ Axes: B views, C channels, h, w input pixels.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,24 @@ class ProbeData:
     train_rows: list[int]
     validation_rows: list[int]
     device: str
+
+    @property
+    def made_from(self) -> dict[str, str]:
+        """What decides a training beside its settings, each as text that differs when it does."""
+        request = self.request
+        return {
+            "backbone": self.trunk.identity,
+            "set of pictures, views or --input": self.data.key() + str(request.views),
+            "share held back (--validation)": _digest(self.validation_rows),
+            "head": repr(self.plan),
+            "loss": repr(self.objective),
+            "choice of --finetune": str(request.finetune),
+            "--start-from": str(request.start_from or ""),
+        }
+
+
+def _digest(rows: Sequence[int]) -> str:
+    return hashlib.sha256(repr(list(rows)).encode()).hexdigest()
 
 
 def losses_of(prepared: ProbeData, head: Head, rows: Sequence[int], seed: int, step: int | None) -> Losses:

@@ -1,4 +1,9 @@
-"""Layer-wise learning-rate decay as the released Sapiens v1 configurations apply it."""
+"""Layer-wise learning-rate decay as the released Sapiens v1 configurations apply it.
+
+timm's ``param_groups_layer_decay`` is not used, because it is not exact: of a ViT it counts the norm behind the last
+block to that block (the released configurations: to the head, at the full rate), and with the network's own list it
+spares the class token from weight decay as well. All else is equal (tested).
+"""
 
 from __future__ import annotations
 

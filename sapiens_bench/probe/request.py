@@ -17,6 +17,7 @@ TASKS = ("seg", "depth", "normal", "pose")
 RATES = (3e-4, 1e-3, 3e-3)  # tried by ``lr=None``
 HeadSize = Literal["small", "large"]
 ARCH_WIDTH = 256  # of the published decoders
+POOLED = ("deeplabv3plus", "upernet")  # they normalise one pooled value a view over the batch, so one view is too few
 HEADS: dict[HeadSize, dict[str, int]] = {  # the rest of a ``HeadPlan``
     "small": {"width": 48, "fine_width": 24, "stem": 12},
     "large": {"width": 96, "fine_width": 48, "stem": 16, "blocks": 2, "context": 2, "fine_below": 4, "own": 1},
@@ -103,14 +104,20 @@ class ProbeRequest:
             raise UsageError("--views 0 with --task pose is not supported: views of people lie on disk.")
         if self.arch == "mask2former" and self.tasks != ("seg",):
             raise UsageError("--arch mask2former is made of labelled masks: --task seg only.")
+        self.refuse_small_batch(self.batch, f"--batch-size {self.batch}")
         if self.finetune and not self.views:
             raise UsageError("--views 0 with --finetune is not supported: views of a trained trunk lie on disk.")
         if self.max_seconds is not None and self.lr is None:
             raise UsageError("--max-seconds needs --lr: trying rates would take a share of them that nobody knows.")
-        if self.finetune and self.backbone.startswith("sapiens"):
+        if self.finetune and self.backbone.startswith("sapiens2-"):
             raise UsageError(f"--finetune of {self.backbone} is not supported: its file could not be read back.")
         if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,40}", self.name):
             raise UsageError(f"--name {self.name!r}: letters, digits and . _ + - only, 41 at most.")
+
+    def refuse_small_batch(self, views: int, what: str) -> None:
+        """Raises UsageError: the decoder cannot be trained on so few views a step."""
+        if self.arch in POOLED and views < 2:
+            raise UsageError(f"{what}: --arch {self.arch} normalises over a batch and needs 2 views or more a step.")
 
     @property
     def model_name(self) -> str:

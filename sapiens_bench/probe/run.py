@@ -118,12 +118,12 @@ def probe_data(request: ProbeRequest, catalog: Catalog, watch: Watch) -> ProbeDa
     samples = tuple(range(first.facts.n_samples))
     judged = _judged(request, catalog)
     names = (str(request.train), str(request.evaluate))
-    for each in judged:
+    for each in judged if _are_of_one_kind(request, catalog) else ():
         refuse_shared_groups(first.open.adapter, samples, each.open.adapter, names)
+    plan = _plan(request, trunk, found)
     if isinstance(first.open.adapter, Materialised):  # takes minutes: whatever can be refused has been by now
         with jobs_on(Places.of(request), _log.warning):
             first.open.adapter.materialise(samples, request.threads or 2, lambda n, of: watch("pictures", n, of))
-    plan = _plan(request, trunk, found)
     fresh = not request.views
     grid = Grid(source_hw(request.input_hw), 1) if fresh else Grid(request.input_hw, plan.out_stride)
     data = _training_data(request, found, samples, grid)
@@ -138,6 +138,7 @@ def probe_data(request: ProbeRequest, catalog: Catalog, watch: Watch) -> ProbeDa
     groups = [first.open.adapter.groups[index] for index in data.indices]
     fitted, held = split_groups(groups, request.validation)
     train_rows = [i * data.n_views + view for i in fitted for view in range(data.n_views)]
+    request.refuse_small_batch(len(train_rows), "1 view to fit on")
     plain = [i * data.n_views for i in held]
     objective = _objective(request, plan, views)
     return ProbeData(request, data, near(views, device), maps, trunk, plan, objective, train_rows, plain, device)
@@ -204,11 +205,20 @@ def _judged(request: ProbeRequest, catalog: Catalog) -> list[FoundData]:
     return [open_part(request, request.evaluate, task, catalog) for task in request.tasks]
 
 
+def _are_of_one_kind(request: ProbeRequest, catalog: Catalog) -> bool:
+    """Whether groups of equal names are the same people: 0001 of another publisher's scans is somebody else."""
+    sides = (request.train, request.evaluate)
+    return len({catalog.dataset(side.name).adapter for side in sides if side is not None}) == 1
+
+
 def _plan(request: ProbeRequest, trunk: Trunk, found: dict[str, FoundData]) -> HeadPlan:
     outputs = {}
     for task, data in found.items():
         space = data.spec.space
         outputs[task] = len(space.names) if task in NAMED and space is not None else CHANNELS[task]
+    n = outputs.get("seg")
+    if n is not None and request.class_weights == "paper" and n not in PAPER_CLASS_WEIGHTS:
+        raise UsageError(f"--class-weights paper: the paper has none for {n} classes.")
     if request.arch:
         return HeadPlan(trunk.taps, outputs, width=request.width or ARCH_WIDTH, stem=0, arch=request.arch)
     sizes: dict[str, Any] = dict(HEADS[request.head])
@@ -222,11 +232,7 @@ def _objective(request: ProbeRequest, plan: HeadPlan, views: Rows) -> Objective:
     if "seg" in request.tasks:
         n = plan.outputs["seg"]
         labels = views.arrays["seg"][:: request.views] if request.views else views.arrays["seg"][:, ::4, ::4]
-        weights = class_weights(labels, n)
-        if request.class_weights == "paper":
-            if n not in PAPER_CLASS_WEIGHTS:
-                raise UsageError(f"--class-weights paper: the paper has none for {n} classes.")
-            weights = PAPER_CLASS_WEIGHTS[n]
+        weights = PAPER_CLASS_WEIGHTS[n] if request.class_weights == "paper" else class_weights(labels, n)
     return Objective(request.tasks, weights, request.depth_loss, request.pose_loss)
 
 
@@ -296,6 +302,7 @@ def train_one(
         layer_name=_layer_name(prepared.trunk) if finetune else str,
         n_layers=prepared.trunk.n_layers if finetune else 0,
         device=prepared.device,
+        made_from=prepared.made_from,
     )
     if seconds is not None:
         settings = steps_within(job, settings, seconds, folder)

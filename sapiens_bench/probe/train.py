@@ -3,7 +3,7 @@
 Everything a step does follows from its number (which rows, which learning rate) and from the checkpoint, so a process
 that is killed goes on from the last checkpoint and ends, on a CPU, with the same weights bit for bit.
 
-    <folder>/checkpoint.pt     step, weights, optimizer state; replaced by rename
+    <folder>/checkpoint.pt     what is trained and how, step, weights, optimizer state; replaced by rename
     <folder>/log.csv           one line every ``log_every`` steps, and one at each validation
 """
 
@@ -14,7 +14,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ class Job:
     layer_name: Callable[[str], str] = str  # a parameter's name as ``layer_decay`` reads it
     n_layers: int = 0
     device: str = "cpu"
+    made_from: Mapping[str, str] = field(default_factory=dict)  # what a checkpoint must agree in, by names for people
 
 
 def rows_of_step(step: int, settings: Settings, rows: Sequence[int]) -> list[int]:
@@ -81,14 +82,14 @@ def rows_of_step(step: int, settings: Settings, rows: Sequence[int]) -> list[int
 def fit(
     job: Job, settings: Settings, folder: Path, on_step: Callable[[int, float], None] = lambda step, loss: None
 ) -> float:
-    """Train; goes on from a checkpoint in ``folder`` that has the same settings. Returns the last validation loss.
+    """Train; goes on from a checkpoint in ``folder`` of the same training. Returns the last validation loss.
 
     Raises:
         ProbeDiverged: the loss is not finite; says the step. The last good checkpoint is kept.
-        StoreError: the checkpoint is of other settings or damaged.
+        StoreError: the checkpoint is of another training (says in what), or damaged.
     """
     optimizer = make_optimizer(job, settings)
-    step, lines = _resume(job.module, optimizer, settings, folder)
+    step, lines = _resume(job, optimizer, settings, folder)
     processes.same_as_main(job.module)
     rates = [group["lr"] for group in optimizer.param_groups]
     last = float("nan")
@@ -114,7 +115,7 @@ def fit(
             lines.append(_line(step, "validation", settings.lr * share, found))
             last = found["loss"]
         if is_saved and processes.is_main():
-            _save(job.module, optimizer, rates, settings, step, lines, folder)
+            _save(job, optimizer, rates, settings, step, lines, folder)
         on_step(step, losses["loss"])
     return last if last == last else _last_validation(lines)
 
@@ -215,7 +216,7 @@ def _last_validation(lines: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _save(
-    module: nn.Module,
+    job: Job,
     optimizer: torch.optim.Optimizer,
     rates: Sequence[float],
     settings: Settings,
@@ -233,8 +234,9 @@ def _save(
     data = io.BytesIO()
     state = {
         "settings": json.dumps(asdict(settings), sort_keys=True),
+        "made_from": dict(job.made_from),
         "step": step,
-        "module": dict(module.state_dict()),
+        "module": dict(job.module.state_dict()),
         "optimizer": optimizer.state_dict(),
         "rates": list(rates),
         "lines": [dict(line) for line in lines],
@@ -244,7 +246,7 @@ def _save(
 
 
 def _resume(
-    module: nn.Module, optimizer: torch.optim.Optimizer, settings: Settings, folder: Path
+    job: Job, optimizer: torch.optim.Optimizer, settings: Settings, folder: Path
 ) -> tuple[int, list[dict[str, Any]]]:
     """The step to go on from and the log so far; the module and the optimizer are brought there."""
     path = folder / "checkpoint.pt"
@@ -252,9 +254,9 @@ def _resume(
         state = processes.from_main(lambda: _checkpoint(path))
         if state is None:
             return 0, []
-        same = state["settings"] == json.dumps(asdict(settings), sort_keys=True)
-        if same:
-            module.load_state_dict(state["module"])
+        others = _differences(state, settings, job.made_from)
+        if not others:
+            job.module.load_state_dict(state["module"])
             optimizer.load_state_dict(state["optimizer"])
             for group, rate in zip(optimizer.param_groups, state["rates"], strict=True):
                 group["lr"] = rate
@@ -262,9 +264,21 @@ def _resume(
         raise StoreError(
             f"{path} cannot be used ({str(error).splitlines()[0]:.200}). Delete it to begin anew."
         ) from None
-    if not same:
-        raise StoreError(f"{path} is of a training with other settings. Give another --out, or delete it.")
+    if others:
+        raise StoreError(
+            f"{path} is of another training: {', '.join(others)}. Give another --out (--start-from "
+            f"{folder.parent} begins with its weights), or delete it."
+        )
     return int(state["step"]), list(state["lines"])
+
+
+def _differences(state: Mapping[str, Any], settings: Settings, made_from: Mapping[str, str]) -> list[str]:
+    """In what a checkpoint's training is another one; settings with both values."""
+    there, here = json.loads(state["settings"]), json.loads(json.dumps(asdict(settings)))
+    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+    found = [f"{name} {there.get(name)} there, {here.get(name)} now" for name in names]
+    before = state.get("made_from", {})  # absent from checkpoints of earlier versions: of an unknown training
+    return found + [f"another {name}" for name in {**before, **made_from} if before.get(name) != made_from.get(name)]
 
 
 def _checkpoint(path: Path) -> dict[str, Any] | None:

@@ -55,6 +55,7 @@ def card_text(
     """The card of one task as YAML."""
     backbone = SHIPPED[request.backbone].title if request.backbone in SHIPPED else request.backbone
     how = "fine-tuned trunk" if request.finetune else "frozen trunk"
+    row = f"{backbone}, fine-tuned" if request.finetune else backbone
     eyes = "trained head with a small image stem" if plan.stem else "trained head"
     if plan.arch:
         eyes = f"{ARCH_TITLES[plan.arch]} decoder"
@@ -78,7 +79,7 @@ def card_text(
         "variants": [
             {
                 "id": request.model_id(task, each.seed),
-                "title": f"{backbone}, {eyes}" + (f", seed {each.seed}" if request.seeds > 1 else ""),
+                "title": f"{row}, {eyes}" + (f", seed {each.seed}" if request.seeds > 1 else ""),
                 **({"options": {"depth_kind": "affine_invariant_depth"}} if task == "depth" else {}),
                 "weights": {
                     "file": each.file,

@@ -178,3 +178,12 @@ def test_a_model_may_join_all_on_the_sets_it_is_for_alone() -> None:
         found = candidates(request.model(), catalog, scored_in(where, catalog))
         assert ("holistic-full" in [c.entry.id for c in found.all]) is joined
     assert scored_in(Request(task="pose", datasets=("no-such-set",)).data(), catalog) == set()
+
+
+def test_a_protocol_alone_tells_which_models_join_all() -> None:
+    """BodyPix has 24 parts of its own: it stands where 12 coarse parts or people are scored, and nowhere else."""
+    catalog = Catalog.load()
+    for protocol, joined in (("coarse", True), ("person", True), ("", False)):
+        request = Request(task="seg", models=("all",), protocol=protocol)
+        found = candidates(request.model(), catalog, scored_in(request.data(), catalog))
+        assert ("bodypix-mobilenet-050" in [c.entry.id for c in found.all]) is joined, protocol

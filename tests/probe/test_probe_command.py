@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from sapiens_bench.cards.catalog import Catalog
 from sapiens_bench.cli import app
-from sapiens_bench.errors import UsageError
+from sapiens_bench.errors import StoreError, UsageError
 from sapiens_bench.models.parts.head_file import load_head
 from sapiens_bench.probe.request import DataName, ProbeRequest
 from sapiens_bench.probe.run import probe
@@ -93,7 +94,84 @@ def test_a_fine_tuned_trunk_is_kept_in_the_file(cards: Path, tmp_path: Path, cat
     fitted = probe(request(cards, tmp_path, finetune=True), catalog, quiet)
     _, _, trunk = load_head(tmp_path / fitted[0].file)
     assert trunk
-    assert Catalog.load([tmp_path]).model("probe-movenet-lightning-seg").variant.title.startswith("MoveNet Lightning")
+    title = Catalog.load([tmp_path]).model("probe-movenet-lightning-seg").variant.title
+    assert title.startswith("MoveNet Lightning, fine-tuned, trained head")
+
+
+def test_a_fine_tuned_row_says_so_and_not_that_its_weights_are_random(cards: Path, tmp_path: Path) -> None:
+    """Its own file holds the trunk, so none is opened for it; that is no word on what it began with."""
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(3)
+    save_file(timm.create_model("test_vit", img_size=(64, 64)).state_dict(), tmp_path / "vit.safetensors")
+    words = command(cards, tmp_path / "out", "--task", "seg", "--steps", "2", "--lr", "1e-3", "--finetune")
+    words += ["--backbone", "timm:test_vit", "--backbone-weights", str(tmp_path / "vit.safetensors")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "The trunk was trained with the head." in done.output
+    assert "at random" not in done.output
+
+
+def test_a_sapiens_encoder_is_fine_tuned_and_read_back_from_the_heads_file(
+    cards: Path, tmp_path: Path, catalog: Catalog
+) -> None:
+    from safetensors.torch import save_file
+
+    from sapiens_bench.models.sapiens_net import Encoder, EncoderConfig
+
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig(1024, 1, 16, 64, (4, 4), class_token=True))
+    save_file(encoder.state_dict(), tmp_path / "encoder.safetensors")
+    out = tmp_path / "out"
+    asked = request(
+        cards, out, tasks=("normal",), backbone="sapiens-0.3b", backbone_weights=tmp_path / "encoder.safetensors",
+        finetune=True, input_hw=(80, 48), steps=2,
+    )  # fmt: skip
+    (fitted,) = probe(asked, catalog, quiet)
+    _, _, trunk = load_head(out / fitted.file)
+    moved = trunk["encoder.layers.0.attn.qkv.weight"] - encoder.layers[0].attn.qkv.weight  # type: ignore[union-attr]
+    assert moved.detach().abs().max() > 1e-4
+    assert trunk["encoder.pos_embed"].shape == (1, 15, 1024)  # 5 x 3 patches
+    done = CliRunner().invoke(
+        app,
+        ["run", "--task", "normal", "--models", "probe-sapiens-0.3b-normal", "--dataset", "discs", "--split", "test",
+         "--cards", str(cards), "--cards", str(out), "--weights-root", str(out), "--out", str(tmp_path / "run")],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "sapiens-0.3b, fine-tuned" in done.output
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"train_limit": 10}, "another set of pictures"),
+        ({"validation": 0.5}, "another share held back"),
+        ({"tasks": ("depth",), "depth_loss": "aligned"}, "another loss"),
+        ({"backbone": "movenet-thunder"}, "another backbone"),
+        ({"steps": 8}, "steps 4 there, 8 now"),
+    ],
+)
+def test_a_finished_head_of_other_data_or_another_trunk_is_not_taken_for_the_one_asked_for(
+    cards: Path, tmp_path: Path, catalog: Catalog, changed: dict[str, object], says: str
+) -> None:
+    first = request(cards, tmp_path / "out", name="head", tasks=changed.get("tasks", ("seg",)))
+    probe(first, catalog, quiet)
+    before = (tmp_path / "out" / "head.safetensors").read_bytes()
+    with pytest.raises(StoreError, match=says):
+        probe(request(cards, tmp_path / "out", name="head", **changed), catalog, quiet)
+    assert (tmp_path / "out" / "head.safetensors").read_bytes() == before
+
+
+def test_equal_names_of_people_in_sets_of_other_publishers_are_no_leakage_but_equal_pictures_are(
+    cards: Path, tmp_path: Path, discs: ModuleType
+) -> None:
+    """Scan 0001 of one publisher is somebody else than scan 0001 of another."""
+    (cards / "others.yaml").write_text(discs.CARD.replace("discs", "others"))
+    (cards / "others.py").write_text((cards / "discs.py").read_text())
+    asked = request(cards, tmp_path / "out", train=DataName("discs", "test"), evaluate=DataName("others", "test"))
+    with pytest.raises(UsageError, match="The picture of test/000 in others:test is also in discs:test"):
+        probe(asked, Catalog.load([cards]), quiet)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +197,8 @@ def test_a_fine_tuned_trunk_is_kept_in_the_file(cards: Path, tmp_path: Path, cat
         (["--lr", "1e30", "--steps", "8", "--warm-up", "0", "--clip", "0"], "is not finite"),
         (["--max-seconds", "3", "--lr", "auto"], "--max-seconds needs --lr"),
         (["--views", "0", "--finetune"], "--views 0 with --finetune"),
+        (["--arch", "deeplabv3plus", "--batch-size", "1"], "needs 2 views or more a step"),
+        (["--arch", "upernet", "--train-limit", "2", "--views", "1"], "1 view to fit on: --arch upernet"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,12 +100,25 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_keeps_the_last_checkp
 
 def test_a_checkpoint_of_other_settings_or_cut_off_is_refused(tmp_path: Path) -> None:
     fit(job(), SETTINGS, tmp_path)
-    with pytest.raises(StoreError, match="other settings"):
+    with pytest.raises(StoreError, match=r"another training: lr 0\.01 there, 0\.001 now\. Give another --out"):
         fit(job(), Settings(**{**SETTINGS.__dict__, "lr": 1e-3}), tmp_path)
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(StoreError, match=r"checkpoint\.pt cannot be used"):
         fit(job(), SETTINGS, tmp_path)
+
+
+def test_a_checkpoint_made_from_something_else_is_refused_by_its_name(tmp_path: Path) -> None:
+    ours = replace(job(), made_from={"backbone": "a", "loss": "l1"})
+    fit(ours, SETTINGS, tmp_path)
+    fit(replace(job(), made_from=ours.made_from), SETTINGS, tmp_path)
+    with pytest.raises(StoreError, match=r"another training: another backbone\. "):
+        fit(replace(job(), made_from={"backbone": "b", "loss": "l1"}), SETTINGS, tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["made_from"]  # as earlier versions wrote it: nobody knows what it was made from
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(StoreError, match="another backbone, another loss"):
+        fit(ours, SETTINGS, tmp_path)
 
 
 def test_every_pass_takes_each_row_once_and_batches_run_over_its_end() -> None:

@@ -23,7 +23,7 @@ from sapiens_bench.errors import CheckpointRejected, UnknownName, WeightsMissing
 from sapiens_bench.models.parts.checkpoints import fill, only_prefix, open_state
 from sapiens_bench.models.parts.dense_head import Tap
 from sapiens_bench.models.parts.trunk_sapiens import MEAN, STD, spaced
-from sapiens_bench.models.parts.trunks import RANDOM, Trunk
+from sapiens_bench.models.parts.trunks import DRAWN, RANDOM, Trunk
 
 SIZES: dict[str, tuple[int, int, int, int]] = {  # patch, width, blocks, attention heads
     "vit_b16": (16, 768, 12, 12),
@@ -64,7 +64,7 @@ class MawsTrunk(Trunk):
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         grid = f"{input_hw[0] // self.multiple}x{input_hw[1] // self.multiple}"
-        self.notes = (*(("Weights drawn at random.",) if drawn else ()), f"Position table brought to {grid} patches.")
+        self.notes = (*((DRAWN,) if drawn else ()), f"Position table brought to {grid} patches.")
 
     def forward(self, image: Tensor) -> list[Tensor]:
         x = (image.float() - self.mean) / self.deviation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from torch import Tensor, nn
 
 from sapiens_bench.cards.locate import file_sha256
 from sapiens_bench.errors import UnknownName, WeightsMissing
-from sapiens_bench.models.parts.checkpoints import open_state
+from sapiens_bench.models.parts.checkpoints import only_prefix, open_state
 from sapiens_bench.models.parts.dense_head import Tap
 from sapiens_bench.models.parts.trunks import Trunk
-from sapiens_bench.models.sapiens_load import load_encoder
+from sapiens_bench.models.sapiens_load import encoder_as_it_was, load_encoder
 from sapiens_bench.models.sapiens_net import PATCH
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -21,14 +22,27 @@ TAPPED = 4  # layers
 
 
 class SapiensTrunk(Trunk):
-    """A Sapiens v1 encoder in its task form: no class token, the position table brought to the input's grid."""
+    """A Sapiens v1 encoder in its task form: no class token, the position table brought to the input's grid.
+
+    Args:
+        own: the trunk's ``state_dict``, where ``weights`` is a head's file that holds it.
+    """
 
     multiple = PATCH
 
-    def __init__(self, weights: Path, input_hw: tuple[int, int], heads: int | None = None) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        input_hw: tuple[int, int],
+        heads: int | None = None,
+        own: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         grid = (input_hw[0] // PATCH, input_hw[1] // PATCH)
-        self.encoder = load_encoder(weights, heads=heads, task_grid_hw=grid)
+        if own is None:
+            self.encoder = load_encoder(weights, heads=heads, task_grid_hw=grid)
+        else:
+            self.encoder = encoder_as_it_was(only_prefix(own, "encoder."), weights, input_hw, heads)
         self.encoder.float()
         self.identity = file_sha256(weights)
         depth, width = self.encoder.config.depth, self.encoder.config.width
@@ -64,7 +78,6 @@ class Sapiens2Trunk(Trunk):
 
     def __init__(self, weights: Path, input_hw: tuple[int, int]) -> None:
         super().__init__()
-        from sapiens_bench.models.parts.checkpoints import only_prefix
         from sapiens_bench.models.parts.hub_folder import load, transformers_class
         from sapiens_bench.models.sapiens2_load import config_arguments
 
@@ -101,7 +114,9 @@ def spaced(depth: int) -> tuple[int, ...]:
     return tuple(sorted({round(depth * (i + 1) / TAPPED) - 1 for i in range(TAPPED) if depth * (i + 1) >= TAPPED}))
 
 
-def open_sapiens(name: str, weights: Path | None, input_hw: tuple[int, int]) -> Trunk:
+def open_sapiens(
+    name: str, weights: Path | None, input_hw: tuple[int, int], own: Mapping[str, Tensor] | None = None
+) -> Trunk:
     """The encoder of ``sapiens-SIZE`` or ``sapiens2-SIZE``; the file's own size must be that one.
 
     Raises:
@@ -118,7 +133,7 @@ def open_sapiens(name: str, weights: Path | None, input_hw: tuple[int, int]) -> 
     if weights is None or not weights.is_file():
         where = "no file was given" if weights is None else f"{weights} is not there"
         raise WeightsMissing(f"--backbone {name} needs --backbone-weights FILE: {where}.")
-    trunk: Trunk = SapiensTrunk(weights, input_hw) if family == "sapiens" else Sapiens2Trunk(weights, input_hw)
+    trunk: Trunk = SapiensTrunk(weights, input_hw, own=own) if family == "sapiens" else Sapiens2Trunk(weights, input_hw)
     width = trunk.taps[-1].channels
     if width != known[name][0]:
         raise CheckpointRejected(f"{weights} has width {width}; {name} has {known[name][0]}.")

@@ -18,7 +18,7 @@ from sapiens_bench.cards.locate import file_sha256
 from sapiens_bench.errors import CheckpointRejected, UnknownName, UsageError, WeightsMissing
 from sapiens_bench.models.parts.checkpoints import open_state
 from sapiens_bench.models.parts.dense_head import Tap
-from sapiens_bench.models.parts.trunks import RANDOM, Trunk
+from sapiens_bench.models.parts.trunks import DRAWN, RANDOM, Trunk
 
 
 class TimmTrunk(Trunk):
@@ -58,7 +58,7 @@ class TimmTrunk(Trunk):
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
         native = tuple(config["input_size"][1:])
-        notes = ["Weights drawn at random."] if drawn else []
+        notes = [DRAWN] if drawn else []
         if native != input_hw:
             notes.append(f"Input {input_hw[0]}x{input_hw[1]}; its weights were made for {native[0]}x{native[1]}.")
         self.notes = tuple(notes)

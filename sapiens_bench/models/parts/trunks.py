@@ -11,6 +11,7 @@ Pictures come in as 0..255; each trunk normalises as it was trained. Axes: B ima
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -69,6 +70,7 @@ SHIPPED: dict[str, ShippedTrunk] = {
 
 
 RANDOM = "random"  # in the place of a weights file: drawn with seed 0
+DRAWN = "Weights drawn at random."
 
 
 class Trunk(nn.Module):
@@ -134,12 +136,14 @@ def open_trunk(
     input_hw: tuple[int, int],
     device: str = "cpu",
     precision: str = "fp32",
+    own: Mapping[str, Tensor] | None = None,
 ) -> Trunk:
     """The trunk of a name.
 
     Args:
         weights: its file, for trunks that are not shipped; ``random`` (timm, maws) draws the weights.
         input_hw: sides of the pictures; position tables are brought to them.
+        own: the tensors of a Sapiens v1 trunk, where ``weights`` is the file of a head that was trained with it.
 
     Raises:
         UnknownName: no such trunk. UsageError: the input does not fit, or the trunk has no dense features.
@@ -160,7 +164,7 @@ def open_trunk(
     elif name.startswith(("sapiens-", "sapiens2-")):
         from sapiens_bench.models.parts.trunk_sapiens import open_sapiens
 
-        trunk = open_sapiens(name, weights, input_hw)
+        trunk = open_sapiens(name, weights, input_hw, own)
     else:
         raise UnknownName("backbone", name, SHIPPED, "Or sapiens-SIZE, sapiens2-SIZE, maws:SIZE, timm:NAME.")
     if any(side % trunk.multiple for side in input_hw):
