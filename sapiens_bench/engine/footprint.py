@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 from sapiens_bench.engine.samples import budget_bytes
 from sapiens_bench.engine.specs import CellSpec
-from sapiens_bench.errors import SapiensBenchError
-from sapiens_bench.types import Adapter
+from sapiens_bench.types import Adapter, KnowsSizes
 
 BASE_BYTES = 650_000_000  # of a process that has loaded torch and its libraries
-PICTURE = 768 * 1024  # pixels, where they are not known
+PICTURE = 768 * 1024  # pixels, where the set does not say
 HELD = 64  # images of a cell on their way, at most
 
 
@@ -68,12 +67,8 @@ def disk_bytes(task: str, n: int, shard_size: int, classes: int = 0, map_pixels:
 
 
 def picture_pixels(adapter: Adapter) -> int:
-    """Of a picture of the set: of its first, where that is there."""
-    try:
-        height, width = adapter[0].input.image_HW3.shape[:2]
-    except (SapiensBenchError, OSError):
-        return PICTURE
-    return height * width
+    """Of the first picture of a set, which is not opened: as the set declares."""
+    return (adapter.pixels(0) if isinstance(adapter, KnowsSizes) and len(adapter) else 0) or PICTURE
 
 
 def host_bytes(cells: Sequence[CellSpec], pixels: Mapping[str, int]) -> int:
