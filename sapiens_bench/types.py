@@ -74,6 +74,15 @@ class KnowsFiles(Protocol):
 
 
 @runtime_checkable
+class KnowsSizes(Protocol):
+    """An adapter that knows how large a picture is without opening it."""
+
+    def pixels(self, index: int) -> int:
+        """Height times width; 0 when unknown."""
+        ...
+
+
+@runtime_checkable
 class KnowsPeople(Protocol):
     """An adapter that knows each person of a sample without opening its picture."""
 

@@ -31,7 +31,7 @@ from statistics import median
 from typing import NamedTuple, TypeVar
 
 from sapiens_bench.engine.device import cpu_facts, default_batch_size
-from sapiens_bench.engine.footprint import host_bytes
+from sapiens_bench.engine.footprint import host_bytes, picture_pixels
 from sapiens_bench.engine.plan import Plan
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.engine.threads import division
@@ -92,7 +92,7 @@ def forecast(plan: Plan, *, gpus: int = 0, price_per_hour: float | None = None) 
     memory = [pace.device_bytes for pace in paces.values() if pace.device_bytes]
     return Forecast(
         seconds=seconds,
-        host_bytes=host_bytes(plan.cells),
+        host_bytes=host_bytes(plan.cells, {d.spec.id: picture_pixels(d.open.adapter) for d in plan.data}),
         device_bytes=max(memory) if memory else None,
         disk_bytes=plan.disk_bytes,
         gpus=gpus,

@@ -16,7 +16,7 @@ from sapiens_bench.engine.cells import cell_spec, missing_record, unavailable_re
 from sapiens_bench.engine.choices import RunChoice
 from sapiens_bench.engine.data_specs import FoundData, find_data, scored_in
 from sapiens_bench.engine.device import check_device_name
-from sapiens_bench.engine.footprint import disk_bytes
+from sapiens_bench.engine.footprint import disk_bytes, picture_pixels
 from sapiens_bench.engine.model_specs import Candidate, candidates, model_spec, trust_notes
 from sapiens_bench.engine.request import Request
 from sapiens_bench.engine.specs import CellSpec
@@ -63,8 +63,9 @@ class Plan:
         return sum(self._disk_bytes(spec) for spec in self.cells)
 
     def _disk_bytes(self, spec: CellSpec) -> int:
-        cell, classes = spec.cell, len(getattr(self.opened(spec).open.task, "names", ()))
-        return disk_bytes(cell.task, cell.n_samples, cell.shard_size, classes, maps=self.how.save_maps)
+        cell, data = spec.cell, self.opened(spec).open
+        pixels = picture_pixels(data.adapter) if self.how.save_maps else 0
+        return disk_bytes(cell.task, cell.n_samples, cell.shard_size, len(getattr(data.task, "names", ())), pixels)
 
     def opened(self, spec: CellSpec) -> FoundData:
         """The data set of a cell."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from sapiens_bench.engine.choices import Places
 from sapiens_bench.engine.crew import TRIES, Answer, Crew, Item, Queue
+from sapiens_bench.engine.job_lists import listed_in
 from sapiens_bench.engine.ray_cluster import cores_for, joined
 from sapiens_bench.engine.ray_pool import RayPool, setup_of, told_in
 from sapiens_bench.engine.ray_worker import JobWorker
@@ -45,8 +46,12 @@ def spread_jobs(
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards = _cut(len(arguments))
-    told = [[arguments[i] for i in shard] for shard in shards]
-    with signals_raise(), told_in(folder, {**setup_of(), "function": function, "shards": told}) as file:
+    told = ([arguments[i] for i in shard] for shard in shards)
+    with (
+        signals_raise(),
+        listed_in(folder, told) as jobs,
+        told_in(folder, {**setup_of(), "function": function, "jobs": str(jobs.resolve())}) as file,
+    ):
         cluster = stack.enter_context(joined(places.address, cores_for(places.workers, places.threads)))
         if cluster.note:
             on_note(cluster.note)

@@ -21,6 +21,7 @@ from sapiens_bench.engine.choices import RunChoice
 from sapiens_bench.engine.device import resolve_device, use_full_fp32
 from sapiens_bench.engine.events import Event, ShardDone
 from sapiens_bench.engine.holder import ModelHolder
+from sapiens_bench.engine.job_lists import list_in
 from sapiens_bench.engine.jobs import Setting, job_of
 from sapiens_bench.engine.kept_scores import code_sha256
 from sapiens_bench.engine.line import Line
@@ -82,13 +83,13 @@ class JobWorker(Member):
 
     def prepare(self, setup: Mapping[str, Any]) -> Told:
         """See ``Member``."""
-        self._call, self._shards = find(setup["function"]), setup["shards"]
+        self._call, self._jobs = find(setup["function"]), Path(setup["jobs"])
         return {}
 
     def compute(self, cell: int, shard: int, ahead: int | None) -> Told:
         """See ``Member``."""
         try:
-            return {"kind": "done", "values": [self._call(argument) for argument in self._shards[shard]]}
+            return {"kind": "done", "values": [self._call(argument) for argument in list_in(self._jobs, shard)]}
         except Exception as error:
             return {"kind": "stop", **_fault(error)}
 

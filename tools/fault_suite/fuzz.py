@@ -34,9 +34,11 @@ from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.predictions import Predictions
 from sapiens_bench.models.result_files import points_of
 from sapiens_bench.models.stored_options import StoredPosesOptions
-from sapiens_bench.pixels.codecs import load_npy, load_npz
+from sapiens_bench.pixels.codecs import load_npy, load_npz, read_labels, read_rgb
+from sapiens_bench.pixels.pfm import read_pfm
 from sapiens_bench.render.materials import Coats, find_coats
 from sapiens_bench.render.mesh import read_mesh
+from sapiens_bench.store.record import CellRecord, RunRecord, ScoreRecord, read_run
 
 OBJ = b"""mtllib scan.mtl
 v 0 0 0
@@ -63,6 +65,7 @@ TOKENS = (b"\0", b"\xff\xfe", b"NaN", b"1e999", b"-1", b"9" * 400, b"[" * 400, b
           b"null", b"*a", b"&a", b"!!python/name:os.system", b"/", b"1/", b"e", b" ", b"-mm 1", b"usemtl",
           b"\\")  # fmt: skip
 Target = Callable[[bytes, Path], object]
+PIXELS = 1_000_000  # what a larger picture takes says nothing about its file
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,26 @@ def read_mtl(data: bytes, folder: Path) -> Coats:
     return find_coats(read_mesh(_written(folder / "scan.obj", OBJ)))
 
 
+def read_picture(data: bytes, folder: Path) -> object:
+    """A picture, as colours."""
+    return read_rgb(_written(folder / "picture", data), max_pixels=PIXELS)
+
+
+def read_label_map(data: bytes, folder: Path) -> object:
+    """A picture of labels."""
+    return read_labels(_written(folder / "labels.png", data), max_pixels=PIXELS)
+
+
+def read_float_map(data: bytes, folder: Path) -> object:
+    """A PFM file."""
+    return read_pfm(_written(folder / "map.pfm", data), max_pixels=PIXELS)
+
+
+def read_record(data: bytes, folder: Path) -> object:
+    """The record of somebody's run."""
+    return read_run(_written(folder / "run.json", data))
+
+
 def _sample(read: Callable[[], object]) -> None:
     try:
         read()
@@ -180,6 +203,12 @@ def _results() -> bytes:
                        for a, p in zip(people, points, strict=True)]).encode()  # fmt: skip
 
 
+def _record() -> bytes:
+    cell = CellRecord(task="pose", dataset="d", protocol="p", model="m", title="M", status="done")
+    cell.scores = {"oks/AP": ScoreRecord(title="AP", value=0.5, low=0.4, high=0.6)}
+    return RunRecord(status="done", task="pose", cells=[cell], notes=["a"]).model_dump_json(by_alias=True).encode()
+
+
 _GREY = np.arange(SIZE[0] * SIZE[1], dtype=np.float32).reshape(SIZE)
 TARGETS: Mapping[str, Fuzzed] = {
     "card": Fuzzed(read_card, (GOOD.encode(),)),
@@ -189,6 +218,10 @@ TARGETS: Mapping[str, Fuzzed] = {
     "npz": Fuzzed(read_npz, (_array_bytes(np.savez_compressed, a=_GREY, b=np.zeros(3)),)),
     "obj": Fuzzed(read_obj, (OBJ,)),
     "mtl": Fuzzed(read_mtl, (MTL,)),
+    "picture": Fuzzed(read_picture, tuple(encoded(scene(), kind) for kind in ("JPEG", "PNG", "TIFF", "WEBP", "BMP"))),
+    "labels": Fuzzed(read_label_map, (encoded(scene().quantize(9), "PNG"), encoded(scene().convert("I;16"), "PNG"))),
+    "pfm": Fuzzed(read_float_map, (b"Pf\n%d %d\n-1.0\n" % SIZE + _GREY.tobytes(),)),
+    "record": Fuzzed(read_record, (_record(),)),
 }
 
 
@@ -224,7 +257,7 @@ def attempt(target: Fuzzed, data: bytes, folder: Path) -> bool:
 
 
 def fuzzed(name: str, n: int, seed: int, folder: Path) -> dict[str, Any]:
-    """``n`` mutated files through one target; the bytes of a crash are kept in ``folder`` as ``crash-NAME-K``."""
+    """``n`` mutated files through one target; the bytes of a crash are kept in ``folder`` as ``crash-NAME-SEED-K``."""
     target, rng = TARGETS[name], random.Random(f"{seed} {name}")
     read = slowest = 0.0
     crashes: list[str] = []
@@ -234,6 +267,6 @@ def fuzzed(name: str, n: int, seed: int, folder: Path) -> dict[str, Any]:
             read += attempt(target, data, folder)
         except Exception as error:
             crashes.append(f"{type(error).__name__}: {str(error)[:120]}")
-            (folder / f"crash-{name}-{len(crashes)}").write_bytes(data)
+            (folder / f"crash-{name}-{seed}-{len(crashes)}").write_bytes(data)
         slowest = max(slowest, time.monotonic() - began)
     return {"runs": n, "read": int(read), "crashes": len(crashes), "slowest_s": round(slowest, 2), "first": crashes[:3]}

@@ -195,6 +195,10 @@ class CocoKeypoints:
         """The image's id in the annotation file."""
         return self._people.image_ids[index]
 
+    def pixels(self, index: int) -> int:
+        """As the annotations declare."""
+        return int(self._people.sizes_I2[index].prod())
+
     def identity(self, index: int) -> str:
         """Size and time of change of the picture file, which tell when it has been replaced; "missing" without one."""
         try:

@@ -180,6 +180,10 @@ class SyntheticHumans:
         factor = f", {self.factor}" if self.factor else ""
         return f"version {VERSION}{self._edition}, kit {_kit_sha256()[:16]}, {self.keys[index]}{factor}"
 
+    def pixels(self, index: int) -> int:
+        """Of every picture."""
+        return self._store.height * self._store.width
+
     def person_boxes(self, index: int) -> NDArray[np.float64]:
         """Outer edges of everybody who shows enough of themselves, px [N, 4]."""
         return _instances(self._picture(index, ("instance",)).instance_HW)[1]
