@@ -300,7 +300,9 @@ class Catalog:
             found = [entry.id for entry in entries if _matches(entry, pattern)]
             if not found:
                 if pattern in self.models:
-                    raise UsageError(f"{pattern!r} is a model for {self.models[pattern].card.task}, not for {task}.")
+                    hint = next((f" Did you mean {e.id!r}?" for e in entries if e.id == f"{pattern}-{task}"), "")
+                    other = self.models[pattern].card.task
+                    raise UsageError(f"{pattern!r} is a model for {other}, not for {task}.{hint}")
                 if pattern == "all":
                     known = ", ".join(entry.id for entry in entries)
                     raise UsageError(f"No {task} model is part of `--models all`: name some. Known: {known}.")

@@ -91,6 +91,11 @@ def test_a_misspelt_model_gets_the_nearest_names(catalog: Catalog) -> None:
         catalog.space("goliath-308")
 
 
+def test_the_model_of_the_same_name_of_this_task_is_offered(catalog: Catalog) -> None:
+    with pytest.raises(UsageError, match=r"'oracle' is a model for pose, not for depth. Did you mean 'oracle-depth'\?"):
+        catalog.select("depth", ["oracle"])
+
+
 def test_a_model_of_another_task_is_named_as_such(catalog: Catalog) -> None:
     with pytest.raises(UsageError, match="model for normal, not for pose"):
         catalog.select("pose", ["pifuhd"])
