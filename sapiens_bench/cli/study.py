@@ -88,7 +88,7 @@ def factor(
         ),
     ] = None,
 ) -> None:  # fmt: skip
-    """Rendered people with one factor of the scene changed alone: all else, and the truth, keeps its bits."""
+    """Rendered people with one factor of the scene changed alone; where it is appearance, the truth keeps its bits."""
     from sapiens_bench.study import design, power
 
     study = design.factor(asked.base, split_commas(factors or ()), levels, asked.base.limit or pairs)
@@ -155,6 +155,7 @@ def video(
     catalog = Catalog.load(asked.base.cards)
     beside = None if asked.beside is None else motions(asked.beside, catalog, n_draws=asked.n_draws)
     plan = _plan(study.request(study.reference, None), catalog, dry_run=False)
+    body.require_sequences(plan)
     if asked.beside is not None and beside is not None:
         require_shared([spec.cell for spec in plan.cells], beside, asked.beside)
     out = asked.out or folder.default_folder(study, plan)
@@ -213,7 +214,8 @@ def _carry_out(study: Study, asked: Asked) -> None:
         complaints=complaints, beside=beside,
     )  # fmt: skip
     worst = next((p.worst.trial for p in told.found if p.worst is not None), study.trials[-1])
-    _say_where(out, told.files, worst, to_stderr=asked.fmt != "text")
+    kept = study.base.task == "pose" or study.base.save_maps
+    _say_where(out, told.files, worst, to_stderr=asked.fmt != "text", kept=kept)
     if complaints:
         raise IncompleteRun(f"INCOMPLETE: {complaints[0]}")
     complain_of_refusals(read_run(out / study.reference.name))
@@ -266,10 +268,11 @@ def _run(study: Study, plan: Plan, trial: Trial, number: int, said: set[str]) ->
         run(plan, told)
 
 
-def _say_where(out: Path, files: Sequence[Path], shown: Trial, *, to_stderr: bool) -> None:
+def _say_where(out: Path, files: Sequence[Path], shown: Trial, *, to_stderr: bool, kept: bool = True) -> None:
     say(f"{'' if to_stderr else chr(10)}Study: {out}", to_stderr=to_stderr)
     for path in files:
         say(f"Figure: {path}", to_stderr=to_stderr)
     if not to_stderr:
         one = shlex.quote(str(out / shown.name))
-        next_commands([(f"sapiens-bench view {one}", f"pictures of {shown.name} with what each model made of them")])
+        beside = "what each model made of them" if kept else "their scores (--save-maps keeps what models made of them)"
+        next_commands([(f"sapiens-bench view {one}", f"pictures of {shown.name} with {beside}")])

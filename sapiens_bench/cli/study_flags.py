@@ -93,6 +93,9 @@ def _asked(
     data_option: DataOptions = None,
     scoring: Scoring = None,
     trust_checkpoint: Trust = None,
+    save_maps: Annotated[
+        bool, typer.Option("--save-maps", help="Keep dense predictions, for the pictures of `report` and `view`.")
+    ] = False,
     format_: FormatOption = Format.text,
     beside: Annotated[
         Path | None,
@@ -136,6 +139,7 @@ def _asked(
         data_options=parse_options(data_option or [], "--data-option"),
         scoring=parse_options(scoring or [], "--scoring"),
         trust=parse_trust(trust_checkpoint or []),
+        save_maps=save_maps,
         command=typed(),
     )
     return Asked(base, out, n_boot, score, format_.value, beside)

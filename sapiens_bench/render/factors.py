@@ -47,8 +47,8 @@ class Redraw:
     pitch_deg: float | None = None  # the camera looks down by so much, as far from what it frames as before
     focal: float | None = None  # in heights of the picture; the camera moves so that people stay as large
     distance: float | None = None  # times the distance drawn
-    cut_off: float | None = None  # share of the first person's rows that the lower edge of the picture cuts off
-    hidden: float | None = None  # share of the first person's rows that a board in front hides, from below
+    cut_off: float | None = None  # of the first person's rows in the picture: share that its lower edge cuts off
+    hidden: float | None = None  # of the same rows: share that a board in front hides, from below
     people: int | None = None
 
     @property

@@ -124,14 +124,17 @@ def range_of(found: Sequence[Profile]) -> tuple[float, float]:
 
 
 def lines(axes: Any, series: str, found: Sequence[Profile]) -> None:
-    """A line a model over the levels of one thing that is changed, with the interval of its change."""
+    """A line a model over the levels of one thing that is changed, with the interval of its change.
+
+    The band of a condition that a model does not see has no width: without it a neighbour's would not be drawn.
+    """
     for number, p in enumerate(found):
         effects = [e for e in p.effects if e.trial.series == series]
         scale = 100.0 if p.info.percent else 1.0
         x = range(len(effects) + 1)
         middle = [scale * p.reference, *(scale * e.found.b for e in effects)]
-        low = [scale * p.reference, *(scale * (p.reference + e.found.low) for e in effects)]
-        high = [scale * p.reference, *(scale * (p.reference + e.found.high) for e in effects)]
+        bands = [(0.0, 0.0), *((0.0, 0.0) if e.is_unseen else (e.found.low, e.found.high) for e in effects)]
+        low, high = ([scale * (p.reference + ends[i]) for ends in bands] for i in (0, 1))
         tone = colour(number)
         axes.fill_between(x, low, high, color=tone, alpha=0.15, linewidth=0)
         axes.plot(x, middle, color=tone, linewidth=1.2, marker=MARKERS[number % len(MARKERS)], markersize=3,

@@ -29,6 +29,11 @@ from sapiens_bench.study.effects import Effect, Profile
 from sapiens_bench.study.figure import series_of
 from sapiens_bench.tasks.pose.types import PosePrediction
 
+NOTHING_KEPT = (
+    "The runs kept no predictions that could be drawn: pictures and truth alone. The same `study` command with "
+    "--save-maps keeps those of dense tasks."
+)
+
 
 class _Posed(NamedTuple):
     title: str
@@ -166,4 +171,4 @@ def pairs(before: Shown, after: Shown, loss: Loss, prefix: str) -> tuple[list[Pa
         return [], list(dict.fromkeys([*before.notes, *after.notes]))
     has_own = any(layer.name not in ("", "truth") and (layer.people or layer.uri) for pair in found
                   for case in (pair.before, pair.after) for layer in case.layers)  # fmt: skip
-    return found, [] if has_own else ["The runs kept no predictions that could be drawn: pictures and truth alone."]
+    return found, [] if has_own else [NOTHING_KEPT]

@@ -29,6 +29,7 @@ from sapiens_bench.tasks.maps import map_name
 
 if TYPE_CHECKING:
     from sapiens_bench.engine.build import OpenData
+    from sapiens_bench.engine.data_specs import FoundData
     from sapiens_bench.engine.plan import Plan
     from sapiens_bench.engine.specs import CellSpec
 
@@ -94,7 +95,7 @@ def sequences(keys: Sequence[str], groups: Sequence[str]) -> list[FramesInARow]:
     """Runs of consecutive frames of one group and camera, in order; short ones are left out.
 
     Raises:
-        UsageError: the keys hold no frame numbers.
+        UsageError: there is none.
     """
     frames: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for index, (key, group) in enumerate(zip(keys, groups)):
@@ -111,8 +112,29 @@ def sequences(keys: Sequence[str], groups: Sequence[str]) -> list[FramesInARow]:
                 run = []
             run.append(item)
     if not found:
-        raise UsageError("no frames in a row: this data set has no sequence of 4 frames. Clips and Hi4D have them.")
+        raise UsageError(
+            f"no frames in a row: there is no sequence of {FEWEST_FRAMES} frames of one camera. Rendered clips (leave "
+            "--dataset out) and Hi4D have them."
+        )
     return found
+
+
+def require_sequences(plan: Plan) -> None:
+    """Refuse before any model runs what ``measure`` could not tell.
+
+    Raises:
+        UsageError: a data set without frames in a row.
+    """
+    for data in plan.data:
+        _sequences_of(data)
+
+
+def _sequences_of(data: FoundData) -> list[FramesInARow]:
+    adapter, n = data.open.adapter, data.facts.n_samples
+    try:
+        return sequences(list(adapter.keys)[:n], list(adapter.groups)[:n])
+    except UsageError as error:
+        raise UsageError(f"{data.spec.id}: {error}") from None
 
 
 def measure(plan: Plan, *, n_draws: int, seed: int) -> list[Motion]:
@@ -125,8 +147,7 @@ def measure(plan: Plan, *, n_draws: int, seed: int) -> list[Motion]:
     result: list[Motion] = []
     for data in plan.data:
         adapter = data.open.adapter
-        n = data.facts.n_samples
-        found = sequences(list(adapter.keys)[:n], list(adapter.groups)[:n])
+        found = _sequences_of(data)
         cells = [cell for cell in plan.cells if cell.cell.dataset == data.spec.id]
         stored = {spec.cell.model: _Stored(plan.out, spec, data.open) for spec in cells}
         values: dict[str, list[dict[str, float]]] = {model: [] for model in stored}

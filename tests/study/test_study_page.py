@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from sapiens_bench.cli import app
 from sapiens_bench.engine.plan import resolve
 from sapiens_bench.engine.request import Request
 from sapiens_bench.engine.run import run
+from sapiens_bench.report.figures import canvas
 from sapiens_bench.report.formats import render as render_table
 from sapiens_bench.report.page import Layer
 from sapiens_bench.report.sheet import Document, Picture
@@ -104,6 +106,19 @@ def test_bands_of_few_groups_end_where_the_score_does(toy: ModuleType) -> None:
     assert low == pytest.approx(-0.05 * (9 + error.reference))  # an error is not below zero
     share = replace(error, info=replace(error.info, percent=True))
     assert figure.range_of([share]) == pytest.approx((-5, 105))
+
+
+def test_the_band_beside_a_condition_that_is_not_seen_is_drawn(toy: ModuleType) -> None:
+    found = profile_of({"a": [0.1, 0.05, -0.1, -0.2]})[0]
+    first, second = (e for e in found.effects if e.trial.series == "fog")
+    none = replace(first, is_unseen=True, found=replace(first.found, b=found.reference, low=math.nan, high=math.nan))
+    wide = replace(second, found=replace(second.found, low=-0.2, high=0.3))
+    with canvas("band", 2.0) as (_, axes, _):
+        figure.lines(axes, "fog", [replace(found, effects=(none, wide))])
+        corners = np.concatenate([path.vertices for path in axes.collections[0].get_paths()])
+    ends = corners[corners[:, 0] == 2, 1] - found.reference
+    assert (ends.min(), ends.max()) == pytest.approx((-0.2, 0.3))
+    assert set(corners[corners[:, 0] == 1, 1]) == {found.reference}
 
 
 def test_the_page_holds_figure_and_pictures_and_asks_for_nothing(finished: Path, toy: ModuleType) -> None:

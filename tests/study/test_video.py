@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -167,6 +168,14 @@ def test_a_video_study_keeps_what_it_needs() -> None:
     hi4d = video.design(Request(task="depth", datasets=("hi4d",)), 3)
     assert (hi4d.base.split, hi4d.base.limit) == ("", None)
     assert study.kind == "video"
+
+
+def test_pictures_that_are_no_sequence_are_refused_before_a_model_runs(sphere: ModuleType, tmp_path: Path) -> None:
+    root, out = sphere.write_folder(tmp_path / "data", {"a": sphere.perspective()}), tmp_path / "video"
+    asked = ["study", "video", "--task", "normal", "--models", "oracle-normal", "--dataset", "folder"]
+    refused = CliRunner().invoke(app, [*asked, "--data-root", str(root), "--out", str(out)])
+    assert (refused.exit_code, out.exists()) == (2, False), refused.output
+    assert "folder: no frames in a row" in " ".join(refused.output.split())
 
 
 @pytest.mark.soak
