@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from sapiens_bench.cli.flags import Cards, OwnInput, OwnNormalise, OwnOutput, OwnSpace, Task, expanded
+from sapiens_bench.cli.flags import (
+    Cards,
+    OwnInput,
+    OwnNormalise,
+    OwnOptions,
+    OwnOutput,
+    OwnSpace,
+    Task,
+    expanded,
+    parse_options,
+)
 from sapiens_bench.cli.output import say
 from sapiens_bench.errors import UsageError
 
@@ -32,6 +42,7 @@ def init(
     input_: OwnInput = "",
     normalise: OwnNormalise = "",
     output: OwnOutput = "",
+    option: OwnOptions = None,
     cards: Cards = None,
     out: Annotated[Path | None, typer.Option("--out", callback=expanded, help="File. Default: printed.")] = None,
 ) -> None:
@@ -46,7 +57,9 @@ def init(
     if out is not None and out.exists():
         raise UsageError(f"{out} exists already. Give --out another name.")
     task_kind(task)  # a misspelt task would be a card that nobody finds
-    card = card_for(model, task, OwnModel(space, input_, normalise, output), Catalog.load(cards or ()))
+    card = card_for(
+        model, task, OwnModel(space, input_, normalise, output), Catalog.load(cards or ()), parse_options(option or ())
+    )
     text = as_yaml(card)
     if out is None:
         say(text.rstrip())

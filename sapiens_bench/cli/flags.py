@@ -147,6 +147,10 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N o
 Options = Annotated[
     list[str] | None, typer.Option("--option", help="NAME=VALUE for the models, over their cards. Repeatable.")
 ]
+OwnOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="NAME=VALUE of the code that runs it (docs/reference.md), written down. Repeatable."),
+]
 DataOptions = Annotated[
     list[str] | None,
     typer.Option("--data-option", help="NAME=VALUE for the data sets, over their protocols. Repeatable."),

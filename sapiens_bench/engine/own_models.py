@@ -17,13 +17,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.cards.entries import without_form
+from sapiens_bench.cards.entries import ModelEntry, without_form
 from sapiens_bench.cards.guess_space import USUAL
 from sapiens_bench.cards.hub_cache import cached
 from sapiens_bench.cards.locate import weight_files
+from sapiens_bench.cards.options import overlaid, read_options
 from sapiens_bench.cards.schema import Get, HubFile, Licence, ModelCard, Variant, Weights
 from sapiens_bench.engine import own_heads
 from sapiens_bench.engine.card_ids import free_id, plain_id, shown_title
+from sapiens_bench.engine.declared import model_options
 from sapiens_bench.engine.own_facts import Found, Named, check_output, of_code, of_onnx, of_program
 from sapiens_bench.engine.own_hub import of_hub
 from sapiens_bench.engine.request import OwnModel, Request
@@ -127,21 +129,38 @@ def given_name(content: str, title: str) -> str:
     return f"given:{content}:{plain_id(title)}"
 
 
-def card_for(text: str, task: str, said: OwnModel, catalog: Catalog) -> ModelCard:
+def card_for(
+    text: str, task: str, said: OwnModel, catalog: Catalog, options: Mapping[str, Any] | None = None
+) -> ModelCard:
     """The card of one model named by its file, for ``card init``.
+
+    Args:
+        options: of its wrapper, to be written into the card.
 
     Raises:
         UsageError: ``text`` names no file that could be a model; and as ``register``.
+        CardError: an option that the wrapper does not have, or a wrong value.
     """
     if text.startswith(own_heads.PREFIX):
         if said_of := [f"--{name}" for name, value in said._asdict().items() if value]:
             raise UsageError(f"{text}: {', '.join(said_of)} is settled by the head that was fitted on it.")
-        return own_heads.head_card(text, task, catalog)
+        return _with_options(own_heads.head_card(text, task, catalog), Path(text), options or {})
     found = _one(text)
-    found = None if found is None else replace(found, options=frozenset({"units"}))  # the card is where it is said
     if found is None:
         raise UsageError(f"{text} is no model file: give {WANTED}.")
-    return _card(found, task, said, catalog)
+    found = replace(found, options=frozenset(options or ()))
+    return _with_options(_card(found, task, said, catalog), found.path, options or {})
+
+
+def _with_options(card: ModelCard, path: Path, options: Mapping[str, Any]) -> ModelCard:
+    """The card with ``options`` over those of its variants, checked as a run would check them."""
+    variants = []
+    for variant in card.variants if options else ():
+        kind, where = model_options(ModelEntry(card, variant, path)), f"model {variant.id}"
+        given = overlaid(kind, variant.options, options, where)
+        read_options(kind, given, where)
+        variants.append(variant.model_copy(update={"options": given}))
+    return card.model_copy(update={"variants": tuple(variants)}) if options else card
 
 
 WANTED = "NET.onnx, NET.pt2 (torch.export), NET.pt (TorchScript), CODE.py:CLASS, a hub folder, hf:ORG/NAME or timm:NAME"

@@ -22,7 +22,7 @@ from sapiens_bench.cards.written import as_yaml
 from sapiens_bench.engine.own_models import card_for
 from sapiens_bench.engine.plan import resolve
 from sapiens_bench.engine.request import OwnModel, Request
-from sapiens_bench.errors import CheckpointRejected, LabelSpaceMismatch, UsageError, WeightsMissing
+from sapiens_bench.errors import CardError, CheckpointRejected, LabelSpaceMismatch, UsageError, WeightsMissing
 from sapiens_bench.models.parts.given import content, lent
 
 IMAGENET = OwnModel(normalise="imagenet")
@@ -48,12 +48,41 @@ def test_an_onnx_pose_file_says_its_input_answer_and_points(
     tmp_path: Path, tiny: ModuleType, catalog: Catalog, answer: str, output: str, channels_last: bool
 ) -> None:
     path = tiny.write(tmp_path / "net.onnx", answer, channels_last=channels_last)
-    card = card_for(str(path), "pose", IMAGENET, catalog)
+    said = {"units": answer} if output == "coords" else {}
+    card = card_for(str(path), "pose", IMAGENET, catalog, said)
     (variant,) = card.variants
     assert (card.wrapper, card.space, card.input.height, card.input.width) == ("onnx", "coco17", tiny.H, tiny.W)
     assert card.input.mean == (123.675, 116.28, 103.53)
-    assert variant.options == {"output": output} | ({"layout": "NHWC"} if channels_last else {})
+    assert variant.options == {"output": output} | said | ({"layout": "NHWC"} if channels_last else {})
     assert variant.weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_card_of_coordinates_says_their_units_and_runs_as_it_was_written(
+    tmp_path: Path, tiny: ModuleType, catalog: Catalog
+) -> None:
+    path = str(tiny.write(tmp_path / "net.onnx", "share"))
+    with pytest.raises(UsageError, match=r"counted in\. Give --option units=pixel"):
+        card_for(path, "pose", IMAGENET, catalog)
+    card = card_for(path, "pose", IMAGENET, catalog, {"units": "share"})
+    (tmp_path / "net.yaml").write_text(as_yaml(card))
+    said: dict[str, Any] = {"datasets": "synthetic-humans", "split": "tiny", "limit": 2, "n_boot": 0}
+    kept = evaluate(task="pose", models="net", cards=[tmp_path], weights_root=tmp_path, out=tmp_path / "a", **said)
+    plain = evaluate(
+        task="pose", models=path, normalise="imagenet", options={"units": "share"}, out=tmp_path / "b", **said
+    )
+    assert kept.cells[0].counts.ok == 2
+    scores = [{name: score.value for name, score in run.cells[0].scores.items()} for run in (kept, plain)]
+    assert scores[0] == pytest.approx(scores[1], nan_ok=True)
+
+
+def test_options_of_a_written_card_are_checked_like_those_of_a_run(
+    tmp_path: Path, tiny: ModuleType, catalog: Catalog
+) -> None:
+    path = str(tiny.write(tmp_path / "net.onnx"))
+    with pytest.raises(CardError, match="'units' goes with output: coords"):
+        card_for(path, "pose", IMAGENET, catalog, {"units": "pixel"})
+    with pytest.raises(CardError, match=r"flip_tset.*flip_test"):
+        card_for(path, "pose", IMAGENET, catalog, {"flip_tset": True})
 
 
 def test_pixels_are_never_normalised_by_a_guess_but_bytes_need_no_word(
