@@ -22,9 +22,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sapiens_bench.cgroups import MEMBER, ROOT, core_quotas
+
 MOST_LOADERS = 16
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGEST = -1, -3, 32 << 20  # malloc.h of glibc; bytes
-_CGROUP, _MEMBER = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,45 +38,10 @@ class Threads:
     scorers: int
 
 
-def usable_cores(cgroup: Path = _CGROUP, member: Path = _MEMBER) -> int:
+def usable_cores(root: Path = ROOT, member: Path = MEMBER) -> int:
     """Cores by affinity and by the quota of the control group; at least one."""
     by_affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([by_affinity, *(math.ceil(quota) for quota in _quotas(cgroup, member))]))
-
-
-def _quotas(cgroup: Path, member: Path) -> Iterator[float]:
-    """Cores granted to this process's groups and to those they are in; nothing of those without a limit.
-
-    A container sees its own group as the root; that of a batch job or a service lies below it. Source: cgroups(7),
-    "/proc/pid/cgroup"; ``cpu.max`` of version 2, ``cpu.cfs_quota_us`` of version 1.
-    """
-    try:
-        lines = [line.split(":", 2) for line in member.read_text().splitlines()]
-    except OSError:
-        lines = []
-    theirs = {kind: path for _, kinds, path in (line for line in lines if len(line) == 3) for kind in kinds.split(",")}
-    for folder in _and_above(cgroup, theirs.get("", "/")):
-        granted = _numbers(folder / "cpu.max")
-        if len(granted) == 2:
-            yield granted[0] / granted[1]
-    for folder in _and_above(cgroup / "cpu", theirs.get("cpu", "/")):
-        granted = _numbers(folder / "cpu.cfs_quota_us") + _numbers(folder / "cpu.cfs_period_us")
-        if len(granted) == 2:  # -1: no limit
-            yield granted[0] / granted[1]
-
-
-def _and_above(root: Path, path: str) -> Iterator[Path]:
-    """The group's folder and those of the groups it is in; a group that is not to be seen from here has none."""
-    parts = [] if ".." in path else [part for part in path.split("/") if part]
-    yield from (root.joinpath(*parts[:n]) for n in range(len(parts), -1, -1))
-
-
-def _numbers(path: Path) -> list[int]:
-    """The positive whole numbers in a small file; none where it cannot be read."""
-    try:
-        return [int(text) for text in path.read_text().split() if text.isdigit() and int(text) > 0]
-    except (OSError, ValueError):
-        return []
+    return max(1, min([by_affinity, *(math.ceil(quota) for quota in core_quotas(root, member))]))
 
 
 def division(threads: int | None = None, workers: int | None = None) -> Threads:
