@@ -16,8 +16,11 @@ import torch
 from sapiens_bench.engine.cell import Stage, run_shards
 from sapiens_bench.engine.forward import Forward
 from sapiens_bench.engine.loader import Loaded
-from sapiens_bench.store.rows import shards_of
+from sapiens_bench.errors import MachineFault
+from sapiens_bench.store.rows import shard_files, shards_of
 from sapiens_bench.types import Prepared
+
+ROWS = Path("rows/toy/toy/plain/toy-plain")
 
 
 class Plain:
@@ -129,3 +132,29 @@ def test_what_was_computed_of_the_second_shard_by_the_first_commit_is_no_part_of
     assert timing.images == n
     assert least <= timing.first_shard_images <= n
     assert 0 < timing.first_shard_s <= timing.wall_s
+
+
+@pytest.mark.parametrize("prefetch", [0, 1])
+@pytest.mark.parametrize(("image", "kept"), [(4, {0}), (8, {0, 1}), (19, {0, 1, 2, 3}), (1, set())])
+def test_a_machine_that_fails_in_the_next_shard_does_not_take_this_one_along(
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: int, kept: set[int], prefetch: int
+) -> None:
+    plain = toy.ToyModel.forward
+
+    def forward(self: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if image in tensors["index"].tolist():
+            raise MemoryError
+        found: dict[str, torch.Tensor] = plain(self, tensors)
+        return found
+
+    given: Any = {"shard_size": 4, "batch_size": 2, "prefetch": prefetch, "threads": 2}
+    monkeypatch.setattr(toy.ToyModel, "is_reentrant", True, raising=False)
+    monkeypatch.setattr(toy.ToyModel, "forward", forward)
+    with pytest.raises(MachineFault):
+        toy.go(tmp_path / "out", {"n": 20}, **given)
+    assert set(shard_files(tmp_path / "out" / ROWS)) == kept
+    monkeypatch.setattr(toy.ToyModel, "forward", plain)
+    for name in ("out", "whole"):
+        toy.go(tmp_path / name, {"n": 20}, **given)
+    ours, undisturbed = ({p.name: p.read_bytes() for p in (tmp_path / n / ROWS).iterdir()} for n in ("out", "whole"))
+    assert ours == undisturbed
