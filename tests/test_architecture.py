@@ -15,7 +15,7 @@ import pytest
 
 PACKAGE = "sapiens_bench"
 GROUPS: tuple[tuple[str, ...], ...] = (  # a module imports from groups above its own line, or from its own folder
-    ("errors", "embedded"),
+    ("errors", "embedded", "cgroups"),
     ("types", "workers"),
     ("pixels",),
     ("cards", "render", "stats", "store"),

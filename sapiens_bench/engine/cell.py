@@ -73,7 +73,8 @@ def run_shards(
 
     A batch never holds images of two shards, so rows do not depend on where a run was stopped before. A shard is waited
     for when the first batch of the next one is with the scorers, too: they and the loaders have work while it is
-    committed. Where the device takes batches ahead (``Forward.depth``) it works on the next shard meanwhile.
+    committed. Where the device takes batches ahead (``Forward.depth``) it works on the next shard meanwhile. A machine
+    that fails there does not take the shard before along.
     """
     waiting: deque[_Open] = deque()
     ended: deque[_Open] = deque()  # all of whose images are with the scorers
@@ -95,11 +96,15 @@ def run_shards(
             if len(finished) == len(shard.indices):
                 ended.append(waiting.popleft())
 
-    for shard in shards:
-        waiting.append(_Open(shard, []))
-        for batch in pack(stage.loader.take(len(shard.indices)), stage.budget):  # adapter[i], prepare
-            yield from landed(stage.forward.push(batch))  # the only device work
-    yield from landed(stage.forward.flush())
+    try:
+        for shard in shards:
+            waiting.append(_Open(shard, []))
+            for batch in pack(stage.loader.take(len(shard.indices)), stage.budget):  # adapter[i], prepare
+                yield from landed(stage.forward.push(batch))  # the only device work
+        yield from landed(stage.forward.flush())
+    except Exception:  # the machine failed in a later shard
+        yield from scored(ended)
+        raise
     yield from scored(ended)
 
 

@@ -43,11 +43,20 @@ class Forward:
         self._in_flight: deque[tuple[Sequence[Loaded], list[_Group]]] = deque()
         self.seconds = 0.0  # spent in launching, and in waiting for outputs
         self.halved = 0  # how often memory ran out
+        self._n_landed = 0
 
     def __call__(self, batch: Sequence[Loaded]) -> Iterator[tuple[Loaded, Arrays | SampleFault]]:
         """Each image of ``batch`` with its outputs (``{}`` for zero crops), or with its fault."""
         for done in (*self.push(batch), *self.flush()):
             yield from done
+
+    @property
+    def n_computed(self) -> int:
+        """Images that were computed. What a GPU has queued counts: it tells only who waits for it."""
+        queued = [group for _, groups in self._in_flight for group in groups]
+        open_ = [g for g in queued if not isinstance(g.parts, SampleFault) and not all(p.is_landed for p in g.parts)]
+        n_open = sum(len(group.items) for group in open_) if self._pool is not None else 0
+        return self._n_landed + sum(len(batch) for batch, _ in self._in_flight) - n_open
 
     def push(self, batch: Sequence[Loaded]) -> Iterator[Done]:
         """Give a batch to the device; what comes back are earlier ones, in order, until ``depth`` are queued."""
@@ -74,6 +83,7 @@ class Forward:
             batch, groups = self._in_flight[0]
             outputs = {index: part for group in groups for index, part in self._outputs(group).items()}
             self._in_flight.popleft()
+            self._n_landed += len(batch)
             self.seconds += time.perf_counter() - began
             yield [(item, item.fault or outputs.get(item.index, {})) for item in batch]
 

@@ -48,6 +48,7 @@ class Line:
         self._to_load, self._to_compute = _Shards(), _Shards()
         self._item_keys: dict[int, str] = {}
         self._timing = Timing()
+        self._first = (0.0, 0)  # seconds until the first shard was committed, and images computed by then
         self._stack = ExitStack()
         self._stage = self._stack.enter_context(staged(job, adapter, model, task, _Indices(self._to_load)))
         self._done = run_shards(self._to_compute, self._stage, lambda n_images: on_event(BatchDone(job.cell, n_images)))
@@ -69,8 +70,9 @@ class Line:
         self._job.commit(shard, self._item_keys.pop(shard.number), scored)
         now = time.perf_counter()
         seconds, self._began = now - self._began, now
-        if self._timing.images == 0:
-            self._stage.forward.streams.forget()  # the first shard holds first calls, which a longer run has once
+        if self._timing.images == 0:  # it holds first calls, which a longer run has once
+            self._first = seconds, self._stage.forward.n_computed  # images of the next shard, too
+            self._stage.forward.streams.forget()
         add_times(self._timing, scored, seconds)
         failed = sum(s.row["status"] == "error" for s in scored)
         speed = len(scored) / max(seconds, 1e-9)
@@ -83,7 +85,10 @@ class Line:
         loader, forward = self._stage.loader, self._stage.forward
         streams = forward.streams
         seen = {"wait_s": loader.wait_s, "prepare_s": loader.prepare_s, "forward_s": forward.seconds}
-        return self._timing.model_copy(update={**seen, "device_busy_s": streams.busy_s, "device_gap_s": streams.gap_s})
+        seen |= {"device_busy_s": streams.busy_s, "device_gap_s": streams.gap_s}
+        first_s, n_first = self._first
+        first = {"first_shard_s": first_s, "first_shard_images": min(n_first, self._timing.images)}
+        return self._timing.model_copy(update={**seen, **first})
 
     @property
     def notes(self) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sapiens_bench.cgroups import memory_rooms
 from sapiens_bench.types import Adapter, Sample
 
 MOST_BYTES = 1 << 30
@@ -16,10 +17,10 @@ SHARE_OF_FREE = 0.1
 
 
 def budget_bytes() -> int:
-    """A tenth of the memory that is free now, at most 1 GiB."""
+    """A tenth of the memory that is free now, also by the limits of this process's groups; at most 1 GiB."""
     import psutil
 
-    return min(MOST_BYTES, int(SHARE_OF_FREE * psutil.virtual_memory().available))
+    return min(MOST_BYTES, int(SHARE_OF_FREE * min([psutil.virtual_memory().available, *memory_rooms()])))
 
 
 class SharedSamples:

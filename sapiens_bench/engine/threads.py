@@ -22,9 +22,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sapiens_bench.cgroups import MEMBER, ROOT, core_quotas
+
 MOST_LOADERS = 16
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGEST = -1, -3, 32 << 20  # malloc.h of glibc; bytes
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +38,10 @@ class Threads:
     scorers: int
 
 
-def usable_cores(cgroup: Path = _CGROUP) -> int:
+def usable_cores(root: Path = ROOT, member: Path = MEMBER) -> int:
     """Cores by affinity and by the quota of the control group; at least one."""
     by_affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota(cgroup)
-    return max(1, by_affinity if quota is None else min(by_affinity, math.ceil(quota)))
-
-
-def _quota(cgroup: Path) -> float | None:
-    """Cores granted by cgroup v2 (``cpu.max``) or v1 (``cpu.cfs_quota_us``); None where there is no limit."""
-    try:
-        granted, period = (cgroup / "cpu.max").read_text().split()[:2]
-        return None if granted == "max" else int(granted) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        granted_us = int((cgroup / "cpu" / "cpu.cfs_quota_us").read_text())
-        period_us = int((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-    return granted_us / period_us if granted_us > 0 and period_us > 0 else None
+    return max(1, min([by_affinity, *(math.ceil(quota) for quota in core_quotas(root, member))]))
 
 
 def division(threads: int | None = None, workers: int | None = None) -> Threads:

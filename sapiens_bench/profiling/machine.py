@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from sapiens_bench.cgroups import memory_rooms
 from sapiens_bench.profiling.nvml import Nvml
 from sapiens_bench.profiling.record import EnergyRecord, MachineState
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "acpitz")
 _RAPL = Path("/sys/class/powercap")
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def gpu_of(device: str) -> Nvml | None:
@@ -106,21 +106,7 @@ def available_bytes(device: str) -> int | None:
         import torch
 
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
-    here, room = int(psutil.virtual_memory().available), _cgroup_room()
-    return here if room is None else min(here, room)
-
-
-def _cgroup_room() -> int | None:
-    """What a container's limit leaves."""
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            return int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text())
-        except (OSError, ValueError):  # "max": no limit
-            continue
-    return None
+    return min([int(psutil.virtual_memory().available), *memory_rooms()])
 
 
 def rss_bytes() -> int:

@@ -106,7 +106,7 @@ class Timing(Record):
 
     @property
     def images_per_s(self) -> float:
-        """Throughput without the first shard, when there are more."""
+        """Throughput without the first shard and what was computed of the next one by then, if more is left."""
         images, seconds = self.images - self.first_shard_images, self.wall_s - self.first_shard_s
         if images <= 0:
             images, seconds = self.images, self.wall_s

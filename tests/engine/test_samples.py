@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sapiens_bench.engine import samples
 from sapiens_bench.engine.samples import SharedSamples, arrays_in
 from sapiens_bench.types import Adapter
 
@@ -76,3 +77,8 @@ def test_two_models_score_as_if_each_had_read_for_itself(toy: ModuleType, tmp_pa
     together = toy.go(tmp_path / "a", models=("toy-plain", "toy-biased"))
     alone = [toy.go(tmp_path / name, models=(name,)) for name in ("toy-plain", "toy-biased")]
     assert [c.scores for c in together.cells] == [record.cells[0].scores for record in alone]
+
+
+def test_a_groups_limit_bounds_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "memory_rooms", lambda: iter((5000, 10**15)))
+    assert samples.budget_bytes() == 500

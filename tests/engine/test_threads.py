@@ -39,6 +39,38 @@ def test_the_quota_of_the_older_control_groups_counts(tmp_path: Path) -> None:
     assert usable_cores(tmp_path) == 1
 
 
+@pytest.mark.parametrize(
+    ("limited", "told", "is_limited"),
+    [
+        ("system.slice/job.scope/cpu.max", "0::/system.slice/job.scope", True),
+        ("system.slice/cpu.max", "0::/system.slice/job.scope", True),  # of a group that the process's own is in
+        ("system.slice/other.scope/cpu.max", "0::/system.slice/job.scope", False),
+        ("cpu.max", "0::/../elsewhere", True),  # as seen from inside a container
+        ("cpu.max", "not a list of groups", True),
+    ],
+)
+def test_the_quota_of_a_group_below_the_root_counts(tmp_path: Path, limited: str, told: str, is_limited: bool) -> None:
+    """Batch systems and services put a process there; a container sees its own group as the root."""
+    (tmp_path / "member").write_text(f"9:name=systemd:/a\n{told}\n")
+    path = tmp_path / "groups" / limited
+    path.parent.mkdir(parents=True)
+    path.write_text("50000 100000\n")
+    mine = len(os.sched_getaffinity(0))
+    assert usable_cores(tmp_path / "groups", tmp_path / "member") == (1 if is_limited else mine)
+
+
+def test_the_older_groups_of_a_batch_job_count(tmp_path: Path) -> None:
+    (tmp_path / "member").write_text("3:cpu,cpuacct:/slurm/job_1\n0::/\n")
+    folder = tmp_path / "cpu" / "slurm" / "job_1"
+    folder.mkdir(parents=True)
+    for name, value in (("quota", "50000"), ("period", "100000")):
+        (folder / f"cpu.cfs_{name}_us").write_text(value)
+        (tmp_path / "cpu" / f"cpu.cfs_{name}_us").write_text("-1" if name == "quota" else "100000")
+    assert usable_cores(tmp_path, tmp_path / "member") == 1
+    (folder / "cpu.cfs_quota_us").write_text("-1")
+    assert usable_cores(tmp_path, tmp_path / "member") == len(os.sched_getaffinity(0))
+
+
 def test_every_kind_of_work_has_a_thread_even_on_one_core() -> None:
     assert division(1).scorers == 1
     assert division(1).loaders == 2

@@ -65,6 +65,34 @@ def zoedepth_n() -> Any:
     return ZoeDepthForDepthEstimation(ZoeDepthConfig(backbone_config=trunk, bin_configurations=bins))
 
 
+def depth_pro() -> Any:
+    """The published sizes, but two layers of the 24 of each of its three encoders: a pass of it takes minutes."""
+    from transformers import DepthProConfig, DepthProForDepthEstimation
+
+    encoder = {
+        "model_type": "dinov2", "num_hidden_layers": 2, "hidden_size": 1024, "num_attention_heads": 16,
+        "patch_size": 16, "image_size": 384, "mlp_ratio": 4, "num_labels": 0, "use_mask_token": False,
+    }  # fmt: skip
+    config = DepthProConfig(
+        patch_model_config=encoder, image_model_config=encoder, fov_model_config=encoder, use_fov_model=True,
+        intermediate_hook_ids=[1, 0],
+    )  # fmt: skip
+    return DepthProForDepthEstimation(config)
+
+
+def sapiens2_pose() -> Any:
+    """The trunk of 0.1B, smaller than any that is published for poses, and a head of about the published width."""
+    from transformers import Sapiens2Config, Sapiens2ForPoseEstimation
+
+    head = {"upsample_kernel_sizes": [4, 4], "upsample_out_channels": [768, 768],
+            "conv_out_channels": [768, 768], "conv_kernel_sizes": [1, 1]}  # fmt: skip
+    config = Sapiens2Config(
+        hidden_size=768, intermediate_size=2048, num_hidden_layers=12, num_attention_heads=12, image_size=[1024, 768],
+        num_key_value_heads_per_layer=[12] * 12, num_labels=308, head_config=head,
+    )  # fmt: skip
+    return Sapiens2ForPoseEstimation(config)
+
+
 def pose_onnx(path: Path, outputs: dict[str, tuple[int, ...]], hw: tuple[int, int], width: int, layers: int) -> Path:
     """A stack of 3 x 3 convolutions at an eighth of the input, whose mean becomes every output."""
     import onnx
