@@ -93,6 +93,9 @@ def test_a_condition_that_reaches_no_row_is_said_not_to_and_holm_does_not_count_
     assert "2 of 2" in text
     assert text.count("not seen") == 2
     assert "Not seen: every row keeps its bits" in text
+    data = json.loads(render(document("corruption", [found], n_draws=200, seed=0, facts={}), "json"))
+    unseen = data["profiles"][0]["conditions"][2]
+    assert (unseen["unseen"], unseen["p_holm"], unseen["smallest_seen"], unseen["low"]) == (True, None, None, None)
 
 
 def test_a_model_that_fails_on_every_picture_is_said_to_fail_and_not_to_see_nothing(
