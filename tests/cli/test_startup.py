@@ -20,6 +20,7 @@ _CARDS = {"annotated_types", "cython_runtime", "numpy", "pydantic", "pydantic_co
 _TABLES = {"tabulate", "wcwidth"}
 _PAGES = {"jinja2", "markupsafe"}
 _ALWAYS = {"sapiens_bench.engine", "sapiens_bench.engine.threads"}  # what must be set before any library is loaded
+_ALWAYS |= {"sapiens_bench.stats", "sapiens_bench.stats.draws"}  # two numbers, the defaults of flags
 _HUB = {"huggingface_hub"}  # its folders; the library imports its own parts when they are used
 _LISTS = {"cards", "cli", "embedded", "errors", "report"}
 _TASKS = {"tasks", "types"}  # their titles are their own
