@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from sapiens_bench import __version__
 from sapiens_bench.adapters.context import MAX_PIXELS
@@ -21,8 +21,9 @@ from sapiens_bench.engine.model_specs import Candidate, candidates, model_spec, 
 from sapiens_bench.engine.request import Request
 from sapiens_bench.engine.specs import CellSpec
 from sapiens_bench.errors import SapiensBenchError, SecurityRefusal, UsageError
-from sapiens_bench.store.files import free_bytes
+from sapiens_bench.store.files import free_bytes, held_bytes
 from sapiens_bench.store.fingerprint import fingerprint
+from sapiens_bench.store.paths import Kind
 from sapiens_bench.store.record import CellRecord
 from sapiens_bench.tasks import task_kind, task_names
 
@@ -72,15 +73,17 @@ class Plan:
         return next(data for data in self.data if data.spec is spec.data)
 
     def check_disk(self) -> None:
-        """Refuse a run that will not fit.
+        """Refuse a run that will not fit. What a stopped run left in the folder takes no more room.
 
         Raises:
             UsageError: less free space than the estimate.
         """
-        if self.free_bytes < self.disk_bytes:
+        parts = 1 if self.how.part is None else self.how.part[1]  # 0: nothing is computed
+        needed = self.disk_bytes // parts if parts else 0
+        if self.free_bytes < needed and self.free_bytes < (needed := needed - held_bytes(self.out, get_args(Kind))):
             raise UsageError(
                 f"{self.out} has {self.free_bytes / 1e3:,.0f} kB free; "
-                f"about {self.disk_bytes / 1e3:,.0f} kB are needed. Give --out on another disk."
+                f"about {needed / 1e3:,.0f} kB are needed. Give --out on another disk."
             )
 
 

@@ -17,10 +17,19 @@ def refuse_shared_groups(train: Adapter, indices: Sequence[int], judged: Adapter
     Raises:
         UsageError: they do; names one.
     """
-    ours = {train.groups[index] for index in indices}
-    shared = sorted(ours & set(judged.groups))
-    if shared:
-        raise UsageError(f"{names[0]} and {names[1]} share {len(shared)} groups, first {shared[0]!r}. {REMEDY}")
+    if said := _shared(train, indices, judged, names):
+        raise UsageError(f"{said}. {REMEDY}")
+
+
+def doubt_of_groups(train: Adapter, indices: Sequence[int], judged: Adapter, names: tuple[str, str]) -> str:
+    """What to say of sets of two publishers, where equal names may be other people; "" where there are none."""
+    said = _shared(train, indices, judged, names)
+    return said and f"{said}: if those are the same people (an export of the same scans), scores tell nothing."
+
+
+def _shared(train: Adapter, indices: Sequence[int], judged: Adapter, names: tuple[str, str]) -> str:
+    shared = sorted({train.groups[index] for index in indices} & set(judged.groups))
+    return f"{names[0]} and {names[1]} share {len(shared)} groups, first {shared[0]!r}" if shared else ""
 
 
 def refuse_shared_pictures(pictures: Iterable[str], judged: Adapter, names: tuple[str, str]) -> None:

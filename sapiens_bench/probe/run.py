@@ -31,7 +31,12 @@ from sapiens_bench.probe.budget import steps_within
 from sapiens_bench.probe.cache import Rows, TrainingData, maps_of, near, views_of
 from sapiens_bench.probe.feed import ProbeData, losses_of, statistics_of
 from sapiens_bench.probe.fresh import source_hw
-from sapiens_bench.probe.leakage import refuse_shared_groups, refuse_shared_pictures, split_groups
+from sapiens_bench.probe.leakage import (
+    doubt_of_groups,
+    refuse_shared_groups,
+    refuse_shared_pictures,
+    split_groups,
+)
 from sapiens_bench.probe.objective import Objective, class_weights
 from sapiens_bench.probe.paper import PAPER_CLASS_WEIGHTS
 from sapiens_bench.probe.parts import Elsewhere
@@ -42,7 +47,7 @@ from sapiens_bench.probe.train import Job, Settings, fit
 from sapiens_bench.probe.transfer import start_from
 from sapiens_bench.probe.views import Grid
 from sapiens_bench.probe.write import Fitted, write_cards, write_head
-from sapiens_bench.types import Materialised
+from sapiens_bench.types import Adapter, Materialised
 from sapiens_bench.workers import OnDone
 
 _log = logging.getLogger(__name__)
@@ -118,8 +123,9 @@ def probe_data(request: ProbeRequest, catalog: Catalog, watch: Watch) -> ProbeDa
     samples = tuple(range(first.facts.n_samples))
     judged = _judged(request, catalog)
     names = (str(request.train), str(request.evaluate))
-    for each in judged if _are_of_one_kind(request, catalog) else ():
-        refuse_shared_groups(first.open.adapter, samples, each.open.adapter, names)
+    for each in judged:
+        look_at_groups = refuse_shared_groups if _are_of_one_kind(request, catalog) else _tell_shared_groups
+        look_at_groups(first.open.adapter, samples, each.open.adapter, names)
     plan = _plan(request, trunk, found)
     if isinstance(first.open.adapter, Materialised):  # takes minutes: whatever can be refused has been by now
         with jobs_on(Places.of(request), _log.warning):
@@ -203,6 +209,11 @@ def _judged(request: ProbeRequest, catalog: Catalog) -> list[FoundData]:
     if request.evaluate is None:
         return []
     return [open_part(request, request.evaluate, task, catalog) for task in request.tasks]
+
+
+def _tell_shared_groups(train: Adapter, indices: Sequence[int], judged: Adapter, names: tuple[str, str]) -> None:
+    if doubt := doubt_of_groups(train, indices, judged, names):
+        _log.warning(doubt)
 
 
 def _are_of_one_kind(request: ProbeRequest, catalog: Catalog) -> bool:

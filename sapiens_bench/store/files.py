@@ -16,7 +16,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -183,6 +183,15 @@ def free_bytes(path: Path) -> int:
         with suppress(OSError):
             return shutil.disk_usage(folder).free
     return 0
+
+
+def held_bytes(root: Path, folders: Sequence[str]) -> int:
+    """Bytes of all files in some folders below ``root``; of those that cannot be looked at, none."""
+    total = 0
+    for file in (file for name in folders for file in (root / name).rglob("*")):
+        with suppress(OSError):
+            total += file.stat().st_size if file.is_file() else 0
+    return total
 
 
 def temporary_name() -> str:

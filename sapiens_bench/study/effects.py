@@ -146,6 +146,24 @@ def left_out(reference: Side, trials: Sequence[tuple[Trial, Side]], told: Sequen
     return said
 
 
+def misses(reference: Side, trials: Sequence[tuple[Trial, Side]]) -> list[str]:
+    """One sentence for each model that failed on pictures, which count as misses, with its first cause."""
+    found: dict[tuple[str, str], list[str]] = {}
+    causes: dict[tuple[str, str], str] = {}
+    for name, side in (("the reference", reference), *((trial.name, side) for trial, side in trials)):
+        for m in side.members:
+            sides = m.rows["error_side"].to_pylist()
+            if n := sides.count("prediction"):
+                key = (m.title, m.dataset)
+                found.setdefault(key, []).append(f"{n} of {len(sides)} under {name}")
+                causes.setdefault(key, m.rows["error_code"][sides.index("prediction")].as_py())
+    return [
+        f"Images on which {title} failed on {dataset} count as misses (first cause: {causes[title, dataset]}): "
+        f"{', '.join(told[:5])}{f', and {len(told) - 5} conditions more' if len(told) > 5 else ''}."
+        for (title, dataset), told in found.items()
+    ]
+
+
 def _profile(
     kind: str,
     reference: Member,

@@ -63,11 +63,22 @@ def _blindness(spec: CellSpec) -> str:
 
 
 def is_unseen(reference: pa.Table, changed: pa.Table) -> bool:
-    """Whether rows of the same pictures are those of the reference, bit for bit, attributes of the pictures apart."""
-    names = [name for name in reference.column_names if name not in BASE and not name.startswith(ATTRIBUTE)]
-    return names == [
-        name for name in changed.column_names if name not in BASE and not name.startswith(ATTRIBUTE)
-    ] and all(_same(reference[name], changed[name]) for name in names)
+    """Whether rows of the same pictures are those of the reference, bit for bit, attributes of the pictures apart.
+
+    Where no picture was answered, equal misses say nothing about sight.
+    """
+    names = _told_of(reference)
+    return (
+        "" in reference["error_side"].to_pylist()
+        and names == _told_of(changed)
+        and all(_same(reference[name], changed[name]) for name in names)
+    )
+
+
+def _told_of(rows: pa.Table) -> list[str]:
+    """Columns of what was answered, and whether it was: a miss may have the numbers of a bad answer."""
+    kept = ("error_side", "error_code")
+    return [n for n in rows.column_names if n in kept or not (n in BASE or n.startswith(ATTRIBUTE))]
 
 
 def _same(a: Any, b: Any) -> bool:

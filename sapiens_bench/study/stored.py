@@ -186,6 +186,7 @@ def told(
     said = [f"INCOMPLETE: {text}" for text in complaints]
     said += [f"INCOMPLETE: {study.incomplete}"] if study.incomplete else []
     said += effects.left_out(study.side, study.under, found)
+    said += effects.misses(study.side, study.under)
     said += folder.not_measured(read_run(study.path / study.reference.name))
     facts = {"folder": str(study.path), "conditions": str(len(study.under)), "reference": study.reference.name}
     real = [] if beside is None else realism.agreement(found, beside)

@@ -44,6 +44,25 @@ def test_the_plan_counts_and_estimates_before_anything_runs(toy: ModuleType, tmp
     assert [(r.model, r.status, r.counts.planned) for r in plan.unavailable] == [("toy-absent", "weights missing", 10)]
     with pytest.raises(UsageError, match="Give --out on another disk"):
         replace(plan, free_bytes=1).check_disk()
+    needed = plan.disk_bytes
+    in_parts = replace(plan, free_bytes=needed // 4 + 1, how=replace(plan.how, part=(1, 4)))
+    in_parts.check_disk()
+    with pytest.raises(UsageError, match="Give --out"):
+        replace(in_parts, free_bytes=needed // 8).check_disk()
+
+
+def test_a_run_that_goes_on_needs_no_room_for_what_it_has_written(toy: ModuleType, tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path / "run", limit=10)
+    stopped = replace(plan, free_bytes=plan.disk_bytes // 2)
+    with pytest.raises(UsageError, match="Give --out"):
+        stopped.check_disk()
+    (tmp_path / "run" / "maps" / "cell").mkdir(parents=True)
+    (tmp_path / "run" / "maps" / "cell" / "a.png").write_bytes(bytes(plan.disk_bytes // 2 + 2))
+    stopped.check_disk()
+    (tmp_path / "run" / "cards").mkdir()
+    (tmp_path / "run" / "cards" / "b").write_bytes(bytes(plan.disk_bytes))
+    with pytest.raises(UsageError, match="Give --out"):
+        replace(plan, free_bytes=1).check_disk()  # no image is in it
 
 
 def test_names_that_do_not_exist_bring_the_nearest(toy: ModuleType, tmp_path: Path) -> None:

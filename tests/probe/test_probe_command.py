@@ -164,14 +164,15 @@ def test_a_finished_head_of_other_data_or_another_trunk_is_not_taken_for_the_one
 
 
 def test_equal_names_of_people_in_sets_of_other_publishers_are_no_leakage_but_equal_pictures_are(
-    cards: Path, tmp_path: Path, discs: ModuleType
+    cards: Path, tmp_path: Path, discs: ModuleType, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Scan 0001 of one publisher is somebody else than scan 0001 of another."""
+    """Scan 0001 of one publisher is somebody else than scan 0001 of another; an export of it is not: that is said."""
     (cards / "others.yaml").write_text(discs.CARD.replace("discs", "others"))
     (cards / "others.py").write_text((cards / "discs.py").read_text())
     asked = request(cards, tmp_path / "out", train=DataName("discs", "test"), evaluate=DataName("others", "test"))
     with pytest.raises(UsageError, match="The picture of test/000 in others:test is also in discs:test"):
         probe(asked, Catalog.load([cards]), quiet)
+    assert re.search(r"discs:test and others:test share \d+ groups, first '.*if those are the same people", caplog.text)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from sapiens_bench.cards.catalog import Catalog
@@ -22,10 +23,10 @@ from sapiens_bench.render.factors import FACTORS
 from sapiens_bench.report.formats import render
 from sapiens_bench.report.tables import build
 from sapiens_bench.store.record import read_run
-from sapiens_bench.study import design, effects, figure, folder, power
+from sapiens_bench.study import design, effects, figure, folder, power, stored
 from sapiens_bench.study.design import Study, Trial
 from sapiens_bench.study.document import document, series_p
-from sapiens_bench.study.sight import changes_pictures_alone, require_sight
+from sapiens_bench.study.sight import changes_pictures_alone, is_unseen, require_sight
 
 
 def base(**fields: Any) -> Request:
@@ -92,6 +93,43 @@ def test_a_condition_that_reaches_no_row_is_said_not_to_and_holm_does_not_count_
     assert "2 of 2" in text
     assert text.count("not seen") == 2
     assert "Not seen: every row keeps its bits" in text
+    data = json.loads(render(document("corruption", [found], n_draws=200, seed=0, facts={}), "json"))
+    unseen = data["profiles"][0]["conditions"][2]
+    assert (unseen["unseen"], unseen["p_holm"], unseen["smallest_seen"], unseen["low"]) == (True, None, None, None)
+
+
+def test_a_model_that_fails_on_every_picture_is_said_to_fail_and_not_to_see_nothing(
+    toy: ModuleType, tmp_path: Path
+) -> None:
+    """Its misses have equal bits under every condition, which says nothing about what reaches it."""
+    study = design.corruption(base(options={"finish_faults": list(range(30))}), ["contrast"], [1, 5])
+    fill(toy, study, tmp_path / "s")
+    found = told(study, tmp_path / "s")
+    assert effects.sighted(found) == found
+    assert [(e.is_unseen, e.found.difference, e.p_holm) for e in found[0].effects] == [(False, 0, 1), (False, 0, 1)]
+    page = stored.told(stored.read_study(tmp_path / "s"), found, n_draws=200)
+    (said,) = [note for note in page.notes if "count as misses" in note]
+    assert "(first cause: model.exception)" in said
+    assert "30 of 30 under the reference, 30 of 30 under contrast-1, 30 of 30 under contrast-5." in said
+
+
+def test_a_condition_under_which_a_model_begins_to_fail_is_seen(toy: ModuleType, tmp_path: Path) -> None:
+    """Also where a miss has the numbers of the answer before it, or another cause."""
+    rows = read_side_of_one_run(toy, tmp_path)
+    failed = [("error_side", "prediction"), ("error_code", "pred.nonfinite")]
+    for name, value in failed:
+        column = [value, *rows[name].to_pylist()[1:]]
+        other = rows.set_column(rows.column_names.index(name), name, pa.array(column))
+        assert not is_unseen(rows, other)
+    elsewhere = rows.set_column(rows.column_names.index("key"), "key", pa.array([f"x{i}" for i in range(len(rows))]))
+    assert is_unseen(rows, elsewhere.append_column("attr/light", pa.array([0.5] * len(rows))))
+    assert not is_unseen(rows.slice(0, 0), rows.slice(0, 0))
+
+
+def read_side_of_one_run(toy: ModuleType, folder: Path) -> pa.Table:
+    study = design.corruption(base(limit=4), ["contrast"], [1])
+    fill(toy, study, folder / "s")
+    return read_side(folder / "s" / study.reference.name).members[0].rows
 
 
 def test_floors_that_look_at_nothing_are_refused_before_anything_is_rendered(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ from sapiens_bench.models.context import ModelContext
 from sapiens_bench.models.predictions import Predictions
 from sapiens_bench.models.result_files import points_of
 from sapiens_bench.models.stored_options import StoredPosesOptions
-from sapiens_bench.pixels.codecs import load_npy, load_npz, read_labels, read_rgb
+from sapiens_bench.pixels.codecs import load_npy, load_npz, read_rgb
+from sapiens_bench.pixels.dense_maps import Limits, read_label_map
 from sapiens_bench.pixels.pfm import read_pfm
 from sapiens_bench.render.materials import Coats, find_coats
 from sapiens_bench.render.mesh import read_mesh
@@ -134,9 +135,9 @@ def read_picture(data: bytes, folder: Path) -> object:
     return read_rgb(_written(folder / "picture", data), max_pixels=PIXELS)
 
 
-def read_label_map(data: bytes, folder: Path) -> object:
+def read_labels(data: bytes, folder: Path) -> object:
     """A picture of labels."""
-    return read_labels(_written(folder / "labels.png", data), max_pixels=PIXELS)
+    return read_label_map(_written(folder / "labels.png", data), Limits(max_pixels=PIXELS))
 
 
 def read_float_map(data: bytes, folder: Path) -> object:
@@ -219,7 +220,7 @@ TARGETS: Mapping[str, Fuzzed] = {
     "obj": Fuzzed(read_obj, (OBJ,)),
     "mtl": Fuzzed(read_mtl, (MTL,)),
     "picture": Fuzzed(read_picture, tuple(encoded(scene(), kind) for kind in ("JPEG", "PNG", "TIFF", "WEBP", "BMP"))),
-    "labels": Fuzzed(read_label_map, (encoded(scene().quantize(9), "PNG"), encoded(scene().convert("I;16"), "PNG"))),
+    "labels": Fuzzed(read_labels, (encoded(scene().quantize(9), "PNG"), encoded(scene().convert("I;16"), "PNG"))),
     "pfm": Fuzzed(read_float_map, (b"Pf\n%d %d\n-1.0\n" % SIZE + _GREY.tobytes(),)),
     "record": Fuzzed(read_record, (_record(),)),
 }

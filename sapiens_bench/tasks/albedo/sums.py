@@ -82,7 +82,7 @@ def masked_ssim(a_HWC: Colours, b_HWC: Colours, mask: NDArray[np.bool_]) -> tupl
     scored = mask.astype(np.float64)
     share = _blurred(scored)
     weight = np.maximum(share, _EPSILON)[..., None]
-    a, b = a_HWC * scored[..., None], b_HWC * scored[..., None]
+    a, b = (np.where(mask[..., None], values, 0.0) for values in (a_HWC, b_HWC))  # a NaN times 0 is one
     mean_a, mean_b = _blurred(a) / weight, _blurred(b) / weight
     var_a = _blurred(a * a) / weight - mean_a**2
     var_b = _blurred(b * b) / weight - mean_b**2

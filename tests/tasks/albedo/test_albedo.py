@@ -114,6 +114,14 @@ def test_structural_similarity_of_a_whole_picture_is_that_of_its_authors_away_fr
     np.testing.assert_allclose(found[inner], wanted[inner], rtol=1e-4)  # the evaluator's 1e-8 below the fraction
 
 
+def test_what_lies_outside_people_says_nothing_whatever_it_is() -> None:
+    a, b = rng.random((2, 24, 21, 3))
+    mask = np.zeros((24, 21), bool)
+    mask[8:17, 6:15] = True
+    odd = np.where(mask[..., None], b, np.nan)
+    assert albedo_sums(a, b, (a, b), mask) == albedo_sums(a, odd, (a, odd), mask)
+
+
 def test_noise_makes_similarity_fall() -> None:
     truth = target()
     perfect = AlbedoPrediction(truth.albedo_HW3, "linear")
