@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from sapiens_bench.cli.flags import (
 )
 from sapiens_bench.cli.output import say
 from sapiens_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from sapiens_bench.cards.schema import ModelCard
 
 app = typer.Typer(no_args_is_help=True, help="Cards of your own.")
 
@@ -61,9 +64,25 @@ def init(
         model, task, OwnModel(space, input_, normalise, output), Catalog.load(cards or ()), parse_options(option or ())
     )
     text = as_yaml(card)
+    code = Path(model.partition(".py:")[0]).expanduser().parent if card.wrapper.startswith("./") else None
+    if out is not None and code is not None and out.parent.resolve() != code.resolve():
+        raise UsageError(f"A card lies beside the code that it names: give --out {shlex.quote(str(code / out.name))}.")
     if out is None:
         say(text.rstrip())
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, text.encode())
-    say(f"Written: {out}. Edit what it says, then: --cards {shlex.quote(str(out.parent))}")
+    say(f"Written: {out}. Edit what it says, then: {_run_line(card, model, out)}")
+
+
+def _run_line(card: ModelCard, model: str, out: Path) -> str:
+    """The command that runs the card as it was written."""
+    from sapiens_bench.cards.hashes import file_sha256
+
+    (variant, *_), path = card.variants, Path(model).expanduser()
+    words = ["sapiens-bench", "run", "--task", card.task, "--models", variant.id, "--cards", str(out.parent)]
+    if variant.weights is not None and path.exists():
+        words += ["--weights-root", str(path.parent)]
+    if variant.weights is not None and variant.weights.format in ("torchscript", "export"):
+        words += ["--trust-checkpoint", f"{path}:{file_sha256(path)}"]
+    return shlex.join(words)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -348,7 +350,36 @@ def _show_published(rows: list[dict[str, Any]]) -> None:
     heads = ("Entry", "Rows", "Printed in", "Data set")
     lines = [(r["id"], str(len(r["rows"])), f"{r['paper']}, {_name_of_table(r['table'])}", r["dataset"]) for r in rows]
     grid(heads, lines, right=(1,), at_most=PIPE_WIDTH)
-    say("`list published --json` prints every number with its source, and the tables' captions.")
+    for row in rows:
+        where = f"{row['paper']}, {_name_of_table(row['table'])}. {row['caption']}"
+        say("\n" + textwrap.fill(f"{row['id']}: {where} Protocol: {row['protocol']}.", PIPE_WIDTH))
+        _show_numbers(row)
+    say("\nAs printed. † found in one transcription only; ‡ computed from others; § sources disagree; ? not recovered.")
+    say("`list published --json` prints every number with its source.")
+
+
+def _show_numbers(row: dict[str, Any]) -> None:
+    """The numbers of one printed table, each with the mark of how sure it is."""
+    from sapiens_bench.report.numbers import MARKS
+
+    def shown(values: dict[str, Any], key: str) -> str:
+        if key not in values:
+            return ""
+        value = values[key]
+        return "?" if value is None or value["value"] is None else f"{value['value']}{MARKS[value['confidence']]}"
+
+    keys = list(dict.fromkeys(key for each in row["rows"].values() for key in each["values"]))
+    if units := "; ".join(f"{key} {unit}" for key, unit in row["units"].items() if key in keys):
+        same = set(row["units"].values())
+        say(textwrap.fill(f"Unit: {same.pop()}" if len(same) == 1 else f"Units: {units}", PIPE_WIDTH))
+    name_width = max(map(len, row["rows"]), default=0)
+    while keys:
+        columns = {key: [shown(each["values"], key) for each in row["rows"].values()] for key in keys}
+        widths = accumulate(4 + max(map(len, [key, *column])) for key, column in columns.items())
+        n = max(1, sum(name_width + width <= PIPE_WIDTH for width in widths))
+        part, keys = keys[:n], keys[n:]
+        lines = zip(row["rows"], *(columns[key] for key in part), strict=True)
+        grid(("Row", *part), list(lines), right=tuple(range(1, n + 1)))
 
 
 def _name_of_table(printed: str) -> str:

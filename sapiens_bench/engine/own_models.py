@@ -41,6 +41,7 @@ from sapiens_bench.errors import (
 _GIVEN = re.compile(r"given:(\w+):(.+)")  # made by ``given_name``
 _CODE = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
 _PROGRAMS = {".pt2": "export", ".pt": "torchscript", ".ts": "torchscript", ".torchscript": "torchscript"}
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _STATES = (".pth", ".ckpt", ".bin", ".safetensors", ".tar")
 
 
@@ -211,6 +212,13 @@ def _one(text: str) -> Named | None:
         return Named(text, "folder", path.resolve())
     if path.is_dir() and ("/" in text or text.startswith(".")):
         raise CheckpointRejected(f"{text} is a folder without config.json. A model is named by {WANTED}.")
+    if "/" in text and ":" not in text and not path.exists():  # no card's id has a slash
+        hub = (
+            f" If it is a model of the hub, name it hf:{text}."
+            if _REPOSITORY.fullmatch(text) and suffix not in _STATES
+            else ""
+        )
+        raise WeightsMissing(f"{path} does not exist.{hub or f' A model is named by {WANTED}.'}")
     return None
 
 

@@ -268,3 +268,30 @@ def test_a_card_that_does_not_say_what_the_file_is_stops_no_other(
     assert code == 6, printed + error
     assert said in " ".join(error.split())
     assert "1 image scored." in printed
+
+
+def test_a_folder_that_is_not_there_is_told_as_such_and_stops_no_other(call: Call, tmp_path: Path) -> None:
+    models = f"{tmp_path / 'absent'},movenet-lightning"
+    code, printed, error = call("run", "--task", "pose", *TINY, "--out", tmp_path / "r", "--models", models)
+    assert code == 6, printed + error
+    assert "absent does not exist." in " ".join(error.split())
+    code, _, error = call("run", "--task", "pose", *TINY, "--out", tmp_path / "s", "--models", "some-org/vitpose")
+    assert (code, "name it hf:some-org/vitpose" in " ".join(error.split())) == (2, True)
+
+
+def test_card_init_prints_the_command_that_runs_what_it_wrote(call: Call, tmp_path: Path) -> None:
+    conv = helper.make_node("Conv", ["x", "w"], ["heatmaps"], strides=[4, 4])
+    path, card = onnx_file(tmp_path / "net.onnx", conv), tmp_path / "cards" / "net.yaml"
+    printed = call("card", "init", path, "--task", "pose", "--normalise", "0..1", "--out", card)[1]
+    words = printed.split("sapiens-bench ")[1].split()
+    code, printed, error = call(*words, *TINY, "--out", tmp_path / "r")
+    assert (code, "1 image scored." in printed) == (0, True), error
+
+
+def test_a_card_that_names_code_is_written_beside_it_alone(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Net:\n    pass\n")
+    said = ("card", "init", f"{tmp_path / 'mine.py'}:Net", "--task", "pose", "--space", "coco17", "--out")
+    code, _, error = call(*said, tmp_path / "cards" / "net.yaml")
+    assert (code, "beside the code" in " ".join(error.split())) == (2, True)
+    assert not (tmp_path / "cards").exists()
+    assert call(*said, tmp_path / "net.yaml")[0] == 0

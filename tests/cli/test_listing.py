@@ -69,10 +69,14 @@ def test_list_spaces_gives_all_that_a_drawing_needs(call: Call) -> None:
     assert all(0 <= end < 17 for pair in coco["skeleton"] for end in pair)
 
 
-def test_list_published_prints_the_tables_and_as_json_every_number(call: Call) -> None:
+def test_list_published_prints_every_number_and_as_json_its_source(call: Call) -> None:
     code, out, _ = call("list", "published")
     assert code == 0
-    assert "Whole-body pose on Humans-5K" in next(line for line in out.splitlines() if "sapiens1-t3-humans-5k" in line)
+    _, table = out.split("\nsapiens1-t3-humans-5k: ")
+    heading, *lines = table.split("\n\nsapiens1-t4")[0].splitlines()
+    assert "Table 3" in heading
+    assert "61.1" in next(line for line in lines if line.startswith("Sapiens-2B")).split()
+    assert "§" in next(line for line in lines if line.startswith("DWPose-l"))
     entries = {row["id"]: row for row in json.loads(call("list", "published", "--json")[1])}
     row = entries["sapiens1-t3-humans-5k"]["rows"]["ViTPose+-L"]
     assert row["attributes"] == {"input_size": "256x192"}
