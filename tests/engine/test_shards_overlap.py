@@ -89,7 +89,7 @@ def test_shards_of_one_batch_come_out_in_order_whatever_is_queued() -> None:
 def test_a_thread_that_is_through_goes_on_with_the_next_batch() -> None:
     forward = Forward(Meeting(), "cpu", 1, operators=2)  # type: ignore[arg-type]
     items = list(Plain(4).take(4))
-    done = [each for item in items for each in forward.push([item])] + list(forward.flush())
+    done: list[Any] = [each for item in items for each in forward.push([item])] + list(forward.flush())
     forward.close()
     assert [item.index for batch in done for item, _ in batch] == [0, 1, 2, 3]
     assert all(outputs["y"][0, 0] == 2 * item.index for batch in done for item, outputs in batch)
