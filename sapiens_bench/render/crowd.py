@@ -94,8 +94,12 @@ def _head_points(person: Person, camera: Camera) -> int:
 
 
 def _coarse(camera: Camera) -> Camera:
-    scale = np.array([[_COLUMNS / camera.width], [_ROWS / camera.height], [1.0]])
-    return replace(camera, K=camera.K * scale, width=_COLUMNS, height=_ROWS)
+    """The same view in few pixels, the same for pictures of every size; see ``Camera.supersampled``."""
+    scale = np.array([_COLUMNS / camera.width, _ROWS / camera.height])
+    K = camera.K.copy()
+    K[:2] *= scale[:, None]
+    K[:2, 2] += (scale - 1) / 2
+    return replace(camera, K=K, width=_COLUMNS, height=_ROWS)
 
 
 def _shares(people: Sequence[Person], camera: Camera, room: Room) -> NDArray[np.float64]:

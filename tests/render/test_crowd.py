@@ -37,6 +37,12 @@ def test_three_people_are_the_two_and_one_more_before_the_same_camera_in_the_sam
         assert setting.room.wall_y_m >= drawn.room.wall_y_m
 
 
+def test_people_join_at_the_same_place_in_pictures_of_every_size() -> None:
+    small, large = (draw_setting("study", UPPER, h, h * 3 // 4, redraw("people=3")) for h in (64, 512))
+    for one, other in zip(small.people, large.people, strict=True):
+        np.testing.assert_allclose(one.keypoints_K3, other.keypoints_K3, rtol=0, atol=1e-9)
+
+
 def test_a_level_that_is_what_was_drawn_gives_the_picture_as_drawn() -> None:
     for index, n in ((FULL, 1), (TWO, 2)):
         found = render("study", index, height=128, width=96, redraw=redraw(f"people={n}"))
