@@ -55,9 +55,7 @@ def test_what_says_nothing_limits_nothing(tmp_path: Path, text: str) -> None:
     assert list(core_quotas(tmp_path, tmp_path / "member")) == []
 
 
-@pytest.mark.parametrize(
-    ("stat", "room"), [("anon 300\ninactive_file 250", 350), ("x", 100), ("inactive_file y", 100)]
-)
+@pytest.mark.parametrize(("stat", "room"), [("anon 300\ninactive_file 250", 350), ("x", 100), ("inactive_file y", 100)])
 def test_files_that_were_only_read_leave_room(tmp_path: Path, stat: str, room: int) -> None:
     group(tmp_path, memory__max="1000", memory__current="900", memory__stat=stat)
     assert list(memory_rooms(tmp_path, tmp_path / "member")) == [room]
