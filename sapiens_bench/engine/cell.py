@@ -67,7 +67,11 @@ class Stage:
 
 
 def run_shards(
-    shards: Iterable[Shard], stage: Stage, on_batch: Callable[[int], None] = lambda n_images: None
+    shards: Iterable[Shard],
+    stage: Stage,
+    on_batch: Callable[[int], None] = lambda n_images: None,
+    *,
+    is_prompt: bool = False,
 ) -> Generator[tuple[Shard, list[Scored]], None, None]:
     """Every shard with one result per sample, in index order.
 
@@ -75,6 +79,9 @@ def run_shards(
     for when the first batch of the next one is with the scorers, too: they and the loaders have work while it is
     committed. Where the device takes batches ahead (``Forward.depth``) it works on the next shard meanwhile. A machine
     that fails there does not take the shard before along.
+
+    Args:
+        is_prompt: no shard waits for the next one: whoever gives them gives another when one is through.
     """
     waiting: deque[_Open] = deque()
     ended: deque[_Open] = deque()  # all of whose images are with the scorers
@@ -95,6 +102,8 @@ def run_shards(
             on_batch(len(batch))
             if len(finished) == len(shard.indices):
                 ended.append(waiting.popleft())
+                if is_prompt:
+                    yield from scored(ended)
 
     try:
         for shard in shards:

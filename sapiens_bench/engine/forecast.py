@@ -43,7 +43,7 @@ from sapiens_bench.tasks import task_kind
 T = TypeVar("T")
 PROFILES = Path("results") / "profiles"
 MOST_RUNS = 40  # that are read, newest first
-START_S, GPU_START_S = 3.2, 6.0  # of a process beside its models: imports, plan, tables; and CUDA's own start
+START_S, GPU_START_S = 2.2, 6.0  # of a process beside its models: imports, plan, tables; and CUDA's own start
 RAY_S = 6.0  # a cluster of our own, and workers that import as well
 CELL_S, GPU_CELL_S, READ_BYTES_S = 0.3, 3.0, 1e9  # of a model beside its images: built, first calls, scores; its file
 TRIED_S = 0.1  # processor time of each core, to see how much of it there is

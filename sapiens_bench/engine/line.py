@@ -39,10 +39,20 @@ class Line:
 
     More may be added while the last one is being computed: it is then loaded meanwhile, and where the device takes
     batches ahead its first ones are computed while the one before it is measured and committed.
+
+    Args:
+        is_prompt: see ``run_shards``.
     """
 
     def __init__(
-        self, job: CellJob, adapter: Adapter, model: Model, task: Task, on_event: Callable[[Event], None]
+        self,
+        job: CellJob,
+        adapter: Adapter,
+        model: Model,
+        task: Task,
+        on_event: Callable[[Event], None],
+        *,
+        is_prompt: bool = False,
     ) -> None:
         self._job, self._adapter, self._model, self._on_event = job, adapter, model, on_event
         self._to_load, self._to_compute = _Shards(), _Shards()
@@ -51,7 +61,7 @@ class Line:
         self._first = (0.0, 0)  # seconds until the first shard was committed, and images computed by then
         self._stack = ExitStack()
         self._stage = self._stack.enter_context(staged(job, adapter, model, task, _Indices(self._to_load)))
-        self._done = run_shards(self._to_compute, self._stage, lambda n_images: on_event(BatchDone(job.cell, n_images)))
+        self._done = run_shards(self._to_compute, self._stage, self._on_batch, is_prompt=is_prompt)
         self._began = time.perf_counter()
 
     def add(self, shard: Shard) -> None:
@@ -78,6 +88,9 @@ class Line:
         speed = len(scored) / max(seconds, 1e-9)
         self._on_event(ShardDone(self._job.cell, shard.number, len(scored), failed, speed))
         return shard.number
+
+    def _on_batch(self, n_images: int) -> None:
+        self._on_event(BatchDone(self._job.cell, n_images))
 
     @property
     def timing(self) -> Timing:

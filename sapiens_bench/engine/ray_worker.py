@@ -179,7 +179,7 @@ class Worker(Member):
             self._end_line()
             adapter, model = self._holder.ready(spec, data)
             job = job_of(spec, self._out, self._setting, data.adapter)
-            line = Line(job, adapter, model, data.task, self._events.append)
+            line = Line(job, adapter, model, data.task, self._events.append, is_prompt=True)
             self._told = Timing()
             line.add(nth_shard(shard, *of_cell))
         self._line = (cell, line, ahead)

@@ -48,7 +48,9 @@ class Meeting:
         return {"y": tensors["x"] * 2}
 
 
-def passed(n: int, size: int, budget: int, depth: int | None = 0) -> list[tuple[int, list[int], list[int]]]:
+def passed(
+    n: int, size: int, budget: int, depth: int | None = 0, *, is_prompt: bool = False
+) -> list[tuple[int, list[int], list[int]]]:
     """Of each shard as it comes out: its number, its images, and all that the scorers had been given by then."""
     given: list[int] = []
 
@@ -71,13 +73,19 @@ def passed(n: int, size: int, budget: int, depth: int | None = 0) -> list[tuple[
         forward = Forward(Doubling(), "cpu", budget, depth=depth)  # type: ignore[arg-type]
         told: Any = SimpleNamespace(submit=submit)
         stage = Stage(Plain(n), forward, finish, measure, told, budget, backlog=2)  # type: ignore[arg-type]
-        return [(s.number, images, list(given)) for s, images in run_shards(shards_of(n, size), stage)]  # type: ignore[misc]
+        shards = run_shards(shards_of(n, size), stage, is_prompt=is_prompt)
+        return [(s.number, images, list(given)) for s, images in shards]  # type: ignore[misc]
 
 
 def test_scorers_have_a_batch_of_the_next_shard_when_one_comes_out() -> None:
     found = passed(10, 4, 2)
     assert [(number, images) for number, images, _ in found] == [(0, [0, 1, 2, 3]), (1, [4, 5, 6, 7]), (2, [8, 9])]
     assert [len(given) for *_, given in found] == [6, 10, 10]
+
+
+def test_a_shard_waits_for_none_where_another_is_given_for_it() -> None:
+    found = passed(10, 4, 2, is_prompt=True)
+    assert [len(given) for *_, given in found] == [4, 8, 10]
 
 
 def test_shards_of_one_batch_come_out_in_order_whatever_is_queued() -> None:
