@@ -86,9 +86,9 @@ def run_shards(
     waiting: deque[_Open] = deque()
     ended: deque[_Open] = deque()  # all of whose images are with the scorers
 
-    def scored(shards: deque[_Open]) -> Iterator[tuple[Shard, list[Scored]]]:
-        while shards:
-            shard, finished = shards.popleft()
+    def scored() -> Iterator[tuple[Shard, list[Scored]]]:
+        while ended:
+            shard, finished = ended.popleft()
             yield shard, stage.measure([result_of(future) for future in finished])
 
     def landed(batches: Iterable[Done]) -> Iterator[tuple[Shard, list[Scored]]]:
@@ -98,12 +98,12 @@ def run_shards(
                 finished.append(stage.pool.submit(stage.finish, item, outputs))  # finish, remap, check
                 if len(finished) > stage.backlog:
                     result_of(finished[-stage.backlog])
-            yield from scored(ended)
+            yield from scored()
             on_batch(len(batch))
             if len(finished) == len(shard.indices):
                 ended.append(waiting.popleft())
                 if is_prompt:
-                    yield from scored(ended)
+                    yield from scored()
 
     try:
         for shard in shards:
@@ -112,9 +112,9 @@ def run_shards(
                 yield from landed(stage.forward.push(batch))  # the only device work
         yield from landed(stage.forward.flush())
     except Exception:  # the machine failed in a later shard
-        yield from scored(ended)
+        yield from scored()
         raise
-    yield from scored(ended)
+    yield from scored()
 
 
 class _Open(NamedTuple):

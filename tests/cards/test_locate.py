@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from found_files import DATA, SHA, dataset, put
 from pydantic import ValidationError
 
 import sapiens_bench.embedded
 from sapiens_bench.cards import hashes, locate
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.cards.schema import DatasetCard, Get, HubFile, Variant, Weights
+from sapiens_bench.cards.schema import Get, HubFile, Variant, Weights
 from sapiens_bench.errors import ChecksumMismatch, PathEscape, UsageError, WeightsMissing
-
-DATA = b"weights of a network"
-
-SHA = hashlib.sha256(DATA).hexdigest()
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -33,21 +30,6 @@ def variant(sha256: str | None = None, hub: dict[str, Any] | None = None, **weig
     get = {"how": "Run `sapiens-bench weights get net`."} | ({"hub": hub} if hub else {})
     facts = {"file": "net.bin", "format": "pth", "sha256": sha256, "get": get} | weights
     return Variant.model_validate({"id": "net", "title": "Net", "weights": facts})
-
-
-def dataset(**more: Any) -> DatasetCard:
-    facts: dict[str, Any] = {
-        "schema": "dataset/1", "id": "set", "title": "A set", "licence": {"name": "CC0-1.0"}, "get": "Ask at the door.",
-        "adapter": "coco_keypoints", "layout": ("ann/*.json", "img/*.jpg"),
-        "protocols": {"p": {"task": "depth", "title": "P", "default": True}},
-    }  # fmt: skip
-    return DatasetCard.model_validate(facts | more)
-
-
-def put(path: Path, data: bytes = DATA) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 def test_the_cache_root_follows_the_documented_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Any
 
 import pytest
+from found_files import SHA, dataset, put
 
 from sapiens_bench.cards import locate
 from sapiens_bench.cards.catalog import Catalog
-from sapiens_bench.cards.schema import DatasetCard
 from sapiens_bench.errors import ChecksumMismatch, DataMissing
-
-DATA = b"weights of a network"
-
-SHA = hashlib.sha256(DATA).hexdigest()
 
 
 @pytest.fixture(autouse=True)
 def _own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAPIENS_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-
-
-def dataset(**more: Any) -> DatasetCard:
-    facts: dict[str, Any] = {
-        "schema": "dataset/1", "id": "set", "title": "A set", "licence": {"name": "CC0-1.0"}, "get": "Ask at the door.",
-        "adapter": "coco_keypoints", "layout": ("ann/*.json", "img/*.jpg"),
-        "protocols": {"p": {"task": "depth", "title": "P", "default": True}},
-    }  # fmt: skip
-    return DatasetCard.model_validate(facts | more)
-
-
-def put(path: Path, data: bytes = DATA) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 def test_data_are_found_below_their_id_or_at_the_root_itself(tmp_path: Path) -> None:
