@@ -23,7 +23,7 @@ FULL = 512, 384  # height and width in a study: resolution counts pixels of thes
 
 
 def drawn(name: str, level: str, index: int) -> np.ndarray:
-    """A picture, uint8 [HEIGHT, WIDTH, 3]; but for resolution with the 17 points, green where seen, orange if hidden."""
+    """A picture, uint8 [HEIGHT, WIDTH, 3]; but for resolution with the 17 points: green seen, orange hidden."""
     if name == RESOLUTION:
         rgb = through_size(_as_drawn(index), int(level), int(level) * FULL[0] / FULL[1])
         return np.asarray(Image.fromarray(rgb).resize((WIDTH, HEIGHT), Image.Resampling.BOX))
