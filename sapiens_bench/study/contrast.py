@@ -20,7 +20,7 @@ from sapiens_bench.stats.paired import PairedDifference, change_of, holm
 from sapiens_bench.study.design import Trial
 from sapiens_bench.study.document import interval
 from sapiens_bench.study.effects import LEVEL, Scored, joined, scored, untested
-from sapiens_bench.study.sight import is_unseen
+from sapiens_bench.study.sight import UNSEEN, is_unseen
 from sapiens_bench.study.stored import StoredStudy
 from sapiens_bench.types import ScoreInfo
 
@@ -34,6 +34,7 @@ class Contrast:
     trial: Trial
     found: PairedDifference  # a and b: the changes of A and of B
     p_holm: float  # over the conditions of this pair
+    unseen: tuple[bool, bool] = (False, False)  # whether every row of A, of B keeps its bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +116,14 @@ def _rivals(
     info = pairs.score_info(pairs.task_of(a[0]), key)
     tables = joined([*a, *b], excluded)
     under = scored(tables, pairs.task_of(a[0]), key, weights)
-    both = [is_unseen(tables[0], tables[t]) and is_unseen(tables[len(a)], tables[len(a) + t]) for t in range(1, len(a))]
-    found = [_contrast(under, t, len(a)) for t in range(1, len(a))]
-    found = [untested(each) if blind else each for each, blind in zip(found, both)]
+    n = len(a)
+    unseen = [(is_unseen(tables[0], tables[t]), is_unseen(tables[n], tables[n + t])) for t in range(1, n)]
+    found = [_contrast(under, t, n) for t in range(1, n)]
+    found = [untested(each) if all(blind) else each for each, blind in zip(found, unseen)]
     adjusted = holm({trial.name: each.p_value for trial, each in zip(trials, found)})
     names = ("A: " + a[0].title, "B: " + b[0].title) if across else (a[0].title, b[0].title)
     title = f"{a[0].dataset_title} · {a[0].protocol}"
-    rows = tuple(Contrast(trial, each, adjusted[trial.name]) for trial, each in zip(trials, found))
+    rows = tuple(Contrast(trial, each, adjusted[trial.name], u) for trial, each, u in zip(trials, found, unseen))
     return Rivals(*names, title, info, tables[0].num_rows, under.n_groups, rows)
 
 
@@ -148,7 +150,11 @@ def document(studies: Sequence[StoredStudy], found: Sequence[Rivals], *, n_draws
             "rivals": [
                 {
                     "a": r.name_a, "b": r.name_b, "n": r.n, "n_groups": r.n_groups, "unit": r.info.unit,
-                    "conditions": [{"name": c.trial.name, **asdict(c.found), "p_holm": c.p_holm} for c in r.contrasts],
+                    "conditions": [
+                        {"name": c.trial.name, **asdict(c.found), "p_holm": c.p_holm,
+                         "a_unseen": c.unseen[0], "b_unseen": c.unseen[1]}
+                        for c in r.contrasts
+                    ],
                 }
                 for r in found
             ],
@@ -162,9 +168,12 @@ def _sheet(rivals: Rivals) -> Sheet:
     rows = []
     for c in rivals.contrasts:
         places = wording.digits(c.found.difference, info)
+        changes = [
+            "not seen" if blind else wording.shown(change, info)
+            for change, blind in zip((c.found.a, c.found.b), c.unseen)
+        ]
         rows.append((
-            f"{c.trial.series} {c.trial.level}", wording.shown(c.found.a, info), wording.shown(c.found.b, info),
-            wording.shown(c.found.difference, info, places),
+            f"{c.trial.series} {c.trial.level}", *changes, wording.shown(c.found.difference, info, places),
             interval(c.found, info),
             wording.p_text(c.found.p_value), wording.p_text(c.p_holm),
         ))  # fmt: skip
@@ -183,6 +192,8 @@ def _notes(studies: Sequence[StoredStudy], found: Sequence[Rivals], n_draws: int
         "Difference: change of the second minus change of the first. Paired bootstrap over groups, "
         f"{n_draws} draws, seed {seed}, the same for both. Holm p holds for the conditions of one table together."
     )
+    if any(any(c.unseen) for r in found for c in r.contrasts):
+        yield f"Not seen: {UNSEEN}. A condition that neither sees has no p, and Holm does not count it."
     yield from wording.few_groups(r.n_groups for r in found)
     for study in studies:
         if study.incomplete:

@@ -139,7 +139,7 @@ def lines(axes: Any, series: str, found: Sequence[Profile]) -> None:
         axes.fill_between(x, low, high, color=tone, alpha=0.15, linewidth=0)
         axes.plot(x, middle, color=tone, linewidth=1.2, marker=MARKERS[number % len(MARKERS)], markersize=3,
                   label=label(p.title))  # fmt: skip
-    levels = [label(e.trial.level, 9) for e in found[0].effects if e.trial.series == series]
-    axes.set_xticks(range(len(levels) + 1), ["ref.", *levels])
-    if sum(map(len, levels)) > 24:  # characters of labels that stand side by side
-        axes.tick_params(axis="x", labelrotation=35, labelsize=6.5)
+    levels = [label(e.trial.level.replace("_", " "), 16) for e in found[0].effects if e.trial.series == series]
+    is_wide = sum(map(len, levels)) > 24  # characters of labels that stand side by side
+    tilt = {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "fontsize": 6.5} if is_wide else {}
+    axes.set_xticks(range(len(levels) + 1), ["ref.", *levels], **tilt)

@@ -14,7 +14,7 @@ from typing import Any
 
 from sapiens_bench.engine.plan import Plan
 from sapiens_bench.engine.request import Request
-from sapiens_bench.errors import IncompleteRun, StoreError, TooManyErrors, UsageError
+from sapiens_bench.errors import IncompleteRun, SapiensBenchError, StoreError, TooManyErrors, UsageError
 from sapiens_bench.store.files import STUDY, write_atomic
 from sapiens_bench.store.fingerprint import fingerprint
 from sapiens_bench.store.record import RunRecord
@@ -114,16 +114,26 @@ def fill(
     """
     begin(study, folder)
     complaints: list[str] = []
-    for number, trial in enumerate(study.all):
-        plan = plan_of(study.request(trial, folder / trial.name))
-        _refuse_results(plan)
-        try:
-            run_of(plan, trial, number)
-        except (TooManyErrors, IncompleteRun) as error:
-            if not (plan.out / "run.json").is_file():
-                raise
-            complaints.append(f"{trial.name}: {error}")
+    try:
+        for number, trial in enumerate(study.all):
+            plan = plan_of(study.request(trial, folder / trial.name))
+            _refuse_results(plan)
+            try:
+                run_of(plan, trial, number)
+            except (TooManyErrors, IncompleteRun) as error:
+                if not (plan.out / "run.json").is_file():
+                    raise
+                complaints.append(f"{trial.name}: {error}")
+    except SapiensBenchError:
+        _forget(folder)
+        raise
     return complaints
+
+
+def _forget(folder: Path) -> None:
+    """A question that was refused before anything was computed does not stand in the way of the mended one."""
+    if [path.name for path in folder.iterdir()] == [FILE]:
+        (folder / FILE).unlink()
 
 
 def not_measured(record: RunRecord) -> list[str]:

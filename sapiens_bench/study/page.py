@@ -81,7 +81,7 @@ def _worst(study: StoredStudy, found: Sequence[Profile], prefix: str, pictures: 
         made.append(
             Worst(
                 id_,
-                f"{title} at {loss.effect.trial.level}, {loss.profile.title}",
+                f"{title} at {loss.effect.trial.level.replace('_', ' ')}, {loss.profile.title}",
                 _levels(found, series),
                 tuple(shown),
                 tuple(notes),
@@ -109,6 +109,6 @@ def _row(p: Profile, loss: Loss | None) -> tuple[str, ...]:
     e, change = loss.effect, loss.effect.found
     places = wording.digits(change.difference, p.info)
     return (
-        p.title, e.trial.level, wording.shown(p.reference, p.info), wording.shown(change.b, p.info),
+        p.title, e.trial.level.replace("_", " "), wording.shown(p.reference, p.info), wording.shown(change.b, p.info),
         wording.shown(change.difference, p.info, places), interval(change, p.info), wording.p_text(e.p_holm),
     )  # fmt: skip

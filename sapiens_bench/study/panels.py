@@ -42,7 +42,9 @@ def _in_words(series: str, found: Sequence[Profile]) -> str:
     told = []
     for p in found:
         levels = [
-            f"{wording.shown(e.found.b, p.info)} at {e.trial.level}" for e in p.effects if e.trial.series == series
+            f"{wording.shown(e.found.b, p.info)} at {e.trial.level.replace('_', ' ')}"
+            for e in p.effects
+            if e.trial.series == series
         ]
         told.append(f"{p.title}: {wording.shown(p.reference, p.info)} under the reference, {', '.join(levels)}")
     return f"{series.replace('_', ' ')}, {unit_of(found[0])}. {'; '.join(told)}."

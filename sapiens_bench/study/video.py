@@ -282,4 +282,14 @@ def lacking(found: Sequence[Motion]) -> Iterator[str]:
     for motion in found:
         undefined = [key for key, (value, _, _) in motion.values.items() if value != value]
         if undefined:
-            yield f"{motion.title} on {motion.dataset}: {', '.join(undefined)} could not be measured (frames missing)."
+            named, why = ", ".join(undefined), _why_undefined(motion, len(undefined))
+            yield f"{motion.title} on {motion.dataset}: {named} could not be measured ({why})."
+
+
+def _why_undefined(motion: Motion, n: int) -> str:
+    if n == len(motion.values):
+        still = " or nothing stands still in two of them" if motion.task in ("seg", "normal") else ""
+        return f"frames are missing{still}"
+    if motion.task == "depth":
+        return "the scale that fits its frames is 0, as of a prediction that does not vary"
+    return "too few frames in a row were answered"

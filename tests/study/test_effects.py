@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ from sapiens_bench.engine.scores import Draws
 from sapiens_bench.errors import UnknownName, UsageError
 from sapiens_bench.stats.bootstrap import draw_weights, generator
 from sapiens_bench.stats.paired import studentised_p
-from sapiens_bench.study.contrast import contrasts
+from sapiens_bench.study.contrast import contrasts, document
 from sapiens_bench.study.design import Trial
 from sapiens_bench.study.effects import _effects, left_out, profiles
 from sapiens_bench.study.stored import StoredStudy
@@ -107,6 +108,27 @@ def test_a_contrast_of_few_groups_has_the_interval_of_the_paired_t_test(toy: Mod
     found, test = rivals.contrasts[0].found, stats.ttest_rel(b1 - b0, a1 - a0)
     ends = test.confidence_interval()
     assert (found.low, found.high, found.p_value) == pytest.approx((ends.low, ends.high, test.pvalue))
+
+
+def test_a_comparison_says_which_model_does_not_see_a_condition_and_why_it_has_no_p(toy: ModuleType) -> None:
+    """What one model alone sees is tested: its change is all of the difference."""
+    rng = np.random.default_rng(5)
+    a0, b0, b1 = rng.gamma(2.0, 0.1, (3, 15))
+    reference, one, neither = side({"a": a0, "b": b0}), under({"a": a0, "b": b1}), under({"a": a0, "b": b0})
+    study = StoredStudy(Path("s"), "corruption", TRIALS[0], reference, ((TRIALS[0], one), (TRIALS[1], neither)), (), 0)
+    found = contrasts([study], n_draws=200)
+    told = document([study], found, n_draws=200, seed=0)
+    first, second = told.sheets[0].rows
+    assert first[1] == "not seen"
+    assert "not seen" not in first[2:]
+    assert second[1:3] == ("not seen", "not seen")
+    assert second[4:] == ("–",) * 3
+    assert found[0].contrasts[0].p_holm == found[0].contrasts[0].found.p_value  # a family of one
+    assert len([note for note in told.notes if note.startswith("Not seen: every row keeps its bits")]) == 1
+    conditions = told.data["rivals"][0]["conditions"]
+    assert [(c["a_unseen"], c["b_unseen"]) for c in conditions] == [(True, False), (True, True)]
+    seen = contrasts([replace(study, under=((TRIALS[0], under({"a": b1, "b": a0})),))], n_draws=50)
+    assert not any("Not seen" in note for note in document([study], seen, n_draws=50, seed=0).notes)
 
 
 @pytest.mark.parametrize(

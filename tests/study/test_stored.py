@@ -14,7 +14,7 @@ from study_sides import means, side
 from typer.testing import CliRunner
 
 from sapiens_bench.cli import app
-from sapiens_bench.engine.plan import resolve
+from sapiens_bench.engine.plan import Plan, resolve
 from sapiens_bench.engine.request import Request
 from sapiens_bench.engine.run import run
 from sapiens_bench.errors import StoreError, UsageError
@@ -131,6 +131,21 @@ def test_what_is_no_whole_study_is_said(finished: Path, tmp_path: Path) -> None:
     (finished / "study.json").write_text(json.dumps(about))
     with pytest.raises(StoreError, match="damaged"):
         stored.read_study(finished)
+
+
+def test_a_question_that_was_refused_leaves_its_folder_to_the_mended_one(toy: ModuleType, tmp_path: Path) -> None:
+    def refused(request: Request) -> Plan:
+        raise UsageError("no such map")
+
+    base = Request(task="toy", models=("toy-plain",), datasets=("toy",), device="cpu", n_boot=0, workers=1)
+    study = design.corruption(base, ["fog"], [1])
+    with pytest.raises(UsageError, match="no such map"):
+        folder.fill(study, tmp_path / "s", refused, lambda plan, trial, number: None)
+    folder.begin(replace(study, base=replace(base, protocol="plain")), tmp_path / "s")  # not "holds a study with ..."
+    (tmp_path / "s" / "clean").mkdir()
+    with pytest.raises(UsageError, match="no such map"):
+        folder.fill(replace(study, base=replace(base, protocol="plain")), tmp_path / "s", refused, lambda *_: None)
+    assert (tmp_path / "s" / "study.json").is_file()  # something was computed
 
 
 def test_studies_of_two_kinds_are_not_compared(finished: Path, toy: ModuleType) -> None:

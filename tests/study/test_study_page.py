@@ -121,6 +121,25 @@ def test_the_band_beside_a_condition_that_is_not_seen_is_drawn(toy: ModuleType) 
     assert set(corners[corners[:, 0] == 1, 1]) == {found.reference}
 
 
+def test_names_of_levels_are_whole_words_tilted_where_they_would_overlap(toy: ModuleType) -> None:
+    found = profile_of({"a": [0.1, 0.05, -0.1, -0.2]})[0]
+    names = ["short_sleeves", "long_sleeves", "sleeveless", "shorts"]
+    effects = [
+        replace(e, trial=Trial(f"clothing-{name}", "clothing", name, {})) for e, name in zip(found.effects, names)
+    ]
+    for shown, tilted in ((effects, True), (effects[3:], False)):
+        with canvas("levels", 2.0) as (drawing, axes, _):
+            figure.lines(axes, "clothing", [replace(found, effects=tuple(shown))])
+            drawing.draw_without_rendering()
+            ticks = axes.get_xticklabels()
+            assert [t.get_text() for t in ticks[1:]] == [e.trial.level.replace("_", " ") for e in shown]
+            assert {t.get_rotation() > 0 for t in ticks} == {tilted}
+            assert {t.get_horizontalalignment() for t in ticks} == {"right" if tilted else "center"}
+    (panel,) = panels([replace(found, effects=tuple(effects))], "p0")
+    assert "short sleeves" in panel.svg
+    assert "_" not in re.search(r'aria-label="([^"]+)"', panel.svg)[1]  # type: ignore[index]
+
+
 def test_the_page_holds_figure_and_pictures_and_asks_for_nothing(finished: Path, toy: ModuleType) -> None:
     study = stored.read_study(finished)
     found = stored.measured(study, n_draws=50)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,7 +142,7 @@ def test_the_table_tells_every_measure_with_its_interval() -> None:
     motion = video.Motion("pose", "synthetic-humans", "gt-box", "m", "M", 48, 2, 2, values)
     text = render(document([motion], n_draws=10, seed=0, facts={"folder": "f"}), "text")
     assert "3.00 [2.00, 4.00]" in text
-    assert "acceleration could not be measured" in text
+    assert "acceleration could not be measured (too few frames in a row were answered)" in text
     assert "2 independent groups, fewer than 100: intervals are Student's t" in text
     alone = replace(motion, n_groups=1)
     text = render(document([alone], n_draws=10, seed=0, facts={"folder": "f"}), "text")
@@ -151,6 +151,22 @@ def test_the_table_tells_every_measure_with_its_interval() -> None:
     assert video._interval([1.0, 3.0], ["a", "a"], 10, 0)[0] == 2.0
     low, high = video._interval([1.0, 3.0, 2.0], ["a", "b", "c"], 200, 0)[1:]
     assert (low, high) == pytest.approx(stats.t.interval(0.95, 2, 2.0, stats.sem([1.0, 3.0, 2.0])))
+
+
+def test_a_constant_depth_has_no_scale_to_drift_and_is_not_said_to_lack_frames() -> None:
+    rng = np.random.default_rng(0)
+    mask = np.ones((6, 5), bool)
+    truths = [SimpleNamespace(mask_HW=mask, depth_HW=rng.uniform(1, 3, (6, 5))) for _ in range(4)]
+    constant = [SimpleNamespace(depth_HW=np.full((6, 5), 2.0), kind="metric_depth")] * 4
+    values = video._over_time("depth", truths, constant)
+    assert np.isnan(values["scale_drift"])
+    assert values["shift_drift"] > 0
+    told = {key: (value, value, value) for key, value in values.items()}
+    (said,) = video.lacking([video.Motion("depth", "d", "depth", "m", "M", 4, 1, 1, told)])
+    assert said.startswith("M on d: scale_drift could not be measured (the scale that fits its frames is 0, as of a ")
+    none = dict.fromkeys(told, (float("nan"),) * 3)
+    (said,) = video.lacking([video.Motion("depth", "d", "depth", "m", "M", 4, 1, 1, none)])
+    assert "scale_drift, shift_drift could not be measured (frames are missing)" in said
 
 
 @pytest.mark.parametrize(
