@@ -202,7 +202,7 @@ class MachineFault(SapiensBenchError):
 
 
 class ProbeDiverged(SapiensBenchError):
-    """A training came to a loss that is not finite; its last good checkpoint is kept."""
+    """A training came to a loss that is not finite; its last good checkpoint, if there is one, is kept."""
 
 
 class VerificationFailed(SapiensBenchError):

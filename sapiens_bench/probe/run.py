@@ -127,6 +127,8 @@ def probe_data(request: ProbeRequest, catalog: Catalog, watch: Watch) -> ProbeDa
         look_at_groups = refuse_shared_groups if _are_of_one_kind(request, catalog) else _tell_shared_groups
         look_at_groups(first.open.adapter, samples, each.open.adapter, names)
     plan = _plan(request, trunk, found)
+    with torch.random.fork_rng(devices=[]):  # a width that its decoder cannot have is refused before the pictures
+        build_head(plan)
     if isinstance(first.open.adapter, Materialised):  # takes minutes: whatever can be refused has been by now
         with jobs_on(Places.of(request), _log.warning):
             first.open.adapter.materialise(samples, request.threads or 2, lambda n, of: watch("pictures", n, of))

@@ -85,7 +85,8 @@ def fit(
     """Train; goes on from a checkpoint in ``folder`` of the same training. Returns the last validation loss.
 
     Raises:
-        ProbeDiverged: the loss is not finite; says the step. The last good checkpoint is kept.
+        ProbeDiverged: the loss, or that of the rows held back, is not finite; says the step. The last good checkpoint
+            is kept.
         StoreError: the checkpoint is of another training (says in what), or damaged.
     """
     optimizer = make_optimizer(job, settings)
@@ -112,6 +113,7 @@ def fit(
             lines.append(_line(step, "train", settings.lr * share, losses))
         if is_validated:
             found = _validated(job, settings)
+            _refuse_infinite(found, f"The validation loss after step {step}", settings)
             lines.append(_line(step, "validation", settings.lr * share, found))
             last = found["loss"]
         if is_saved and processes.is_main():
@@ -169,14 +171,21 @@ def _numbers(pending: Sequence[Losses], step: int, settings: Settings) -> dict[s
     """
     names = list(pending[0])
     table = torch.stack([torch.stack([losses[name].float() for name in names]) for losses in pending]).tolist()
-    for number, row in enumerate(table):
-        if not math.isfinite(row[0]):
-            bad = ", ".join(f"{task} {value:g}" for task, value in zip(names[1:], row[1:], strict=True))
-            raise ProbeDiverged(
-                f"The loss of step {step - len(table) + number + 1} is not finite ({bad}). The last good checkpoint is "
-                f"kept. Give a smaller --lr (it was {settings.lr:g}) or --precision fp32, and another --out."
-            )
-    return dict(zip(names, table[-1], strict=True))
+    found = [dict(zip(names, row, strict=True)) for row in table]
+    for number, losses in enumerate(found, step - len(found) + 1):
+        _refuse_infinite(losses, f"The loss of step {number}", settings)
+    return found[-1]
+
+
+def _refuse_infinite(losses: Mapping[str, float], what: str, settings: Settings) -> None:
+    """Raises ProbeDiverged: the sum is not finite. After the last step only the rows held back can tell."""
+    if math.isfinite(losses["loss"]):
+        return
+    bad = ", ".join(f"{task} {value:g}" for task, value in losses.items() if task != "loss")
+    raise ProbeDiverged(
+        f"{what} is not finite ({bad}). The last good checkpoint, if there is one, is kept. Give a smaller --lr (it "
+        f"was {settings.lr:g}) or --precision fp32, and another --out."
+    )
 
 
 def _autocast(job: Job, settings: Settings, rows: Sequence[int], step: int | None) -> Losses:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from sapiens_bench.models.parts.trunks import SHIPPED, Trunk
 from sapiens_bench.probe.request import ProbeRequest
 from sapiens_bench.store.files import write_atomic
 
+_log = logging.getLogger(__name__)
 ARCH_TITLES = {"deeplabv3plus": "DeepLabV3+", "upernet": "UperNet", "dpt": "DPT", "mask2former": "Mask2Former"}
 TITLES = {"seg": "segmentation", "depth": "depth", "normal": "normals", "pose": "keypoints"}
 
@@ -42,11 +44,30 @@ def write_head(request: ProbeRequest, seed: int, data: bytes, loss: float, folde
 def write_cards(
     request: ProbeRequest, fitted: Sequence[Fitted], plan: HeadPlan, space: str | None, trunk: Trunk, folder: Path
 ) -> list[Path]:
-    """One card a task, a variant a seed. Returns their paths."""
+    """One card a task, a variant a seed, and a link to the file of a frozen trunk. Returns the cards' paths."""
+    if (weights := _trunk_file(request, trunk)) is not None:
+        _link(weights, folder / weights.name)
     return [
         write_atomic(folder / f"{request.model_name}-{task}.yaml", card_text(request, fitted, plan, task, space, trunk))
         for task in request.tasks
     ]
+
+
+def _trunk_file(request: ProbeRequest, trunk: Trunk) -> Path | None:
+    """The file that the head needs beside its own: that of a frozen trunk which is not shipped, nor drawn at random."""
+    is_random = trunk.identity.startswith("random")
+    return None if is_random or request.finetune else request.backbone_weights
+
+
+def _link(file: Path, link: Path) -> None:
+    """Let ``link`` lead to ``file``, so that a run needs the head's folder alone; a copy that lies there stays."""
+    if link.exists() and not link.is_symlink():
+        return
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(file.absolute())
+    except OSError as error:
+        _log.warning(f"{link} cannot be made a link to {file} ({error}). Copy the file there to run the head.")
 
 
 def card_text(
@@ -59,11 +80,11 @@ def card_text(
     eyes = "trained head with a small image stem" if plan.stem else "trained head"
     if plan.arch:
         eyes = f"{ARCH_TITLES[plan.arch]} decoder"
-    also = (
-        {}
-        if trunk.identity.startswith("random") or request.backbone_weights is None or request.finetune
-        else {request.backbone_weights.name: file_sha256(request.backbone_weights)}
-    )
+    weights = _trunk_file(request, trunk)
+    also = {} if weights is None else {weights.name: file_sha256(weights)}
+    place = "give its folder as --weights-root."
+    if weights is not None:
+        place += f" {weights.name} is the frozen trunk's own file: it belongs beside the head, where a link was made."
     card: dict[str, Any] = {
         "schema": "model/1",
         "id": f"{request.model_name}-{task}" + ("-probe" if request.seeds == 1 else ""),
@@ -86,7 +107,7 @@ def card_text(
                     "format": "safetensors",
                     "sha256": each.sha256,
                     "size_bytes": each.size_bytes,
-                    "get": {"how": f"Made by `{request.command}`; give its folder as --weights-root."},
+                    "get": {"how": f"Made by `{request.command}`; {place}"},
                     **({"also": also} if also else {}),
                 },
             }

@@ -196,6 +196,8 @@ def test_equal_names_of_people_in_sets_of_other_publishers_are_no_leakage_but_eq
         (["--class-weights", "paper"], "has none for 2 classes"),
         (["--task", "pointmap"], "a probe is fitted for seg, depth, normal, pose"),
         (["--lr", "1e30", "--steps", "8", "--warm-up", "0", "--clip", "0"], "is not finite"),
+        (["--lr", "1e30", "--steps", "1", "--clip", "0"], "The validation loss after step 1 is not finite (seg"),
+        (["--arch", "mask2former", "--width", "48"], "--width 48 is no multiple of 32"),
         (["--max-seconds", "3", "--lr", "auto"], "--max-seconds needs --lr"),
         (["--views", "0", "--finetune"], "--views 0 with --finetune"),
         (["--arch", "deeplabv3plus", "--batch-size", "1"], "needs 2 views or more a step"),
@@ -220,6 +222,7 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert done.exit_code in (2, 3, 4), done.output
     assert len(said) == 1, done.output
     assert says in said[0]
+    assert "--width" not in says or "views: " not in done.stderr  # before what takes minutes
     assert not done.stdout
     assert not list((tmp_path / "out").glob("*.safetensors"))
     assert not list((tmp_path / "out").glob("*.yaml"))
@@ -240,11 +243,51 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_checkpoint(
     monkeypatch.setattr(module, "losses_of", poisoned)
     words = command(cards, tmp_path, "--task", "seg", "--steps", "8", "--lr", "1e-3", "--checkpoint-every", "2")
     done = CliRunner().invoke(app, words)
-    assert "The loss of step 6 is not finite (seg nan). The last good checkpoint is kept." in done.stderr
+    assert (
+        "The loss of step 6 is not finite (seg nan). The last good checkpoint, if there is one, is kept." in done.stderr
+    )
     assert calls[-1] == 5
     state = torch.load(tmp_path / "seed-0" / "checkpoint.pt", weights_only=True)
     assert state["step"] == 4
     assert all(bool(torch.isfinite(tensor).all()) for tensor in state["module"].values())
+
+
+def test_a_head_on_a_frozen_trunk_from_a_file_is_judged_from_its_own_folder_until_that_file_is_gone(
+    cards: Path, tmp_path: Path
+) -> None:
+    """The trunk's file lies anywhere; the head's folder leads to it, and a copy that lies there is not replaced."""
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(3)
+    trunk = tmp_path / "trunks" / "vit.safetensors"
+    trunk.parent.mkdir()
+    save_file(timm.create_model("test_vit", img_size=(64, 64)).state_dict(), trunk)
+    out = tmp_path / "out"
+    words = command(cards, out, "--task", "seg", "--steps", "2", "--lr", "1e-3", "--seeds", "2")
+    words += ["--backbone", "timm:test_vit", "--backbone-weights", str(trunk)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    scored = [cell.status for cell in read_run(out / "run-seg").cells if cell.kind == "network"]
+    assert scored == ["done", "done"]
+    mean = re.search(r"mIoU over 2 seeds: mean ([\d.]+) %, standard deviation over seeds [\d.e-]+ %", done.output)
+    values = [c.scores["seg/miou"].value for c in read_run(out / "run-seg").cells if c.kind == "network"]
+    assert mean is not None
+    assert float(mean[1]) == pytest.approx(50 * sum(values), rel=1e-3)
+    run = ["run", "--task", "seg", "--models", "probe-test_vit-seg-s0", "--dataset", "discs", "--split", "test"]
+    run += ["--cards", f"{cards}", "--cards", f"{out}", "--weights-root", f"{out}", "--out", f"{tmp_path / 'run'}"]
+    trunk.rename(tmp_path / "elsewhere.safetensors")
+    done = CliRunner().invoke(app, run)
+    assert done.exit_code != 0
+    assert "vit.safetensors is the frozen trunk's own file: it belongs beside the head" in done.output
+    copy = out / "vit.safetensors"
+    copy.unlink()
+    (tmp_path / "elsewhere.safetensors").rename(copy)
+    assert CliRunner().invoke(app, run).exit_code == 0
+    again = [*words[:-1], str(copy)]
+    assert CliRunner().invoke(app, again).exit_code == 0
+    assert copy.is_file()
+    assert not copy.is_symlink()
 
 
 def test_a_card_whose_backbone_file_is_gone_says_so_in_its_row(cards: Path, tmp_path: Path) -> None:

@@ -98,6 +98,20 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_keeps_the_last_checkp
     assert all(bool(torch.isfinite(tensor).all()) for tensor in state["module"].values())
 
 
+def test_a_last_step_that_breaks_the_weights_is_found_on_the_rows_held_back_and_not_saved(tmp_path: Path) -> None:
+    honest = job()
+
+    def losses(module: nn.Module, rows: object, step: int | None) -> dict[str, torch.Tensor]:
+        found = honest.losses(module, rows, step)  # type: ignore[arg-type]
+        return {name: loss * float("nan") if step is None else loss for name, loss in found.items()}
+
+    last = Settings(**{**SETTINGS.__dict__, "validate_every": 0})
+    with pytest.raises(ProbeDiverged, match=rf"The validation loss after step {last.steps} is not finite \(line nan\)"):
+        fit(replace(honest, losses=losses), last, tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] < last.steps
+
+
 def test_a_checkpoint_of_other_settings_or_cut_off_is_refused(tmp_path: Path) -> None:
     fit(job(), SETTINGS, tmp_path)
     with pytest.raises(StoreError, match=r"another training: lr 0\.01 there, 0\.001 now\. Give another --out"):
